@@ -1,0 +1,35 @@
+# Each target makes the environment that it needs. `make VENV=/some/where test` puts it elsewhere.
+PYTHON ?= python3
+VENV ?= .venv
+PARITY_VENV ?= .venv-parity
+
+.PHONY: demo test lint parity clean
+
+# Real weights, real film reviews: fine-tune, evaluate, export, predict. About ten minutes.
+demo: $(VENV)/installed
+	$(VENV)/bin/python examples/sentiment.py
+
+test: lint
+	$(VENV)/bin/python -m pytest -m "not slow and not parity"
+
+lint: $(VENV)/installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+# Compares live with transformers on PyTorch, and with Keras' JAX and PyTorch backends.
+parity: $(PARITY_VENV)/installed
+	$(PARITY_VENV)/bin/python -m pytest -m parity
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+$(PARITY_VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(PARITY_VENV)
+	$(PARITY_VENV)/bin/python -m pip install --quiet --editable ".[dev,parity]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(PARITY_VENV) .pytest_cache .mypy_cache .ruff_cache
