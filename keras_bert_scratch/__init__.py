@@ -1,0 +1,43 @@
+"""BERT written from scratch as Keras 3 layers: from raw text to a served model.
+
+The public names stand in the order in which data meets them. They are imported when they are first
+used: TensorFlow and Keras take seconds to import, and a command's `--help` needs neither.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_bert_scratch.config import BertConfig as BertConfig
+    from keras_bert_scratch.data.readers import read_examples as read_examples
+    from keras_bert_scratch.data.readers import stratified_split as stratified_split
+    from keras_bert_scratch.models.encoder import BertEncoder as BertEncoder
+    from keras_bert_scratch.tasks.classifier import BertClassifier as BertClassifier
+    from keras_bert_scratch.text.tokenizer import WordPieceTokenizer as WordPieceTokenizer
+    from keras_bert_scratch.text.vocabulary import Vocabulary as Vocabulary
+    from keras_bert_scratch.training.optimizers import adamw as adamw
+
+__version__ = "0.1.0"
+
+_MODULE_OF = {
+    "BertConfig": "config",
+    "read_examples": "data.readers",
+    "stratified_split": "data.readers",
+    "Vocabulary": "text.vocabulary",
+    "WordPieceTokenizer": "text.tokenizer",
+    "BertEncoder": "models.encoder",
+    "BertClassifier": "tasks.classifier",
+    "adamw": "training.optimizers",
+}
+__all__ = ["__version__", *_MODULE_OF]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_MODULE_OF[name]}")
+    return getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

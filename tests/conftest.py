@@ -1,0 +1,95 @@
+"""What tests of several folders share: tiny sizes, random inputs, the golden checkpoints."""
+
+import os
+
+# Before the first import of Keras. Another backend may be chosen from outside.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from keras_bert_scratch.config import BertConfig
+
+
+@pytest.fixture(scope="session")
+def golden_folder() -> Path:
+    """Where the golden files are, each beside the script that made it."""
+    return Path(__file__).parent / "golden"
+
+
+@pytest.fixture
+def tiny_config() -> BertConfig:
+    """The smallest encoder whose axes all differ: H=8, N=2, D=4, F=12, V=30."""
+    return BertConfig(
+        vocab_size=30,
+        num_layers=3,
+        num_heads=2,
+        hidden_dim=8,
+        feed_forward_dim=12,
+        max_positions=16,
+    )
+
+
+@pytest.fixture
+def random_inputs() -> Callable[..., dict[str, np.ndarray]]:
+    """Returns a function that draws inputs; what is padding holds random ids, too."""
+
+    def draw(
+        config: BertConfig, lengths: Sequence[int] = (7, 4, 1), seed: int = 0
+    ) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        shape = (len(lengths), max(lengths))
+        mask = np.arange(shape[1]) < np.array(lengths)[:, None]
+        return {
+            "token_ids": rng.integers(config.vocab_size, size=shape, dtype="int32"),
+            "segment_ids": rng.integers(config.num_segments, size=shape, dtype="int32"),
+            "padding_mask": mask.astype("int32"),
+        }
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def reviews() -> tuple[list[str], list[str]]:
+    """48 small reviews, and labels that follow from one of their words."""
+    texts = [
+        f"{article} {adverb} {adjective} {noun}"
+        for article in ("a", "the")
+        for adverb in ("", "very", "really")
+        for adjective in ("good", "great", "bad", "awful")
+        for noun in ("film", "movie")
+    ]
+    labels = ["negative" if "bad" in text or "awful" in text else "positive" for text in texts]
+    return texts, labels
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier() -> Callable[..., Any]:
+    """Returns a function that makes the same small classifier with random weights."""
+    import keras
+
+    from keras_bert_scratch import BertClassifier, BertEncoder, Vocabulary, WordPieceTokenizer
+
+    words = "a the very really good great bad awful film movie , . ##s über".split()
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *"电影棒", "caf", "##e"]
+
+    def make(labels: Sequence[str] = ("negative", "positive"), **kwargs: Any) -> BertClassifier:
+        keras.utils.set_random_seed(0)
+        config = BertConfig(
+            vocab_size=len(vocabulary),
+            num_layers=2,
+            num_heads=2,
+            hidden_dim=16,
+            feed_forward_dim=32,
+            max_positions=32,
+            # Wide enough for the logits of two texts to differ.
+            initializer_range=0.2,
+        )
+        return BertClassifier(BertEncoder(config), labels, WordPieceTokenizer(Vocabulary(vocabulary)), **kwargs)
+
+    return make

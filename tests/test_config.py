@@ -1,0 +1,93 @@
+import dataclasses
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keras_bert_scratch.config import BertConfig
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "hidden", "heads"),
+    [
+        # Turc et al. 2019, table 1: L2/H128 to L8/H512, heads of width 64.
+        ("tiny", 2, 128, 2),
+        ("mini", 4, 256, 4),
+        ("small", 4, 512, 8),
+        ("medium", 8, 512, 8),
+        # Devlin et al. 2018, section 3.
+        ("base", 12, 768, 12),
+        ("large", 24, 1024, 16),
+        # Wang et al. 2020, table 4: 6 layers of 384.
+        ("minilm", 6, 384, 12),
+    ],
+)
+def test_presets(name: str, layers: int, hidden: int, heads: int) -> None:
+    config = BertConfig.preset(name)
+    assert (config.num_layers, config.hidden_dim, config.num_heads) == (layers, hidden, heads)
+    assert config.feed_forward_dim == 4 * hidden
+    assert (config.vocab_size, config.max_positions, config.num_segments) == (30522, 512, 2)
+
+
+def test_base_is_the_default() -> None:
+    assert BertConfig() == BertConfig.preset("base")
+
+
+def test_preset_with_changes() -> None:
+    config = BertConfig.preset("tiny", vocab_size=8000, feed_forward_dim=300)
+    assert (config.vocab_size, config.feed_forward_dim, config.hidden_dim) == (8000, 300, 128)
+
+
+def test_unknown_preset() -> None:
+    with pytest.raises(ValueError, match="Unknown preset 'huge': the presets are tiny, mini,"):
+        BertConfig.preset("huge")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hidden_dim": 10, "num_heads": 3}, "received hidden_dim=10 and num_heads=3: change one"),
+        ({"vocab_size": 0}, "vocab_size must be a positive integer, received 0."),
+        ({"num_layers": -1}, "num_layers must be a positive integer, received -1."),
+        ({"num_layers": 2.0}, "num_layers must be a positive integer, received 2.0."),
+        ({"num_layers": True}, "num_layers must be a positive integer, received True."),
+        ({"hidden_dim": "64"}, "hidden_dim must be a positive integer, received '64'."),
+        ({"dropout": -0.1}, "dropout must be a finite number of at least 0, received -0.1."),
+        ({"dropout": 1.0}, "dropout must be below 1, received 1.0."),
+        ({"attention_dropout": 1}, "attention_dropout must be below 1, received 1."),
+        ({"dropout": math.nan}, "dropout must be a finite number of at least 0, received nan."),
+        (
+            {"initializer_range": math.inf},
+            "initializer_range must be a finite number of at least 0",
+        ),
+        (
+            {"layer_norm_epsilon": "1e-12"},
+            "layer_norm_epsilon must be a finite number of at least 0",
+        ),
+        ({"activation": "swish"}, "activation must be one of gelu, gelu_tanh, relu; received 'swi"),
+        ({"activation": ["gelu"]}, "activation must be one of gelu, gelu_tanh, relu; received ['"),
+        ({"position_embedding": "rotary"}, "must be one of learned, sinusoidal; received 'rotary'"),
+    ],
+)
+def test_bad_values(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        BertConfig(**changes)
+
+
+def test_round_trips(tmp_path: Path) -> None:
+    config = BertConfig.preset("mini", activation="gelu_tanh", position_embedding="sinusoidal")
+    assert BertConfig.from_dict(config.to_dict()) == config
+    config.to_json(tmp_path / "config.json")
+    assert BertConfig.from_json(tmp_path / "config.json") == config
+
+
+def test_unknown_field() -> None:
+    with pytest.raises(ValueError, match="Unknown config fields heads, layers: the fields are voc"):
+        BertConfig.from_dict({"layers": 2, "heads": 2})
+
+
+def test_is_immutable() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        BertConfig().hidden_dim = 3
