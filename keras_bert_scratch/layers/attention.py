@@ -1,0 +1,152 @@
+"""Multi-head attention: the projections, and the matrix products of equation 1.
+
+Axes: B batch, S sequence, H hidden, N heads, D head width (H = N x D).
+"""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+# Added to the score of a position that must not be seen. exp(-60) is below 1e-26, so that such a
+# position is lost in float32 rounding; a larger constant would stretch the range that int8
+# calibration has to cover and coarsen the scores that matter.
+MASKED_SCORE = -60.0
+
+
+def padding_bias(padding_mask: Any, dtype: str) -> Any:
+    """Turns a padding mask into what is added to the attention scores.
+
+    Args:
+        padding_mask: 1 for tokens, 0 for padding. *Shape:* (B, S), int or bool.
+        dtype: The compute dtype of the attention.
+
+    Returns:
+        0 for tokens, `MASKED_SCORE` for padding. *Shape:* (B, 1, 1, S).
+
+    Example:
+        >>> padding_bias(np.array([[1, 0]]), "float32")  # [[[[0., -60.]]]]
+    """
+    bias = (1.0 - ops.cast(padding_mask, dtype)) * MASKED_SCORE
+    # Two expand_dims: one `[:, None, None, :]` on a dynamic shape becomes an op that LiteRT lacks.
+    return ops.expand_dims(ops.expand_dims(bias, 1), 1)
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class MultiHeadAttention(keras.layers.Layer):
+    """Multi-head self-attention (Vaswani et al. 2017, sections 3.2.1 and 3.2.2).
+
+    Args:
+        num_heads: N. Divides `hidden_dim`.
+        hidden_dim: H, the width of input and output.
+        dropout: Rate on the attention probabilities.
+        initializer_range: Standard deviation of the kernels' truncated normal initializer.
+        **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If `hidden_dim` is not divisible by `num_heads`.
+
+    Example:
+        >>> attention = MultiHeadAttention(num_heads=2, hidden_dim=8)
+        >>> attention(np.ones((1, 5, 8), "float32")).shape  # (1, 5, 8)
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        hidden_dim: int,
+        dropout: float = 0.0,
+        initializer_range: float = 0.02,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if hidden_dim % num_heads:
+            raise ValueError(
+                f"hidden_dim must be divisible by num_heads, received hidden_dim={hidden_dim} "
+                f"and num_heads={num_heads}: change one of them."
+            )
+        self.num_heads = num_heads
+        self.hidden_dim = hidden_dim
+        self.dropout = dropout
+        self.initializer_range = initializer_range
+
+        # === Layers ===
+        def projection(name: str) -> keras.layers.Dense:
+            return keras.layers.Dense(
+                hidden_dim,
+                kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
+                dtype=self.dtype_policy,
+                name=name,
+            )
+
+        self.query = projection("query")
+        self.key = projection("key")
+        self.value = projection("value")
+        self.output_projection = projection("output")
+        self.probability_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Builds the four projections for inputs of shape (B, S, H)."""
+        for layer in (self.query, self.key, self.value, self.output_projection):
+            layer.build(input_shape)
+
+    def call(
+        self,
+        x: Any,
+        attention_bias: Any = None,
+        training: bool | None = None,
+        return_attention: bool = False,
+    ) -> Any:
+        """Attends from every position to every position that the bias leaves visible.
+
+        Args:
+            x: *Shape:* (B, S, H).
+            attention_bias: Added to the scores, see `padding_bias`. *Shape:* broadcastable to
+                (B, N, S, S); None hides nothing.
+            training: Whether dropout acts.
+            return_attention: Whether to return the probabilities, too.
+
+        Returns:
+            The attended states. *Shape:* (B, S, H); with `return_attention` a pair of them and
+            the probabilities. *Shape:* (B, N, S, S).
+        """
+        query = self._split_heads(self.query(x))  # (B, N, S, D)
+        key = self._split_heads(self.key(x))  # (B, N, S, D)
+        value = self._split_heads(self.value(x))  # (B, N, S, D)
+
+        # Attention(Q, K, V) = softmax(Q K^T / sqrt(D) + bias) V   (equation 1)
+        query = query * (1.0 / math.sqrt(self.hidden_dim // self.num_heads))
+        scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))  # (B, N, S, S)
+        if attention_bias is not None:
+            scores = scores + attention_bias
+        probabilities = ops.softmax(scores, axis=-1)
+        attended = ops.matmul(
+            self.probability_dropout(probabilities, training=training), value
+        )  # (B, N, S, D)
+
+        output = self.output_projection(self._merge_heads(attended))
+        return (output, probabilities) if return_attention else output
+
+    def _split_heads(self, x: Any) -> Any:
+        """(B, S, H) -> (B, N, S, D)."""
+        batch, length = ops.shape(x)[:2]
+        x = ops.reshape(x, (batch, length, self.num_heads, self.hidden_dim // self.num_heads))
+        return ops.transpose(x, (0, 2, 1, 3))
+
+    def _merge_heads(self, x: Any) -> Any:
+        """(B, N, S, D) -> (B, S, H)."""
+        x = ops.transpose(x, (0, 2, 1, 3))
+        batch, length = ops.shape(x)[:2]
+        return ops.reshape(x, (batch, length, self.hidden_dim))
+
+    # === Config ===
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "hidden_dim": self.hidden_dim,
+            "dropout": self.dropout,
+            "initializer_range": self.initializer_range,
+        }

@@ -1,0 +1,135 @@
+"""The BERT encoder: token ids in, hidden states out.
+
+Axes: B batch, S sequence, H hidden, N heads.
+"""
+
+from typing import Any
+
+import keras
+
+from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.layers.attention import padding_bias
+from keras_bert_scratch.layers.embeddings import BertEmbeddings
+from keras_bert_scratch.layers.encoder_block import EncoderBlock
+from keras_bert_scratch.layers.heads import Pooler
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class BertEncoder(keras.Model):
+    """The bidirectional Transformer encoder (Devlin et al. 2018, section 3).
+
+    Its weights exist as soon as it is made.
+
+    Args:
+        config: Every size and switch.
+        **kwargs: `name` and `dtype`, for `keras.Model`.
+
+    Example:
+        >>> encoder = BertEncoder(BertConfig.preset("tiny"))
+        >>> ids = np.array([[101, 2023, 102, 0]])
+        >>> outputs = encoder(
+        ...     {"token_ids": ids, "segment_ids": 0 * ids, "padding_mask": np.sign(ids)}
+        ... )
+        >>> outputs["sequence_output"].shape, outputs["pooled_output"].shape
+        ((1, 4, 128), (1, 128))
+    """
+
+    def __init__(self, config: BertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config = config
+
+        # === Layers ===
+        self.embeddings = BertEmbeddings(
+            vocab_size=config.vocab_size,
+            hidden_dim=config.hidden_dim,
+            max_positions=config.max_positions,
+            num_segments=config.num_segments,
+            position_embedding=config.position_embedding,
+            dropout=config.dropout,
+            layer_norm_epsilon=config.layer_norm_epsilon,
+            initializer_range=config.initializer_range,
+            dtype=self.dtype_policy,
+            name="embeddings",
+        )
+        self.blocks = [
+            EncoderBlock(
+                num_heads=config.num_heads,
+                hidden_dim=config.hidden_dim,
+                feed_forward_dim=config.feed_forward_dim,
+                activation=config.activation,
+                dropout=config.dropout,
+                attention_dropout=config.attention_dropout,
+                layer_norm_epsilon=config.layer_norm_epsilon,
+                initializer_range=config.initializer_range,
+                dtype=self.dtype_policy,
+                name=f"block_{n}",
+            )
+            for n in range(config.num_layers)
+        ]
+        self.pooler = Pooler(
+            config.hidden_dim, config.initializer_range, dtype=self.dtype_policy, name="pooler"
+        )
+        self.build()
+
+    def build(self, input_shape: Any = None) -> None:
+        """Creates the weights; none of them depends on the input's shape."""
+        if self.built:
+            return
+        hidden_shape = (None, None, self.config.hidden_dim)
+        self.embeddings.build((None, None))
+        for block in self.blocks:
+            block.build(hidden_shape)
+        self.pooler.build(hidden_shape)
+        self.built = True
+
+    def call(
+        self,
+        inputs: dict[str, Any],
+        training: bool | None = None,
+        return_hidden_states: bool = False,
+        return_attention: bool = False,
+    ) -> dict[str, Any]:
+        """Encodes a batch.
+
+        Args:
+            inputs: `token_ids`, `segment_ids` and `padding_mask` (1 for tokens, 0 for padding),
+                int32. *Shape:* (B, S) each.
+            training: Whether dropout acts.
+            return_hidden_states: Whether to return the states of every layer, too.
+            return_attention: Whether to return the attention probabilities of every layer, too.
+
+        Returns:
+            A dict of `sequence_output`, *shape:* (B, S, H), and `pooled_output`, *shape:* (B, H);
+            on request `hidden_states`, the embeddings' output and each block's, a list of
+            num_layers + 1 tensors, *shape:* (B, S, H); and `attention`, a list of num_layers
+            tensors, *shape:* (B, N, S, S).
+
+        Raises:
+            ValueError: If the sequence is longer than `config.max_positions`.
+        """
+        x = self.embeddings(inputs["token_ids"], inputs["segment_ids"], training=training)
+        attention_bias = padding_bias(inputs["padding_mask"], self.compute_dtype)
+        hidden_states, attention = [x], []
+        for block in self.blocks:
+            x, probabilities = block(
+                x, attention_bias=attention_bias, training=training, return_attention=True
+            )
+            hidden_states.append(x)
+            attention.append(probabilities)
+
+        outputs = {"sequence_output": x, "pooled_output": self.pooler(x)}
+        if return_hidden_states:
+            outputs["hidden_states"] = hidden_states
+        if return_attention:
+            outputs["attention"] = attention
+        return outputs
+
+    # === Config ===
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "config": self.config.to_dict()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BertEncoder":
+        """Inverts `get_config`."""
+        return cls(**{**config, "config": BertConfig.from_dict(config["config"])})

@@ -1,0 +1,268 @@
+"""The encoder against transformers' (golden files), and as a Keras model."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_bert_scratch.checkpoints.huggingface import _at, load_encoder
+from keras_bert_scratch.checkpoints.name_map import POOLER, encoder_weights
+from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.models.encoder import BertEncoder
+
+INPUTS = ("token_ids", "segment_ids", "padding_mask")
+
+
+class Golden(SimpleNamespace):
+    """A golden checkpoint, loaded: `encoder`, `inputs`, and transformers' `expected` arrays."""
+
+
+@pytest.fixture(params=["erf", "tanh"])
+def golden(request: pytest.FixtureRequest, golden_folder: Path) -> Golden:
+    folder = golden_folder / "encoder" / request.param
+    with np.load(folder / "cases.npz") as arrays:
+        expected = dict(arrays)
+    inputs = {name: expected.pop(name) for name in INPUTS}
+    return Golden(encoder=load_encoder(folder), inputs=inputs, expected=expected)
+
+
+# === Against transformers ===
+def test_outputs(golden: Golden) -> None:
+    outputs = golden.encoder(golden.inputs, return_hidden_states=True, return_attention=True)
+    expected = golden.expected
+    for ours, theirs in [
+        (outputs["sequence_output"], expected["hidden_states"][-1]),
+        (outputs["pooled_output"], expected["pooled_output"]),
+        (np.stack(outputs["hidden_states"]), expected["hidden_states"]),
+        (np.stack(outputs["attention"]), expected["attention"]),
+    ]:
+        assert ours.shape == theirs.shape
+        assert np.abs(theirs).max() > 0.5
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_outputs_in_a_compiled_graph(golden: Golden) -> None:
+    spec = {name: tf.TensorSpec((None, None), tf.int32) for name in INPUTS}
+    outputs = tf.function(golden.encoder, input_signature=[spec])(golden.inputs)
+    theirs = golden.expected["hidden_states"][-1]
+    np.testing.assert_allclose(outputs["sequence_output"], theirs, rtol=0, atol=1e-5)
+
+
+def test_gradients(golden: Golden) -> None:
+    encoder, expected = golden.encoder, golden.expected
+    with tf.GradientTape() as tape:
+        outputs = encoder(golden.inputs)
+        loss = tf.reduce_sum(outputs["sequence_output"] * expected["sequence_cotangent"])
+        loss += tf.reduce_sum(outputs["pooled_output"] * expected["pooled_cotangent"])
+    variables = encoder.trainable_variables
+    gradients = tape.gradient(loss, [variable.value for variable in variables])
+    by_variable = {
+        id(variable): np.array(tf.convert_to_tensor(gradient))
+        for variable, gradient in zip(variables, gradients, strict=True)
+    }
+    rows = (*encoder_weights(encoder.config.num_layers), *POOLER)
+    assert len(rows) == len(variables)
+    for row in rows:
+        ours = by_variable[id(_at(golden, row.ours))]
+        theirs = expected[f"gradient/{row.huggingface.removeprefix('bert.')}"]
+        theirs = theirs.T if row.transpose else theirs
+        if row.ours.endswith("key.bias"):
+            # It adds the same to all scores of a query, which softmax ignores: 0 in theory.
+            assert max(np.abs(ours).max(), np.abs(theirs).max()) < 1e-5
+        else:
+            tolerance = 1e-4 * np.abs(theirs).max()
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance, err_msg=row.ours)
+
+
+def swap(first: keras.Variable, second: keras.Variable) -> None:
+    kept = np.array(first)
+    first.assign(second)
+    second.assign(kept)
+
+
+def set_epsilon(encoder: BertEncoder) -> None:
+    encoder.blocks[0].attention_norm.epsilon = encoder.embeddings.norm.epsilon = 1e-5
+
+
+def set_other_gelu(encoder: BertEncoder) -> None:
+    feed_forward = encoder.blocks[0].feed_forward
+    other = {"gelu": "gelu_tanh", "gelu_tanh": "gelu"}
+    feed_forward.activation = other[feed_forward.activation]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda e: swap(e.blocks[0].attention.query.kernel, e.blocks[0].attention.key.kernel),
+        lambda e: swap(e.blocks[0].attention.query.bias, e.blocks[0].attention.value.bias),
+        lambda e: swap(e.blocks[0].attention_norm.gamma, e.blocks[0].feed_forward_norm.gamma),
+        lambda e: swap(e.blocks[0].attention.value.kernel, e.blocks[1].attention.value.kernel),
+        lambda e: e.blocks[1].attention.value.kernel.assign(
+            np.array(e.blocks[1].attention.value.kernel).T
+        ),
+        set_epsilon,
+        set_other_gelu,
+    ],
+    ids=["q-k", "biases", "norms", "blocks", "transposed", "epsilon", "gelu"],
+)
+def test_golden_outputs_would_show(golden: Golden, damage: Callable[[BertEncoder], None]) -> None:
+    damage(golden.encoder)
+    outputs = golden.encoder(golden.inputs)["sequence_output"]
+    error = np.abs(np.array(outputs) - golden.expected["hidden_states"][-1]).max()
+    assert error > 1e-4  # ten times what is allowed
+
+
+# === Padding ===
+def test_what_stands_in_the_padding_changes_no_bit(golden: Golden) -> None:
+    mask = golden.inputs["padding_mask"].astype(bool)
+    other = {
+        "token_ids": np.where(mask, golden.inputs["token_ids"], 0),
+        "segment_ids": np.where(mask, golden.inputs["segment_ids"], 0),
+        "padding_mask": golden.inputs["padding_mask"],
+    }
+    ours, theirs = (golden.encoder(x)["sequence_output"] for x in (golden.inputs, other))
+    np.testing.assert_array_equal(np.array(ours)[mask], np.array(theirs)[mask])
+    assert np.abs(np.array(ours)[~mask] - np.array(theirs)[~mask]).max() > 0.1
+
+
+@pytest.mark.parametrize("position_embedding", ["learned", "sinusoidal"])
+def test_padding_changes_nothing(
+    tiny_config: BertConfig, random_inputs: Callable, position_embedding: str
+) -> None:
+    config = dataclasses.replace(
+        tiny_config, position_embedding=position_embedding, initializer_range=0.2
+    )
+    keras.utils.set_random_seed(0)
+    encoder = BertEncoder(config)
+    lengths = (12, 7, 1)
+    inputs = random_inputs(config, lengths)
+    padded = encoder(inputs)
+    for i, length in enumerate(lengths):
+        alone = encoder({name: array[i : i + 1, :length] for name, array in inputs.items()})
+        for name, cut in (("sequence_output", np.s_[i, :length]), ("pooled_output", np.s_[i])):
+            np.testing.assert_allclose(padded[name][cut], alone[name][0], rtol=0, atol=1e-6)
+
+
+def test_what_is_padding_gets_no_gradient(tiny_config: BertConfig, random_inputs: Callable) -> None:
+    encoder = BertEncoder(tiny_config)
+    inputs = random_inputs(tiny_config, (6, 3))
+    inputs["token_ids"][:] = np.arange(12).reshape(2, 6)
+    table = encoder.embeddings.token.embeddings
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(encoder(inputs)["pooled_output"] ** 2)
+    gradient = np.abs(np.array(tf.convert_to_tensor(tape.gradient(loss, table.value)))).max(1)
+    assert gradient[:9].min() > 1e-9  # the tokens of both texts
+    assert gradient[9:].max() < 1e-20  # the padding of the second, and unused tokens
+
+
+# === A Keras model ===
+def test_outputs_on_request_only(tiny_config: BertConfig, random_inputs: Callable) -> None:
+    encoder, inputs = BertEncoder(tiny_config), random_inputs(tiny_config)
+    assert list(encoder(inputs)) == ["sequence_output", "pooled_output"]
+    outputs = encoder(inputs, return_hidden_states=True, return_attention=True)
+    assert [tuple(x.shape) for x in outputs["hidden_states"]] == [(3, 7, 8)] * 4
+    assert [tuple(x.shape) for x in outputs["attention"]] == [(3, 2, 7, 7)] * 3
+    np.testing.assert_array_equal(outputs["hidden_states"][-1], outputs["sequence_output"])
+    for attention in outputs["attention"]:
+        np.testing.assert_allclose(np.sum(attention, -1), 1, rtol=1e-6)
+        assert np.array(attention)[1, :, :, 4:].max() < 1e-20
+
+
+def test_weights_exist_from_the_start(tiny_config: BertConfig, random_inputs: Callable) -> None:
+    encoder = BertEncoder(tiny_config)
+    # Devlin et al. 2018: tables, 3 norm pairs, 4 + 2 dense layers a block, the pooler.
+    h, f, v, s = 8, 12, 30, 16
+    block = 4 * (h * h + h) + (h * f + f) + (f * h + h) + 2 * 2 * h
+    expected = (v + s + 2) * h + 2 * h + 3 * block + (h * h + h)
+    assert encoder.count_params() == expected
+    encoder(random_inputs(tiny_config))
+    assert encoder.count_params() == expected
+
+
+def test_base_has_the_size_of_the_paper() -> None:
+    # 110M (Devlin et al. 2018, section 3); exactly as bert-base-uncased counts without MLM head.
+    # Built from shapes alone, so that nothing of this size is allocated.
+    with keras.StatelessScope():
+        encoder = BertEncoder(BertConfig.preset("base"))
+        assert sum(np.prod(weight.shape) for weight in encoder.weights) == 109_482_240
+
+
+def test_config_round_trip(tiny_config: BertConfig) -> None:
+    encoder = BertEncoder(tiny_config, name="mine", dtype="mixed_bfloat16")
+    config = json.loads(json.dumps(encoder.get_config()))
+    copy = BertEncoder.from_config(config)
+    assert copy.config == tiny_config
+    assert copy.get_config() == encoder.get_config()
+    assert (copy.name, copy.dtype_policy.name) == ("mine", "mixed_bfloat16")
+
+
+def test_saved_and_loaded(tiny_config: BertConfig, random_inputs: Callable, tmp_path: Path) -> None:
+    encoder = BertEncoder(tiny_config)
+    encoder.save(tmp_path / "encoder.keras")
+    loaded = keras.saving.load_model(tmp_path / "encoder.keras")
+    inputs = random_inputs(tiny_config)
+    for name, array in encoder(inputs).items():
+        np.testing.assert_array_equal(loaded(inputs)[name], array)
+
+
+def test_part_of_a_functional_model(
+    tiny_config: BertConfig, random_inputs: Callable, tmp_path: Path
+) -> None:
+    symbols = {name: keras.Input((None,), dtype="int32", name=name) for name in INPUTS}
+    logits = keras.layers.Dense(2)(BertEncoder(tiny_config)(symbols)["pooled_output"])
+    model = keras.Model(symbols, logits)
+    inputs = random_inputs(tiny_config)
+    assert model.output_shape == (None, 2)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(inputs), model(inputs))
+
+
+def train(config: BertConfig, inputs: dict[str, np.ndarray], seed: int) -> list[np.ndarray]:
+    """Trains two steps, dropout included, and returns the weights."""
+    keras.utils.set_random_seed(seed)
+    encoder = BertEncoder(dataclasses.replace(config, num_layers=1))
+    symbols = {name: keras.Input((None,), dtype="int32", name=name) for name in INPUTS}
+    model = keras.Model(symbols, encoder(symbols)["pooled_output"])
+    model.compile("adam", "mse", run_eagerly=True)  # tracing takes seconds
+    model.fit(inputs, np.zeros((3, config.hidden_dim)), epochs=2, verbose=0)
+    return encoder.get_weights()
+
+
+def test_a_seed_repeats_a_training(tiny_config: BertConfig, random_inputs: Callable) -> None:
+    inputs = random_inputs(tiny_config)
+    first, again, other = (train(tiny_config, inputs, seed) for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_dropout_acts_in_training_only(tiny_config: BertConfig, random_inputs: Callable) -> None:
+    encoder, inputs = BertEncoder(tiny_config), random_inputs(tiny_config)
+    plain, again, trained = (
+        np.array(encoder(inputs, training=training)["sequence_output"])
+        for training in (None, False, True)
+    )
+    np.testing.assert_array_equal(plain, again)
+    assert np.abs(trained - plain).max() > 1e-3
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision(golden: Golden, policy: str) -> None:
+    encoder = BertEncoder(golden.encoder.config, dtype=policy)
+    encoder.set_weights(golden.encoder.get_weights())
+    outputs = encoder(golden.inputs)["sequence_output"]
+    assert outputs.dtype == policy.removeprefix("mixed_")
+    error = np.abs(np.array(tf.cast(outputs, "float32")) - golden.expected["hidden_states"][-1])
+    # 11 and 8 significant bits, through up to three layers of sharp attention.
+    assert error.mean() < {"mixed_float16": 0.005, "mixed_bfloat16": 0.04}[policy]
+
+
+def test_too_long_a_sequence(tiny_config: BertConfig, random_inputs: Callable) -> None:
+    with pytest.raises(ValueError, match="The sequence has 17 tokens, the position embedding cov"):
+        BertEncoder(tiny_config)(random_inputs(tiny_config, (17,)))
