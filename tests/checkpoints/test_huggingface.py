@@ -1,0 +1,458 @@
+"""Checkpoint folders: read in every dress they come in, written, and refused when they are bad."""
+
+import json
+import logging
+import re
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import huggingface_hub
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from keras_bert_scratch.checkpoints.huggingface import (
+    HuggingFaceCheckpoint,
+    find_checkpoint,
+    load_encoder,
+    write_checkpoint,
+)
+from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, POOLER, encoder_weights
+from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.layers.heads import ClassificationHead
+from keras_bert_scratch.models.encoder import BertEncoder
+
+Tensors = dict[str, np.ndarray]
+LOGGER = "keras_bert_scratch.checkpoints.huggingface"
+
+
+@pytest.fixture
+def folder(golden_folder: Path, tmp_path: Path) -> Path:
+    """A copy of a checkpoint that transformers wrote, to be changed."""
+    target = tmp_path / "checkpoint"
+    target.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copyfile(golden_folder / "encoder" / "erf" / name, target / name)
+    return target
+
+
+def rewrite(folder: Path, change: Callable[[Tensors], Tensors]) -> None:
+    """Replaces the weights by what `change` makes of them."""
+    save_file(change(load_file(folder / "model.safetensors")), folder / "model.safetensors")
+
+
+def rewrite_config(folder: Path, **fields: Any) -> None:
+    document = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**document, **fields}))
+
+
+def assert_same_weights(ours: BertEncoder, theirs: BertEncoder) -> None:
+    assert len(ours.weights) == len(theirs.weights) > 0
+    for a, b in zip(ours.weights, theirs.weights, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=a.path)
+
+
+# === Reading ===
+def test_config(golden_folder: Path) -> None:
+    # As tests/golden/make_encoder.py sets them.
+    checkpoint = HuggingFaceCheckpoint(golden_folder / "encoder" / "tanh")
+    assert checkpoint.config == BertConfig(
+        vocab_size=44,
+        num_layers=3,
+        num_heads=4,
+        hidden_dim=16,
+        feed_forward_dim=36,
+        max_positions=13,
+        num_segments=3,
+        activation="gelu_tanh",
+        layer_norm_epsilon=1e-3,
+    )
+    assert checkpoint.labels is None
+
+
+def test_every_tensor_arrives_at_its_place(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    encoder = load_encoder(folder)
+    attention = encoder.blocks[1].attention
+    theirs = "encoder.layer.1.attention.self.query"
+    np.testing.assert_array_equal(attention.query.kernel, tensors[f"{theirs}.weight"].T)
+    np.testing.assert_array_equal(attention.query.bias, tensors[f"{theirs}.bias"])
+    np.testing.assert_array_equal(
+        encoder.embeddings.token.embeddings, tensors["embeddings.word_embeddings.weight"]
+    )
+    assert sum(weight.size for weight in tensors.values()) == encoder.count_params()
+
+
+def as_old_norms(tensors: Tensors) -> Tensors:
+    return {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def with_prefix(tensors: Tensors) -> Tensors:
+    return {f"bert.{name}": tensor for name, tensor in tensors.items()}
+
+
+def with_position_ids(tensors: Tensors) -> Tensors:
+    return {**tensors, "embeddings.position_ids": np.arange(20)[None]}
+
+
+@pytest.mark.parametrize(
+    "dress",
+    [
+        as_old_norms,
+        with_prefix,
+        with_position_ids,
+        lambda tensors: with_prefix(as_old_norms(with_position_ids(tensors))),
+    ],
+    ids=["gamma-beta", "prefix", "position_ids", "all"],
+)
+def test_names_of_other_times(
+    folder: Path,
+    golden_folder: Path,
+    dress: Callable[[Tensors], Tensors],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rewrite(folder, dress)
+    assert_same_weights(load_encoder(folder), load_encoder(golden_folder / "encoder" / "erf"))
+    assert caplog.records == []  # nothing new, nothing left over
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_files(folder: Path, dtype: str) -> None:
+    exact = load_encoder(folder)
+    numpy_dtype = np.dtype(dtype if dtype == "float16" else ml_dtypes.bfloat16)
+    rewrite(folder, lambda tensors: {k: v.astype(numpy_dtype) for k, v in tensors.items()})
+    rewrite_config(folder, dtype=dtype)
+    for weight, original in zip(load_encoder(folder).weights, exact.weights, strict=True):
+        rounded = np.array(original).astype(numpy_dtype).astype("float32")
+        assert weight.dtype == "float32"
+        np.testing.assert_array_equal(weight, rounded)
+
+
+def shard(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    weight_map = {}
+    for i, name in enumerate(sorted(tensors)):
+        weight_map[name] = f"model-0000{i % 3 + 1}-of-00003.safetensors"
+    for file in set(weight_map.values()):
+        save_file({k: v for k, v in tensors.items() if weight_map[k] == file}, folder / file)
+    (folder / "model.safetensors").unlink()
+    index = {"metadata": {"total_size": 0}, "weight_map": weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def test_sharded(folder: Path, golden_folder: Path) -> None:
+    shard(folder)
+    assert_same_weights(load_encoder(folder), load_encoder(golden_folder / "encoder" / "erf"))
+
+
+def test_config_without_optional_fields_has_the_defaults_of_bert(folder: Path) -> None:
+    document = json.loads((folder / "config.json").read_text())
+    for field in ("hidden_act", "layer_norm_eps", "hidden_dropout_prob", "type_vocab_size"):
+        del document[field]
+    (folder / "config.json").write_text(json.dumps(document))
+    config = load_encoder(folder).config
+    assert (config.activation, config.layer_norm_epsilon) == ("gelu", 1e-12)
+    assert (config.dropout, config.num_segments) == (0.1, 2)
+
+
+def test_name_and_dtype(folder: Path) -> None:
+    encoder = load_encoder(folder, name="mine", dtype="mixed_bfloat16")
+    assert (encoder.name, encoder.compute_dtype) == ("mine", "bfloat16")
+
+
+def test_labels(folder: Path) -> None:
+    rewrite(folder, lambda tensors: {**tensors, "classifier.weight": np.zeros((2, 24))})
+    rewrite_config(folder, id2label={"1": "good", "0": "bad"})
+    assert HuggingFaceCheckpoint(folder).labels == ["bad", "good"]
+
+
+# === Reports ===
+def test_missing_pooler_is_reported_as_new(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rewrite(folder, lambda tensors: {k: v for k, v in tensors.items() if "pooler" not in k})
+    with caplog.at_level(logging.WARNING, LOGGER):
+        load_encoder(folder)
+    assert [record.message for record in caplog.records] == [
+        "Newly initialized, to be trained: encoder.pooler.dense.kernel, encoder.pooler.dense.bias."
+    ]
+
+
+def test_unused_weights_are_reported(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    head = {"cls.predictions.bias": np.zeros(50), "classifier.weight": np.zeros((2, 24))}
+    rewrite(folder, lambda tensors: {**tensors, **head})
+    with caplog.at_level(logging.WARNING, LOGGER):
+        load_encoder(folder)
+    assert [record.message for record in caplog.records] == [
+        "In the checkpoint but not used: classifier.weight, cls.predictions.bias."
+    ]
+
+
+# === Writing ===
+class Task(SimpleNamespace):
+    """The least that has an encoder and a head."""
+
+
+def make_task(config: BertConfig) -> Task:
+    head = ClassificationHead(num_classes=3)
+    head.build((None, config.hidden_dim))
+    return Task(encoder=BertEncoder(config), head=head)
+
+
+def rows_of(config: BertConfig) -> tuple:
+    return (*encoder_weights(config.num_layers), *POOLER, *CLASSIFIER)
+
+
+def test_what_is_written_is_read_bit_for_bit(tiny_config: BertConfig, tmp_path: Path) -> None:
+    task, rows = make_task(tiny_config), rows_of(tiny_config)
+    write_checkpoint(tmp_path, task, rows, architecture="BertForSequenceClassification", extra=[1])
+    checkpoint = HuggingFaceCheckpoint(tmp_path)
+    assert checkpoint.config == tiny_config
+    assert checkpoint.fields["architectures"] == ["BertForSequenceClassification"]
+    assert checkpoint.fields["extra"] == [1]
+    copy = make_task(tiny_config)
+    checkpoint.load(copy, rows)
+    assert_same_weights(copy.encoder, task.encoder)
+    for a, b in zip(copy.head.weights, task.head.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_what_transformers_wrote_is_written_again_bit_for_bit(folder: Path, tmp_path: Path) -> None:
+    encoder = load_encoder(folder)
+    rows = (*encoder_weights(encoder.config.num_layers), *POOLER)
+    write_checkpoint(tmp_path, Task(encoder=encoder), rows, architecture="BertModel")
+    ours = load_file(tmp_path / "model.safetensors")
+    theirs = with_prefix(load_file(folder / "model.safetensors"))
+    assert set(ours) == set(theirs)
+    for name, tensor in theirs.items():
+        np.testing.assert_array_equal(ours[name], tensor, err_msg=name)
+        assert ours[name].dtype == tensor.dtype
+
+
+def test_written_files_are_as_readable_as_each_other(
+    tiny_config: BertConfig, tmp_path: Path
+) -> None:
+    write_checkpoint(
+        tmp_path, make_task(tiny_config), rows_of(tiny_config), architecture="BertModel"
+    )
+    modes = {path.name: path.stat().st_mode for path in tmp_path.iterdir()}
+    assert modes["model.safetensors"] == modes["config.json"]
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])
+def test_activation_round_trip(activation: str, tmp_path: Path) -> None:
+    config = BertConfig(
+        vocab_size=5, num_layers=1, num_heads=1, hidden_dim=2, feed_forward_dim=3,
+        max_positions=4, activation=activation,
+    )  # fmt: skip
+    write_checkpoint(tmp_path, make_task(config), rows_of(config), architecture="BertModel")
+    names = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}  # as transformers has them
+    assert json.loads((tmp_path / "config.json").read_text())["hidden_act"] == names[activation]
+    assert HuggingFaceCheckpoint(tmp_path).config == config
+
+
+def test_sinusoidal_positions_become_a_table_of_the_same_values(
+    tiny_config: BertConfig, random_inputs: Callable, tmp_path: Path
+) -> None:
+    config = BertConfig(**{**tiny_config.to_dict(), "position_embedding": "sinusoidal"})
+    task = make_task(config)
+    write_checkpoint(tmp_path, task, rows_of(config), architecture="BertForSequenceClassification")
+    inputs = random_inputs(config)
+    loaded = load_encoder(tmp_path)
+    assert loaded.config.position_embedding == "learned"
+    np.testing.assert_array_equal(
+        loaded(inputs)["sequence_output"], task.encoder(inputs)["sequence_output"]
+    )
+
+
+# === Bad input ===
+def refused(folder: Path, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        load_encoder(folder)
+
+
+def test_truncated_file(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    refused(folder, ValueError, f"{file} is truncated or not a safetensors file")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00\x01",
+        b"this is no safetensors file at all",
+        struct.pack("<Q", 5) + b"{bad}",
+        struct.pack("<Q", 3 << 30) + b"{}",  # a header that claims 3 GB
+        struct.pack("<Q", 2**64 - 1) + b"{}",
+        struct.pack("<Q", 2) + b"[]",
+    ],
+)
+def test_garbage(folder: Path, content: bytes) -> None:
+    (folder / "model.safetensors").write_bytes(content)
+    refused(folder, ValueError, "model.safetensors is truncated or not a safetensors file")
+
+
+def test_header_that_claims_gigabytes_of_weights(folder: Path) -> None:
+    entry = {"dtype": "F32", "shape": [1 << 30], "data_offsets": [0, 4 << 30]}
+    header = json.dumps({"embeddings.word_embeddings.weight": entry}).encode()
+    content = struct.pack("<Q", len(header)) + header + b"\x00" * 16
+    (folder / "model.safetensors").write_bytes(content)
+    refused(folder, ValueError, "model.safetensors is truncated or not a safetensors file")
+
+
+def test_no_config(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    refused(folder, FileNotFoundError, f"{folder} has no config.json: a checkpoint folder holds")
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"", b"[" * 100_000])
+def test_config_that_is_not_json(folder: Path, content: bytes) -> None:
+    (folder / "config.json").write_bytes(content)
+    refused(folder, ValueError, f"{folder / 'config.json'} is not JSON (")
+
+
+def test_config_that_is_not_an_object(folder: Path) -> None:
+    (folder / "config.json").write_text("[1]")
+    refused(folder, ValueError, "config.json holds list, not an object: fetch it again.")
+
+
+@pytest.mark.parametrize("model_type", ["distilbert", "roberta", None])
+def test_config_of_another_architecture(folder: Path, model_type: str | None) -> None:
+    rewrite_config(folder, model_type=model_type)
+    refused(folder, ValueError, f"has model_type {model_type!r}, and only 'bert' can be loaded")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"position_embedding_type": "relative_key"}, "position_embedding_type 'relative_key'"),
+        ({"is_decoder": True}, "is_decoder True; only encoders"),
+        ({"hidden_act": "silu"}, "has hidden_act 'silu'; known are gelu, gelu_new, gelu_pytorch"),
+        ({"hidden_act": ["gelu"]}, "has hidden_act ['gelu']; known are gelu, gelu_new"),
+        ({"hidden_size": 25}, "is refused: hidden_dim must be divisible by num_heads, received"),
+        ({"hidden_size": "24"}, "is refused: hidden_dim must be a positive integer, received '24'"),
+        ({"vocab_size": None}, "is refused: vocab_size must be a positive integer, received None"),
+    ],
+)
+def test_config_that_cannot_be_built(folder: Path, fields: dict[str, Any], message: str) -> None:
+    rewrite_config(folder, **fields)
+    refused(folder, ValueError, message)
+
+
+def test_missing_and_misshaped_weights_are_named_at_once(folder: Path) -> None:
+    def damage(tensors: Tensors) -> Tensors:
+        del tensors["encoder.layer.0.attention.self.key.bias"]
+        del tensors["encoder.layer.1.output.dense.weight"]
+        tensors["embeddings.word_embeddings.weight"] = np.zeros((51, 24), "float32")
+        tensors["encoder.layer.0.intermediate.dense.weight"] = np.zeros((24, 40), "float32")
+        return tensors
+
+    rewrite(folder, damage)
+    checkpoint = HuggingFaceCheckpoint(folder)
+    task = Task(encoder=BertEncoder(checkpoint.config))
+    before = task.encoder.get_weights()
+    with pytest.raises(ValueError, match="do not fit the model") as caught:
+        checkpoint.load(task, encoder_weights(2), optional=POOLER)
+    for problem in (
+        "missing: bert.encoder.layer.0.attention.self.key.bias;",
+        "missing: bert.encoder.layer.1.output.dense.weight;",
+        "embeddings.word_embeddings.weight has shape (51, 24), the config asks for (50, 24);",
+        "0.intermediate.dense.weight has shape (24, 40), the config asks for (40, 24).",
+        "Use the config.json that belongs to them.",
+    ):
+        assert problem in str(caught.value)
+    for now, then in zip(task.encoder.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_misshaped_optional_weights_are_refused_too(folder: Path) -> None:
+    rewrite(folder, lambda t: {**t, "pooler.dense.bias": np.zeros(3, "float32")})
+    refused(folder, ValueError, "pooler.dense.bias has shape (3,), the config asks for (24,)")
+
+
+def test_weights_that_are_not_floats(folder: Path) -> None:
+    rewrite(folder, lambda t: {**t, "pooler.dense.bias": np.zeros(24, "int8")})
+    refused(folder, ValueError, "pooler.dense.bias has dtype I8, known are F64, F32, F16, BF16")
+
+
+@pytest.mark.parametrize("escape", ["../other.safetensors", "/etc/passwd", "a/b.safetensors", 3])
+def test_shards_outside_the_folder(folder: Path, escape: Any) -> None:
+    shutil.copyfile(folder / "model.safetensors", folder.parent / "other.safetensors")
+    index = {"weight_map": {"embeddings.word_embeddings.weight": escape}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    refused(folder, ValueError, "does not name files of its folder in weight_map: do not use it.")
+
+
+@pytest.mark.parametrize("index", [{}, {"weight_map": []}, {"weight_map": {"a": ".."}}])
+def test_bad_index(folder: Path, index: dict[str, Any]) -> None:
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises((ValueError, FileNotFoundError), match=r"weight_map|is missing"):
+        load_encoder(folder)
+
+
+def test_missing_shard(folder: Path) -> None:
+    shard(folder)
+    (folder / "model-00002-of-00003.safetensors").unlink()
+    refused(folder, FileNotFoundError, "model-00002-of-00003.safetensors is missing: weights are")
+
+
+def test_pickled_weights_only(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    message = "model.safetensors is missing: weights are read from safetensors files only; convert"
+    refused(folder, FileNotFoundError, message)
+
+
+# === The hub ===
+def test_local_folder_needs_no_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("hub"))
+    assert find_checkpoint(folder) == folder
+    monkeypatch.chdir(folder.parent)
+    assert load_encoder("checkpoint").config.hidden_dim == 24
+
+
+@pytest.mark.parametrize("hub_id", ["bert-base-uncased", "google/bert_uncased_L-2_H-128_A-2"])
+def test_hub_id(folder: Path, hub_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def snapshot_download(repo_id: str, *, allow_patterns: list[str]) -> str:
+        calls.append((repo_id, allow_patterns))
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    assert load_encoder(hub_id).config.hidden_dim == 24
+    # Never the pickled weights.
+    assert calls == [(hub_id, ["*.json", "*.safetensors", "vocab.txt"])]
+
+
+def test_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    def snapshot_download(*_: Any, **__: Any) -> str:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    message = "'bert-typo' is not a folder here, and could not be fetched from the hub (Connection"
+    with pytest.raises(FileNotFoundError, match=re.escape(message)):
+        load_encoder("bert-typo")
+
+
+@pytest.mark.parametrize("path", ["no/such/folder", "/no/such", "./my model", "~/x/y", "a//b"])
+def test_neither_folder_nor_hub_id(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("hub"))
+    with pytest.raises(FileNotFoundError, match="is not a folder: name the folder of a checkpoint"):
+        load_encoder(path)
+
+
+def test_file_instead_of_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("hub"))
+    monkeypatch.chdir(folder)
+    with pytest.raises(FileNotFoundError, match=r"'config\.json' is not a folder: name the"):
+        load_encoder("config.json")
