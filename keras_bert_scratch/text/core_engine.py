@@ -1,0 +1,218 @@
+"""The core engine: operations of core TensorFlow only, for servers without tensorflow-text.
+
+A batch becomes one long row of code points, those of its normalized texts, with spaces between the
+words. Most words are tokens: one look-up finds them. The others are split greedily into the longest
+tokens: a trie, walked from all their positions at once, finds the longest match at each.
+
+Axes: B batch, N code points of the whole batch, W words, R code points of the words to be split.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from keras_bert_scratch.text.normalization import NUM_CODE_POINTS
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.vocabulary import CONTINUATION
+
+_SPACE = ord(" ")
+_NO_TOKEN = -1
+# Nodes of the trie: no match, the start of a word, the start of its continuation.
+_DEAD, _WORD, _REST = 0, 1, 2
+_PAGE = 256
+
+
+class CoreEngine(tf.Module):
+    """Texts -> ids with core TensorFlow operations.
+
+    Args:
+        tokenizer: Whose ids this computes.
+        code_point_strings: What every code point becomes, see `code_points.py`.
+    """
+
+    def __init__(
+        self, tokenizer: WordPieceTokenizer, code_point_strings: tuple[np.ndarray, list[str]]
+    ) -> None:
+        super().__init__()
+        self._unk_id = tokenizer.vocabulary.unk_id
+        self._max_word_length = tokenizer.max_word_length
+        self._length_unit = tokenizer.normalizer.length_unit
+        index, strings = code_point_strings
+        pages, page_of = np.unique(index.reshape(-1, _PAGE), axis=0, return_inverse=True)
+        self._pages = tf.constant(pages.ravel(), tf.int32)
+        self._page_of = tf.constant(page_of.ravel(), tf.int32)
+        self._strings = tf.RaggedTensor.from_row_lengths(
+            tf.constant([ord(c) for c in itertools.chain(*strings)], tf.int32),
+            tf.constant([len(string) for string in strings], tf.int64),
+        )
+        tokens = {token: token_id for token_id, token in enumerate(tokenizer.vocabulary.tokens)}
+        self._words = _table(list(tokens), list(tokens.values()), tf.string, _NO_TOKEN)
+        children, token_of_node = _trie(tokens)
+        self._children = _table(list(children), list(children.values()), tf.int64, _DEAD)
+        self._token_of_node = tf.constant(token_of_node, tf.int32)
+
+    def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Turns texts (*Shape:* (B,)) into int32 ids (*Shape:* (B, None))."""
+        characters, row_splits = self._normalize(texts)
+        is_space = characters == _SPACE
+        after_space = tf.concat([[True], is_space[:-1]], 0)
+        starts = tf.where(~is_space & after_space)[:, 0]
+        # Every text ends with a space, so every word has an end.
+        ends = tf.where(is_space & ~after_space)[:, 0]
+        tokens = self._match(characters, starts, ends)
+        positions = tf.where(tokens != _NO_TOKEN)[:, 0]
+        return tf.RaggedTensor.from_row_splits(
+            tf.gather(tokens, positions),
+            tf.searchsorted(positions, row_splits, out_type=tf.int64),
+            validate=False,
+        )
+
+    def _normalize(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns code points (*Shape:* (N,)) and where texts start in them (*Shape:* (B + 1,))."""
+        texts = tf.strings.join([texts, tf.fill(tf.shape(texts), " ")])
+        raw = tf.strings.unicode_decode(texts, "UTF-8", errors="ignore")
+        page = tf.gather(self._page_of, raw.flat_values // _PAGE)
+        index = tf.gather(self._pages, page * _PAGE + raw.flat_values % _PAGE)
+        strings = tf.gather(self._strings, index)
+        characters = tf.where(
+            strings.flat_values == 0,
+            tf.repeat(raw.flat_values, strings.row_lengths()),
+            strings.flat_values,
+        )
+        return characters, tf.gather(strings.row_splits, raw.row_splits)
+
+    def _match(self, characters: tf.Tensor, starts: tf.Tensor, ends: tf.Tensor) -> tf.Tensor:
+        """Returns the token that starts at every position, or -1. *Shape:* (N,)."""
+        lengths = ends - starts
+        words = tf.RaggedTensor.from_row_lengths(
+            tf.boolean_mask(characters, characters != _SPACE), lengths, validate=False
+        )
+        encoded = tf.strings.unicode_encode(words, "UTF-8")
+        found = tf.cast(self._words.lookup(encoded), tf.int32)
+        is_too_long = tf.strings.length(encoded, self._length_unit) > self._max_word_length
+        is_known = (found != _NO_TOKEN) & ~is_too_long
+        tokens = tf.tensor_scatter_nd_update(
+            tf.fill(tf.shape(characters), _NO_TOKEN),
+            starts[:, None],
+            tf.where(is_known, found, self._unk_id),
+        )
+        to_split = ~is_known & ~is_too_long & (lengths > 1)
+        positions, pieces = self._split(
+            characters, tf.boolean_mask(starts, to_split), tf.boolean_mask(ends, to_split)
+        )
+        return tf.tensor_scatter_nd_update(tokens, positions[:, None], pieces)
+
+    def _split(
+        self, characters: tf.Tensor, starts: tf.Tensor, ends: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Splits words greedily; returns the positions and ids of the tokens found."""
+        positions = tf.ragged.range(starts, ends)
+        word_of = positions.value_rowids()
+        word_starts, word_ends = positions.row_starts(), positions.row_limits()
+        tokens, next_position = self._longest_matches(
+            tf.gather(characters, positions.flat_values),
+            tf.range(tf.size(word_of, tf.int64)) == tf.gather(word_starts, word_of),
+            tf.gather(word_ends, word_of),
+        )
+
+        def step(front: tf.Tensor, reached: tf.Tensor, failed: tf.Tensor) -> tuple:
+            word = tf.gather(word_of, front)
+            new = tf.gather(next_position, front)
+            no_match = tf.boolean_mask(word, tf.gather(tokens, front) == _NO_TOKEN)
+            goes_on = (tf.gather(tokens, front) != _NO_TOKEN) & (new < tf.gather(word_ends, word))
+            return (
+                tf.boolean_mask(new, goes_on),
+                tf.tensor_scatter_nd_update(
+                    reached, front[:, None], tf.fill(tf.shape(front), True)
+                ),
+                tf.tensor_scatter_nd_update(
+                    failed, no_match[:, None], tf.fill(tf.shape(no_match), True)
+                ),
+            )
+
+        _, reached, failed = tf.while_loop(
+            lambda front, *_: tf.size(front) > 0,
+            step,
+            (word_starts, tf.fill(tf.shape(word_of), False), tf.fill(tf.shape(word_starts), False)),
+            (tf.TensorShape([None]), tf.TensorShape([None]), tf.TensorShape([None])),
+        )
+        is_piece = reached & ~tf.gather(failed, word_of)
+        return tf.boolean_mask(positions.flat_values, is_piece), tf.boolean_mask(tokens, is_piece)
+
+    def _longest_matches(
+        self, characters: tf.Tensor, is_word_start: tf.Tensor, word_ends: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Finds the longest token that starts at each position.
+
+        Args:
+            characters: The words' code points. *Shape:* (R,)
+            is_word_start: Whether a word starts here; else it must be a "##" token. *Shape:* (R,)
+            word_ends: Where the position's word ends. *Shape:* (R,)
+
+        Returns:
+            The token, or -1, and the position after it. *Shape:* (R,) each
+        """
+
+        def step(
+            active: tf.Tensor,
+            cursor: tf.Tensor,
+            node: tf.Tensor,
+            tokens: tf.Tensor,
+            ends: tf.Tensor,
+        ) -> tuple:
+            code_point = tf.cast(tf.gather(characters, cursor), tf.int64)
+            node = self._children.lookup(node * NUM_CODE_POINTS + code_point)
+            token = tf.gather(self._token_of_node, node)
+            matched = token != _NO_TOKEN
+            cursor += 1
+            at = tf.boolean_mask(active, matched)[:, None]
+            tokens = tf.tensor_scatter_nd_update(tokens, at, tf.boolean_mask(token, matched))
+            ends = tf.tensor_scatter_nd_update(ends, at, tf.boolean_mask(cursor, matched))
+            goes_on = (node != _DEAD) & (cursor < tf.gather(word_ends, active))
+            still = (tf.boolean_mask(part, goes_on) for part in (active, cursor, node))
+            return (*still, tokens, ends)
+
+        every = tf.range(tf.size(characters, tf.int64))
+        node = tf.where(is_word_start, tf.constant(_WORD, tf.int64), _REST)
+        no_tokens = tf.fill(tf.shape(characters), _NO_TOKEN)
+        *_, tokens, ends = tf.while_loop(
+            lambda active, *_: tf.size(active) > 0,
+            step,
+            (every, every, node, no_tokens, tf.zeros_like(every)),
+            (tf.TensorShape([None]),) * 5,
+        )
+        return tokens, ends
+
+
+def _table(
+    keys: Sequence, values: Sequence[int], key_type: tf.DType, default: int
+) -> tf.lookup.StaticHashTable:
+    return tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(
+            tf.constant(keys, key_type), tf.constant(values, tf.int64)
+        ),
+        default,
+    )
+
+
+def _trie(tokens: dict[str, int]) -> tuple[dict[int, int], list[int]]:
+    """Builds the trie of all tokens.
+
+    Returns:
+        The child of (node, code point), under the key node * NUM_CODE_POINTS + code point, and the
+        token of every node, or -1.
+    """
+    children: dict[int, int] = {}
+    token_of_node = [_NO_TOKEN] * 3
+    for token, token_id in tokens.items():
+        is_continuation = token.startswith(CONTINUATION) and token != CONTINUATION
+        node = _REST if is_continuation else _WORD
+        for character in token[len(CONTINUATION) :] if is_continuation else token:
+            key = node * NUM_CODE_POINTS + ord(character)
+            node = children.setdefault(key, len(token_of_node))
+            if node == len(token_of_node):
+                token_of_node.append(_NO_TOKEN)
+        token_of_node[node] = token_id
+    return children, token_of_node

@@ -1,0 +1,240 @@
+"""The tokenizer as TensorFlow operations: the same ids inside `tf.data` and SavedModels.
+
+Both engines normalize a text and split it into words by one look-up a code point, and then split
+words into the longest tokens.
+
+Axes: B batch, S sequence.
+"""
+
+import re
+from typing import Literal
+
+import numpy as np
+import tensorflow as tf
+
+from keras_bert_scratch.text.code_points import code_point_strings, stand_ins
+from keras_bert_scratch.text.normalization import (
+    DELETED_FLAG,
+    NUM_CODE_POINTS,
+    Normalizer,
+    unicode_table,
+)
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
+
+Engine = Literal["fast", "core"]
+PadTo = Literal["longest", "sequence_length"]
+
+# A character that normalization deletes, as it deletes the stand-ins for special tokens.
+_OTHER_PRIVATE = "\ue000"
+
+
+class TokenizerGraph(tf.Module):
+    """A `WordPieceTokenizer` for tensors of strings. Get it by `WordPieceTokenizer.graph`.
+
+    Any bytes are accepted; those that are not UTF-8 are dropped, as the reference drops the U+FFFD
+    that stands for them, or refused with an `InvalidArgumentError` if the tokenizer's `errors` is
+    "strict".
+
+    Args:
+        tokenizer: Whose ids this computes.
+        engine: "fast" uses tensorflow-text; "core" uses core TensorFlow operations only.
+
+    Raises:
+        ValueError: If the engine is none of the two.
+
+    Example:
+        >>> vocabulary = Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "film", "##s", "!"])
+        >>> graph = WordPieceTokenizer(vocabulary).graph()
+        >>> graph(tf.constant(["Films!", "film"]), sequence_length=8)["token_ids"].numpy()
+        array([[2, 4, 5, 6, 3],
+               [2, 4, 3, 0, 0]], dtype=int32)
+    """
+
+    def __init__(self, tokenizer: WordPieceTokenizer, engine: Engine = "fast") -> None:
+        super().__init__(name=f"tokenizer_{engine}")
+        self._vocabulary = tokenizer.vocabulary
+        self._errors = tokenizer.errors
+        self._is_mediapipe = tokenizer.normalization == "mediapipe"
+        self._special_tokens = stand_ins(tokenizer)
+        self._marks = _MarkOrder(tokenizer.normalizer)
+        if engine == "fast":
+            from keras_bert_scratch.text.fast_engine import FastEngine
+
+            self._engine: tf.Module = FastEngine(tokenizer, code_point_strings(tokenizer))
+        elif engine == "core":
+            from keras_bert_scratch.text.core_engine import CoreEngine
+
+            self._engine = CoreEngine(tokenizer, code_point_strings(tokenizer))
+        else:
+            raise ValueError(f"engine must be 'fast' or 'core', received {engine!r}.")
+
+    def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Turns texts into ids, without [CLS] and [SEP].
+
+        Args:
+            texts: Strings. *Shape:* (B,)
+
+        Returns:
+            int32 ids. *Shape:* (B, None)
+        """
+        texts = tf.convert_to_tensor(texts, tf.string)
+        if self._errors == "strict":
+            texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="strict")
+        if self._is_mediapipe:
+            # U+FFFD is not deleted there, and U+0000 ends a text.
+            texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
+            texts = tf.strings.regex_replace(texts, r"\x00(?s:.*)", "")
+        if self._special_tokens:
+            private = "".join(map(chr, self._special_tokens))
+            texts = tf.strings.regex_replace(texts, f"[{private}]", _OTHER_PRIVATE)
+            for stand_in, token in self._special_tokens.items():
+                texts = tf.strings.regex_replace(texts, re.escape(token), chr(stand_in))
+        return self._engine(self._marks(texts))
+
+    def ragged(
+        self, texts: tf.Tensor, pairs: tf.Tensor | None = None, *, sequence_length: int
+    ) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
+        """Turns texts, or pairs, into [CLS] text [SEP] (pair [SEP]), truncated longest first.
+
+        Args:
+            texts: Strings. *Shape:* (B,)
+            pairs: The second texts. *Shape:* (B,)
+            sequence_length: Most tokens of a row, [CLS] and [SEP] included.
+
+        Returns:
+            `(token_ids, segment_ids)`, int32. *Shape:* (B, None) each
+
+        Raises:
+            ValueError: If `sequence_length` has no room for [CLS] and [SEP].
+        """
+        room = check_sequence_length(sequence_length, 1 if pairs is None else 2)
+        first = self.tokenize(texts)
+        rows = first.nrows()
+        cls, sep = (
+            tf.RaggedTensor.from_uniform_row_length(tf.fill([rows], token_id), 1)
+            for token_id in (self._vocabulary.cls_id, self._vocabulary.sep_id)
+        )
+        if pairs is None:
+            lengths = tf.minimum(first.row_lengths(), room)
+            token_ids = tf.concat([cls, _truncate(first, lengths), sep], 1)
+            return token_ids, tf.zeros_like(token_ids)
+        second = self.tokenize(pairs)
+        lengths = _truncated_lengths(first.row_lengths(), second.row_lengths(), room)
+        parts = [cls, _truncate(first, lengths[0]), sep, _truncate(second, lengths[1]), sep]
+        segments = [tf.fill([rows], 0)] * 3 + [tf.fill([rows], 1)] * 2
+        segment_ids = [
+            part.with_values(tf.repeat(segment, part.row_lengths()))
+            for part, segment in zip(parts, segments, strict=True)
+        ]
+        return tf.concat(parts, 1), tf.concat(segment_ids, 1)
+
+    def __call__(
+        self,
+        texts: tf.Tensor,
+        pairs: tf.Tensor | None = None,
+        *,
+        sequence_length: int,
+        pad_to: PadTo = "longest",
+    ) -> dict[str, tf.Tensor]:
+        """Turns texts, or pairs, into a model's inputs.
+
+        Args:
+            texts: Strings. *Shape:* (B,)
+            pairs: The second texts. *Shape:* (B,)
+            sequence_length: Most tokens of a row, [CLS] and [SEP] included.
+            pad_to: Whether S is the length of the longest row or always `sequence_length`.
+
+        Returns:
+            `token_ids`, `segment_ids` and `padding_mask` (1 where there is a token), int32.
+            *Shape:* (B, S) each
+
+        Raises:
+            ValueError: If `sequence_length` has no room for [CLS] and [SEP], or `pad_to` is none of
+                the two.
+        """
+        if pad_to not in ("longest", "sequence_length"):
+            raise ValueError(f"pad_to must be 'longest' or 'sequence_length', received {pad_to!r}.")
+        token_ids, segment_ids = self.ragged(texts, pairs, sequence_length=sequence_length)
+        shape = [None, None if pad_to == "longest" else sequence_length]
+        padded = token_ids.to_tensor(self._vocabulary.pad_id, shape=shape)
+        return {
+            "token_ids": padded,
+            "segment_ids": segment_ids.to_tensor(0, shape=shape),
+            "padding_mask": tf.sequence_mask(
+                token_ids.row_lengths(), tf.shape(padded, tf.int64)[1], tf.int32
+            ),
+        }
+
+
+def _truncate(ids: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
+    """Keeps the first `lengths` (*Shape:* (B,)) ids of every row."""
+    rows = ids.value_rowids()
+    position = tf.range(tf.size(rows, tf.int64)) - tf.gather(ids.row_starts(), rows)
+    kept = tf.boolean_mask(ids.flat_values, position < tf.gather(lengths, rows))
+    return tf.RaggedTensor.from_row_lengths(kept, lengths, validate=False)
+
+
+def _truncated_lengths(
+    first: tf.Tensor, second: tf.Tensor, room: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Is `keras_bert_scratch.text.tokenizer.truncated_lengths` for rows. *Shape:* (B,) each."""
+    half, rest_of_it = tf.constant(room // 2, tf.int64), tf.constant(room - room // 2, tf.int64)
+    shorter = tf.minimum(first, second)
+    fits = first + second <= room
+    one_is_too_long = 2 * shorter <= room
+    is_first_longer = first > second
+
+    def new_length(length: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
+        cut = tf.where(one_is_too_long, tf.minimum(length, room - shorter), share)
+        return tf.where(fits, length, cut)
+
+    return (
+        new_length(first, tf.where(is_first_longer, rest_of_it, half)),
+        new_length(second, tf.where(is_first_longer, half, rest_of_it)),
+    )
+
+
+class _MarkOrder(tf.Module):
+    """Sets the combining marks that normalization keeps into canonical order, if there are any."""
+
+    def __init__(self, normalizer: Normalizer) -> None:
+        super().__init__()
+        table = unicode_table()
+        self._sources = sorted(normalizer.sources_of_marks)
+        self._composed = {
+            source: table.decomposition[ord(source)]
+            for source in self._sources
+            if ord(source) in table.decomposition
+        }
+        # Marks keep their class; -1 is a character that normalization deletes before it sorts.
+        classes = np.zeros(NUM_CODE_POINTS, np.int16)
+        classes[list(table.combining_class)] = list(table.combining_class.values())
+        classes[(table.flags & DELETED_FLAG) > 0] = -1
+        self._classes = classes
+
+    def __call__(self, texts: tf.Tensor) -> tf.Tensor:
+        if not self._sources:
+            return texts
+        # \C is any byte: the dot would not step over bytes that are not UTF-8.
+        pattern = rf"\C*[{''.join(self._sources)}]\C*"
+        is_needed = tf.reduce_any(tf.strings.regex_full_match(texts, pattern))
+        return tf.cond(is_needed, lambda: self._sort(texts), lambda: texts)
+
+    def _sort(self, texts: tf.Tensor) -> tf.Tensor:
+        for composed, parts in self._composed.items():
+            texts = tf.strings.regex_replace(texts, composed, parts)
+        characters = tf.strings.unicode_decode(texts, "UTF-8", errors="ignore")
+        classes = tf.gather(self._classes, characters)
+        characters = tf.ragged.boolean_mask(characters, classes >= 0)
+        flat = tf.cast(tf.gather(self._classes, characters.flat_values), tf.int64)
+        starts_run = tf.cast(flat == 0, tf.int64)
+        # Every row opens a run, too; rows that are empty share the next one's first position.
+        row_starts = tf.scatter_nd(
+            characters.row_starts()[:, None],
+            tf.ones_like(characters.row_starts()),
+            [tf.size(flat, tf.int64) + 1],
+        )[:-1]
+        run = tf.cumsum(starts_run + row_starts)
+        order = tf.argsort(run * 256 + flat, stable=True)
+        sorted_characters = characters.with_values(tf.gather(characters.flat_values, order))
+        return tf.strings.unicode_encode(sorted_characters, "UTF-8")

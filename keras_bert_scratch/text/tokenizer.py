@@ -1,0 +1,549 @@
+"""Texts or pairs -> token ids with offsets, and back: WordPiece as BERT uses it.
+
+This module needs no TensorFlow; `WordPieceTokenizer.graph` imports it for the same ids inside
+`tf.data` and SavedModels.
+"""
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from keras_bert_scratch.files import new_file
+from keras_bert_scratch.text.normalization import (
+    BertNormalizer,
+    MediaPipeNormalizer,
+    Normalization,
+    Normalizer,
+)
+from keras_bert_scratch.text.vocabulary import (
+    CLS,
+    CONTINUATION,
+    SEP,
+    SPECIAL_TOKENS,
+    UNK,
+    Vocabulary,
+)
+
+if TYPE_CHECKING:
+    from keras_bert_scratch.text.graph import Engine, TokenizerGraph
+
+# What the reference's decoder closes up, in its order.
+_CLEAN_UP = [
+    (" .", "."),
+    (" ?", "?"),
+    (" !", "!"),
+    (" ,", ","),
+    (" ' ", "'"),
+    (" n't", "n't"),
+    (" 'm", "'m"),
+    (" do not", " don't"),
+    (" 's", "'s"),
+    (" 've", "'ve"),
+    (" 're", "'re"),
+]
+
+
+class Encoding(NamedTuple):
+    """A text, or a pair of them, as a model reads it. S is the number of tokens.
+
+    Attributes:
+        token_ids: [CLS] text [SEP], or [CLS] text [SEP] pair [SEP].
+        segment_ids: 0 up to the first [SEP], 1 after it.
+        tokens: The tokens of the ids.
+        offsets: Start and end of every token in the raw text it came from, in characters; (0, 0)
+            for [CLS] and [SEP].
+        sequence: Which text a token came from: 0, 1, or None for [CLS] and [SEP].
+    """
+
+    token_ids: list[int]
+    segment_ids: list[int]
+    tokens: list[str]
+    offsets: list[tuple[int, int]]
+    sequence: list[int | None]
+
+
+class _Piece(NamedTuple):
+    token_id: int
+    start: int
+    end: int
+
+
+class WordPieceTokenizer:
+    """BERT's tokenizer, with the ids and offsets of Hugging Face `tokenizers`.
+
+    Args:
+        vocabulary: The tokens.
+        lowercase: Lower-case the text ("uncased" models).
+        strip_accents: Decompose and drop accents; None does what `lowercase` says.
+        tokenize_chinese_chars: Make every CJK character a word.
+        allow_special_tokens: Let "[MASK]" and the like in a text stand for the special tokens, as
+            the reference does. By default they are text: strangers could inject them.
+        normalization: "bert", or "mediapipe" for what MediaPipe's on-device tokenizer does.
+        max_word_length: Words of more characters become [UNK]; with "mediapipe", of more bytes.
+        errors: What happens to bytes that are not UTF-8: "replace" as `bytes.decode` does, or
+            "strict" to refuse them.
+
+    Raises:
+        ValueError: If an argument is none of the named ones.
+
+    Example:
+        >>> vocabulary = Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "film", "##s", "!"])
+        >>> encoding = WordPieceTokenizer(vocabulary).encode("Films!")
+        >>> encoding.tokens, encoding.offsets
+        (['[CLS]', 'film', '##s', '!', '[SEP]'], [(0, 0), (0, 4), (4, 5), (5, 6), (0, 0)])
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        *,
+        lowercase: bool = True,
+        strip_accents: bool | None = None,
+        tokenize_chinese_chars: bool = True,
+        allow_special_tokens: bool = False,
+        normalization: Normalization = "bert",
+        max_word_length: int = 100,
+        errors: Literal["replace", "strict"] = "replace",
+    ) -> None:
+        self.vocabulary = vocabulary
+        self.lowercase = lowercase
+        self.strip_accents = strip_accents
+        self.tokenize_chinese_chars = tokenize_chinese_chars
+        self.allow_special_tokens = allow_special_tokens
+        self.normalization = normalization
+        self.max_word_length = max_word_length
+        self.errors = errors
+        self.normalizer = self._make_normalizer()
+
+    def _make_normalizer(self) -> Normalizer:
+        if self.normalization not in ("bert", "mediapipe"):
+            raise ValueError(
+                f"normalization must be 'bert' or 'mediapipe', received {self.normalization!r}."
+            )
+        if self.errors not in ("replace", "strict"):
+            raise ValueError(f"errors must be 'replace' or 'strict', received {self.errors!r}.")
+        longest = max(map(len, self.vocabulary.special_tokens))
+        if self.max_word_length < longest:
+            raise ValueError(
+                f"max_word_length must be {longest} or more, the length of a special token, "
+                f"received {self.max_word_length}."
+            )
+        if self.normalization == "bert":
+            strip_accents = self.lowercase if self.strip_accents is None else self.strip_accents
+            return BertNormalizer(self.lowercase, strip_accents, self.tokenize_chinese_chars)
+        fixed = (self.lowercase, bool(self.strip_accents), self.tokenize_chinese_chars)
+        if fixed != (True, False, True) or self.allow_special_tokens:
+            raise ValueError(
+                "normalization='mediapipe' lower-cases ASCII, keeps accents, splits CJK characters "
+                "and never reads special tokens, and cannot do otherwise: received lowercase="
+                f"{self.lowercase}, strip_accents={self.strip_accents}, tokenize_chinese_chars="
+                f"{self.tokenize_chinese_chars}, allow_special_tokens={self.allow_special_tokens}; "
+                "leave them at their defaults."
+            )
+        return MediaPipeNormalizer()
+
+    def encode(
+        self,
+        text: str | bytes,
+        pair: str | bytes | None = None,
+        *,
+        sequence_length: int | None = None,
+    ) -> Encoding:
+        """Turns a text, or a pair, into the ids of [CLS] text [SEP] (pair [SEP]).
+
+        Args:
+            text: The text.
+            pair: The second text.
+            sequence_length: Tokens, [CLS] and [SEP] included, to which the texts are truncated, the
+                longest first; None does not truncate.
+
+        Raises:
+            ValueError: If `sequence_length` has no room for [CLS] and [SEP], or bytes that are not
+                UTF-8 are to be refused.
+        """
+        pieces = [self._pieces(part) for part in (text, pair) if part is not None]
+        if sequence_length is not None:
+            room = check_sequence_length(sequence_length, len(pieces))
+            lengths = truncated_lengths([len(part) for part in pieces], room)
+            pieces = [part[:length] for part, length in zip(pieces, lengths, strict=True)]
+        cls, sep = (_Piece(self.vocabulary.token_to_id(token), 0, 0) for token in (CLS, SEP))
+        framed: list[tuple[_Piece, int, int | None]] = [(cls, 0, None)]
+        for segment, part in enumerate(pieces):
+            framed += [(piece, segment, segment) for piece in part]
+            framed.append((sep, segment, None))
+        return Encoding(
+            token_ids=[piece.token_id for piece, _, _ in framed],
+            segment_ids=[segment for _, segment, _ in framed],
+            tokens=[self.vocabulary.tokens[piece.token_id] for piece, _, _ in framed],
+            offsets=[(piece.start, piece.end) for piece, _, _ in framed],
+            sequence=[sequence for _, _, sequence in framed],
+        )
+
+    def decode(self, token_ids: Iterable[int], skip_special_tokens: bool = True) -> str:
+        """Joins tokens to a text, as the reference's WordPiece decoder with `cleanup=True`.
+
+        Args:
+            token_ids: Ids, padding included.
+            skip_special_tokens: Leave out [CLS], [SEP], [PAD], [UNK] and [MASK].
+
+        Raises:
+            IndexError: If an id is not one of the vocabulary.
+        """
+        tokens = [self.vocabulary.id_to_token(int(token_id)) for token_id in token_ids]
+        if skip_special_tokens:
+            special = set(self.vocabulary.special_tokens)
+            tokens = [token for token in tokens if token not in special]
+        parts: list[str] = []
+        for token in tokens:
+            if parts:
+                token = token[2:] if token.startswith(CONTINUATION) else f" {token}"
+            for spaced, joined in _CLEAN_UP:
+                token = token.replace(spaced, joined)
+            parts.append(token)
+        return "".join(parts)
+
+    def _pieces(self, text: str | bytes) -> list[_Piece]:
+        """Splits a text into tokens, special tokens first if it may name them."""
+        text = self._read(text)
+        pieces: list[_Piece] = []
+        start = 0
+        for found in self._special_tokens.finditer(text) if self.allow_special_tokens else ():
+            pieces += self._split(text, start, found.start())
+            pieces.append(_Piece(self.vocabulary.token_to_id(found[0]), *found.span()))
+            start = found.end()
+        return pieces + self._split(text, start, len(text))
+
+    def _read(self, text: str | bytes) -> str:
+        try:
+            if isinstance(text, bytes):
+                return text.decode(errors=self.errors)
+            if self.errors == "strict":
+                text.encode()
+        except UnicodeError as error:
+            raise ValueError(
+                f"The text is not valid UTF-8 ({error}): repair it, or use a tokenizer with "
+                'errors="replace".'
+            ) from error
+        return text
+
+    @functools.cached_property
+    def _special_tokens(self) -> re.Pattern[str]:
+        return re.compile("|".join(map(re.escape, self.vocabulary.special_tokens)))
+
+    def _split(self, text: str, start: int, end: int) -> list[_Piece]:
+        """Splits a part of a text into tokens with offsets in the whole."""
+        pieces = []
+        for word, origins in self.normalizer.words(text[start:end]):
+            first = 0
+            for token_id, last in self._match(word):
+                pieces.append(
+                    _Piece(token_id, start + origins[first], start + origins[last - 1] + 1)
+                )
+                first = last
+        return pieces
+
+    def words(self, text: str | bytes) -> list[list[int]]:
+        """Returns the token ids of every word; special tokens in the text are plain text."""
+        words = self.normalizer.words(self._read(text))
+        return [[token_id for token_id, _ in self._match(word.text)] for word in words]
+
+    @functools.cached_property
+    def _match(self) -> Callable[[str], list[tuple[int, int]]]:
+        # Few different words make up most of a text.
+        return functools.lru_cache(maxsize=1 << 16)(self._longest_matches)
+
+    def _longest_matches(self, word: str) -> list[tuple[int, int]]:
+        """Splits a word greedily into the longest tokens (Wu et al. 2016, section 4.1).
+
+        Returns:
+            The id of each token and the position in the word after it.
+        """
+        unknown = [(self.vocabulary.unk_id, len(word))]
+        if self.normalizer.word_length(word) > self.max_word_length:
+            return unknown
+        matches = []
+        start = 0
+        while start < len(word):
+            prefix = CONTINUATION if start else ""
+            for end in range(len(word), start, -1):
+                token = prefix + word[start:end]
+                if token in self.vocabulary:
+                    break
+            else:
+                return unknown
+            matches.append((self.vocabulary.token_to_id(token), end))
+            start = end
+        return matches
+
+    def graph(self, engine: "Engine" = "fast") -> "TokenizerGraph":
+        """Returns the same tokenizer for `tf.data`, `tf.function` and SavedModels.
+
+        Args:
+            engine: "fast" uses tensorflow-text; "core" uses core TensorFlow operations only, for
+                SavedModels that a stock server loads.
+        """
+        if engine not in self._graphs:
+            from keras_bert_scratch.text.graph import TokenizerGraph
+
+            self._graphs[engine] = TokenizerGraph(self, engine)
+        return self._graphs[engine]
+
+    @functools.cached_property
+    def _graphs(self) -> dict[str, "TokenizerGraph"]:
+        return {}
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns plain JSON types from which `from_config` makes the same tokenizer."""
+        return {
+            "vocabulary": self.vocabulary.tokens,
+            "lowercase": self.lowercase,
+            "strip_accents": self.strip_accents,
+            "tokenize_chinese_chars": self.tokenize_chinese_chars,
+            "allow_special_tokens": self.allow_special_tokens,
+            "normalization": self.normalization,
+            "max_word_length": self.max_word_length,
+            "errors": self.errors,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "WordPieceTokenizer":
+        """Makes the tokenizer that `get_config` described."""
+        return cls(**{**config, "vocabulary": Vocabulary(config["vocabulary"])})
+
+    def __reduce__(self) -> tuple[Callable[..., "WordPieceTokenizer"], tuple[dict[str, Any]]]:
+        # Copies and pickles are made without the caches, of which graphs cannot be pickled.
+        return type(self).from_config, (self.get_config(),)
+
+    @classmethod
+    def from_directory(cls, path: str | Path, **overrides: Any) -> "WordPieceTokenizer":
+        """Reads the tokenizer of a checkpoint's folder.
+
+        The vocabulary comes from tokenizer.json, or else vocab.txt. The switches come from
+        tokenizer_config.json, and what that leaves open from tokenizer.json; lower-casing is on
+        where neither speaks of it.
+
+        Args:
+            path: The folder.
+            **overrides: Arguments of the class that replace those read.
+
+        Raises:
+            FileNotFoundError: If the folder has none of the two files.
+            ValueError: If a file cannot be used, see `Vocabulary.from_file`.
+        """
+        folder = Path(path)
+        for name in ("tokenizer.json", "vocab.txt"):
+            if (folder / name).exists():
+                vocabulary = Vocabulary.from_file(folder / name)
+                break
+        else:
+            raise FileNotFoundError(
+                f"{folder} has neither tokenizer.json nor vocab.txt: name the folder of a BERT "
+                "checkpoint."
+            )
+        switches = _switches_of_tokenizer_json(folder) | _switches_of_config(folder)
+        return cls(vocabulary, **{**switches, **overrides})
+
+    def save(self, directory: str | Path) -> None:
+        """Writes vocab.txt, tokenizer.json and tokenizer_config.json into an existing folder.
+
+        transformers' `AutoTokenizer` and `tokenizers` read the same behaviour from them. They know
+        no `normalization="mediapipe"`: then there is no tokenizer.json, and only `from_directory`
+        reads the behaviour back.
+        """
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.vocabulary.to_file(folder / "vocab.txt")
+        if self.normalization == "bert":
+            _write_json(folder / "tokenizer.json", self._tokenizer_json())
+        _write_json(folder / "tokenizer_config.json", self._tokenizer_config())
+
+    def _tokenizer_config(self) -> dict[str, Any]:
+        special = {
+            f"{name}_token": token
+            for name, token in zip(
+                ("pad", "unk", "cls", "sep", "mask"), SPECIAL_TOKENS, strict=True
+            )
+            if token in self.vocabulary
+        }
+        return {
+            "tokenizer_class": "BertTokenizer",
+            "do_lower_case": self.lowercase,
+            "strip_accents": self.strip_accents,
+            "tokenize_chinese_chars": self.tokenize_chinese_chars,
+            "split_special_tokens": not self.allow_special_tokens,
+            **special,
+            # These three are ours; other readers pass over them.
+            "normalization": self.normalization,
+            "max_word_length": self.max_word_length,
+            "errors": self.errors,
+        }
+
+    def _tokenizer_json(self) -> dict[str, Any]:
+        flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+        ids = {
+            token: self.vocabulary.token_to_id(token) for token in self.vocabulary.special_tokens
+        }
+        cls, sep = ({"id": token, "type_id": 0} for token in (CLS, SEP))
+        text, pair = {"id": "A", "type_id": 0}, {"id": "B", "type_id": 1}
+        single = [{"SpecialToken": cls}, {"Sequence": text}, {"SpecialToken": sep}]
+        return {
+            "version": "1.0",
+            "truncation": None,
+            "padding": None,
+            "added_tokens": [
+                {"id": token_id, "content": token, **flags, "special": True}
+                for token, token_id in sorted(ids.items(), key=lambda item: item[1])
+            ],
+            "normalizer": {
+                "type": "BertNormalizer",
+                "clean_text": True,
+                "handle_chinese_chars": self.tokenize_chinese_chars,
+                "strip_accents": self.strip_accents,
+                "lowercase": self.lowercase,
+            },
+            "pre_tokenizer": {"type": "BertPreTokenizer"},
+            "post_processor": {
+                "type": "TemplateProcessing",
+                "single": single,
+                "pair": [
+                    *single,
+                    {"Sequence": pair},
+                    {"SpecialToken": {"id": SEP, "type_id": 1}},
+                ],
+                "special_tokens": {
+                    token: {"id": token, "ids": [ids[token]], "tokens": [token]}
+                    for token in (CLS, SEP)
+                },
+            },
+            "decoder": {"type": "WordPiece", "prefix": CONTINUATION, "cleanup": True},
+            "model": {
+                "type": "WordPiece",
+                "unk_token": UNK,
+                "continuing_subword_prefix": CONTINUATION,
+                "max_input_chars_per_word": self.max_word_length,
+                "vocab": {token: i for i, token in enumerate(self.vocabulary.tokens)},
+            },
+        }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with new_file(path) as temporary:
+        temporary.write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}): it may be damaged, fetch it.") from error
+
+
+def _switches_of_tokenizer_json(folder: Path) -> dict[str, Any]:
+    content = _read_json(folder / "tokenizer.json")
+    normalizer = content.get("normalizer") or {}
+    if not content:
+        return {}
+    if normalizer.get("type") != "BertNormalizer" or not normalizer.get("clean_text", True):
+        raise ValueError(
+            f"{folder / 'tokenizer.json'} normalizes by {normalizer.get('type')!r}, only "
+            "'BertNormalizer' with clean_text is BERT's: use a BERT checkpoint."
+        )
+    return {
+        "lowercase": normalizer["lowercase"],
+        "strip_accents": normalizer["strip_accents"],
+        "tokenize_chinese_chars": normalizer["handle_chinese_chars"],
+        "max_word_length": content["model"].get("max_input_chars_per_word", 100),
+    }
+
+
+def _switches_of_config(folder: Path) -> dict[str, Any]:
+    content = _read_json(folder / "tokenizer_config.json")
+    names = {
+        "do_lower_case": "lowercase",
+        "strip_accents": "strip_accents",
+        "tokenize_chinese_chars": "tokenize_chinese_chars",
+        "normalization": "normalization",
+        "max_word_length": "max_word_length",
+        "errors": "errors",
+    }
+    return {ours: content[theirs] for theirs, ours in names.items() if theirs in content}
+
+
+class PhoneDifferences(NamedTuple):
+    """How many texts MediaPipe's on-device tokenizer would tokenize otherwise.
+
+    Attributes:
+        num_texts: Texts compared.
+        num_different: Those with other ids.
+        examples: The first of them.
+    """
+
+    num_texts: int
+    num_different: int
+    examples: list[str]
+
+
+def phone_differences(
+    tokenizer: WordPieceTokenizer, texts: Iterable[str], *, num_examples: int = 5
+) -> PhoneDifferences:
+    """Tells how many texts MediaPipe's on-device tokenizer would tokenize otherwise.
+
+    Args:
+        tokenizer: What the model is trained with.
+        texts: A corpus.
+        num_examples: Most texts to return.
+    """
+    phone = WordPieceTokenizer(
+        tokenizer.vocabulary, normalization="mediapipe", errors=tokenizer.errors
+    )
+    num_texts, num_different = 0, 0
+    examples: list[str] = []
+    for text in texts:
+        num_texts += 1
+        if tokenizer.encode(text).token_ids != phone.encode(text).token_ids:
+            num_different += 1
+            if len(examples) < num_examples:
+                examples.append(text)
+    return PhoneDifferences(num_texts, num_different, examples)
+
+
+def check_sequence_length(sequence_length: int, num_texts: int) -> int:
+    """Returns the room for the texts' tokens.
+
+    Raises:
+        ValueError: If [CLS] and a [SEP] after every text do not fit.
+    """
+    num_special = 1 + num_texts
+    if sequence_length < num_special:
+        raise ValueError(
+            f"sequence_length is {sequence_length}, but [CLS] and [SEP] alone take {num_special} "
+            "tokens: use a larger one."
+        )
+    return sequence_length - num_special
+
+
+def truncated_lengths(lengths: list[int], room: int) -> list[int]:
+    """Truncates the longest text first, as the reference's `LongestFirst`.
+
+    Args:
+        lengths: Tokens of the text, or of the text and its pair.
+        room: Tokens that they may have together.
+
+    Returns:
+        Tokens to keep of each.
+    """
+    if sum(lengths) <= room:
+        return lengths
+    if len(lengths) == 1:
+        return [room]
+    shorter = min(lengths)
+    if 2 * shorter <= room:
+        return [min(length, room - shorter) for length in lengths]
+    # Where both are too long, the longer text gets the odd token; of equal ones, the second.
+    halves = [room // 2, room - room // 2]
+    return halves if lengths[0] <= lengths[1] else halves[::-1]
