@@ -1,0 +1,146 @@
+"""AdamW with BERT's settings, against the equations in numpy."""
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from keras_bert_scratch.training.optimizers import BertAdamW, adamw
+from keras_bert_scratch.training.schedules import WarmupLinearDecay
+
+RATE, DECAY, EPSILON, BETA_1, BETA_2 = 0.1, 0.25, 1e-8, 0.9, 0.999
+
+
+def make_optimizer(**changes: Any) -> BertAdamW:
+    return adamw(
+        RATE,
+        **{"total_steps": 1000, "warmup_ratio": 0.0, "weight_decay": DECAY, **changes},
+    )
+
+
+def test_two_steps_by_hand() -> None:
+    # Loshchilov & Hutter 2017, algorithm 2, with the norm of the gradients below the clipping.
+    kernel = keras.Variable([[1.0, -2.0]], name="kernel")
+    gradients = [np.array([[0.3, -0.4]]), np.array([[0.1, 0.2]])]
+    optimizer = make_optimizer()
+    expected = np.array([[1.0, -2.0]])
+    m = v = 0.0
+    for t, gradient in enumerate(gradients, 1):
+        optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")], [kernel])
+        rate = RATE * (1000 - (t - 1)) / 1000
+        m = BETA_1 * m + (1 - BETA_1) * gradient
+        v = BETA_2 * v + (1 - BETA_2) * gradient**2
+        unbiased_m, unbiased_v = m / (1 - BETA_1**t), v / (1 - BETA_2**t)
+        step = unbiased_m / (np.sqrt(unbiased_v) + EPSILON)
+        expected = expected - rate * (step + DECAY * expected)
+        np.testing.assert_allclose(kernel, expected, rtol=1e-5)
+
+
+def test_first_step_has_the_size_of_the_rate() -> None:
+    # With bias correction the first step is sign(gradient) * rate, however small the gradient.
+    kernel = keras.Variable([5.0, 5.0], name="kernel")
+    make_optimizer(weight_decay=0.0).apply([keras.ops.array([0.01, -1e-4])], [kernel])
+    np.testing.assert_allclose(kernel, [5 - RATE, 5 + RATE], rtol=1e-4)
+
+
+def test_gradients_are_clipped_by_their_global_norm() -> None:
+    # The moment after a step is 0.1 times the clipped gradient: (3, 4) has norm 5, becomes
+    # (0.6, 0.8); the norm counts over all weights.
+    a, b = keras.Variable([0.0], name="kernel"), keras.Variable([0.0], name="bias")
+    optimizer = make_optimizer()
+    optimizer.apply([keras.ops.array([3.0]), keras.ops.array([4.0])], [a, b])
+    moments = {
+        x.path.split("/")[-1]: float(x[0]) for x in optimizer.variables if "momentum" in x.path
+    }
+    np.testing.assert_allclose(sorted(moments.values()), [0.06, 0.08], rtol=1e-5)
+
+
+@pytest.fixture
+def model() -> keras.Model:
+    """One weight of every kind that BERT has, all of them 1."""
+    ids = keras.Input((3,), dtype="int32")
+    x = keras.layers.Embedding(5, 2, name="token")(ids)
+    x = keras.layers.LayerNormalization(name="norm")(x)
+    model = keras.Model(ids, keras.layers.Dense(1, name="dense")(x))
+    for weight in model.weights:
+        weight.assign(np.ones(weight.shape))
+    return model
+
+
+def after_one_step_without_gradient(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer
+) -> dict[str, float]:
+    before = [np.array(weight) for weight in model.trainable_weights]
+    optimizer.apply([keras.ops.zeros(w.shape) for w in model.trainable_weights])
+    return {
+        w.name: float(np.max(np.array(w) / b))
+        for w, b in zip(model.trainable_weights, before, strict=True)
+    }
+
+
+def assert_decays_matrices_only(shrunk: dict[str, float]) -> None:
+    for name in ("bias", "gamma", "beta"):
+        assert shrunk.pop(name) == 1
+    assert set(shrunk) == {"embeddings", "kernel"}
+    np.testing.assert_allclose(list(shrunk.values()), 1 - RATE * DECAY, rtol=1e-3)
+
+
+def test_decays_matrices_only(model: keras.Model) -> None:
+    optimizer = make_optimizer()
+    optimizer.build(model.trainable_weights)
+    assert_decays_matrices_only(after_one_step_without_gradient(model, optimizer))
+
+
+def test_decays_matrices_only_when_made_from_its_config(model: keras.Model) -> None:
+    config = json.dumps(keras.saving.serialize_keras_object(make_optimizer()))
+    optimizer = keras.saving.deserialize_keras_object(json.loads(config))
+    assert isinstance(optimizer, BertAdamW)
+    assert json.dumps(keras.saving.serialize_keras_object(optimizer)) == config
+    optimizer.build(model.trainable_weights)
+    assert_decays_matrices_only(after_one_step_without_gradient(model, optimizer))
+
+
+def test_decays_matrices_only_after_a_saved_model_is_loaded(
+    model: keras.Model, tmp_path: Path
+) -> None:
+    model.compile(make_optimizer(), "mse")
+    model.train_on_batch(np.zeros((1, 3), "int32"), np.zeros((1, 3, 1)))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert int(loaded.optimizer.iterations) == 1
+    for weight in loaded.optimizer.variables:
+        if "momentum" in weight.path or "velocity" in weight.path:
+            weight.assign(np.zeros(weight.shape))  # else they, too, move the weights
+    for weight in loaded.weights:
+        weight.assign(np.ones(weight.shape))
+    assert_decays_matrices_only(after_one_step_without_gradient(loaded, loaded.optimizer))
+
+
+def test_settings() -> None:
+    optimizer = adamw(3e-5, total_steps=50)
+    schedule = optimizer._learning_rate
+    assert isinstance(schedule, WarmupLinearDecay)
+    assert schedule.get_config() == {
+        "peak_learning_rate": 3e-5, "total_steps": 50, "warmup_steps": 5,
+    }  # fmt: skip
+    config = optimizer.get_config()
+    # Devlin et al. 2018, A.2; the gradient clipping is that of google-research/bert.
+    expected = {"weight_decay": 0.01, "beta_1": 0.9, "beta_2": 0.999, "global_clipnorm": 1.0}
+    assert config == {**config, **expected}
+
+
+@pytest.mark.parametrize("warmup_ratio", [-0.1, 1.0, math.nan])
+def test_bad_warmup_ratio(warmup_ratio: float) -> None:
+    message = f"warmup_ratio must be in [0, 1), received {warmup_ratio!r}."
+    with pytest.raises(ValueError, match=re.escape(message)):
+        adamw(total_steps=10, warmup_ratio=warmup_ratio)
+
+
+def test_no_steps() -> None:
+    with pytest.raises(ValueError, match="below total_steps, received warmup_steps=0 and total_s"):
+        adamw(total_steps=0)
