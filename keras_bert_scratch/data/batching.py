@@ -1,0 +1,136 @@
+"""Tokenized examples -> batches of similar lengths, in an order that can be repeated.
+
+Axes: B batch, S sequence.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+# Batches are cut from runs of this many batches that were sorted by length: long enough for little
+# padding, short enough for the batches of two epochs to differ.
+_BATCHES_SORTED_TOGETHER = 50
+# Lengths are rounded up to a multiple, so that few different shapes occur.
+_LENGTH_MULTIPLE = 8
+
+
+class LengthBucketedBatches:
+    """Examples held in memory as token ids, served as padded batches of similar lengths.
+
+    The order is a pure function of (seed, epoch); every example comes once an epoch. Set `epoch`
+    before iterating: `follow_epochs` is a callback that does.
+
+    Args:
+        token_ids: One int32 vector an example, framed by [CLS] and [SEP].
+        segment_ids: The same for the segments.
+        batch_size: B; the last batch may be smaller.
+        pad_id: Token id of the padding.
+        labels: One label an example, or None. *Shape:* (n,) or (n, C).
+        sample_weight: One weight an example, or None. *Shape:* (n,).
+        seed: Of the order; None sorts all examples by length, shortest first.
+
+    Raises:
+        ValueError: If there are weights but no labels.
+
+    Example:
+        >>> batches = LengthBucketedBatches(
+        ...     tf.ragged.constant([[2, 7, 3], [2, 3]]), tf.ragged.constant([[0, 0, 0], [0, 0]]),
+        ...     batch_size=2, pad_id=0,
+        ... )
+        >>> next(iter(batches.dataset()))[0]["token_ids"].shape
+        TensorShape([2, 8])
+    """
+
+    def __init__(
+        self,
+        token_ids: tf.RaggedTensor,
+        segment_ids: tf.RaggedTensor,
+        *,
+        batch_size: int,
+        pad_id: int,
+        labels: np.ndarray | None = None,
+        sample_weight: np.ndarray | None = None,
+        seed: int | None = None,
+    ) -> None:
+        if sample_weight is not None and labels is None:
+            raise ValueError(
+                "sample_weight needs labels: Keras would take the weights for labels. Pass labels, "
+                "or no weights."
+            )
+        self.token_ids = token_ids.flat_values.numpy()
+        self.segment_ids = segment_ids.flat_values.numpy()
+        self.starts = token_ids.row_splits.numpy()[:-1]
+        self.lengths = token_ids.row_lengths().numpy()
+        self.batch_size = batch_size
+        self.pad_id = pad_id
+        self.labels = labels
+        self.sample_weight = sample_weight
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        """Number of batches an epoch."""
+        return -(-len(self.lengths) // self.batch_size)
+
+    def order(self, epoch: int) -> list[np.ndarray]:
+        """Returns the indices of the examples of every batch of an epoch."""
+        size = self.batch_size
+        if self.seed is None:
+            indices = np.argsort(self.lengths, kind="stable")
+            return [indices[start : start + size] for start in range(0, len(indices), size)]
+        generator = np.random.default_rng((self.seed, epoch))
+        shuffled = generator.permutation(len(self.lengths))
+        batches = []
+        run_size = size * _BATCHES_SORTED_TOGETHER
+        for run_start in range(0, len(shuffled), run_size):
+            run = shuffled[run_start : run_start + run_size]
+            run = run[np.argsort(self.lengths[run], kind="stable")]
+            batches += [run[start : start + size] for start in range(0, len(run), size)]
+        return [batches[i] for i in generator.permutation(len(batches))]
+
+    def batch(self, indices: np.ndarray) -> tuple[Any, ...]:
+        """Pads some examples to the longest of them, rounded up.
+
+        Args:
+            indices: Of the examples. *Shape:* (B,).
+
+        Returns:
+            `(inputs,)`, `(inputs, labels)` or `(inputs, labels, sample_weight)`, where `inputs` is
+            a dict of `token_ids`, `segment_ids` and `padding_mask`, int32. *Shape:* (B, S) each.
+        """
+        lengths = self.lengths[indices]
+        width = -(-int(lengths.max()) // _LENGTH_MULTIPLE) * _LENGTH_MULTIPLE
+        is_token = np.arange(width) < lengths[:, None]
+        places = np.where(is_token, self.starts[indices][:, None] + np.arange(width), 0)
+        inputs = {
+            "token_ids": np.where(is_token, self.token_ids[places], self.pad_id).astype("int32"),
+            "segment_ids": np.where(is_token, self.segment_ids[places], 0).astype("int32"),
+            "padding_mask": is_token.astype("int32"),
+        }
+        columns = [self.labels, self.sample_weight]
+        return (inputs, *(column[indices] for column in columns if column is not None))
+
+    def dataset(self) -> tf.data.Dataset:
+        """Returns the batches as a `tf.data` dataset; each iteration serves `self.epoch`."""
+        ids = tf.TensorSpec((None, None), tf.int32)
+        signature: list[Any] = [dict.fromkeys(("token_ids", "segment_ids", "padding_mask"), ids)]
+        for column in (self.labels, self.sample_weight):
+            if column is not None:
+                signature.append(tf.TensorSpec((None, *column.shape[1:]), column.dtype))
+
+        def generate() -> Iterator[tuple[Any, ...]]:
+            for indices in self.order(self.epoch):
+                yield self.batch(indices)
+
+        dataset = tf.data.Dataset.from_generator(generate, output_signature=tuple(signature))
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(self)))
+        return dataset.prefetch(tf.data.AUTOTUNE)
+
+    def follow_epochs(self) -> keras.callbacks.Callback:
+        """Returns the callback that sets `epoch` at the start of every epoch of `fit`."""
+        return keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: setattr(self, "epoch", epoch)
+        )
