@@ -1,0 +1,266 @@
+"""Figures of a classifier, all from scikit-learn, as values, text and JSON.
+
+Axes: n examples, C classes.
+"""
+
+import dataclasses
+import json
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    multilabel_confusion_matrix,
+    precision_recall_fscore_support,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassificationReport:
+    """How well a classifier did.
+
+    A share with nothing below the line (the precision of a class that was never predicted) is 0.
+
+    Attributes:
+        num_examples: n.
+        accuracy: Share of the examples that are right; with several labels an example, right in
+            every label.
+        macro_precision: Mean over all C classes, each with equal weight.
+        macro_recall: Likewise.
+        macro_f1: Likewise.
+        weighted_precision: Mean over the classes, each weighted by its support.
+        weighted_recall: Likewise.
+        weighted_f1: Likewise.
+        per_class: For every name, in order, its `precision`, `recall`, `f1` and `support` (number
+            of examples that have the label).
+        confusion_matrix: Number of examples, rows true and columns predicted. *Shape:* (C, C); with
+            several labels an example (C, 2, 2), for every class [[TN, FP], [FN, TP]].
+        warnings: What a reader should know before believing the figures.
+    """
+
+    num_examples: int
+    accuracy: float
+    macro_precision: float
+    macro_recall: float
+    macro_f1: float
+    weighted_precision: float
+    weighted_recall: float
+    weighted_f1: float
+    per_class: dict[str, dict[str, float]]
+    confusion_matrix: np.ndarray
+    warnings: list[str]
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, in the order of their ids."""
+        return list(self.per_class)
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether an example may have any number of labels."""
+        return self.confusion_matrix.ndim == 3
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns all attributes as plain JSON types."""
+        fields = dataclasses.asdict(self)
+        return {**fields, "confusion_matrix": self.confusion_matrix.tolist()}
+
+    def to_json(self) -> str:
+        """Returns all attributes as JSON."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+
+    def to_text(self) -> str:
+        """Returns the figures as aligned tables, and the warnings above them."""
+        rows = [
+            [name, *(f"{figures[key]:.4f}" for key in _SHARES), str(figures["support"])]
+            for name, figures in self.per_class.items()
+        ]
+        support = str(sum(int(figures["support"]) for figures in self.per_class.values()))
+        for kind in ("macro", "weighted"):
+            shares = [f"{getattr(self, f'{kind}_{key}'):.4f}" for key in _SHARES]
+            rows.append([f"{kind} average", *shares, support])
+        accuracy = "accuracy (all labels right)" if self.is_multi_label else "accuracy"
+        parts = [
+            *(f"WARNING: {warning}" for warning in self.warnings),
+            f"{accuracy} {self.accuracy:.4f} on {self.num_examples} examples",
+            _table(["", *_SHARES, "support"], rows),
+            self._confusion_text(),
+        ]
+        return "\n\n".join(parts) + "\n"
+
+    def _confusion_text(self) -> str:
+        names = self.class_names
+        if self.is_multi_label:
+            header = ["true and predicted", "true, missed", "false alarm", "neither"]
+            counts = [[tp, fn, fp, tn] for (tn, fp), (fn, tp) in self.confusion_matrix.tolist()]
+            rows = [[name, *map(str, row)] for name, row in zip(names, counts, strict=True)]
+            return _table(["", *header], rows)
+        # Columns go by number: as wide as their names, twenty classes would not fit on a screen.
+        numbered = [f"{name} [{number}]" for number, name in enumerate(names)]
+        rows = [
+            [name, *map(str, counts)]
+            for name, counts in zip(numbered, self.confusion_matrix.tolist(), strict=True)
+        ]
+        header = ["", *(f"[{number}]" for number in range(len(names)))]
+        return "confusion matrix: rows true, columns predicted\n" + _table(header, rows)
+
+
+_SHARES = ("precision", "recall", "f1")
+
+
+def evaluate_classification(
+    true_ids: Any,
+    scores: Any,
+    class_names: Sequence[str],
+    *,
+    multi_label: bool = False,
+    threshold: float = 0.5,
+) -> ClassificationReport:
+    """Compares a classifier's scores with the truth.
+
+    Args:
+        true_ids: Class ids, *shape:* (n,); with `multi_label` zeros and ones, *shape:* (n, C).
+        scores: Logits or probabilities, of which the largest is the prediction; with `multi_label`
+            probabilities. *Shape:* (n, C).
+        class_names: C names, in the order of the ids.
+        multi_label: Whether an example may have any number of labels.
+        threshold: With `multi_label`, a label is predicted if its probability is above this.
+
+    Returns:
+        The figures, over all C classes whether they occur or not.
+
+    Raises:
+        ValueError: If shapes do not fit each other, there are no examples, a label or a probability
+            is out of range, or a score is not a number.
+
+    Example:
+        >>> report = evaluate_classification([0, 1, 1], [[2, 1], [3, 0], [0, 1]], ["no", "yes"])
+        >>> report.confusion_matrix.tolist()
+        [[1, 0], [1, 1]]
+    """
+    names = list(class_names)
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(f"class_names must be at least two different names, received {names!r}.")
+    scores = _checked_scores(scores, len(names))
+    true = _checked_labels(true_ids, len(scores), len(names), multi_label)
+    if multi_label:
+        _check_probabilities(scores, threshold)
+        predicted = (scores > threshold).astype(int)
+        matrix = multilabel_confusion_matrix(true, predicted)
+    else:
+        predicted = scores.argmax(axis=1)
+        matrix = confusion_matrix(true, predicted, labels=range(len(names)))
+
+    def figures(average: str | None) -> Any:
+        return precision_recall_fscore_support(
+            true, predicted, labels=range(len(names)), average=average, zero_division=0
+        )
+
+    macro, weighted = figures("macro"), figures("weighted")
+    return ClassificationReport(
+        num_examples=len(true),
+        accuracy=float(accuracy_score(true, predicted)),
+        macro_precision=float(macro[0]),
+        macro_recall=float(macro[1]),
+        macro_f1=float(macro[2]),
+        weighted_precision=float(weighted[0]),
+        weighted_recall=float(weighted[1]),
+        weighted_f1=float(weighted[2]),
+        per_class={
+            name: {"precision": float(p), "recall": float(r), "f1": float(f1), "support": int(n)}
+            for name, p, r, f1, n in zip(names, *figures(None), strict=True)
+        },
+        confusion_matrix=matrix,
+        warnings=_constant_prediction(true, predicted, names),
+    )
+
+
+def _checked_scores(scores: Any, num_classes: int) -> np.ndarray:
+    scores = np.asarray(scores)
+    if scores.ndim != 2 or scores.shape[1] != num_classes:
+        raise ValueError(
+            f"scores must have shape (examples, classes) = (n, {num_classes}), received "
+            f"{scores.shape}: give one score for each of class_names."
+        )
+    if not len(scores):
+        raise ValueError("There are no examples to evaluate: give at least one.")
+    bad = np.flatnonzero(np.isnan(scores).any(axis=1))
+    if len(bad):
+        raise ValueError(
+            f"scores are NaN for {len(bad)} of {len(scores)} examples, the first at position "
+            f"{bad[0]}: the model's weights or inputs are not finite."
+        )
+    return scores
+
+
+def _checked_labels(
+    true_ids: Any, num_examples: int, num_classes: int, multi_label: bool
+) -> np.ndarray:
+    true = np.asarray(true_ids)
+    shape = (num_examples, num_classes) if multi_label else (num_examples,)
+    if true.shape != shape:
+        raise ValueError(
+            f"true_ids must have shape {shape} to fit the scores"
+            f"{' and multi_label' * multi_label}, received {true.shape}."
+        )
+    highest = 1 if multi_label else num_classes - 1
+    # isin would compare the names "0" and "1" with the ids 0 and 1.
+    is_numeric = true.dtype.kind in "biuf"
+    is_allowed = is_numeric & np.isin(true, np.arange(highest + 1))
+    if not is_allowed.all():
+        raise ValueError(
+            f"true_ids must be integers from 0 to {highest}, received "
+            f"{true[~is_allowed][0].item()!r} at position {np.argwhere(~is_allowed)[0].tolist()}: "
+            "turn names into ids, by their place in class_names."
+        )
+    return true.astype(int)
+
+
+def _check_probabilities(scores: np.ndarray, threshold: float) -> None:
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold must be between 0 and 1, both excluded, received {threshold}.")
+    if scores.min() < 0 or scores.max() > 1:
+        raise ValueError(
+            f"With multi_label scores must be probabilities, received values from "
+            f"{scores.min():.4g} to {scores.max():.4g}: apply the sigmoid to logits first."
+        )
+
+
+def _constant_prediction(true: np.ndarray, predicted: np.ndarray, names: list[str]) -> list[str]:
+    """Warns if the answer does not depend on the example, though it should."""
+    if (predicted != predicted[0]).any() or (true == true[0]).all():
+        return []
+    if predicted.ndim == 2:
+        chosen = [names[class_id] for class_id in np.flatnonzero(predicted[0])]
+        answer = f"the labels {', '.join(map(repr, chosen))}" if chosen else "no label at all"
+        advice = "another threshold, a smaller learning rate or more epochs"
+    else:
+        answer = f"the class {names[predicted[0]]!r}"
+        advice = "a smaller learning rate, warm-up, more epochs or class weights"
+    return [
+        f"All {len(predicted)} predictions are {answer}: the model does not tell examples apart. "
+        f"Try {advice}, and check that texts and labels belong together."
+    ]
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    """Aligns cells: the first column to the left, the others to the right."""
+    widths = [max(map(_width, column)) for column in zip(header, *rows, strict=True)]
+    lines = []
+    for first, *others in [header, *rows]:
+        cells = [first + " " * (widths[0] - _width(first))]
+        for cell, width in zip(others, widths[1:], strict=True):
+            cells.append(" " * (width - _width(cell)) + cell)
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def _width(text: str) -> int:
+    """Returns the columns of a terminal that a text takes (Unicode Standard Annex 11)."""
+    return sum(
+        0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF")
+        for char in text
+    )

@@ -1,0 +1,191 @@
+"""Pictures of a classifier and of its training.
+
+Figures are made without pyplot, so that the user's own backend and open figures stay untouched.
+Matplotlib's settings are followed: for class names in Chinese, name a font that has its characters,
+`matplotlib.rcParams["font.family"] = ["DejaVu Sans", "Noto Sans CJK SC"]`.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from keras_bert_scratch.evaluation.classification import ClassificationReport
+from keras_bert_scratch.files import new_file
+
+_LONGEST_NAME = 28
+# Above so many classes, counts would be too small to read; the colors still show where errors are.
+_MOST_CLASSES_WITH_COUNTS = 40
+_DPI = 150
+_TRAIN_COLOR, _VALIDATION_COLOR = "#4878a8", "#d1652b"
+# Metrics with one of these in their names are better when smaller.
+_SMALLER_IS_BETTER = ("loss", "error", "entropy", "perplexity", "divergence")
+
+
+def plot_confusion_matrix(report: ClassificationReport, path: str | Path | None = None) -> Figure:
+    """Draws the confusion matrix: counts, colored by their share of the row.
+
+    Args:
+        report: Of `evaluate_classification`. With several labels an example, each class has a row
+            of how often its label was found, missed, given in error, and rightly not given.
+        path: Image file to write (its suffix says which kind), or None.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> report = evaluate_classification([0, 1], [[2, 1], [0, 1]], ["no", "yes"])
+        >>> figure = plot_confusion_matrix(report, "confusion_matrix.png")
+    """
+    names = [_shortened(name) for name in report.class_names]
+    if report.is_multi_label:
+        # scikit-learn's [[TN, FP], [FN, TP]] as TP, FN, FP, TN.
+        counts = report.confusion_matrix.reshape(-1, 4)[:, [3, 2, 1, 0]]
+        columns = ["true and predicted", "true, missed", "false alarm", "neither"]
+        x_label, y_label = "", "Label"
+    else:
+        counts, columns = report.confusion_matrix, names
+        x_label, y_label = "Predicted class", "True class"
+    figure = Figure(figsize=_heatmap_size(names, columns), layout="constrained")
+    axes = figure.add_subplot()
+    _draw_heatmap(axes, counts, names, columns)
+    axes.set(xlabel=x_label, ylabel=y_label)
+    what_is_right = "All labels right" if report.is_multi_label else "Accuracy"
+    axes.set_title(
+        f"{what_is_right} {report.accuracy:.1%}, macro F1 {report.macro_f1:.3f} "
+        f"({report.num_examples} examples)",
+        fontsize=10,
+    )
+    bar = figure.colorbar(axes.images[0], ax=axes, format="{x:.0%}", shrink=0.8, aspect=30)
+    bar.set_label("Share of the row")
+    _save(figure, path)
+    return figure
+
+
+def _heatmap_size(names: Sequence[str], columns: Sequence[str]) -> tuple[float, float]:
+    """Returns width and height in inches: square cells, and room for the names."""
+    cell = 0.8 if len(names) <= 8 else 0.5 if len(names) <= _MOST_CLASSES_WITH_COUNTS else 0.2
+    names_room = 0.075 * max(map(len, names))
+    columns_room = 0.06 * max(map(len, columns))
+    width = max(cell * len(columns), 2) + names_room + 2
+    height = max(cell * len(names), 2) + columns_room + 1
+    return min(max(width, 5), 24), min(height, 22)
+
+
+def _draw_heatmap(
+    axes: Axes, counts: np.ndarray, names: Sequence[str], columns: Sequence[str]
+) -> None:
+    # A class without examples has an empty row: its shares are 0, not NaN.
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    font_size = 9 if len(names) <= _MOST_CLASSES_WITH_COUNTS else 6
+    # parse_math: a dollar in a name is a dollar.
+    axes.set_yticks(range(len(names)), names, fontsize=font_size, parse_math=False)
+    # Short names fit below their cells; others would run into each other.
+    is_flat = max(map(len, columns)) <= 8 and len(columns) <= 8
+    axes.set_xticks(
+        range(len(columns)),
+        columns,
+        fontsize=font_size,
+        parse_math=False,
+        rotation=0 if is_flat else 45,
+        ha="center" if is_flat else "right",
+        rotation_mode="anchor",
+        va="top" if is_flat else "center",
+    )
+    if len(names) > _MOST_CLASSES_WITH_COUNTS:
+        return
+    largest = 11 if len(names) <= 8 else 8
+    for (row, column), count in np.ndenumerate(counts):
+        axes.text(
+            column,
+            row,
+            str(count),
+            ha="center",
+            va="center",
+            # Long numbers shrink to fit the cell.
+            fontsize=largest * min(1, 4 / len(str(count))),
+            color="white" if shares[row, column] > 0.5 else ("black" if count else "#b0b0b0"),
+        )
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+
+
+def plot_learning_curves(history: Any, path: str | Path | None = None) -> Figure:
+    """Draws each metric over the epochs, training and validation, with the best epoch marked.
+
+    The best epoch is that of the validation curve, or of the training curve where there is none:
+    the smallest value of losses and errors, the largest of other metrics. If validation ran every
+    k-th epoch, k is taken to be the number of epochs over the number of validations, rounded down.
+
+    Args:
+        history: What `fit` returns, or its `history`: a list of values, one an epoch, for every
+            metric; `val_` stands before those of validation.
+        path: Image file to write (its suffix says which kind), or None.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: If the history holds no epoch.
+
+    Example:
+        >>> history = {"loss": [0.7, 0.4, 0.2], "val_loss": [0.6, 0.5, 0.55]}
+        >>> figure = plot_learning_curves(history, "learning_curves.png")
+    """
+    curves: Mapping[str, Sequence[float]] = getattr(history, "history", history)
+    metrics = [name for name, values in curves.items() if len(values) and name[:4] != "val_"]
+    if not metrics:
+        raise ValueError("The history holds no epoch: train for at least one before drawing it.")
+    num_columns = min(len(metrics), 3)
+    num_rows = -(-len(metrics) // num_columns)
+    figure = Figure(figsize=(4.2 * num_columns, 3.2 * num_rows), layout="constrained")
+    for place, name in enumerate(metrics, start=1):
+        axes = figure.add_subplot(num_rows, num_columns, place)
+        _draw_curves(axes, name, curves[name], curves.get(f"val_{name}", []))
+    _save(figure, path)
+    return figure
+
+
+def _draw_curves(
+    axes: Axes, name: str, train: Sequence[float], validation: Sequence[float]
+) -> None:
+    epochs = np.arange(1, len(train) + 1)
+    axes.plot(epochs, train, color=_TRAIN_COLOR, marker=".", label="training")
+    if len(validation):
+        interval = len(train) // len(validation)
+        epochs = interval * np.arange(1, len(validation) + 1)
+        axes.plot(epochs, validation, color=_VALIDATION_COLOR, marker=".", label="validation")
+    best_of = np.asarray(validation if len(validation) else train, float)
+    # The learning rate is no figure of merit; a curve without a number has no best epoch.
+    if name != "learning_rate" and not np.isnan(best_of).all():
+        smaller_is_better = any(word in name for word in _SMALLER_IS_BETTER)
+        best = np.nanargmin(best_of) if smaller_is_better else np.nanargmax(best_of)
+        axes.plot(
+            epochs[best],
+            best_of[best],
+            color="black",
+            linestyle="none",
+            marker="o",
+            markersize=9,
+            fillstyle="none",
+            label=f"best: {best_of[best]:.4g}, epoch {epochs[best]}",
+        )
+    axes.set_title(name.replace("_", " "), fontsize=10, parse_math=False)
+    axes.set_xlabel("Epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+
+
+def _save(figure: Figure, path: str | Path | None) -> None:
+    if path is None:
+        return
+    with new_file(path) as temporary:
+        figure.savefig(temporary, dpi=_DPI, format=temporary.suffix[1:] or "png")
