@@ -1,0 +1,343 @@
+"""Text classification: an encoder, a head, a tokenizer and the names of the classes.
+
+Axes: B batch, S sequence, C classes.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_bert_scratch.checkpoints.huggingface import HuggingFaceCheckpoint, write_checkpoint
+from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, POOLER, encoder_weights
+from keras_bert_scratch.data.labels import encode_label_sets, encode_labels
+from keras_bert_scratch.evaluation.metrics import MacroF1, MacroPrecision, MacroRecall
+from keras_bert_scratch.files import new_folder
+from keras_bert_scratch.layers.heads import ClassificationHead
+from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.serving.litert import export_litert
+from keras_bert_scratch.serving.saved_model import export_saved_model
+from keras_bert_scratch.tasks.text_model import TextModel
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+
+logger = logging.getLogger(__name__)
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class BertClassifier(TextModel):
+    """Classifies texts or pairs of texts (Devlin et al. 2018, section 4.1).
+
+    The model computes logits; `probabilities` and `classify` turn them into answers.
+
+    Args:
+        encoder: The encoder below the head.
+        labels: Names of the classes, in the order of their ids. C of them, at least two.
+        tokenizer: Turns texts into ids; None if only ready inputs are used.
+        sequence_length: Tokens to which texts are truncated; by default all that the encoder's
+            positions cover. Short texts cost only their own length.
+        multi_label: Whether a text may have any number of the labels (sigmoid) instead of
+            exactly one (softmax).
+        **kwargs: `name` and `dtype`, for `keras.Model`.
+
+    Raises:
+        ValueError: If there are fewer than two labels or one comes twice, the tokenizer's
+            vocabulary is not as large as the encoder's, or `sequence_length` exceeds the positions.
+
+    Example:
+        >>> model = BertClassifier.from_pretrained("path/or/hub-id", labels=["bad", "good"])
+        >>> model.compile(optimizer=adamw(5e-5, total_steps=800))
+        >>> model.fit(texts, labels, validation_split=0.1, epochs=3)
+        >>> model.classify(["a film to remember"])
+        [{'good': 0.99, 'bad': 0.01}]
+    """
+
+    def __init__(
+        self,
+        encoder: BertEncoder,
+        labels: Sequence[str],
+        tokenizer: WordPieceTokenizer | None = None,
+        *,
+        sequence_length: int | None = None,
+        multi_label: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        config = encoder.config
+        sequence_length = sequence_length or config.max_positions
+        labels = list(labels)
+        if len(labels) < 2 or len(set(labels)) < len(labels):
+            raise ValueError(f"labels must be at least two different names, received {labels!r}.")
+        if sequence_length > config.max_positions:
+            raise ValueError(
+                f"sequence_length must be at most the encoder's max_positions, received "
+                f"{sequence_length} and {config.max_positions}: choose a smaller one."
+            )
+        if tokenizer is not None and len(tokenizer.vocabulary) != config.vocab_size:
+            raise ValueError(
+                f"The vocabulary has {len(tokenizer.vocabulary)} tokens, the encoder's embedding "
+                f"{config.vocab_size}: use the vocabulary that the checkpoint was trained with."
+            )
+        super().__init__(tokenizer, sequence_length, **kwargs)
+        self.labels = labels
+        self.multi_label = multi_label
+        self._activation = keras.ops.sigmoid if multi_label else keras.ops.softmax
+
+        # === Layers ===
+        self.encoder = encoder
+        self.head = ClassificationHead(
+            len(labels),
+            dropout=config.dropout,
+            initializer_range=config.initializer_range,
+            dtype=self.dtype_policy,
+            name="head",
+        )
+        self.build()
+
+    def build(self, input_shape: Any = None) -> None:
+        """Creates the head's weights; the encoder has its own."""
+        self.head.build((None, self.encoder.config.hidden_dim))
+        self.built = True
+
+    def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
+        """Computes the logits.
+
+        Args:
+            inputs: `token_ids`, `segment_ids` and `padding_mask`, int32. *Shape:* (B, S) each.
+            training: Whether dropout acts.
+
+        Returns:
+            *Shape:* (B, C).
+        """
+        pooled_output = self.encoder(inputs, training=training)["pooled_output"]
+        return self.head(pooled_output, training=training)
+
+    # === Training ===
+    def compile(
+        self, optimizer: Any, loss: Any = "auto", *, metrics: Any = "auto", **kwargs: Any
+    ) -> None:
+        """Compiles as `keras.Model.compile` does, with defaults that fit the task.
+
+        Args:
+            optimizer: A Keras optimizer; see `keras_bert_scratch.adamw`.
+            loss: By default cross-entropy on the logits: sparse, or binary with `multi_label`.
+            metrics: By default accuracy and macro precision, recall and F1; with `multi_label`
+                binary accuracy and micro precision and recall and macro F1.
+            **kwargs: The other arguments of `keras.Model.compile`.
+        """
+        if loss == "auto":
+            loss = (
+                keras.losses.BinaryCrossentropy(from_logits=True)
+                if self.multi_label
+                else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            )
+        if metrics == "auto":
+            num_classes = len(self.labels)
+            metrics = (
+                [
+                    # A probability of 0.5 is a logit of 0; F1Score refuses a threshold of 0 itself.
+                    keras.metrics.BinaryAccuracy("accuracy", threshold=0.0),
+                    keras.metrics.Precision(thresholds=0.0, name="precision"),
+                    keras.metrics.Recall(thresholds=0.0, name="recall"),
+                    keras.metrics.F1Score("macro", threshold=1e-7, name="f1"),
+                ]
+                if self.multi_label
+                else [
+                    keras.metrics.SparseCategoricalAccuracy("accuracy"),
+                    MacroPrecision(num_classes, name="precision"),
+                    MacroRecall(num_classes, name="recall"),
+                    MacroF1(num_classes, name="f1"),
+                ]
+            )
+        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles a loaded model; Keras refuses to for classes with a `compile` of their own."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def encode_labels(self, y: Any) -> np.ndarray:
+        """Turns names or ids into numbers.
+
+        Args:
+            y: One name or id a text; with `multi_label` a list of names a text, or an array of
+                0 and 1 of shape (n, C).
+
+        Returns:
+            int32 ids, *shape:* (n,); with `multi_label` float32 zeros and ones, *shape:* (n, C).
+
+        Raises:
+            ValueError: If a label is none of the model's.
+        """
+        encode = encode_label_sets if self.multi_label else encode_labels
+        return encode(y, self.labels)
+
+    def check_training_labels(self, y: np.ndarray) -> None:
+        """Refuses labels that are all the same."""
+        if not self.multi_label and len(np.unique(y)) < 2:
+            raise ValueError(
+                f"All {len(y)} training examples have the label {self.labels[y[0]]!r}: "
+                "a classifier needs examples of at least two."
+            )
+
+    # === Answers ===
+    def probabilities(self, texts: Any, batch_size: int = 32) -> np.ndarray:
+        """Computes the probability of every class.
+
+        Args:
+            texts: Strings, or a tuple of two columns of strings.
+            batch_size: B.
+
+        Returns:
+            float32. *Shape:* (number of texts, C).
+        """
+        logits = keras.ops.cast(self.predict(texts, batch_size, verbose=0), "float32")
+        return keras.ops.convert_to_numpy(self._activation(logits))
+
+    def classify(self, texts: Any, batch_size: int = 32) -> list[dict[str, float]]:
+        """Returns the probability of every label by name, most probable first, for each text.
+
+        Args:
+            texts: Strings, or a tuple of two columns of strings.
+            batch_size: B.
+        """
+        return [
+            {self.labels[c]: float(row[c]) for c in np.argsort(-row, kind="stable")}
+            for row in self.probabilities(texts, batch_size)
+        ]
+
+    # === Weights in and out ===
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_hub_id: str | Path,
+        labels: Sequence[str] | None = None,
+        *,
+        sequence_length: int | None = None,
+        multi_label: bool | None = None,
+        dtype: Any = None,
+    ) -> "BertClassifier":
+        """Loads a BERT checkpoint in the format of Hugging Face `transformers`.
+
+        The classification head comes along if the checkpoint has one with these labels; otherwise
+        it is new, and said to be.
+
+        Args:
+            path_or_hub_id: A local folder (no network is used) or the id of a model on the hub.
+            labels: Names of the classes; by default the checkpoint's.
+            sequence_length: See the class; by default what the checkpoint says.
+            multi_label: See the class; by default what the checkpoint says.
+            dtype: Of the computation, such as `"mixed_bfloat16"`.
+
+        Raises:
+            FileNotFoundError: If the checkpoint or one of its files cannot be found.
+            ValueError: If it is not BERT's, is damaged, does not fit its config or vocabulary, or
+                has no labels and none are given.
+        """
+        checkpoint = HuggingFaceCheckpoint(path_or_hub_id)
+        if labels is None and checkpoint.labels is None:
+            raise ValueError(
+                f"{checkpoint.folder} has no classification head: pass labels=, the class names."
+            )
+        labels = list(checkpoint.labels or ()) if labels is None else list(labels)
+        if multi_label is None:
+            multi_label = checkpoint.fields.get("problem_type") == "multi_label_classification"
+        model = cls(
+            BertEncoder(checkpoint.config, dtype=dtype),
+            labels,
+            WordPieceTokenizer.from_directory(checkpoint.folder),
+            sequence_length=sequence_length or checkpoint.fields.get("sequence_length"),
+            multi_label=multi_label,
+            dtype=dtype,
+        )
+        # transformers names the classes of an unnamed head LABEL_0, LABEL_1, ...
+        unnamed = [f"LABEL_{class_id}" for class_id in range(len(labels))]
+        head = CLASSIFIER if checkpoint.labels in (labels, unnamed) else ()
+        if not head:
+            logger.warning("Newly initialized, to be trained: the head for %s.", ", ".join(labels))
+        rows = encoder_weights(checkpoint.config.num_layers)
+        checkpoint.load(model, rows, optional=(*POOLER, *head))
+        return model
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes a folder that `from_pretrained` and Hugging Face `transformers` load.
+
+        Args:
+            folder: Where to write: must not exist, or be empty.
+
+        Raises:
+            FileExistsError: If the folder is not empty.
+            ValueError: If the model has no tokenizer.
+        """
+        if self.tokenizer is None:
+            raise ValueError(
+                f"{self.name} has no tokenizer to save: pass tokenizer= when making it."
+            )
+        rows = encoder_weights(self.encoder.config.num_layers)
+        with new_folder(folder) as temporary:
+            write_checkpoint(
+                temporary,
+                self,
+                (*rows, *POOLER, *CLASSIFIER),
+                architecture="BertForSequenceClassification",
+                id2label={str(class_id): label for class_id, label in enumerate(self.labels)},
+                label2id={label: class_id for class_id, label in enumerate(self.labels)},
+                problem_type="multi_label_classification"
+                if self.multi_label
+                else "single_label_classification",
+                pad_token_id=self.tokenizer.vocabulary.pad_id,
+                sequence_length=self.sequence_length,
+            )
+            self.tokenizer.save(temporary)
+
+    def export(self, filepath: str | Path, format: str = "tf_saved_model", **options: Any) -> None:
+        """Exports for serving: strings in and labels out, or for phones.
+
+        The export is loaded in a fresh process without Keras and compared before it appears.
+
+        Args:
+            filepath: The folder (SavedModel) or file (LiteRT) to write.
+            format: `"tf_saved_model"`, see `serving.saved_model`; `"litert"`, see `serving.litert`;
+                or another format of `keras.Model.export`, without tokenizer.
+            **options: `precision` and `static_length` for LiteRT.
+
+        Raises:
+            ValueError: If the model has no tokenizer, or an option is refused.
+            FileExistsError: If the folder is not empty.
+            RuntimeError: If the export does not give the model's probabilities.
+        """
+        exporters = {"tf_saved_model": export_saved_model, "litert": export_litert}
+        if format not in exporters:
+            return super().export(filepath, format=format, **options)
+        if self.tokenizer is None:
+            raise ValueError(f"{self.name} has no tokenizer to export: pass tokenizer= to it.")
+        return exporters[format](
+            self,
+            self.tokenizer,
+            self.labels,
+            filepath,
+            activation=self._activation,
+            sequence_length=self.sequence_length,
+            expected=self.probabilities,
+            **options,
+        )
+
+    # === Config ===
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            "labels": self.labels,
+            "tokenizer": self.tokenizer and self.tokenizer.get_config(),
+            "sequence_length": self.sequence_length,
+            "multi_label": self.multi_label,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BertClassifier":
+        """Inverts `get_config`."""
+        encoder = keras.saving.deserialize_keras_object(config["encoder"], custom_objects)
+        tokenizer = config["tokenizer"] and WordPieceTokenizer.from_config(config["tokenizer"])
+        return cls(**{**config, "encoder": encoder, "tokenizer": tokenizer})
