@@ -1,0 +1,120 @@
+"""Fine-tunes a checkpoint on a file of texts and labels, and reports how good it is."""
+
+import argparse
+import json
+
+import keras_bert_scratch
+from keras_bert_scratch.cli.common import (
+    add_data_arguments,
+    progress_to_stderr,
+    read_data,
+    texts_of,
+)
+from keras_bert_scratch.files import check_new_folder, new_folder
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("--model", required=True, help="checkpoint folder or hub id to start from")
+    parser.add_argument("--train", required=True, help="CSV, TSV or JSONL file")
+    parser.add_argument("--output", required=True, help="new folder for the model and its report")
+    held_out = parser.add_mutually_exclusive_group()
+    held_out.add_argument("--validation", help="file of held-out examples")
+    held_out.add_argument(
+        "--validation-split",
+        type=float,
+        default=0.1,
+        help="share of the training file to hold out, stratified (default: %(default)s)",
+    )
+    add_data_arguments(parser)
+    parser.add_argument("--epochs", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
+    parser.add_argument("--learning-rate", type=float, default=5e-5, help="default: %(default)s")
+    parser.add_argument("--sequence-length", type=int, help="truncate texts to so many tokens")
+    parser.add_argument("--dtype", help="such as mixed_bfloat16 (default: float32)")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--class-weights", choices=["balanced"], help="weigh rare classes up by their frequency"
+    )
+    parser.add_argument(
+        "--early-stopping",
+        type=int,
+        metavar="EPOCHS",
+        help="stop, and keep the best epoch, after so many without a better validation loss",
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command; all input is checked before the model is loaded."""
+    if options.class_weights and options.label_separator:
+        raise ValueError("--class-weights is for one label a text: leave --label-separator away.")
+    check_new_folder(options.output)
+    train = read_data(options.train, options)
+    labels = sorted({label for row in train.labels for label in _labels_of(row)})
+    if len(labels) < 2:
+        raise ValueError(
+            f"{options.train} has only the label {labels[0]!r}: a classifier needs two or more."
+        )
+    if options.validation:
+        held_out = read_data(options.validation, options)
+        unseen = sorted({label for row in held_out.labels for label in _labels_of(row)} - {*labels})
+        if unseen:
+            raise ValueError(
+                f"{options.validation} has labels that {options.train} lacks: {', '.join(unseen)}."
+            )
+    else:
+        indices = keras_bert_scratch.stratified_split(
+            train.labels, options.validation_split, options.seed
+        )
+        train, held_out = (train.take(part) for part in indices)
+
+    import keras
+
+    from keras_bert_scratch import BertClassifier, adamw
+    from keras_bert_scratch.data.labels import balanced_class_weights
+    from keras_bert_scratch.evaluation.classification import evaluate_classification
+    from keras_bert_scratch.evaluation.report import write_report
+
+    keras.utils.set_random_seed(options.seed)
+    model = BertClassifier.from_pretrained(
+        options.model,
+        labels,
+        sequence_length=options.sequence_length,
+        multi_label=options.label_separator is not None,
+        dtype=options.dtype,
+    )
+    batches = -(-len(train) // options.batch_size)
+    model.compile(adamw(options.learning_rate, total_steps=options.epochs * batches))
+    callbacks = []
+    if options.early_stopping:
+        callbacks.append(
+            keras.callbacks.EarlyStopping(
+                patience=options.early_stopping, restore_best_weights=True
+            )
+        )
+    with new_folder(options.output) as folder, progress_to_stderr():
+        history = model.fit(
+            texts_of(train),
+            train.labels,
+            batch_size=options.batch_size,
+            epochs=options.epochs,
+            validation_data=(texts_of(held_out), held_out.labels),
+            class_weight=balanced_class_weights(model.encode_labels(train.labels))
+            if options.class_weights
+            else None,
+            callbacks=callbacks,
+        )
+        report = evaluate_classification(
+            model.encode_labels(held_out.labels),
+            model.probabilities(texts_of(held_out)),
+            model.labels,
+            multi_label=model.multi_label,
+        )
+        model.save_pretrained(folder)
+        write_report(folder / "report", report, history)
+    print(json.dumps(report.to_dict()) if options.json else report.to_text())
+
+
+def _labels_of(row: str | list[str]) -> list[str]:
+    return [row] if isinstance(row, str) else row
