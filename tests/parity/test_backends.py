@@ -1,0 +1,58 @@
+"""The same weights on every backend of Keras give the same numbers."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.parity
+
+# The backend is chosen at Keras' first import, so each has a process of its own.
+SCRIPT = """
+import sys
+import keras, numpy as np
+from keras_bert_scratch.checkpoints.huggingface import load_encoder
+backend, folder, target = sys.argv[1:]
+assert keras.backend.backend() == backend
+encoder = load_encoder(folder)
+with np.load(f"{folder}/cases.npz") as arrays:
+    inputs = {name: arrays[name] for name in ("token_ids", "segment_ids", "padding_mask")}
+outputs = encoder(inputs, return_hidden_states=True, return_attention=True)
+def numpy(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+np.savez(
+    target,
+    pooled_output=numpy(outputs["pooled_output"]),
+    hidden_states=np.stack([numpy(x) for x in outputs["hidden_states"]]),
+    attention=np.stack([numpy(x) for x in outputs["attention"]]),
+    predicted=encoder.predict(inputs, verbose=0)["sequence_output"],
+)
+"""
+
+
+def run(backend: str, folder: Path, target: Path) -> dict[str, np.ndarray]:
+    subprocess.run(
+        [sys.executable, "-c", SCRIPT, backend, str(folder), str(target)],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        check=True,
+    )
+    with np.load(target) as arrays:
+        return dict(arrays)
+
+
+@pytest.mark.parametrize("checkpoint", ["erf", "tanh"])
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_same_numbers_as_tensorflow(
+    backend: str, checkpoint: str, golden_folder: Path, tmp_path: Path
+) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: run `make parity`")
+    folder = golden_folder / "encoder" / checkpoint
+    expected = run("tensorflow", folder, tmp_path / "tensorflow.npz")
+    outputs = run(backend, folder, tmp_path / "other.npz")
+    for name, array in expected.items():
+        np.testing.assert_allclose(outputs[name], array, rtol=0, atol=1e-5, err_msg=name)

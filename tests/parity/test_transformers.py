@@ -1,0 +1,235 @@
+"""Live against PyTorch and transformers, on random tiny models: other numbers on every seed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_bert_scratch.checkpoints.huggingface import (
+    HuggingFaceCheckpoint,
+    _at,
+    load_encoder,
+    write_checkpoint,
+)
+from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, POOLER, encoder_weights
+from keras_bert_scratch.layers.heads import ClassificationHead
+from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.training.optimizers import adamw
+from keras_bert_scratch.training.schedules import WarmupLinearDecay
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: run `make parity`")
+transformers = pytest.importorskip(
+    "transformers", reason="transformers is not installed: run `make parity`"
+)
+pytestmark = pytest.mark.parity
+
+LABELS = ["bad", "good", "neither"]
+
+
+def random_config(seed: int, **fields: Any) -> Any:
+    """Draws a tiny transformers.BertConfig."""
+    rng = np.random.default_rng(seed)
+    heads = int(rng.integers(1, 5))
+    return transformers.BertConfig(
+        vocab_size=int(rng.integers(20, 80)),
+        num_hidden_layers=int(rng.integers(1, 5)),
+        num_attention_heads=heads,
+        hidden_size=heads * int(rng.integers(3, 9)),
+        intermediate_size=int(rng.integers(8, 50)),
+        max_position_embeddings=int(rng.integers(12, 30)),
+        layer_norm_eps=float(10 ** -rng.uniform(3, 12)),
+        **fields,
+    )
+
+
+def randomize(model: Any, seed: int) -> None:
+    """Draws weights far from their usual initial values, so that all of them show."""
+    torch.manual_seed(seed)
+    for name, weight in model.named_parameters():
+        if "LayerNorm.weight" in name:
+            torch.nn.init.normal_(weight, mean=1.0, std=0.3)
+        elif weight.ndim == 1:
+            torch.nn.init.normal_(weight, std=0.3)
+        else:
+            torch.nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
+
+
+def as_torch(inputs: dict[str, np.ndarray]) -> dict[str, Any]:
+    return {
+        "input_ids": torch.tensor(inputs["token_ids"]).long(),
+        "token_type_ids": torch.tensor(inputs["segment_ids"]).long(),
+        "attention_mask": torch.tensor(inputs["padding_mask"]).long(),
+    }
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
+@pytest.mark.parametrize("seed", range(5))
+def test_encoder(seed: int, activation: str, random_inputs: Callable, tmp_path: Path) -> None:
+    theirs = transformers.BertModel(random_config(seed, hidden_act=activation)).eval()
+    theirs.set_attn_implementation("eager")
+    randomize(theirs, seed)
+    theirs.save_pretrained(tmp_path)
+    encoder = load_encoder(tmp_path)
+    inputs = random_inputs(encoder.config, (12, 5, 1, 9), seed)
+    # transformers gives the row of its padding token, 0, no gradient.
+    inputs["token_ids"] = np.maximum(inputs["token_ids"], 1)
+
+    expected = theirs(**as_torch(inputs), output_hidden_states=True, output_attentions=True)
+    rng = np.random.default_rng(seed)
+    c_sequence, c_pooled = (
+        rng.normal(size=output.shape).astype("float32")
+        for output in (expected.last_hidden_state, expected.pooler_output)
+    )
+    loss = (expected.last_hidden_state * torch.tensor(c_sequence)).sum()
+    loss = loss + (expected.pooler_output * torch.tensor(c_pooled)).sum()
+    loss.backward()
+    with tf.GradientTape() as tape:
+        outputs = encoder(inputs, return_hidden_states=True, return_attention=True)
+        our_loss = tf.reduce_sum(outputs["sequence_output"] * c_sequence)
+        our_loss += tf.reduce_sum(outputs["pooled_output"] * c_pooled)
+
+    pairs = [
+        *zip(outputs["hidden_states"], expected.hidden_states, strict=True),
+        *zip(outputs["attention"], expected.attentions, strict=True),
+        (outputs["pooled_output"], expected.pooler_output),
+    ]
+    for ours, reference in pairs:
+        np.testing.assert_allclose(ours, reference.detach().numpy(), rtol=0, atol=1e-5)
+
+    rows = (*encoder_weights(encoder.config.num_layers), *POOLER)
+    variables = [_at(SimpleNamespace(encoder=encoder), row.ours) for row in rows]
+    gradients = tape.gradient(our_loss, [variable.value for variable in variables])
+    parameters = dict(theirs.named_parameters())
+    assert len(parameters) == len(rows)
+    for row, gradient in zip(rows, gradients, strict=True):
+        ours = np.array(tf.convert_to_tensor(gradient))
+        reference = parameters[row.huggingface.removeprefix("bert.")].grad.numpy()
+        reference = reference.T if row.transpose else reference
+        if row.ours.endswith("key.bias"):
+            # It adds the same to all scores of a query, which softmax ignores: 0 in theory.
+            assert max(np.abs(ours).max(), np.abs(reference).max()) < 1e-4
+        else:
+            tolerance = 1e-4 * np.abs(reference).max()
+            np.testing.assert_allclose(ours, reference, rtol=0, atol=tolerance, err_msg=row.ours)
+
+
+def load_in_transformers(folder: Path) -> Any:
+    model, report = transformers.BertForSequenceClassification.from_pretrained(
+        folder, output_loading_info=True
+    )
+    assert {kind: list(names) for kind, names in report.items() if names} == {}
+    assert "missing_keys" in report
+    return model.eval()
+
+
+def write(folder: Path, task: SimpleNamespace) -> None:
+    folder.mkdir(exist_ok=True)
+    write_checkpoint(
+        folder,
+        task,
+        (*encoder_weights(task.encoder.config.num_layers), *POOLER, *CLASSIFIER),
+        architecture="BertForSequenceClassification",
+        id2label={str(i): label for i, label in enumerate(LABELS)},
+        label2id={label: i for i, label in enumerate(LABELS)},
+    )
+
+
+def logits(task: SimpleNamespace, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    return np.array(task.head(task.encoder(inputs)["pooled_output"]))
+
+
+def make_task(encoder: BertEncoder) -> SimpleNamespace:
+    head = ClassificationHead(num_classes=len(LABELS))
+    head.build((None, encoder.config.hidden_dim))
+    return SimpleNamespace(encoder=encoder, head=head)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new"])
+def test_round_trip_from_transformers(
+    activation: str, random_inputs: Callable, tmp_path: Path
+) -> None:
+    config = random_config(7, hidden_act=activation, id2label=dict(enumerate(LABELS)))
+    original = transformers.BertForSequenceClassification(config).eval()
+    randomize(original, 7)
+    original.save_pretrained(tmp_path / "theirs")
+
+    checkpoint = HuggingFaceCheckpoint(tmp_path / "theirs")
+    assert checkpoint.labels == LABELS
+    task = make_task(BertEncoder(checkpoint.config))
+    rows = (*encoder_weights(checkpoint.config.num_layers), *POOLER, *CLASSIFIER)
+    checkpoint.load(task, rows)
+    inputs = random_inputs(checkpoint.config, (12, 5, 1))
+    expected = original(**as_torch(inputs)).logits.detach().numpy()
+    np.testing.assert_allclose(logits(task, inputs), expected, rtol=0, atol=1e-5)
+
+    write(tmp_path / "ours", task)
+    loaded = load_in_transformers(tmp_path / "ours")
+    for field in ("hidden_act", "layer_norm_eps", "type_vocab_size", "id2label", "hidden_size"):
+        assert getattr(loaded.config, field) == getattr(original.config, field)
+    weights = loaded.state_dict()
+    assert set(weights) == set(original.state_dict())
+    for name, tensor in original.state_dict().items():
+        assert torch.equal(weights[name], tensor), name
+        assert weights[name].dtype == tensor.dtype
+
+
+def test_a_model_made_here_loads_there(
+    tiny_config: Any, random_inputs: Callable, tmp_path: Path
+) -> None:
+    keras.utils.set_random_seed(0)
+    task = make_task(BertEncoder(tiny_config))
+    write(tmp_path, task)
+    theirs = load_in_transformers(tmp_path)
+    inputs = random_inputs(tiny_config)
+    expected = theirs(**as_torch(inputs)).logits.detach().numpy()
+    np.testing.assert_allclose(logits(task, inputs), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("warmup_steps", "total_steps"), [(0, 5), (1, 5), (3, 8), (80, 794)])
+def test_schedule(warmup_steps: int, total_steps: int) -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=5e-5)
+    theirs = transformers.get_linear_schedule_with_warmup(optimizer, warmup_steps, total_steps)
+    ours = WarmupLinearDecay(5e-5, total_steps=total_steps, warmup_steps=warmup_steps)
+    for step in range(total_steps + 1):
+        np.testing.assert_allclose(
+            float(ours(step)), theirs.get_last_lr()[0], rtol=1e-5, atol=1e-11
+        )
+        optimizer.step()
+        theirs.step()
+
+
+def test_optimizer() -> None:
+    """Ten steps of PyTorch's AdamW, clipping and schedule: the recipe of transformers."""
+    rng = np.random.default_rng(0)
+    start = {"kernel": rng.normal(size=(4, 3)), "bias": rng.normal(size=3)}
+    ours = {name: keras.Variable(array, name=name) for name, array in start.items()}
+    theirs = {
+        name: torch.nn.Parameter(torch.tensor(array).float()) for name, array in start.items()
+    }
+    optimizer = adamw(1e-2, total_steps=10, warmup_ratio=0.2, weight_decay=0.1)
+    groups = [
+        {"params": [theirs["kernel"]], "weight_decay": 0.1},
+        {"params": [theirs["bias"]], "weight_decay": 0.0},
+    ]
+    reference = torch.optim.AdamW(groups, lr=1e-2, eps=1e-8)
+    schedule = transformers.get_linear_schedule_with_warmup(reference, 2, 10)
+    for step in range(10):
+        scale = 3.0 if step % 2 else 0.05  # above and below the clipping
+        gradients = {name: scale * rng.normal(size=array.shape) for name, array in start.items()}
+        optimizer.apply(
+            [keras.ops.convert_to_tensor(gradients[name], "float32") for name in ours],
+            list(ours.values()),
+        )
+        for name, parameter in theirs.items():
+            parameter.grad = torch.tensor(gradients[name]).float()
+        torch.nn.utils.clip_grad_norm_(list(theirs.values()), 1.0)
+        reference.step()
+        schedule.step()
+    for name, parameter in theirs.items():
+        assert np.abs(np.array(ours[name]) - start[name]).max() > 0.01
+        np.testing.assert_allclose(ours[name], parameter.detach().numpy(), rtol=0, atol=1e-6)
