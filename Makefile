@@ -7,6 +7,7 @@ PARITY_VENV ?= .venv-parity
 
 # Real weights, real film reviews: fine-tune, evaluate, export, predict. About ten minutes.
 demo: $(VENV)/installed
+	rm -rf saved_models/sentiment
 	$(VENV)/bin/python examples/sentiment.py
 
 test: lint

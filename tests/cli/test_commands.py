@@ -55,7 +55,7 @@ def test_evaluate_every_kind(folder, model, capsys):
 
 @pytest.mark.parametrize("model", ["model", "saved_model", "m.tflite"])
 def test_predict_every_kind(folder, model, capsys, monkeypatch):
-    stdin = io.TextIOWrapper(io.BytesIO("a very good film\n\nthe awful movie\r\n".encode()))
+    stdin = io.TextIOWrapper(io.BytesIO(b"a very good film\n\nthe awful movie\r\n"))
     monkeypatch.setattr(sys, "stdin", stdin)
     assert main(["predict", "--model", f"{folder}/{model}", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -57,9 +57,7 @@ def test_a_static_length_truncates(exported):
     static = LiteRTPredictor(folder / "static.tflite")
     dynamic = LiteRTPredictor(folder / "float32.tflite")
     short = ["a good film", "awful"]
-    np.testing.assert_allclose(
-        static.probabilities(short), dynamic.probabilities(short), atol=1e-6
-    )
+    np.testing.assert_allclose(static.probabilities(short), dynamic.probabilities(short), atol=1e-6)
     first_words, more_words = "good " * 14, "good " * 14 + "bad " * 10
     np.testing.assert_array_equal(
         static.probabilities([first_words]), static.probabilities([more_words])
@@ -130,9 +128,13 @@ class TestRefusals:
     def test_gap_above_the_bound_leaves_nothing(self, tiny_classifier, tmp_path, monkeypatch):
         model = tiny_classifier()
         monkeypatch.setattr(model, "probabilities", lambda texts: np.full((len(texts), 2), 0.123))
-        with pytest.raises(RuntimeError, match=r"differ from the model's by .* nothing was written"):
+        with pytest.raises(
+            RuntimeError, match=r"differ from the model's by .* nothing was written"
+        ):
             model.export(tmp_path / "saved_model")
-        with pytest.raises(RuntimeError, match=r"differ from the model's by .* nothing was written"):
+        with pytest.raises(
+            RuntimeError, match=r"differ from the model's by .* nothing was written"
+        ):
             model.export(tmp_path / "model.tflite", format="litert")
         assert list(tmp_path.iterdir()) == []
 
@@ -156,7 +158,9 @@ class TestRefusals:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.SELECT_TF_OPS]
         path = tmp_path / "flex.tflite"
         path.write_bytes(converter.convert())
-        with pytest.raises(RuntimeError, match="needs operations that LiteRT lacks: Flex.*FlexStringLen"):
+        with pytest.raises(
+            RuntimeError, match="needs operations that LiteRT lacks: Flex.*FlexStringLen"
+        ):
             litert.check_operations(path)
 
     def test_a_variable_handle_in_a_litert_file(self, tmp_path):

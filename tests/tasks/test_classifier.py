@@ -50,15 +50,15 @@ class TestConstruction:
         again = BertClassifier.from_config(json.loads(json.dumps(model.get_config())))
         assert again.get_config() == model.get_config()
 
-    def test_keras_file_round_trip_is_equal_bits_and_stays_compiled(
-        self, model, reviews, tmp_path
-    ):
+    def test_keras_file_round_trip_is_equal_bits_and_stays_compiled(self, model, reviews, tmp_path):
         texts, labels = reviews
         model.compile(adamw(1e-3, total_steps=10))
         model.fit(texts, labels, epochs=1, verbose=0)
         model.save(tmp_path / "model.keras")
         again = keras.saving.load_model(tmp_path / "model.keras")
-        np.testing.assert_array_equal(again.predict(texts, verbose=0), model.predict(texts, verbose=0))
+        np.testing.assert_array_equal(
+            again.predict(texts, verbose=0), model.predict(texts, verbose=0)
+        )
         assert again.evaluate(texts, labels, verbose=0) == model.evaluate(texts, labels, verbose=0)
         again.fit(texts, labels, epochs=1, verbose=0)
 
