@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from keras_bert_scratch.evaluation.classification import evaluate_classification
-from keras_bert_scratch.evaluation.plots import plot_confusion_matrix, plot_learning_curves
+from keras_bert_scratch.evaluation.plots import (
+    plot_calibration,
+    plot_confusion_matrix,
+    plot_learning_curves,
+)
 
 HISTORY = {
     "loss": [0.9, 0.5, 0.3, 0.2],
@@ -166,3 +170,14 @@ def test_the_users_backend_and_figures_stay():
     finally:
         plt.close("all")
         plt.switch_backend(before)
+
+
+# === Calibration ===
+def test_calibration_bins_lie_where_confidence_and_accuracy_say(tmp_path):
+    # Bins at 0.9 (one of two right) and 0.62 on average (both right).
+    probabilities = [[0.9, 0.1], [0.1, 0.9], [0.64, 0.36], [0.4, 0.6]]
+    figure = plot_calibration({"before": probabilities}, [0, 0, 0, 1], tmp_path / "bins.png")
+    ideal, line = figure.axes[0].lines
+    np.testing.assert_allclose(line.get_xydata(), [[0.62, 1.0], [0.9, 0.5]])
+    np.testing.assert_array_equal(ideal.get_xydata(), [[0, 0], [1, 1]])
+    assert matplotlib.image.imread(tmp_path / "bins.png").std() > 0

@@ -1,0 +1,127 @@
+"""Does a probability of 0.9 mean right nine times in ten? And the temperature that makes it so.
+
+Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", sections 2 and 4.2.
+
+Axes: n examples, C classes.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, log_expit, log_softmax, softmax
+
+# The temperature is looked for between the first and the second.
+_TEMPERATURES = (0.05, 20.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """What a temperature does to a classifier's probabilities.
+
+    Attributes:
+        temperature: The logits are divided by it.
+        error_before: Expected calibration error of the logits as they were.
+        error_after: The same, with the temperature.
+        num_examples: n; the errors are of the very examples that the temperature was fitted to,
+            which is fair for one number and some hundred examples.
+    """
+
+    temperature: float
+    error_before: float
+    error_after: float
+    num_examples: int
+
+    def to_dict(self) -> dict[str, float]:
+        """Returns the attributes as plain JSON types."""
+        return dataclasses.asdict(self)
+
+    def to_text(self) -> str:
+        """Returns a line that says it."""
+        return (
+            f"temperature {self.temperature:.3f}: expected calibration error "
+            f"{self.error_before:.4f} before, {self.error_after:.4f} after, on "
+            f"{self.num_examples} examples\n"
+        )
+
+
+def calibrate(logits: Any, true_ids: Any, *, multi_label: bool = False) -> Calibration:
+    """Finds the temperature under which the truth is most likely.
+
+    It changes no prediction: the largest logit stays the largest.
+
+    Args:
+        logits: Of held-out examples. *Shape:* (n, C)
+        true_ids: Class ids, *shape:* (n,); with `multi_label` zeros and ones, *shape:* (n, C).
+        multi_label: Whether an example may have any number of labels.
+
+    Raises:
+        ValueError: If there are no examples, or the shapes do not fit each other.
+
+    Example:
+        >>> calibrate([[2.0, 0.0]] * 4, [0, 0, 0, 1]).temperature  # 2 / log(3)
+        1.82...
+    """
+    logits, true = np.asarray(logits, "float64"), np.asarray(true_ids)
+    if not len(logits) or true.shape != (logits.shape if multi_label else logits.shape[:1]):
+        raise ValueError(
+            f"Calibration needs a label for each of at least one example, received logits of shape "
+            f"{logits.shape} and labels of shape {true.shape}."
+        )
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        if multi_label:
+            return -np.mean(np.where(true > 0, log_expit(scaled), log_expit(-scaled)))
+        return -np.mean(np.take_along_axis(log_softmax(scaled, axis=1), true[:, None], axis=1))
+
+    found = minimize_scalar(
+        loss, bounds=np.log(_TEMPERATURES), method="bounded", options={"xatol": 1e-6}
+    )
+    temperature = float(np.exp(found.x))
+    errors = (
+        expected_calibration_error(
+            expit(scaled) if multi_label else softmax(scaled, axis=1),
+            true,
+            multi_label=multi_label,
+        )
+        for scaled in (logits, logits / temperature)
+    )
+    return Calibration(temperature, *errors, num_examples=len(logits))
+
+
+def expected_calibration_error(
+    probabilities: Any, true_ids: Any, *, multi_label: bool = False, num_bins: int = 15
+) -> float:
+    """Computes the mean gap between confidence and accuracy (Guo et al. 2017, eq. 3).
+
+    Predictions are put into bins by their confidence; the gaps of the bins are averaged, weighted
+    by how many predictions each holds.
+
+    Args:
+        probabilities: *Shape:* (n, C)
+        true_ids: Class ids, *shape:* (n,); with `multi_label` zeros and ones, *shape:* (n, C), and
+            every label of every example is a prediction of its own.
+        multi_label: Whether an example may have any number of labels.
+        num_bins: Bins of equal width between 0 and 1.
+
+    Example:
+        >>> expected_calibration_error([[0.9, 0.1], [0.9, 0.1]], [0, 1])  # 90 % sure, 50 % right
+        0.4
+    """
+    confidence, is_right = confidence_and_correctness(probabilities, true_ids, multi_label)
+    bins = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
+    gaps = np.bincount(bins, weights=confidence - is_right, minlength=num_bins)
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+def confidence_and_correctness(
+    probabilities: Any, true_ids: Any, multi_label: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns how sure every prediction was and whether it was right. *Shape:* (n,) or (n * C,)."""
+    probabilities, true = np.asarray(probabilities, "float64"), np.asarray(true_ids)
+    if multi_label:
+        confidence = np.maximum(probabilities, 1 - probabilities).ravel()
+        return confidence, ((probabilities > 0.5) == (true > 0)).ravel()
+    return probabilities.max(axis=1), probabilities.argmax(axis=1) == true
