@@ -42,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="EPOCHS",
         help="stop, and keep the best epoch, after so many without a better validation loss",
     )
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="fit a temperature to the held-out texts, so that probabilities mean what they say",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -105,6 +110,9 @@ def run(options: argparse.Namespace) -> None:
             else None,
             callbacks=callbacks,
         )
+        calibration = None
+        if options.calibrate:
+            calibration = model.calibrate(texts_of(held_out), held_out.labels)
         report = evaluate_classification(
             model.encode_labels(held_out.labels),
             model.probabilities(texts_of(held_out)),
@@ -112,8 +120,12 @@ def run(options: argparse.Namespace) -> None:
             multi_label=model.multi_label,
         )
         model.save_pretrained(folder)
-        write_report(folder / "report", report, history)
-    print(json.dumps(report.to_dict()) if options.json else report.to_text())
+        write_report(folder / "report", report, history, calibration)
+    if options.json:
+        print(json.dumps(report.to_dict()))
+    else:
+        print(report.to_text())
+        print(calibration.to_text() if calibration else "")
 
 
 def _labels_of(row: str | list[str]) -> list[str]:

@@ -6,6 +6,7 @@ Axes: n examples, C classes.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -20,29 +21,51 @@ _TEMPERATURES = (0.05, 20.0)
 class Calibration:
     """What a temperature does to a classifier's probabilities.
 
+    The errors are of the very examples that the temperature was fitted to, which is fair for one
+    number and some hundred examples.
+
     Attributes:
         temperature: The logits are divided by it.
-        error_before: Expected calibration error of the logits as they were.
-        error_after: The same, with the temperature.
-        num_examples: n; the errors are of the very examples that the temperature was fitted to,
-            which is fair for one number and some hundred examples.
+        logits: Of the examples. *Shape:* (n, C)
+        true_ids: Class ids, *shape:* (n,); with `multi_label` zeros and ones, *shape:* (n, C).
+        multi_label: Whether an example may have any number of labels.
     """
 
     temperature: float
-    error_before: float
-    error_after: float
-    num_examples: int
+    logits: np.ndarray
+    true_ids: np.ndarray
+    multi_label: bool
 
-    def to_dict(self) -> dict[str, float]:
-        """Returns the attributes as plain JSON types."""
-        return dataclasses.asdict(self)
+    @functools.cached_property
+    def probabilities(self) -> dict[str, np.ndarray]:
+        """Those "before" and "after". *Shape:* (n, C) each."""
+        scaled = {"before": self.logits, "after": self.logits / self.temperature}
+        if self.multi_label:
+            return {name: expit(logits) for name, logits in scaled.items()}
+        return {name: softmax(logits, axis=1) for name, logits in scaled.items()}
+
+    @functools.cached_property
+    def errors(self) -> dict[str, float]:
+        """The expected calibration error "before" and "after"."""
+        return {
+            name: expected_calibration_error(values, self.true_ids, multi_label=self.multi_label)
+            for name, values in self.probabilities.items()
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the figures as plain JSON types."""
+        return {
+            "temperature": self.temperature,
+            "num_examples": len(self.logits),
+            "expected_calibration_error": self.errors,
+        }
 
     def to_text(self) -> str:
         """Returns a line that says it."""
         return (
             f"temperature {self.temperature:.3f}: expected calibration error "
-            f"{self.error_before:.4f} before, {self.error_after:.4f} after, on "
-            f"{self.num_examples} examples\n"
+            f"{self.errors['before']:.4f} before, {self.errors['after']:.4f} after, on "
+            f"{len(self.logits)} examples\n"
         )
 
 
@@ -79,16 +102,7 @@ def calibrate(logits: Any, true_ids: Any, *, multi_label: bool = False) -> Calib
     found = minimize_scalar(
         loss, bounds=np.log(_TEMPERATURES), method="bounded", options={"xatol": 1e-6}
     )
-    temperature = float(np.exp(found.x))
-    errors = (
-        expected_calibration_error(
-            expit(scaled) if multi_label else softmax(scaled, axis=1),
-            true,
-            multi_label=multi_label,
-        )
-        for scaled in (logits, logits / temperature)
-    )
-    return Calibration(temperature, *errors, num_examples=len(logits))
+    return Calibration(float(np.exp(found.x)), logits, true, multi_label)
 
 
 def expected_calibration_error(

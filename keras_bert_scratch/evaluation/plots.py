@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from keras_bert_scratch.evaluation.calibration import confidence_and_correctness
+from keras_bert_scratch.evaluation.calibration import Calibration, confidence_and_correctness
 from keras_bert_scratch.evaluation.classification import ClassificationReport
 from keras_bert_scratch.files import new_file
 
@@ -186,38 +186,34 @@ def _draw_curves(
 
 
 def plot_calibration(
-    probabilities: Mapping[str, Any],
-    true_ids: Any,
-    path: str | Path | None = None,
-    *,
-    multi_label: bool = False,
-    num_bins: int = 15,
+    calibration: Calibration, path: str | Path | None = None, *, num_bins: int = 15
 ) -> Figure:
-    """Draws accuracy over confidence, a line for each set of probabilities; the diagonal is ideal.
+    """Draws accuracy over confidence, before and after; the diagonal is ideal.
 
     Args:
-        probabilities: Probabilities by name, such as "before" and "after". *Shape:* (n, C) each.
-        true_ids: As for `expected_calibration_error`.
+        calibration: Of `calibrate`.
         path: Image file to write (its suffix says which kind), or None.
-        multi_label: Whether an example may have any number of labels.
         num_bins: Bins of equal width between 0 and 1; empty ones are left out.
 
     Returns:
         The figure.
 
     Example:
-        >>> figure = plot_calibration({"before": [[0.9, 0.1], [0.6, 0.4]]}, [0, 1], "bins.png")
+        >>> figure = plot_calibration(calibrate([[2.0, 0.0], [1.0, 0.0]], [0, 1]), "bins.png")
     """
     figure = Figure(figsize=(5, 4.5), layout="constrained")
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="#b0b0b0", linestyle="--", label="ideal")
-    for name, values in probabilities.items():
-        confidence, is_right = confidence_and_correctness(values, true_ids, multi_label)
+    for name, values in calibration.probabilities.items():
+        confidence, is_right = confidence_and_correctness(
+            values, calibration.true_ids, calibration.multi_label
+        )
         bins = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
         count = np.bincount(bins, minlength=num_bins)
         sums = (np.bincount(bins, column, num_bins)[count > 0] for column in (confidence, is_right))
         x, y = (total / count[count > 0] for total in sums)
-        axes.plot(x, y, marker="o", label=name)
+        error = f"{calibration.errors[name]:.3f}"
+        axes.plot(x, y, marker="o", label=f"{name}: calibration error {error}")
     axes.set(xlabel="Confidence", ylabel="Accuracy", xlim=(0, 1), ylim=(0, 1))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)

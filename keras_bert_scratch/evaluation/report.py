@@ -1,20 +1,34 @@
 """A folder that tells how a classifier did."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+from keras_bert_scratch.evaluation.calibration import Calibration
 from keras_bert_scratch.evaluation.classification import ClassificationReport
-from keras_bert_scratch.evaluation.plots import plot_confusion_matrix, plot_learning_curves
+from keras_bert_scratch.evaluation.plots import (
+    plot_calibration,
+    plot_confusion_matrix,
+    plot_learning_curves,
+)
 from keras_bert_scratch.files import new_folder
 
 
-def write_report(directory: str | Path, report: ClassificationReport, history: Any = None) -> None:
+def write_report(
+    directory: str | Path,
+    report: ClassificationReport,
+    history: Any = None,
+    calibration: Calibration | None = None,
+) -> None:
     """Writes report.txt, report.json and confusion_matrix.png; learning_curves.png with a history.
+
+    With a calibration also calibration.json and calibration.png.
 
     Args:
         directory: The folder to write; must not exist, or be empty. It appears when complete.
         report: Of `evaluate_classification`.
         history: What `fit` returned, or its `history`, or None.
+        calibration: What `calibrate` returned, or None.
 
     Raises:
         FileExistsError: If the folder exists and is not empty.
@@ -30,3 +44,7 @@ def write_report(directory: str | Path, report: ClassificationReport, history: A
         plot_confusion_matrix(report, folder / "confusion_matrix.png")
         if history is not None:
             plot_learning_curves(history, folder / "learning_curves.png")
+        if calibration is not None:
+            figures = json.dumps(calibration.to_dict(), indent=2)
+            (folder / "calibration.json").write_text(figures + "\n", encoding="utf-8")
+            plot_calibration(calibration, folder / "calibration.png")

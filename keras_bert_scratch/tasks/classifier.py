@@ -14,6 +14,7 @@ import numpy as np
 from keras_bert_scratch.checkpoints.huggingface import HuggingFaceCheckpoint, write_checkpoint
 from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, POOLER, encoder_weights
 from keras_bert_scratch.data.labels import encode_label_sets, encode_labels
+from keras_bert_scratch.evaluation.calibration import Calibration, calibrate
 from keras_bert_scratch.evaluation.metrics import MacroF1, MacroPrecision, MacroRecall
 from keras_bert_scratch.files import new_folder
 from keras_bert_scratch.layers.heads import ClassificationHead
@@ -40,11 +41,13 @@ class BertClassifier(TextModel):
             positions cover. Short texts cost only their own length.
         multi_label: Whether a text may have any number of the labels (sigmoid) instead of
             exactly one (softmax).
+        temperature: Divides the logits in all answers and exports; `calibrate` finds it.
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Raises:
         ValueError: If there are fewer than two labels or one comes twice, the tokenizer's
-            vocabulary is not as large as the encoder's, or `sequence_length` exceeds the positions.
+            vocabulary is not as large as the encoder's, `sequence_length` exceeds the positions, or
+            `temperature` is not above 0.
 
     Example:
         >>> model = BertClassifier.from_pretrained("path/or/hub-id", labels=["bad", "good"])
@@ -62,6 +65,7 @@ class BertClassifier(TextModel):
         *,
         sequence_length: int | None = None,
         multi_label: bool = False,
+        temperature: float = 1.0,
         **kwargs: Any,
     ) -> None:
         config = encoder.config
@@ -79,10 +83,12 @@ class BertClassifier(TextModel):
                 f"The vocabulary has {len(tokenizer.vocabulary)} tokens, the encoder's embedding "
                 f"{config.vocab_size}: use the vocabulary that the checkpoint was trained with."
             )
+        if not temperature > 0:
+            raise ValueError(f"temperature must be above 0, received {temperature!r}.")
         super().__init__(tokenizer, sequence_length, **kwargs)
         self.labels = labels
         self.multi_label = multi_label
-        self._activation = keras.ops.sigmoid if multi_label else keras.ops.softmax
+        self.temperature = temperature
 
         # === Layers ===
         self.encoder = encoder
@@ -182,6 +188,31 @@ class BertClassifier(TextModel):
             )
 
     # === Answers ===
+    def _activation(self, logits: Any) -> Any:
+        """Turns logits into probabilities."""
+        activation = keras.ops.sigmoid if self.multi_label else keras.ops.softmax
+        return activation(logits / self.temperature)
+
+    def calibrate(self, texts: Any, labels: Any, batch_size: int = 32) -> Calibration:
+        """Sets the temperature under which the labels of held-out texts are most likely.
+
+        Answers, saved checkpoints and exports use it from then on. Training changes what fits: call
+        this after the last `fit`.
+
+        Args:
+            texts: Held-out strings, or a tuple of two columns of strings.
+            labels: One label a text.
+            batch_size: B.
+
+        Returns:
+            The temperature, and the expected calibration error before and after.
+        """
+        logits = self.predict(texts, batch_size, verbose=0)
+        true_ids = self.encode_labels(labels)
+        calibration = calibrate(logits, true_ids, multi_label=self.multi_label)
+        self.temperature = calibration.temperature
+        return calibration
+
     def probabilities(self, texts: Any, batch_size: int = 32) -> np.ndarray:
         """Computes the probability of every class.
 
@@ -243,17 +274,18 @@ class BertClassifier(TextModel):
         labels = list(checkpoint.labels or ()) if labels is None else list(labels)
         if multi_label is None:
             multi_label = checkpoint.fields.get("problem_type") == "multi_label_classification"
+        # transformers names the classes of an unnamed head LABEL_0, LABEL_1, ...
+        unnamed = [f"LABEL_{class_id}" for class_id in range(len(labels))]
+        head = CLASSIFIER if checkpoint.labels in (labels, unnamed) else ()
         model = cls(
             BertEncoder(checkpoint.config, dtype=dtype),
             labels,
             WordPieceTokenizer.from_directory(checkpoint.folder),
             sequence_length=sequence_length or checkpoint.fields.get("sequence_length"),
             multi_label=multi_label,
+            temperature=checkpoint.fields.get("temperature", 1.0) if head else 1.0,
             dtype=dtype,
         )
-        # transformers names the classes of an unnamed head LABEL_0, LABEL_1, ...
-        unnamed = [f"LABEL_{class_id}" for class_id in range(len(labels))]
-        head = CLASSIFIER if checkpoint.labels in (labels, unnamed) else ()
         if not head:
             logger.warning("Newly initialized, to be trained: the head for %s.", ", ".join(labels))
         rows = encoder_weights(checkpoint.config.num_layers)
@@ -288,6 +320,7 @@ class BertClassifier(TextModel):
                 else "single_label_classification",
                 pad_token_id=self.tokenizer.vocabulary.pad_id,
                 sequence_length=self.sequence_length,
+                temperature=self.temperature,
             )
             self.tokenizer.save(temporary)
 
@@ -333,6 +366,7 @@ class BertClassifier(TextModel):
             "tokenizer": self.tokenizer and self.tokenizer.get_config(),
             "sequence_length": self.sequence_length,
             "multi_label": self.multi_label,
+            "temperature": self.temperature,
         }
 
     @classmethod

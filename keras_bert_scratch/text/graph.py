@@ -19,6 +19,7 @@ from keras_bert_scratch.text.normalization import (
     Normalizer,
     unicode_table,
 )
+from keras_bert_scratch.text.preprocessing import RegexStep, Step
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
 
 Engine = Literal["fast", "core"]
@@ -40,7 +41,8 @@ class TokenizerGraph(tf.Module):
         engine: "fast" uses tensorflow-text; "core" uses core TensorFlow operations only.
 
     Raises:
-        ValueError: If the engine is none of the two.
+        ValueError: If the engine is none of the two, or "core" and a step of the tokenizer's
+            `preprocessing` runs in Python only.
 
     Example:
         >>> vocabulary = Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "film", "##s", "!"])
@@ -57,6 +59,14 @@ class TokenizerGraph(tf.Module):
         self._is_mediapipe = tokenizer.normalization == "mediapipe"
         self._special_tokens = stand_ins(tokenizer)
         self._marks = _MarkOrder(tokenizer.normalizer)
+        self._preprocessing = tokenizer.preprocessing
+        python_steps = [step for step in self._preprocessing if not isinstance(step, RegexStep)]
+        if engine == "core" and python_steps:
+            raise ValueError(
+                f"{python_steps[0]} runs in Python only, so no SavedModel can hold it: leave it "
+                "out, and apply it to the texts before they reach the model; or export to LiteRT, "
+                "whose predictor is Python."
+            )
         if engine == "fast":
             from keras_bert_scratch.text.fast_engine import FastEngine
 
@@ -80,6 +90,11 @@ class TokenizerGraph(tf.Module):
         texts = tf.convert_to_tensor(texts, tf.string)
         if self._errors == "strict":
             texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="strict")
+        if self._preprocessing:
+            # Expressions step over U+FFFD in Python, but not over bytes that are not UTF-8.
+            texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
+            for step in self._preprocessing:
+                texts = step.graph(texts) if isinstance(step, RegexStep) else _in_python(step, texts)
         if self._is_mediapipe:
             # U+FFFD is not deleted there, and U+0000 ends a text.
             texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
@@ -164,6 +179,16 @@ class TokenizerGraph(tf.Module):
                 token_ids.row_lengths(), tf.shape(padded, tf.int64)[1], tf.int32
             ),
         }
+
+
+def _in_python(step: Step, texts: tf.Tensor) -> tf.Tensor:
+    """Calls a step on every text (*Shape:* (B,)); a graph with this call cannot be saved."""
+
+    def change(column: np.ndarray) -> np.ndarray:
+        return np.array([step(text.decode()).encode() for text in column], dtype=object)
+
+    changed = tf.numpy_function(change, [texts], tf.string, stateful=False)
+    return tf.ensure_shape(changed, texts.shape)
 
 
 def _truncate(ids: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:

@@ -18,6 +18,7 @@ from keras_bert_scratch.text.normalization import (
     Normalization,
     Normalizer,
 )
+from keras_bert_scratch.text.preprocessing import Step, check_steps, step_from_config
 from keras_bert_scratch.text.vocabulary import (
     CLS,
     CONTINUATION,
@@ -53,8 +54,8 @@ class Encoding(NamedTuple):
         token_ids: [CLS] text [SEP], or [CLS] text [SEP] pair [SEP].
         segment_ids: 0 up to the first [SEP], 1 after it.
         tokens: The tokens of the ids.
-        offsets: Start and end of every token in the raw text it came from, in characters; (0, 0)
-            for [CLS] and [SEP].
+        offsets: Start and end of every token in the text it came from, in characters; (0, 0) for
+            [CLS] and [SEP]. The text is the raw one, or what `preprocessing` made of it.
         sequence: Which text a token came from: 0, 1, or None for [CLS] and [SEP].
     """
 
@@ -85,8 +86,10 @@ class WordPieceTokenizer:
         max_word_length: Words of more characters become [UNK]; with "mediapipe", of more bytes.
         errors: What happens to bytes that are not UTF-8: "replace" as `bytes.decode` does, or
             "strict" to refuse them.
+        preprocessing: Steps that change every text before anything else, see `preprocessing.py`.
 
     Raises:
+        TypeError: If a step of `preprocessing` is none.
         ValueError: If an argument is none of the named ones.
 
     Example:
@@ -107,6 +110,7 @@ class WordPieceTokenizer:
         normalization: Normalization = "bert",
         max_word_length: int = 100,
         errors: Literal["replace", "strict"] = "replace",
+        preprocessing: Iterable[Step] = (),
     ) -> None:
         self.vocabulary = vocabulary
         self.lowercase = lowercase
@@ -116,6 +120,7 @@ class WordPieceTokenizer:
         self.normalization = normalization
         self.max_word_length = max_word_length
         self.errors = errors
+        self.preprocessing = check_steps(preprocessing)
         self.normalizer = self._make_normalizer()
 
     def _make_normalizer(self) -> Normalizer:
@@ -219,14 +224,16 @@ class WordPieceTokenizer:
     def _read(self, text: str | bytes) -> str:
         try:
             if isinstance(text, bytes):
-                return text.decode(errors=self.errors)
-            if self.errors == "strict":
+                text = text.decode(errors=self.errors)
+            elif self.errors == "strict":
                 text.encode()
         except UnicodeError as error:
             raise ValueError(
                 f"The text is not valid UTF-8 ({error}): repair it, or use a tokenizer with "
                 'errors="replace".'
             ) from error
+        for step in self.preprocessing:
+            text = step(text)
         return text
 
     @functools.cached_property
@@ -306,12 +313,15 @@ class WordPieceTokenizer:
             "normalization": self.normalization,
             "max_word_length": self.max_word_length,
             "errors": self.errors,
+            "preprocessing": [step.get_config() for step in self.preprocessing],
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "WordPieceTokenizer":
         """Makes the tokenizer that `get_config` described."""
-        return cls(**{**config, "vocabulary": Vocabulary(config["vocabulary"])})
+        vocabulary = Vocabulary(config["vocabulary"])
+        preprocessing = map(step_from_config, config.get("preprocessing", ()))
+        return cls(**{**config, "vocabulary": vocabulary, "preprocessing": preprocessing})
 
     def __reduce__(self) -> tuple[Callable[..., "WordPieceTokenizer"], tuple[dict[str, Any]]]:
         # Copies and pickles are made without the caches, of which graphs cannot be pickled.
@@ -350,13 +360,13 @@ class WordPieceTokenizer:
         """Writes vocab.txt, tokenizer.json and tokenizer_config.json into an existing folder.
 
         transformers' `AutoTokenizer` and `tokenizers` read the same behaviour from them. They know
-        no `normalization="mediapipe"`: then there is no tokenizer.json, and only `from_directory`
-        reads the behaviour back.
+        neither `normalization="mediapipe"` nor `preprocessing`: then there is no tokenizer.json,
+        and only `from_directory` reads the behaviour back.
         """
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         self.vocabulary.to_file(folder / "vocab.txt")
-        if self.normalization == "bert":
+        if self.normalization == "bert" and not self.preprocessing:
             _write_json(folder / "tokenizer.json", self._tokenizer_json())
         _write_json(folder / "tokenizer_config.json", self._tokenizer_config())
 
@@ -375,10 +385,11 @@ class WordPieceTokenizer:
             "tokenize_chinese_chars": self.tokenize_chinese_chars,
             "split_special_tokens": not self.allow_special_tokens,
             **special,
-            # These three are ours; other readers pass over them.
+            # These are ours; other readers pass over them.
             "normalization": self.normalization,
             "max_word_length": self.max_word_length,
             "errors": self.errors,
+            "preprocessing": [step.get_config() for step in self.preprocessing],
         }
 
     def _tokenizer_json(self) -> dict[str, Any]:
@@ -471,7 +482,8 @@ def _switches_of_config(folder: Path) -> dict[str, Any]:
         "max_word_length": "max_word_length",
         "errors": "errors",
     }
-    return {ours: content[theirs] for theirs, ours in names.items() if theirs in content}
+    switches = {ours: content[theirs] for theirs, ours in names.items() if theirs in content}
+    return switches | {"preprocessing": map(step_from_config, content.get("preprocessing", ()))}
 
 
 class PhoneDifferences(NamedTuple):

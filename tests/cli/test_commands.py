@@ -25,7 +25,7 @@ def folder(tmp_path_factory, reviews, tiny_classifier):
     status = main(
         ["finetune", "--model", f"{folder}/start", "--train", f"{folder}/train.csv", "--output"]
         + [f"{folder}/model", "--validation-split", "0.25", "--epochs", "12", "--batch-size", "8"]
-        + ["--learning-rate", "0.003", "--json"]
+        + ["--learning-rate", "0.003", "--calibrate", "--json"]
     )
     assert status == 0
     assert main(["export", "--model", f"{folder}/model", f"{folder}/saved_model"]) == 0
@@ -42,6 +42,9 @@ def test_finetune_writes_a_checkpoint_and_its_report(folder):
     assert {"report/report.json", "report/confusion_matrix.png", "report/learning_curves.png"} <= (
         written
     )
+    calibration = json.loads((folder / "model/report/calibration.json").read_text())
+    config = json.loads((folder / "model/config.json").read_text())
+    assert calibration["temperature"] == config["temperature"] != 1.0
     report = json.loads((folder / "model/report/report.json").read_text())
     assert report["accuracy"] > 0.9
 

@@ -30,8 +30,8 @@ class TestTemperature:
         # Three of four are right: the likelihood is largest where sigmoid(2 / T) = 3 / 4.
         found = calibrate([[2.0, 0.0]] * 4, [0, 0, 0, 1])
         assert found.temperature == pytest.approx(2 / np.log(3), rel=1e-5)
-        assert found.error_before == pytest.approx(1 / (1 + np.exp(-2)) - 0.75)
-        assert found.error_after == pytest.approx(0, abs=1e-5)
+        assert found.errors["before"] == pytest.approx(1 / (1 + np.exp(-2)) - 0.75)
+        assert found.errors["after"] == pytest.approx(0, abs=1e-5)
         assert "expected calibration error 0.1308 before, 0.0000 after" in found.to_text()
 
     def test_multi_label_by_hand(self):
@@ -44,7 +44,7 @@ class TestTemperature:
         draws = softmax(logits / 2.5, axis=1).cumsum(axis=1) > rng.random((20_000, 1))
         found = calibrate(logits, draws.argmax(axis=1))
         assert found.temperature == pytest.approx(2.5, rel=0.03)
-        assert found.error_after < 0.01 < found.error_before
+        assert found.errors["after"] < 0.01 < found.errors["before"]
 
     @pytest.mark.parametrize(("logits", "labels"), [(np.zeros((0, 2)), []), ([[1, 2]], [0, 1])])
     def test_refuses_what_does_not_fit(self, logits, labels):

@@ -5,6 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from keras_bert_scratch.evaluation.calibration import Calibration
 from keras_bert_scratch.evaluation.classification import evaluate_classification
 from keras_bert_scratch.evaluation.plots import (
     plot_calibration,
@@ -175,9 +176,11 @@ def test_the_users_backend_and_figures_stay():
 # === Calibration ===
 def test_calibration_bins_lie_where_confidence_and_accuracy_say(tmp_path):
     # Bins at 0.9 (one of two right) and 0.62 on average (both right).
-    probabilities = [[0.9, 0.1], [0.1, 0.9], [0.64, 0.36], [0.4, 0.6]]
-    figure = plot_calibration({"before": probabilities}, [0, 0, 0, 1], tmp_path / "bins.png")
-    ideal, line = figure.axes[0].lines
+    probabilities = np.array([[0.9, 0.1], [0.1, 0.9], [0.64, 0.36], [0.4, 0.6]])
+    calibration = Calibration(1.0, np.log(probabilities), np.array([0, 0, 0, 1]), False)
+    figure = plot_calibration(calibration, tmp_path / "bins.png")
+    ideal, line, after = figure.axes[0].lines
+    np.testing.assert_array_equal(after.get_xydata(), line.get_xydata())
     np.testing.assert_allclose(line.get_xydata(), [[0.62, 1.0], [0.9, 0.5]])
     np.testing.assert_array_equal(ideal.get_xydata(), [[0, 0], [1, 1]])
     assert matplotlib.image.imread(tmp_path / "bins.png").std() > 0

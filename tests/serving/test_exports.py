@@ -22,7 +22,7 @@ from keras_bert_scratch.serving.predictor import (
 def exported(tiny_classifier, tmp_path_factory):
     """A classifier, and the folder with its exports."""
     folder = tmp_path_factory.mktemp("exports")
-    model = tiny_classifier()
+    model = tiny_classifier(temperature=1.7)
     model.export(folder / "saved_model")
     model.export(folder / "float32.tflite", format="litert")
     model.export(folder / "static.tflite", format="litert", static_length=16)

@@ -299,5 +299,28 @@ def test_lora_is_keras_own_and_merges_on_save(model, reviews, tmp_path):
     )
 
 
+class TestTemperature:
+    def test_calibrated_probabilities_are_those_of_divided_logits(self, model, reviews, tmp_path):
+        texts, labels = reviews
+        # Random weights know nothing: the truth is likeliest at less confidence.
+        found = model.calibrate(texts, labels)
+        assert found.temperature == model.temperature > 1
+        assert found.errors["after"] < found.errors["before"]
+        logits = model.predict(texts, verbose=0)
+        expected = keras.ops.softmax(logits / found.temperature)
+        np.testing.assert_allclose(model.probabilities(texts), expected, atol=1e-6)
+
+    def test_comes_along_with_the_head(self, model, tmp_path):
+        model.temperature = 2.5
+        model.save_pretrained(tmp_path / "model")
+        assert BertClassifier.from_pretrained(tmp_path / "model").temperature == 2.5
+        other = BertClassifier.from_pretrained(tmp_path / "model", labels=["a", "b"])
+        assert other.temperature == 1.0
+
+    def test_is_above_zero(self, model):
+        with pytest.raises(ValueError, match="temperature must be above 0, received 0"):
+            BertClassifier(model.encoder, LABELS, temperature=0)
+
+
 def test_tokenizer_is_of_the_public_class(model):
     assert isinstance(model.tokenizer, WordPieceTokenizer)
