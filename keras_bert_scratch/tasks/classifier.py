@@ -4,7 +4,7 @@ Axes: B batch, S sequence, C classes.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.serving.litert import export_litert
 from keras_bert_scratch.serving.saved_model import export_saved_model
 from keras_bert_scratch.tasks.text_model import TextModel
+from keras_bert_scratch.text.preprocessing import Step
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 logger = logging.getLogger(__name__)
@@ -247,6 +248,7 @@ class BertClassifier(TextModel):
         *,
         sequence_length: int | None = None,
         multi_label: bool | None = None,
+        preprocessing: Iterable[Step] | None = None,
         dtype: Any = None,
     ) -> "BertClassifier":
         """Loads a BERT checkpoint in the format of Hugging Face `transformers`.
@@ -259,6 +261,8 @@ class BertClassifier(TextModel):
             labels: Names of the classes; by default the checkpoint's.
             sequence_length: See the class; by default what the checkpoint says.
             multi_label: See the class; by default what the checkpoint says.
+            preprocessing: Steps that change texts before the tokenizer, see
+                `text.preprocessing`; by default the checkpoint's.
             dtype: Of the computation, such as `"mixed_bfloat16"`.
 
         Raises:
@@ -274,13 +278,14 @@ class BertClassifier(TextModel):
         labels = list(checkpoint.labels or ()) if labels is None else list(labels)
         if multi_label is None:
             multi_label = checkpoint.fields.get("problem_type") == "multi_label_classification"
+        changes = {} if preprocessing is None else {"preprocessing": preprocessing}
         # transformers names the classes of an unnamed head LABEL_0, LABEL_1, ...
         unnamed = [f"LABEL_{class_id}" for class_id in range(len(labels))]
         head = CLASSIFIER if checkpoint.labels in (labels, unnamed) else ()
         model = cls(
             BertEncoder(checkpoint.config, dtype=dtype),
             labels,
-            WordPieceTokenizer.from_directory(checkpoint.folder),
+            WordPieceTokenizer.from_directory(checkpoint.folder, **changes),
             sequence_length=sequence_length or checkpoint.fields.get("sequence_length"),
             multi_label=multi_label,
             temperature=checkpoint.fields.get("temperature", 1.0) if head else 1.0,

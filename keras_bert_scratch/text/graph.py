@@ -94,7 +94,8 @@ class TokenizerGraph(tf.Module):
             # Expressions step over U+FFFD in Python, but not over bytes that are not UTF-8.
             texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
             for step in self._preprocessing:
-                texts = step.graph(texts) if isinstance(step, RegexStep) else _in_python(step, texts)
+                is_regex = isinstance(step, RegexStep)
+                texts = step.graph(texts) if is_regex else _in_python(step, texts)
         if self._is_mediapipe:
             # U+FFFD is not deleted there, and U+0000 ends a text.
             texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")

@@ -483,7 +483,8 @@ def _switches_of_config(folder: Path) -> dict[str, Any]:
         "errors": "errors",
     }
     switches = {ours: content[theirs] for theirs, ours in names.items() if theirs in content}
-    return switches | {"preprocessing": map(step_from_config, content.get("preprocessing", ()))}
+    steps = [step_from_config(step) for step in content.get("preprocessing", ())]
+    return {**switches, "preprocessing": steps}
 
 
 class PhoneDifferences(NamedTuple):
