@@ -5,7 +5,6 @@ Axes: n examples, C classes.
 
 import dataclasses
 import json
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,8 @@ from sklearn.metrics import (
     multilabel_confusion_matrix,
     precision_recall_fscore_support,
 )
+
+from keras_bert_scratch.tables import format_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +87,7 @@ class ClassificationReport:
         parts = [
             *(f"WARNING: {warning}" for warning in self.warnings),
             f"{accuracy} {self.accuracy:.4f} on {self.num_examples} examples",
-            _table(["", *_SHARES, "support"], rows),
+            format_table(["", *_SHARES, "support"], rows),
             self._confusion_text(),
         ]
         return "\n\n".join(parts) + "\n"
@@ -97,7 +98,7 @@ class ClassificationReport:
             header = ["true and predicted", "true, missed", "false alarm", "neither"]
             counts = [[tp, fn, fp, tn] for (tn, fp), (fn, tp) in self.confusion_matrix.tolist()]
             rows = [[name, *map(str, row)] for name, row in zip(names, counts, strict=True)]
-            return _table(["", *header], rows)
+            return format_table(["", *header], rows)
         # Columns go by number: as wide as their names, twenty classes would not fit on a screen.
         numbered = [f"{name} [{number}]" for number, name in enumerate(names)]
         rows = [
@@ -105,7 +106,7 @@ class ClassificationReport:
             for name, counts in zip(numbered, self.confusion_matrix.tolist(), strict=True)
         ]
         header = ["", *(f"[{number}]" for number in range(len(names)))]
-        return "confusion matrix: rows true, columns predicted\n" + _table(header, rows)
+        return "confusion matrix: rows true, columns predicted\n" + format_table(header, rows)
 
 
 _SHARES = ("precision", "recall", "f1")
@@ -244,23 +245,3 @@ def _constant_prediction(true: np.ndarray, predicted: np.ndarray, names: list[st
         f"All {len(predicted)} predictions are {answer}: the model does not tell examples apart. "
         f"Try {advice}, and check that texts and labels belong together."
     ]
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    """Aligns cells: the first column to the left, the others to the right."""
-    widths = [max(map(_width, column)) for column in zip(header, *rows, strict=True)]
-    lines = []
-    for first, *others in [header, *rows]:
-        cells = [first + " " * (widths[0] - _width(first))]
-        for cell, width in zip(others, widths[1:], strict=True):
-            cells.append(" " * (width - _width(cell)) + cell)
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
-
-
-def _width(text: str) -> int:
-    """Returns the columns of a terminal that a text takes (Unicode Standard Annex 11)."""
-    return sum(
-        0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF")
-        for char in text
-    )

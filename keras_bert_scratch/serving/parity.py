@@ -1,14 +1,18 @@
 """Does an export answer as the model does? Asked of a fresh process, without Keras."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from keras_bert_scratch.text.columns import text_columns
 
 # Accents, other scripts, emoji, control characters, the special tokens as text, nothing at all, a
 # word beyond any vocabulary, and more than any sequence holds.
@@ -24,6 +28,8 @@ PROBE_TEXTS = [
     "pneumono" * 20,
     "one word after another " * 400,
 ]
+# Each latency is the median of runs that fill this time, and of no fewer than five.
+_SECONDS_TIMED = 0.5
 
 
 def check_artifact(
@@ -42,20 +48,7 @@ def check_artifact(
     Raises:
         RuntimeError: If the export does not load, or a difference is larger or not a number.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        texts, answers = Path(folder) / "texts.json", Path(folder) / "answers.npy"
-        texts.write_text(json.dumps(PROBE_TEXTS), encoding="utf-8")
-        process = subprocess.run(
-            [sys.executable, "-m", __name__, str(path), str(texts), str(answers)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if process.returncode:
-            raise RuntimeError(
-                f"The export does not load in a fresh process:\n{process.stderr[-2000:]}"
-            )
-        found = np.load(answers)
+    found, _ = ask(path, PROBE_TEXTS)
     gap = float(np.max(np.abs(found - np.asarray(expected(PROBE_TEXTS)))))
     # Written so that a gap that is not a number fails, too.
     if not gap <= largest_gap:
@@ -66,14 +59,75 @@ def check_artifact(
     return gap
 
 
-def main(path: str, texts: str, answers: str) -> None:
-    """Answers the texts of a JSON file with an export, into a numpy file."""
+def ask(
+    path: str | Path, texts: Any, timed: Mapping[int, str] | None = None, threads: int = 1
+) -> tuple[np.ndarray, dict[tuple[int, int], float]]:
+    """Asks an export in a fresh process without Keras.
+
+    Args:
+        path: A SavedModel folder or a LiteRT file.
+        texts: n strings, a tuple of two columns of them, or None.
+        timed: Texts to measure the latency of, by their number of tokens.
+        threads: To compute with.
+
+    Returns:
+        The probabilities of `texts` (*Shape:* (n, C)), and the median milliseconds from string to
+        probabilities by (tokens, threads).
+
+    Raises:
+        RuntimeError: If the export does not load.
+    """
+    question = {
+        "path": str(path),
+        "columns": texts and [column for column in text_columns(texts) if column is not None],
+        "timed": timed or {},
+        "threads": threads,
+    }
+    # SavedModels take their threads from the environment.
+    counts = {f"TF_NUM_{kind}_THREADS": str(threads) for kind in ("INTRAOP", "INTEROP")}
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "question.json").write_text(json.dumps(question), encoding="utf-8")
+        process = subprocess.run(
+            [sys.executable, "-m", __name__, folder],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, **counts} if timed else None,
+        )
+        if process.returncode:
+            raise RuntimeError(
+                f"The export does not load in a fresh process:\n{process.stderr[-2000:]}"
+            )
+        found = np.load(Path(folder) / "probabilities.npy")
+        times = json.loads((Path(folder) / "milliseconds.json").read_text())
+    return found, {(int(tokens), threads): value for tokens, value in times.items()}
+
+
+def main(folder: str) -> None:
+    """Answers the question in a folder: writes probabilities and latencies beside it."""
     # TensorFlow imports Keras if it is installed; this makes the import fail, as on a server.
     sys.modules["keras"] = None  # type: ignore[assignment]
     from keras_bert_scratch.serving.predictor import load_predictor
 
-    predictor = load_predictor(path)
-    np.save(answers, predictor.probabilities(json.loads(Path(texts).read_text("utf-8"))))
+    question = json.loads((Path(folder) / "question.json").read_text("utf-8"))
+    predictor = load_predictor(question["path"], num_threads=question["threads"])
+    columns = question["columns"]
+    found: Any = []
+    if columns:
+        found = predictor.probabilities(columns[0] if len(columns) == 1 else tuple(columns))
+    np.save(Path(folder) / "probabilities.npy", found)
+    times = {tokens: _milliseconds(predictor, text) for tokens, text in question["timed"].items()}
+    (Path(folder) / "milliseconds.json").write_text(json.dumps(times))
+
+
+def _milliseconds(predictor: Any, text: str) -> float:
+    predictor.probabilities([text])
+    runs: list[float] = []
+    while sum(runs) < _SECONDS_TIMED or len(runs) < 5:
+        started = time.perf_counter()
+        predictor.probabilities([text])
+        runs.append(time.perf_counter() - started)
+    return float(np.median(runs)) * 1000
 
 
 if __name__ == "__main__":

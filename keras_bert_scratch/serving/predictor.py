@@ -135,8 +135,14 @@ class LiteRTPredictor:
         return inputs
 
 
-def load_predictor(path: str | Path) -> SavedModelPredictor | LiteRTPredictor:
+def load_predictor(
+    path: str | Path, num_threads: int = 1
+) -> SavedModelPredictor | LiteRTPredictor:
     """Loads a SavedModel folder or a `.tflite` file.
+
+    Args:
+        path: The folder or file.
+        num_threads: Of a LiteRT file's interpreter; TensorFlow uses all cores.
 
     Raises:
         FileNotFoundError: If there is neither.
@@ -146,7 +152,7 @@ def load_predictor(path: str | Path) -> SavedModelPredictor | LiteRTPredictor:
     if path.is_dir():
         return SavedModelPredictor(path)
     if path.is_file():
-        return LiteRTPredictor(path)
+        return LiteRTPredictor(path, num_threads)
     raise FileNotFoundError(f"{path} does not exist: name a SavedModel folder or a .tflite file.")
 
 

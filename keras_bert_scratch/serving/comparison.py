@@ -1,0 +1,220 @@
+"""What an export costs, and what it loses against the model that it was made from.
+
+Axes: n texts, C classes.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn.metrics import accuracy_score, f1_score
+
+from keras_bert_scratch.files import new_file
+from keras_bert_scratch.serving.parity import ask
+from keras_bert_scratch.tables import format_table
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+
+# Probabilities below are rounding, not opinion: their logarithms are not compared.
+_SMALLEST_PROBABILITY = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class ArtifactFigures:
+    """What an export costs, and what it loses against the model that it was made from.
+
+    Attributes:
+        path: The SavedModel folder or file.
+        megabytes: Its size, in units of 10^6 bytes.
+        largest_logit_gap: Largest difference of a logit. Exports answer with probabilities, whose
+            logarithms, less their mean, are the logits but for a constant.
+        flipped_labels: Share of the texts that get another label; with several labels a text, of
+            all its labels.
+        accuracy: Of the export, on the texts.
+        macro_f1: Likewise.
+        accuracy_change: The export's accuracy less the model's.
+        macro_f1_change: Likewise.
+        milliseconds: Median time of a text from string to probabilities, by (tokens, threads).
+    """
+
+    path: str
+    megabytes: float
+    largest_logit_gap: float
+    flipped_labels: float
+    accuracy: float
+    macro_f1: float
+    accuracy_change: float
+    macro_f1_change: float
+    milliseconds: dict[tuple[int, int], float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the attributes as plain JSON types."""
+        times = [
+            {"tokens": tokens, "threads": threads, "milliseconds": value}
+            for (tokens, threads), value in self.milliseconds.items()
+        ]
+        return {**dataclasses.asdict(self), "milliseconds": times}
+
+
+def measure_artifact(
+    path: str | Path,
+    texts: Any,
+    true_ids: Any,
+    expected: Any,
+    tokenizer: WordPieceTokenizer,
+    *,
+    lengths: Sequence[int] = (16, 64, 128),
+    threads: Sequence[int] = (1, 2),
+    multi_label: bool = False,
+) -> ArtifactFigures:
+    """Measures an export on held-out texts.
+
+    Args:
+        path: A SavedModel folder or a LiteRT file.
+        texts: n strings, or a tuple of two columns of them.
+        true_ids: Class ids, *shape:* (n,); with `multi_label` zeros and ones, *shape:* (n, C).
+        expected: The model's own probabilities of the texts. *Shape:* (n, C)
+        tokenizer: The model's, to make texts of the lengths.
+        lengths: Numbers of tokens whose latency to measure.
+        threads: Numbers of threads to measure it with.
+        multi_label: Whether a text may have any number of labels.
+
+    Raises:
+        RuntimeError: If the export does not load.
+    """
+    timed = {tokens: text_of_length(tokenizer, tokens) for tokens in lengths}
+    found, milliseconds = ask(path, texts, timed, threads[0])
+    for count in threads[1:]:
+        milliseconds |= ask(path, None, timed, count)[1]
+    expected = np.asarray(expected)
+    answers = [_predicted(values, multi_label) for values in (found, expected)]
+    accuracies = [float(accuracy_score(true_ids, answer)) for answer in answers]
+    f1_scores = [
+        float(f1_score(true_ids, answer, average="macro", zero_division=0)) for answer in answers
+    ]
+    return ArtifactFigures(
+        path=str(path),
+        megabytes=size_in_megabytes(path),
+        largest_logit_gap=float(
+            np.max(np.abs(_logits(found, multi_label) - _logits(expected, multi_label)))
+        ),
+        flipped_labels=float(np.mean(answers[0] != answers[1])),
+        accuracy=accuracies[0],
+        macro_f1=f1_scores[0],
+        accuracy_change=accuracies[0] - accuracies[1],
+        macro_f1_change=f1_scores[0] - f1_scores[1],
+        milliseconds=milliseconds,
+    )
+
+
+def check_bounds(
+    figures: Sequence[ArtifactFigures],
+    *,
+    largest_logit_gap: float | None = None,
+    flipped_labels: float | None = 0.01,
+    accuracy_loss: float | None = 0.01,
+) -> None:
+    """Refuses exports that are too far from their model.
+
+    Args:
+        figures: Of `measure_artifact`.
+        largest_logit_gap: Largest accepted; None accepts any.
+        flipped_labels: Largest accepted share; None accepts any.
+        accuracy_loss: Largest accepted loss of accuracy; None accepts any.
+
+    Raises:
+        RuntimeError: If an export is beyond a bound; the message names all that are.
+    """
+    faults = []
+    for export in figures:
+        for name, value, bound in (
+            ("largest logit gap", export.largest_logit_gap, largest_logit_gap),
+            ("share of flipped labels", export.flipped_labels, flipped_labels),
+            ("loss of accuracy", -export.accuracy_change, accuracy_loss),
+        ):
+            if bound is not None and not value <= bound:
+                faults.append(f"{export.path}: {name} {value:.3g}, more than {bound:.3g}")
+    if faults:
+        raise RuntimeError("; ".join(faults) + ".")
+
+
+def figures_to_text(figures: Sequence[ArtifactFigures]) -> str:
+    """Returns the figures as a table, a row an export."""
+    keys = list(figures[0].milliseconds)
+    header = ["", "MB", "logit gap", "flipped", "accuracy", "change", "macro F1", "change"]
+    header += [f"ms {tokens} tokens/{count} thr" for tokens, count in keys]
+    rows = [
+        [
+            Path(export.path).name,
+            f"{export.megabytes:.1f}",
+            f"{export.largest_logit_gap:.1e}",
+            f"{export.flipped_labels:.2%}",
+            f"{export.accuracy:.4f}",
+            f"{export.accuracy_change:+.4f}",
+            f"{export.macro_f1:.4f}",
+            f"{export.macro_f1_change:+.4f}",
+            *(f"{export.milliseconds[key]:.2f}" for key in keys),
+        ]
+        for export in figures
+    ]
+    return format_table(header, rows)
+
+
+def plot_figures(figures: Sequence[ArtifactFigures], path: str | Path) -> Figure:
+    """Draws macro F1 over latency, a point an export, its area the size.
+
+    Args:
+        figures: Of `measure_artifact`.
+        path: Image file to write; its suffix says which kind.
+
+    Returns:
+        The figure.
+    """
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    largest = max(export.megabytes for export in figures)
+    for export in figures:
+        # The dearest case: the longest text on the fewest threads.
+        key = max(export.milliseconds, key=lambda key: (key[0], -key[1]))
+        at = (export.milliseconds[key], export.macro_f1)
+        axes.scatter(*at, s=40 + 360 * export.megabytes / largest, alpha=0.6)
+        label = f"{Path(export.path).name}\n{export.megabytes:.1f} MB"
+        axes.annotate(label, at, fontsize=7, xytext=(6, 6), textcoords="offset points")
+    axes.set(xlabel="Milliseconds a text (longest, fewest threads)", ylabel="Macro F1")
+    axes.margins(0.15)
+    axes.grid(alpha=0.3)
+    with new_file(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+    return figure
+
+
+def text_of_length(tokenizer: WordPieceTokenizer, num_tokens: int) -> str:
+    """Returns a text of so many tokens, [CLS] and [SEP] included.
+
+    Raises:
+        ValueError: If no token of the vocabulary is a word.
+    """
+    for token in tokenizer.vocabulary.tokens:
+        if token.isalpha() and len(tokenizer.encode(f"{token} {token}").token_ids) == 4:
+            return " ".join([token] * (num_tokens - 2))
+    raise ValueError("No token of the vocabulary is a word: texts of a length cannot be made.")
+
+
+def size_in_megabytes(path: str | Path) -> float:
+    """Returns the size of a file, or of all files in a folder, in units of 10^6 bytes."""
+    files = [Path(path), *Path(path).rglob("*")]
+    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+
+
+def _predicted(probabilities: np.ndarray, multi_label: bool) -> np.ndarray:
+    return (probabilities > 0.5).astype(int) if multi_label else probabilities.argmax(axis=-1)
+
+
+def _logits(probabilities: np.ndarray, multi_label: bool) -> np.ndarray:
+    kept = np.clip(probabilities.astype("float64"), _SMALLEST_PROBABILITY, None)
+    if multi_label:
+        kept = np.minimum(kept, 1 - _SMALLEST_PROBABILITY)
+        return np.log(kept) - np.log1p(-kept)
+    return np.log(kept) - np.log(kept).mean(axis=-1, keepdims=True)

@@ -1,0 +1,11 @@
+from keras_bert_scratch.tables import format_table
+
+
+def test_the_first_column_stands_left_the_others_right():
+    assert format_table(["", "n"], [["a", "10"], ["bcd", "5"]]) == "      n\na    10\nbcd   5"
+
+
+def test_wide_and_combining_characters_keep_the_columns():
+    # 电影 takes four columns of a terminal; "e" and its accent take one.
+    lines = format_table(["", "n"], [["电影", "1"], ["e\u0301", "2"]]).splitlines()
+    assert lines == ["      n", "电影  1", "e\u0301     2"]
