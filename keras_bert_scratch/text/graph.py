@@ -3,7 +3,7 @@
 Both engines normalize a text and split it into words by one look-up a code point, and then split
 words into the longest tokens.
 
-Axes: B batch, S sequence.
+Axes: B batch, S sequence, W windows of all texts of a batch.
 """
 
 import re
@@ -21,6 +21,12 @@ from keras_bert_scratch.text.normalization import (
 )
 from keras_bert_scratch.text.preprocessing import RegexStep, Step
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
+from keras_bert_scratch.text.truncation import (
+    Truncation,
+    check_truncation,
+    check_window_stride,
+    head_and_tail,
+)
 
 Engine = Literal["fast", "core"]
 PadTo = Literal["longest", "sequence_length"]
@@ -58,7 +64,7 @@ class TokenizerGraph(tf.Module):
         self._errors = tokenizer.errors
         self._is_mediapipe = tokenizer.normalization == "mediapipe"
         self._special_tokens = stand_ins(tokenizer)
-        self._marks = _MarkOrder(tokenizer.normalizer)
+        self._marks = _MarkOrder(tokenizer.normalizer, list(self._special_tokens))
         self._preprocessing = tokenizer.preprocessing
         python_steps = [step for step in self._preprocessing if not isinstance(step, RegexStep)]
         if engine == "core" and python_steps:
@@ -108,7 +114,12 @@ class TokenizerGraph(tf.Module):
         return self._engine(self._marks(texts))
 
     def ragged(
-        self, texts: tf.Tensor, pairs: tf.Tensor | None = None, *, sequence_length: int
+        self,
+        texts: tf.Tensor,
+        pairs: tf.Tensor | None = None,
+        *,
+        sequence_length: int,
+        truncation: Truncation = "head",
     ) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
         """Turns texts, or pairs, into [CLS] text [SEP] (pair [SEP]), truncated longest first.
 
@@ -116,23 +127,26 @@ class TokenizerGraph(tf.Module):
             texts: Strings. *Shape:* (B,)
             pairs: The second texts. *Shape:* (B,)
             sequence_length: Most tokens of a row, [CLS] and [SEP] included.
+            truncation: Which tokens of a long text stay, see `head_and_tail`; of pairs, "head".
 
         Returns:
             `(token_ids, segment_ids)`, int32. *Shape:* (B, None) each
 
         Raises:
-            ValueError: If `sequence_length` has no room for [CLS] and [SEP].
+            ValueError: If `sequence_length` has no room for [CLS] and [SEP], or the texts cannot be
+                truncated so.
         """
-        room = check_sequence_length(sequence_length, 1 if pairs is None else 2)
+        num_texts = 1 if pairs is None else 2
+        check_truncation(truncation, num_texts)
+        room = check_sequence_length(sequence_length, num_texts)
+        head, tail = head_and_tail(truncation, room)
         first = self.tokenize(texts)
         rows = first.nrows()
-        cls, sep = (
-            tf.RaggedTensor.from_uniform_row_length(tf.fill([rows], token_id), 1)
-            for token_id in (self._vocabulary.cls_id, self._vocabulary.sep_id)
-        )
+        cls, sep = self._special(rows)
         if pairs is None:
-            lengths = tf.minimum(first.row_lengths(), room)
-            token_ids = tf.concat([cls, _truncate(first, lengths), sep], 1)
+            token_ids = tf.concat(
+                [cls, _truncate(first, tf.fill([rows], tf.constant(head, tf.int64)), tail), sep], 1
+            )
             return token_ids, tf.zeros_like(token_ids)
         second = self.tokenize(pairs)
         lengths = _truncated_lengths(first.row_lengths(), second.row_lengths(), room)
@@ -144,6 +158,46 @@ class TokenizerGraph(tf.Module):
         ]
         return tf.concat(parts, 1), tf.concat(segment_ids, 1)
 
+    def windows(
+        self, texts: tf.Tensor, *, sequence_length: int, window_stride: int | None = None
+    ) -> tuple[tf.RaggedTensor, tf.Tensor]:
+        """Turns texts into windows that slide over all of their tokens, each [CLS] tokens [SEP].
+
+        Args:
+            texts: Strings. *Shape:* (B,)
+            sequence_length: Tokens of a window, [CLS] and [SEP] included; the last of a text may
+                have fewer.
+            window_stride: Tokens from the start of a window to the start of the next, see
+                `check_window_stride`.
+
+        Returns:
+            The ids of the windows, those of a text one after the other, int32, *shape:* (W, None);
+            and the number of windows of each text, int32, *shape:* (B,).
+
+        Raises:
+            ValueError: If the windows are too short, or the stride does not fit them.
+        """
+        room = check_sequence_length(sequence_length, 1)
+        stride = check_window_stride(window_stride, room)
+        ids = self.tokenize(texts)
+        # `window_starts` for every text.
+        beyond = tf.maximum(ids.row_lengths() - room, 0)
+        offsets = tf.ragged.range(0, beyond + stride, stride)
+        text = offsets.value_rowids()
+        starts = tf.gather(ids.row_starts(), text) + offsets.flat_values
+        ends = tf.minimum(starts + room, tf.gather(ids.row_limits(), text))
+        tokens = tf.gather(ids.flat_values, tf.ragged.range(starts, ends))
+        cls, sep = self._special(tokens.nrows())
+        num_windows = tf.cast(offsets.row_lengths(), tf.int32)
+        return tf.concat([cls, tokens, sep], 1), num_windows
+
+    def _special(self, rows: tf.Tensor) -> list[tf.RaggedTensor]:
+        """Returns a column of [CLS] and one of [SEP]."""
+        return [
+            tf.RaggedTensor.from_uniform_row_length(tf.fill([rows], token_id), 1)
+            for token_id in (self._vocabulary.cls_id, self._vocabulary.sep_id)
+        ]
+
     def __call__(
         self,
         texts: tf.Tensor,
@@ -151,6 +205,8 @@ class TokenizerGraph(tf.Module):
         *,
         sequence_length: int,
         pad_to: PadTo = "longest",
+        truncation: Truncation = "head",
+        window_stride: int | None = None,
     ) -> dict[str, tf.Tensor]:
         """Turns texts, or pairs, into a model's inputs.
 
@@ -159,18 +215,31 @@ class TokenizerGraph(tf.Module):
             pairs: The second texts. *Shape:* (B,)
             sequence_length: Most tokens of a row, [CLS] and [SEP] included.
             pad_to: Whether S is the length of the longest row or always `sequence_length`.
+            truncation: Which tokens of a long text are read, see `truncation.py`.
+            window_stride: See `windows`.
 
         Returns:
             `token_ids`, `segment_ids` and `padding_mask` (1 where there is a token), int32.
-            *Shape:* (B, S) each
+            *Shape:* (B, S) each. With windows, they are the rows, and `num_windows` tells how many
+            of them each text has, int32, *shape:* (B,).
 
         Raises:
-            ValueError: If `sequence_length` has no room for [CLS] and [SEP], or `pad_to` is none of
-                the two.
+            ValueError: If `sequence_length` has no room for [CLS] and [SEP], the texts cannot be
+                truncated so, or `pad_to` is none of the two.
         """
         if pad_to not in ("longest", "sequence_length"):
             raise ValueError(f"pad_to must be 'longest' or 'sequence_length', received {pad_to!r}.")
-        token_ids, segment_ids = self.ragged(texts, pairs, sequence_length=sequence_length)
+        check_truncation(truncation, 1 if pairs is None else 2)
+        extra = {}
+        if truncation == "windows":
+            token_ids, extra["num_windows"] = self.windows(
+                texts, sequence_length=sequence_length, window_stride=window_stride
+            )
+            segment_ids = tf.zeros_like(token_ids)
+        else:
+            token_ids, segment_ids = self.ragged(
+                texts, pairs, sequence_length=sequence_length, truncation=truncation
+            )
         shape = [None, None if pad_to == "longest" else sequence_length]
         padded = token_ids.to_tensor(self._vocabulary.pad_id, shape=shape)
         return {
@@ -179,6 +248,7 @@ class TokenizerGraph(tf.Module):
             "padding_mask": tf.sequence_mask(
                 token_ids.row_lengths(), tf.shape(padded, tf.int64)[1], tf.int32
             ),
+            **extra,
         }
 
 
@@ -192,11 +262,14 @@ def _in_python(step: Step, texts: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(changed, texts.shape)
 
 
-def _truncate(ids: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
-    """Keeps the first `lengths` (*Shape:* (B,)) ids of every row."""
+def _truncate(ids: tf.RaggedTensor, head: tf.Tensor, tail: int = 0) -> tf.RaggedTensor:
+    """Keeps the first `head` (*Shape:* (B,)) and the last `tail` ids of every row."""
     rows = ids.value_rowids()
     position = tf.range(tf.size(rows, tf.int64)) - tf.gather(ids.row_starts(), rows)
-    kept = tf.boolean_mask(ids.flat_values, position < tf.gather(lengths, rows))
+    tail_start = ids.row_lengths() - tail
+    is_kept = (position < tf.gather(head, rows)) | (position >= tf.gather(tail_start, rows))
+    kept = tf.boolean_mask(ids.flat_values, is_kept)
+    lengths = tf.minimum(ids.row_lengths(), head + tail)
     return tf.RaggedTensor.from_row_lengths(kept, lengths, validate=False)
 
 
@@ -221,9 +294,14 @@ def _truncated_lengths(
 
 
 class _MarkOrder(tf.Module):
-    """Sets the combining marks that normalization keeps into canonical order, if there are any."""
+    """Sets the combining marks that normalization keeps into canonical order, if there are any.
 
-    def __init__(self, normalizer: Normalizer) -> None:
+    Args:
+        normalizer: The rules, which say what the marks are.
+        stand_ins: Private code points that stand for special tokens: they stay.
+    """
+
+    def __init__(self, normalizer: Normalizer, stand_ins: list[int]) -> None:
         super().__init__()
         table = unicode_table()
         self._sources = sorted(normalizer.sources_of_marks)
@@ -236,7 +314,8 @@ class _MarkOrder(tf.Module):
         classes = np.zeros(NUM_CODE_POINTS, np.int16)
         classes[list(table.combining_class)] = list(table.combining_class.values())
         classes[(table.flags & DELETED_FLAG) > 0] = -1
-        self._classes = classes
+        classes[stand_ins] = 0
+        self._classes = tf.constant(classes)
 
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
         if not self._sources:

@@ -19,6 +19,13 @@ from keras_bert_scratch.text.normalization import (
     Normalizer,
 )
 from keras_bert_scratch.text.preprocessing import Step, check_steps, step_from_config
+from keras_bert_scratch.text.truncation import (
+    Truncation,
+    check_truncation,
+    check_window_stride,
+    head_and_tail,
+    window_starts,
+)
 from keras_bert_scratch.text.vocabulary import (
     CLS,
     CONTINUATION,
@@ -156,6 +163,7 @@ class WordPieceTokenizer:
         pair: str | bytes | None = None,
         *,
         sequence_length: int | None = None,
+        truncation: Truncation = "head",
     ) -> Encoding:
         """Turns a text, or a pair, into the ids of [CLS] text [SEP] (pair [SEP]).
 
@@ -164,16 +172,46 @@ class WordPieceTokenizer:
             pair: The second text.
             sequence_length: Tokens, [CLS] and [SEP] included, to which the texts are truncated, the
                 longest first; None does not truncate.
+            truncation: Which tokens of a long text stay, see `head_and_tail`; of a pair, "head".
 
         Raises:
-            ValueError: If `sequence_length` has no room for [CLS] and [SEP], or bytes that are not
-                UTF-8 are to be refused.
+            ValueError: If `sequence_length` has no room for [CLS] and [SEP], the texts cannot be
+                truncated so, or bytes that are not UTF-8 are to be refused.
         """
         pieces = [self._pieces(part) for part in (text, pair) if part is not None]
+        check_truncation(truncation, len(pieces))
         if sequence_length is not None:
             room = check_sequence_length(sequence_length, len(pieces))
-            lengths = truncated_lengths([len(part) for part in pieces], room)
-            pieces = [part[:length] for part, length in zip(pieces, lengths, strict=True)]
+            head, tail = head_and_tail(truncation, room)
+            if len(pieces) > 1:
+                lengths = truncated_lengths([len(part) for part in pieces], room)
+                pieces = [part[:length] for part, length in zip(pieces, lengths, strict=True)]
+            elif len(pieces[0]) > room:
+                pieces = [pieces[0][:head] + pieces[0][len(pieces[0]) - tail :]]
+        return self._frame(pieces)
+
+    def encode_windows(
+        self, text: str | bytes, *, sequence_length: int, window_stride: int | None = None
+    ) -> list[Encoding]:
+        """Turns a text into windows that slide over all of it, each [CLS] tokens [SEP].
+
+        Args:
+            text: The text.
+            sequence_length: Tokens of a window, [CLS] and [SEP] included; the last may have fewer.
+            window_stride: Tokens from the start of a window to the start of the next, see
+                `check_window_stride`.
+
+        Raises:
+            ValueError: If the windows are too short, or the stride does not fit them.
+        """
+        room = check_sequence_length(sequence_length, 1)
+        stride = check_window_stride(window_stride, room)
+        pieces = self._pieces(text)
+        starts = window_starts(len(pieces), room, stride)
+        return [self._frame([pieces[start : start + room]]) for start in starts]
+
+    def _frame(self, pieces: list[list[_Piece]]) -> Encoding:
+        """Sets [CLS] and [SEP] around the pieces of a text or a pair."""
         cls, sep = (_Piece(self.vocabulary.token_to_id(token), 0, 0) for token in (CLS, SEP))
         framed: list[tuple[_Piece, int, int | None]] = [(cls, 0, None)]
         for segment, part in enumerate(pieces):
