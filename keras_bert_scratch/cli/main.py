@@ -6,9 +6,16 @@ import sys
 from collections.abc import Sequence
 
 from keras_bert_scratch import __version__
-from keras_bert_scratch.cli import evaluate, export, finetune, predict
+from keras_bert_scratch.cli import compare, evaluate, export, finetune, frontier, predict
 
-COMMANDS = {"finetune": finetune, "evaluate": evaluate, "predict": predict, "export": export}
+COMMANDS = {
+    "finetune": finetune,
+    "evaluate": evaluate,
+    "predict": predict,
+    "export": export,
+    "compare": compare,
+    "frontier": frontier,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

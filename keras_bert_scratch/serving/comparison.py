@@ -142,7 +142,7 @@ def check_bounds(
 
 def figures_to_text(figures: Sequence[ArtifactFigures]) -> str:
     """Returns the figures as a table, a row an export."""
-    keys = list(figures[0].milliseconds)
+    keys = sorted({key for export in figures for key in export.milliseconds})
     header = ["", "MB", "logit gap", "flipped", "accuracy", "change", "macro F1", "change"]
     header += [f"ms {tokens} tokens/{count} thr" for tokens, count in keys]
     rows = [
@@ -155,7 +155,10 @@ def figures_to_text(figures: Sequence[ArtifactFigures]) -> str:
             f"{export.accuracy_change:+.4f}",
             f"{export.macro_f1:.4f}",
             f"{export.macro_f1_change:+.4f}",
-            *(f"{export.milliseconds[key]:.2f}" for key in keys),
+            *(
+                f"{export.milliseconds[key]:.2f}" if key in export.milliseconds else ""
+                for key in keys
+            ),
         ]
         for export in figures
     ]
