@@ -1,6 +1,6 @@
 """Export to SavedModel: strings in, labels and probabilities out, loaded without Keras.
 
-Axes: B batch, S sequence, C classes.
+Axes: B batch, S sequence, H hidden, C classes.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.files import new_folder
 from keras_bert_scratch.serving.parity import check_artifact
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
@@ -39,6 +40,7 @@ def export_saved_model(
     activation: Callable[[Any], Any],
     sequence_length: int,
     expected: Callable[[list[str]], Any],
+    version: int | None = None,
 ) -> None:
     """Writes a classifier as a SavedModel of core TensorFlow operations.
 
@@ -47,30 +49,51 @@ def export_saved_model(
     - `serving_default`: `text`, string (B,) -> `label`, string (B,); `probabilities`, float32
       (B, C); `classes`, string (B, C), the names that belong to the probabilities;
     - `pairs`: `text` and `pair`, string (B,) -> the same;
-    - `tokens`: `token_ids`, `segment_ids`, `padding_mask`, int32 (B, S) -> `logits` (B, C).
+    - `tokens`: `token_ids`, `segment_ids`, `padding_mask`, int32 (B, S) -> `logits` (B, C);
+    - `embeddings`: `text`, string (B,) -> `pooled_output`, float32 (B, H), and `mean_output`,
+      float32 (B, H), the mean of the sequence output over the text's tokens;
+    - `classify`: `inputs`, string (B,), serialized `tf.train.Example`s with a feature `text` ->
+      `classes`, string (B, C), and `scores`, float32 (B, C), as TensorFlow Serving's Classify API
+      wants them.
+
+    Beside the model, `assets.extra` holds `labels.txt`, and the requests with which TensorFlow
+    Serving warms the model up.
 
     Before the folder appears, the export is loaded in a fresh process without Keras and compared.
 
     Args:
-        network: Maps a dict of ids to logits.
+        network: Maps a dict of ids to logits; its `encoder` computes the embeddings.
         tokenizer: Of the network.
         labels: Names of the classes.
         folder: Where to write; must not exist, or be empty.
         activation: Turns logits into probabilities.
         sequence_length: Tokens to which texts are truncated.
         expected: Gives the probabilities that the export must give for some texts.
+        version: Writes `folder/version`, the layout that TensorFlow Serving watches for new
+            versions; other versions in the folder stay.
 
     Raises:
-        FileExistsError: If the folder is not empty.
+        FileExistsError: If the folder is not empty, or has this version already.
+        ValueError: If the version is not a positive whole number.
         RuntimeError: If Keras runs on another backend, or the export's probabilities differ.
     """
     require_tensorflow()
+    if version is not None:
+        folder = version_folder(folder, version)
     graph = tokenizer.graph("core")
     names = tf.constant(list(labels))
 
-    def classify(*texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        inputs = graph(*texts, sequence_length=sequence_length)
-        probabilities = activation(tf.cast(network(inputs, training=False), tf.float32))
+    # Functions of their own, so that the signatures share them: half the time to export.
+    @tf.function(autograph=False)
+    def tokenize(*texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        return graph(*texts, sequence_length=sequence_length)
+
+    @tf.function(autograph=False)
+    def logits_of(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        return tf.cast(network(inputs, training=False), tf.float32)
+
+    def answer(*texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        probabilities = activation(logits_of(tokenize(*texts)))
         return {
             "label": tf.gather(names, tf.argmax(probabilities, axis=-1)),
             "probabilities": probabilities,
@@ -83,16 +106,119 @@ def export_saved_model(
             "segment_ids": segment_ids,
             "padding_mask": padding_mask,
         }
-        return {"logits": tf.cast(network(inputs, training=False), tf.float32)}
+        with tf.control_dependencies(_id_checks(inputs, network.encoder.config)):
+            inputs = {name: tf.identity(value) for name, value in inputs.items()}
+        return {"logits": logits_of(inputs)}
+
+    def embeddings(text: tf.Tensor) -> dict[str, tf.Tensor]:
+        inputs = tokenize(text)
+        outputs = network.encoder(inputs, training=False)
+        is_token = tf.cast(inputs["padding_mask"], tf.float32)[:, :, tf.newaxis]
+        states = tf.cast(outputs["sequence_output"], tf.float32)
+        return {
+            "pooled_output": tf.cast(outputs["pooled_output"], tf.float32),
+            "mean_output": tf.reduce_sum(states * is_token, 1) / tf.reduce_sum(is_token, 1),
+        }
+
+    def classify(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        features = {"text": tf.io.FixedLenFeature((), tf.string)}
+        answers = answer(tf.io.parse_example(inputs, features)["text"])
+        return {"classes": answers["classes"], "scores": answers["probabilities"]}
 
     text = tf.TensorSpec((None,), tf.string, name="text")
     pair = tf.TensorSpec((None,), tf.string, name="pair")
+    examples = tf.TensorSpec((None,), tf.string, name="inputs")
     archive = keras.export.ExportArchive()
     archive.track(network)
     archive.track(graph)
-    archive.add_endpoint("serving_default", classify, [text])
-    archive.add_endpoint("pairs", classify, [text, pair])
+    archive.add_endpoint("serving_default", answer, [text])
+    archive.add_endpoint("pairs", answer, [text, pair])
     archive.add_endpoint("tokens", tokens, TOKENS)
+    archive.add_endpoint("embeddings", embeddings, [text])
+    archive.add_endpoint("classify", classify, [examples])
     with new_folder(folder) as temporary:
         archive.write_out(str(temporary), verbose=False)
+        # TensorFlow 2 calls every signature "predict"; TensorFlow Serving may insist on this name.
+        updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(temporary))
+        updater.replace_method_name("classify", "tensorflow/serving/classify", tags="serve")
+        updater.save()
+        extra = temporary / "assets.extra"
+        extra.mkdir()
+        (extra / "labels.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
+        write_warmup_requests(extra / "tf_serving_warmup_requests")
         check_artifact(temporary, expected, largest_gap=1e-5)
+
+
+def version_folder(folder: str | Path, version: int) -> Path:
+    """Returns where a version stands below its model's folder.
+
+    Raises:
+        ValueError: If the version is not a positive whole number.
+        FileExistsError: If the folder has this version, or is a SavedModel without versions.
+    """
+    folder = Path(folder)
+    if not isinstance(version, int) or version < 1:
+        raise ValueError(f"version must be a positive whole number, received {version!r}.")
+    if (folder / "saved_model.pb").exists():
+        raise FileExistsError(
+            f"{folder} is a SavedModel without versions: name another folder for version {version}."
+        )
+    if (folder / str(version)).exists():
+        newest = max(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
+        raise FileExistsError(
+            f"{folder} has a version {version} already: choose another, such as {newest + 1}."
+        )
+    return folder / str(version)
+
+
+def write_warmup_requests(path: Path) -> None:
+    """Writes requests of one short and one long text to every signature that takes texts.
+
+    TensorFlow Serving reads `assets.extra/tf_serving_warmup_requests`, a TFRecord file of
+    `PredictionLog` messages, and sends these requests to a model before any other
+    (https://www.tensorflow.org/tfx/serving/saved_model_warmup).
+
+    Args:
+        path: The file.
+    """
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    texts = ["a film to remember", "one word after another " * 200]
+    with tf.io.TFRecordWriter(str(path)) as records:
+        for signature, inputs in (
+            ("serving_default", ("text",)),
+            ("pairs", ("text", "pair")),
+            ("embeddings", ("text",)),
+        ):
+            log = prediction_log_pb2.PredictionLog()
+            request = log.predict_log.request
+            request.model_spec.signature_name = signature
+            for name in inputs:
+                request.inputs[name].CopyFrom(tf.make_tensor_proto(texts))
+            records.write(log.SerializeToString())
+        log = prediction_log_pb2.PredictionLog()
+        request = log.classify_log.request
+        request.model_spec.signature_name = "classify"
+        for text in texts:
+            example = request.input.example_list.examples.add()
+            example.features.feature["text"].bytes_list.value.append(text.encode())
+        records.write(log.SerializeToString())
+
+
+def _id_checks(inputs: dict[str, tf.Tensor], config: BertConfig) -> list[tf.Operation]:
+    """Refuses what the embeddings cannot look up; a GPU would give zeros instead of an error."""
+    checks = [
+        tf.debugging.assert_less_equal(
+            tf.shape(inputs["token_ids"])[1],
+            config.max_positions,
+            f"token_ids must have at most {config.max_positions} tokens, the positions of the "
+            "model: truncate them",
+        )
+    ]
+    for name, size in (("token_ids", config.vocab_size), ("segment_ids", config.num_segments)):
+        message = f"{name} must be from 0 to {size - 1}"
+        checks += [
+            tf.debugging.assert_non_negative(inputs[name], message),
+            tf.debugging.assert_less(inputs[name], size, message),
+        ]
+    return checks

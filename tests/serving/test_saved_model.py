@@ -1,0 +1,187 @@
+"""What a SavedModel holds for TensorFlow Serving: signatures, versions, warm-up requests."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from keras_bert_scratch.serving.parity import PROBE_TEXTS
+from keras_bert_scratch.serving.saved_model import version_folder
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_classifier, tmp_path_factory):
+    """A classifier, and its export as version 3, beside a version 2."""
+    model = tiny_classifier()
+    folder = tmp_path_factory.mktemp("saved_model")
+    (folder / "2").mkdir()
+    model.export(folder, version=3)
+    return model, folder / "3", tf.saved_model.load(folder / "3").signatures
+
+
+def tokens(model, texts):
+    inputs = model.tokenizer.graph("core")(tf.constant(texts), sequence_length=32)
+    return {name: np.array(value) for name, value in inputs.items()}
+
+
+def test_signatures(exported):
+    _, _, signatures = exported
+    assert set(signatures) == {"serving_default", "pairs", "tokens", "embeddings", "classify"}
+
+
+def test_embeddings_are_the_encoders(exported):
+    model, _, signatures = exported
+    outputs = signatures["embeddings"](text=tf.constant(PROBE_TEXTS))
+    for row, text in enumerate(PROBE_TEXTS):
+        # One by one there is no padding, so the mean needs no mask.
+        encoded = model.encoder(tokens(model, [text]))
+        mean = np.mean(encoded["sequence_output"][0], axis=0)
+        np.testing.assert_allclose(outputs["mean_output"][row], mean, atol=1e-5)
+        np.testing.assert_allclose(
+            outputs["pooled_output"][row], encoded["pooled_output"][0], atol=1e-5
+        )
+
+
+def test_classify_takes_examples(exported):
+    model, _, signatures = exported
+    examples = []
+    for text in PROBE_TEXTS:
+        example = tf.train.Example()
+        example.features.feature["text"].bytes_list.value.append(text.encode())
+        examples.append(example.SerializeToString())
+    outputs = signatures["classify"](inputs=tf.constant(examples))
+    assert outputs["classes"].numpy().tolist() == [[b"negative", b"positive"]] * len(examples)
+    np.testing.assert_allclose(outputs["scores"], model.probabilities(PROBE_TEXTS), atol=1e-5)
+
+
+def test_method_names_are_tensorflow_servings(exported):
+    _, folder, _ = exported
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    saved = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    definitions = saved.meta_graphs[0].signature_def
+    assert definitions["classify"].method_name == "tensorflow/serving/classify"
+    assert set(definitions["classify"].inputs) == {"inputs"}
+    assert set(definitions["classify"].outputs) == {"classes", "scores"}
+    for name in ("serving_default", "pairs", "tokens", "embeddings"):
+        assert definitions[name].method_name == "tensorflow/serving/predict"
+
+
+def test_warmup_requests_parse_and_run(exported):
+    _, folder, signatures = exported
+    records = tf.data.TFRecordDataset(str(folder / "assets.extra/tf_serving_warmup_requests"))
+    seen = []
+    for record in records.as_numpy_iterator():
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        kind = log.WhichOneof("log_type")
+        request = getattr(log, kind).request
+        if kind == "predict_log":
+            inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+        else:
+            examples = request.input.example_list.examples
+            inputs = {"inputs": [example.SerializeToString() for example in examples]}
+        inputs = {name: tf.constant(value) for name, value in inputs.items()}
+        outputs = signatures[request.model_spec.signature_name](**inputs)
+        assert {output.shape[0] for output in outputs.values() if output.shape.rank} == {2}
+        seen.append((kind, request.model_spec.signature_name))
+    assert seen == [
+        ("predict_log", "serving_default"),
+        ("predict_log", "pairs"),
+        ("predict_log", "embeddings"),
+        ("classify_log", "classify"),
+    ]
+
+
+def test_labels_are_inside(exported):
+    _, folder, _ = exported
+    assert (folder / "assets.extra/labels.txt").read_text() == "negative\npositive\n"
+
+
+def test_every_signature_runs_on_core_tensorflow_alone(exported):
+    _, folder, _ = exported
+    code = (
+        # TensorFlow imports Keras where it is installed; None makes that fail, as on a server.
+        "import sys\n"
+        "sys.modules.update(keras=None, tensorflow_text=None, tensorflow_serving=None)\n"
+        "import tensorflow as tf\n"
+        f"signatures = tf.saved_model.load({str(folder)!r}).signatures\n"
+        "text = tf.constant(['a good film', 'naïve 电影 🎬', ''])\n"
+        "ids = tf.constant([[2, 5, 3]])\n"
+        "example = tf.train.Example()\n"
+        "example.features.feature['text'].bytes_list.value.append(b'a good film')\n"
+        "print(*signatures['serving_default'](text=text)['label'].numpy())\n"
+        "signatures['pairs'](text=text, pair=text)\n"
+        "signatures['embeddings'](text=text)\n"
+        "signatures['tokens'](token_ids=ids, segment_ids=0 * ids, padding_mask=0 * ids + 1)\n"
+        "signatures['classify'](inputs=tf.constant([example.SerializeToString()]))\n"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert len(process.stdout.split()) == 3
+
+
+class TestIds:
+    """Ids that the embeddings cannot look up are refused, on every device."""
+
+    def call(self, exported, **changed):
+        ids = np.array([[2, 5, 3]], "int32")
+        inputs = {"token_ids": ids, "segment_ids": 0 * ids, "padding_mask": 0 * ids + 1, **changed}
+        return exported[2]["tokens"](**{name: tf.constant(v) for name, v in inputs.items()})
+
+    def test_good(self, exported):
+        ids = np.array([[2, 5, 3]], "int32")
+        expected = exported[0](
+            {"token_ids": ids, "segment_ids": 0 * ids, "padding_mask": 0 * ids + 1}
+        )
+        np.testing.assert_allclose(self.call(exported)["logits"], expected, atol=1e-5)
+
+    @pytest.mark.parametrize("bad", [-1, 1000])
+    def test_not_in_the_vocabulary(self, exported, bad):
+        size = exported[0].encoder.config.vocab_size
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match=f"token_ids must be from 0 to {size - 1}"
+        ):
+            self.call(exported, token_ids=np.array([[2, bad, 3]], "int32"))
+
+    def test_unknown_segment(self, exported):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="segment_ids must be from 0 to 1"):
+            self.call(exported, segment_ids=np.array([[0, 2, 0]], "int32"))
+
+    def test_too_long(self, exported):
+        ids = np.zeros((1, 33), "int32")
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match="token_ids must have at most 32 tokens.*truncate"
+        ):
+            self.call(exported, token_ids=ids, segment_ids=ids, padding_mask=ids + 1)
+
+
+class TestVersions:
+    def test_other_versions_stay(self, exported):
+        _, folder, _ = exported
+        assert sorted(path.name for path in folder.parent.iterdir()) == ["2", "3"]
+
+    def test_one_that_exists(self, exported):
+        model, folder, _ = exported
+        before = sorted(folder.parent.rglob("*"))
+        with pytest.raises(FileExistsError, match="has a version 3 already: choose another"):
+            model.export(folder.parent, version=3)
+        assert sorted(folder.parent.rglob("*")) == before
+
+    @pytest.mark.parametrize("version", [0, -1, "1", 1.0])
+    def test_no_version(self, tmp_path, version):
+        with pytest.raises(ValueError, match="version must be a positive whole number, received"):
+            version_folder(tmp_path, version)
+
+    def test_a_folder_without_versions(self, exported):
+        _, folder, _ = exported
+        with pytest.raises(FileExistsError, match="is a SavedModel without versions: name another"):
+            version_folder(folder, 1)
+
+    def test_the_next_number_is_a_number(self, tmp_path):
+        for name in ("2", "10", "notes"):
+            (tmp_path / name).mkdir()
+        with pytest.raises(FileExistsError, match="choose another, such as 11"):
+            version_folder(tmp_path, 2)
