@@ -1,0 +1,62 @@
+"""The reference tokenizer, real lines, and the counts of what was compared with it."""
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+_COUNTS = pytest.StashKey[Counter[str]]()
+
+
+@pytest.fixture(scope="session")
+def counts(request) -> Counter[str]:
+    """What was compared with the reference, to be printed at the end."""
+    return request.config.stash.setdefault(_COUNTS, Counter())
+
+
+def pytest_terminal_summary(terminalreporter, config) -> None:
+    if counts := config.stash.get(_COUNTS, None):
+        terminalreporter.section("identity with tokenizers")
+        for name, count in counts.items():
+            terminalreporter.write_line(f"{count:>12,} {name}")
+
+
+@pytest.fixture(scope="session")
+def real_lines() -> list[tuple[str, str]]:
+    """Languages and lines, written by hand."""
+    with Path(__file__).with_name("lines.tsv").open(encoding="utf-8", newline="") as file:
+        return [tuple(row) for row in csv.reader(file, "excel-tab", quoting=csv.QUOTE_NONE)]
+
+
+@pytest.fixture(scope="session")
+def reference() -> Callable[..., Tokenizer]:
+    """Returns a function that makes the reference tokenizer, without added special tokens."""
+
+    def make(
+        tokens: Sequence[str],
+        *,
+        lowercase: bool = True,
+        strip_accents: bool | None = None,
+        tokenize_chinese_chars: bool = True,
+        max_word_length: int = 100,
+    ) -> Tokenizer:
+        tokenizer = Tokenizer(
+            models.WordPiece(
+                {token: token_id for token_id, token in enumerate(tokens)},
+                unk_token="[UNK]",
+                max_input_chars_per_word=max_word_length,
+            )
+        )
+        tokenizer.normalizer = normalizers.BertNormalizer(
+            clean_text=True,
+            handle_chinese_chars=tokenize_chinese_chars,
+            strip_accents=strip_accents,
+            lowercase=lowercase,
+        )
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        return tokenizer
+
+    return make
