@@ -516,6 +516,7 @@ def _switches_of_config(folder: Path) -> dict[str, Any]:
         "do_lower_case": "lowercase",
         "strip_accents": "strip_accents",
         "tokenize_chinese_chars": "tokenize_chinese_chars",
+        "allow_special_tokens": "allow_special_tokens",
         "normalization": "normalization",
         "max_word_length": "max_word_length",
         "errors": "errors",

@@ -1,0 +1,135 @@
+"""The graph beyond its ids: inputs of a model, padding, pairs, refusals, `tf.data`."""
+
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
+
+TOKENS = [*SPECIAL_TOKENS, "film", "a", "##s", "!", "é"]
+ENGINES = ("fast", "core")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return WordPieceTokenizer(Vocabulary(TOKENS))
+
+
+@pytest.fixture(params=ENGINES, scope="module")
+def engine(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def graph(tokenizer, engine):
+    return tokenizer.graph(engine)
+
+
+def test_inputs_of_a_model(graph):
+    inputs = graph(tf.constant(["Films!", "film", ""]), sequence_length=8)
+    assert {name: value.numpy().tolist() for name, value in inputs.items()} == {
+        "token_ids": [[2, 5, 7, 8, 3], [2, 5, 3, 0, 0], [2, 3, 0, 0, 0]],
+        "segment_ids": [[0] * 5] * 3,
+        "padding_mask": [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 0, 0, 0]],
+    }
+    assert {value.dtype for value in inputs.values()} == {tf.int32}
+
+
+def test_pairs(graph):
+    inputs = graph(tf.constant(["a", "a"]), tf.constant(["film", ""]), sequence_length=8)
+    assert inputs["token_ids"].numpy().tolist() == [[2, 6, 3, 5, 3], [2, 6, 3, 3, 0]]
+    assert inputs["segment_ids"].numpy().tolist() == [[0, 0, 0, 1, 1], [0, 0, 0, 1, 0]]
+    assert inputs["padding_mask"].numpy().tolist() == [[1] * 5, [1, 1, 1, 1, 0]]
+
+
+def test_pad_to_sequence_length(graph):
+    inputs = graph(tf.constant(["a"]), sequence_length=6, pad_to="sequence_length")
+    assert inputs["token_ids"].numpy().tolist() == [[2, 6, 3, 0, 0, 0]]
+    assert inputs["padding_mask"].numpy().tolist() == [[1, 1, 1, 0, 0, 0]]
+    assert inputs["segment_ids"].shape == (1, 6)
+
+
+def test_no_texts(graph):
+    inputs = graph(tf.constant([], tf.string), sequence_length=6)
+    assert inputs["token_ids"].shape[0] == 0
+
+
+@pytest.mark.parametrize("length", [3, 4, 5, 6, 7, 8, 13])
+def test_truncation_is_that_of_python(tokenizer, graph, length):
+    texts = ["a " * number for number in (0, 1, 2, 3, 4, 5, 9)]
+    firsts, seconds = zip(*itertools.product(texts, repeat=2), strict=True)
+    ids, segments = graph.ragged(tf.constant(firsts), tf.constant(seconds), sequence_length=length)
+    expected = [
+        tokenizer.encode(*pair, sequence_length=length)
+        for pair in zip(firsts, seconds, strict=True)
+    ]
+    assert ids.to_list() == [encoding.token_ids for encoding in expected]
+    assert segments.to_list() == [encoding.segment_ids for encoding in expected]
+    ids, _ = graph.ragged(tf.constant(texts), sequence_length=length)
+    assert ids.to_list() == [tokenizer.encode(t, sequence_length=length).token_ids for t in texts]
+
+
+def test_a_text_does_not_depend_on_the_others(graph):
+    texts = ["Films!", "a\u302e\U0001d165", "x" * 101, "", "[MASK] é", "\xad"]
+    together = graph.tokenize(tf.constant(texts)).to_list()
+    alone = [graph.tokenize(tf.constant([text])).to_list()[0] for text in texts]
+    assert together == alone
+
+
+def test_inside_tf_data(graph):
+    texts = tf.data.Dataset.from_tensor_slices(["Films!", "film", "a"])
+    dataset = texts.batch(2).map(lambda batch: graph(batch, sequence_length=4))
+    assert [batch["token_ids"].numpy().tolist() for batch in dataset] == [
+        [[2, 5, 7, 3], [2, 5, 3, 0]],
+        [[2, 6, 3]],
+    ]
+
+
+def test_special_tokens_are_text_unless_allowed(tokenizer, engine):
+    text = tf.constant(["a[MASK]film", "\U0010fff4[SEP]"])
+    assert 4 not in np.concatenate(tokenizer.graph(engine).tokenize(text).to_list())
+    allowing = WordPieceTokenizer(Vocabulary(TOKENS), allow_special_tokens=True)
+    assert allowing.graph(engine).tokenize(text).to_list() == [[6, 4, 5], [3]]
+
+
+def test_not_utf8(engine):
+    text = tf.constant([b"fi\xfflm"])
+    replacing = WordPieceTokenizer(Vocabulary(TOKENS)).graph(engine)
+    assert replacing.tokenize(text).to_list() == [[5]]
+    strict = WordPieceTokenizer(Vocabulary(TOKENS), errors="strict").graph(engine)
+    assert strict.tokenize(tf.constant(["film"])).to_list() == [[5]]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="(?i)invalid"):
+        strict.tokenize(text)
+
+
+def test_refusals(tokenizer, graph):
+    texts = tf.constant(["a"])
+    with pytest.raises(ValueError, match="engine must be 'fast' or 'core', received 'quick'"):
+        tokenizer.graph("quick")
+    with pytest.raises(ValueError, match="pad_to must be 'longest' or .*, received 'max'"):
+        graph(texts, sequence_length=8, pad_to="max")
+    with pytest.raises(ValueError, match="sequence_length is 1, but"):
+        graph(texts, sequence_length=1)
+    with pytest.raises(ValueError, match="sequence_length is 2, but .* alone take 3 tokens"):
+        graph(texts, texts, sequence_length=2)
+
+
+def test_a_tokenizer_makes_each_graph_once(tokenizer, engine):
+    assert tokenizer.graph(engine) is tokenizer.graph(engine)
+
+
+def test_the_core_engine_needs_no_tensorflow_text():
+    code = (
+        "import sys; sys.modules['tensorflow_text'] = None\n"
+        "from keras_bert_scratch.text.tokenizer import WordPieceTokenizer\n"
+        "from keras_bert_scratch.text.vocabulary import Vocabulary\n"
+        "tokens = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', 'film']\n"
+        "graph = WordPieceTokenizer(Vocabulary(tokens)).graph('core')\n"
+        "assert graph.tokenize(['FILM']).to_list() == [[4]]\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,302 @@
+"""The tokenizer beyond its ids: pairs, truncation, decoding, files, refusals."""
+
+import copy
+import itertools
+import json
+import pickle
+import random
+
+import pytest
+from tokenizers import AddedToken, Tokenizer, decoders
+from tokenizers.processors import TemplateProcessing
+
+from keras_bert_scratch.text.tokenizer import (
+    WordPieceTokenizer,
+    check_sequence_length,
+    phone_differences,
+    truncated_lengths,
+)
+from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
+
+WORDS = "film a the is n ' t do not m s ve re . , ? ! 你 好 é cafe [ mask ] MASK café".split()
+TOKENS = [*SPECIAL_TOKENS, *WORDS, "##s", "##ing", "##n", "##'", "##é"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return WordPieceTokenizer(Vocabulary(TOKENS))
+
+
+@pytest.fixture(scope="module")
+def framed(reference):
+    """Returns a function that makes the reference with [CLS], [SEP] and segments."""
+
+    def make(**switches):
+        theirs = reference(TOKENS, **switches)
+        theirs.post_processor = TemplateProcessing(
+            single="[CLS] $A [SEP]",
+            pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+            special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+        )
+        return theirs
+
+    return make
+
+
+def as_tuple(encoding):
+    """What ours and the reference's encodings share."""
+    if hasattr(encoding, "token_ids"):
+        return (*encoding,)
+    return (
+        *(encoding.ids, encoding.type_ids, encoding.tokens, encoding.offsets),
+        encoding.sequence_ids,
+    )
+
+
+class TestEncode:
+    def test_a_text(self, tokenizer):
+        found = tokenizer.encode("Films!")
+        assert found.token_ids == [2, TOKENS.index("film"), TOKENS.index("##s"), 21, 3]
+        assert found.segment_ids == [0] * 5
+        assert found.tokens == ["[CLS]", "film", "##s", "!", "[SEP]"]
+        assert found.offsets == [(0, 0), (0, 4), (4, 5), (5, 6), (0, 0)]
+        assert found.sequence == [None, 0, 0, 0, None]
+
+    def test_a_pair(self, tokenizer):
+        found = tokenizer.encode("a", "the film")
+        assert found.tokens == ["[CLS]", "a", "[SEP]", "the", "film", "[SEP]"]
+        assert found.segment_ids == [0, 0, 0, 1, 1, 1]
+        assert found.offsets == [(0, 0), (0, 1), (0, 0), (0, 3), (4, 8), (0, 0)]
+        assert found.sequence == [None, 0, None, 1, 1, None]
+
+    def test_an_empty_pair_is_a_pair(self, tokenizer):
+        assert tokenizer.encode("a", "").tokens == ["[CLS]", "a", "[SEP]", "[SEP]"]
+
+    def test_frames_as_the_reference(self, tokenizer, framed):
+        for texts in [("Films!",), ("",), ("a", "the film"), ("", "你好"), ("é zzz", "")]:
+            assert as_tuple(tokenizer.encode(*texts)) == as_tuple(framed().encode(*texts))
+
+    def test_words(self, tokenizer):
+        film, s, unk = TOKENS.index("film"), TOKENS.index("##s"), 1
+        assert tokenizer.words("Films zzz film") == [[film, s], [unk], [film]]
+
+
+class TestTruncation:
+    @pytest.mark.parametrize("length", [3, 4, 5, 6, 7, 8, 9, 12, 20])
+    def test_longest_first_as_the_reference(self, tokenizer, framed, length):
+        theirs = framed()
+        theirs.enable_truncation(length, strategy="longest_first")
+        texts = ["a " * number for number in (0, 1, 2, 3, 4, 5, 6, 9, 15)]
+        for first, second in itertools.product(texts, repeat=2):
+            ours = tokenizer.encode(first, second, sequence_length=length)
+            assert as_tuple(ours) == as_tuple(theirs.encode(first, second))
+            assert len(ours.token_ids) <= length
+        for text in texts:
+            ours = tokenizer.encode(text, sequence_length=length)
+            assert as_tuple(ours) == as_tuple(theirs.encode(text))
+
+    def test_by_hand(self):
+        assert truncated_lengths([5, 3], 8) == [5, 3]
+        assert truncated_lengths([5, 3], 7) == [4, 3]
+        assert truncated_lengths([9, 9], 7) == [3, 4]
+        assert truncated_lengths([1, 9], 7) == [1, 6]
+        assert truncated_lengths([9], 7) == [7]
+
+    def test_no_room(self, tokenizer):
+        assert check_sequence_length(2, 1) == 0
+        assert tokenizer.encode("a film", sequence_length=2).tokens == ["[CLS]", "[SEP]"]
+        with pytest.raises(ValueError, match=r"is 1, but \[CLS\] and \[SEP\] alone take 2 tok"):
+            tokenizer.encode("a", sequence_length=1)
+        with pytest.raises(ValueError, match="is 2, .* alone take 3 tokens: use a larger one"):
+            tokenizer.encode("a", "a", sequence_length=2)
+
+
+class TestDecode:
+    def test_as_the_reference(self, tokenizer, reference):
+        theirs = reference(TOKENS)
+        theirs.add_special_tokens([AddedToken(t, special=True) for t in SPECIAL_TOKENS])
+        theirs.decoder = decoders.WordPiece(prefix="##", cleanup=True)
+        rng = random.Random(0)
+        for skip in (True, False):
+            for _ in range(2000):
+                ids = rng.choices(range(len(TOKENS)), k=rng.randrange(12))
+                expected = theirs.decode(ids, skip_special_tokens=skip)
+                assert tokenizer.decode(ids, skip) == expected, [TOKENS[i] for i in ids]
+
+    def test_by_hand(self, tokenizer):
+        ids = [TOKENS.index(token) for token in ["[CLS]", "the", "film", "##s", "!", "[PAD]"]]
+        assert tokenizer.decode(ids) == "the films!"
+        assert tokenizer.decode(ids, skip_special_tokens=False) == "[CLS] the films! [PAD]"
+
+    def test_an_id_too_many(self, tokenizer):
+        with pytest.raises(IndexError, match=f"Token ids go from 0 to {len(TOKENS) - 1}, received"):
+            tokenizer.decode([len(TOKENS)])
+
+
+class TestSpecialTokens:
+    def test_are_text(self, tokenizer):
+        found = tokenizer.encode("[MASK]")
+        assert found.tokens == ["[CLS]", "[", "mask", "]", "[SEP]"]
+        assert 4 not in found.token_ids
+
+    def test_unless_allowed(self):
+        allowing = WordPieceTokenizer(Vocabulary(TOKENS), allow_special_tokens=True)
+        found = allowing.encode("a[MASK]film [mask]")
+        assert found.tokens[1:-1] == ["a", "[MASK]", "film", "[", "mask", "]"]
+        assert found.offsets[1:4] == [(0, 1), (1, 7), (7, 11)]
+
+
+class TestNotUtf8:
+    def test_replaced(self, tokenizer):
+        assert tokenizer.encode(b"fi\xfflm").tokens == ["[CLS]", "film", "[SEP]"]
+        assert tokenizer.encode("fi\ud800lm").tokens == ["[CLS]", "film", "[SEP]"]
+
+    @pytest.mark.parametrize("text", [b"fi\xfflm", "fi\ud800lm"])
+    def test_refused(self, text):
+        strict = WordPieceTokenizer(Vocabulary(TOKENS), errors="strict")
+        assert strict.encode("é".encode()).tokens == strict.encode("é").tokens
+        with pytest.raises(ValueError, match="The text is not valid UTF-8 .*: repair it, or use a"):
+            strict.encode(text)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"normalization": "nfkc"}, "must be 'bert' or 'mediapipe', received 'nfkc'"),
+            ({"errors": "ignore"}, "errors must be 'replace' or 'strict', received 'ignore'"),
+            ({"max_word_length": 5}, "max_word_length must be 6 or more, .*, received 5"),
+            (
+                {"normalization": "mediapipe", "lowercase": False},
+                "cannot do otherwise: received lowercase=False, strip_accents=None",
+            ),
+            (
+                {"normalization": "mediapipe", "allow_special_tokens": True},
+                "allow_special_tokens=True; leave them at their defaults",
+            ),
+        ],
+    )
+    def test_arguments(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            WordPieceTokenizer(Vocabulary(TOKENS), **arguments)
+
+
+SWITCHES = [
+    {},
+    {"lowercase": False},
+    {"strip_accents": False},
+    {"lowercase": False, "strip_accents": True, "tokenize_chinese_chars": False},
+    {"allow_special_tokens": True, "max_word_length": 7, "errors": "strict"},
+    {"normalization": "mediapipe"},
+]
+PROBES = ["Café FILMS 你好 [MASK]", "films" * 3, "cafe\u0301 İs", "a\u302e\U0001d165"]
+
+
+def same(ours, theirs):
+    return ours.get_config() == theirs.get_config() and all(
+        ours.encode(text) == theirs.encode(text) for text in PROBES
+    )
+
+
+@pytest.mark.parametrize("switches", SWITCHES, ids=str)
+class TestRoundTrips:
+    def test_config(self, switches):
+        ours = WordPieceTokenizer(Vocabulary(TOKENS), **switches)
+        config = json.loads(json.dumps(ours.get_config()))
+        assert same(ours, WordPieceTokenizer.from_config(config))
+
+    def test_copies(self, switches):
+        ours = WordPieceTokenizer(Vocabulary(TOKENS), **switches)
+        assert same(ours, copy.deepcopy(ours))
+        assert same(ours, pickle.loads(pickle.dumps(ours)))
+
+    def test_folder(self, switches, tmp_path):
+        ours = WordPieceTokenizer(Vocabulary(TOKENS), **switches)
+        ours.save(tmp_path)
+        read = WordPieceTokenizer.from_directory(tmp_path)
+        assert same(ours, read)
+        read.save(tmp_path / "again")
+        for name in ("vocab.txt", "tokenizer_config.json", "tokenizer.json"):
+            exists = (tmp_path / name).exists()
+            assert exists == (switches.get("normalization") is None or name != "tokenizer.json")
+            if exists:
+                assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
+
+    def test_the_reference_reads_it(self, switches, tmp_path):
+        ours = WordPieceTokenizer(Vocabulary(TOKENS), **switches)
+        ours.save(tmp_path)
+        if switches.get("normalization") == "mediapipe":
+            assert not (tmp_path / "tokenizer.json").exists()
+            return
+        theirs = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+        # A file says nothing of special tokens in texts; the reference's switch is this one.
+        theirs.encode_special_tokens = not ours.allow_special_tokens
+        for text in PROBES:
+            assert as_tuple(ours.encode(text)) == as_tuple(theirs.encode(text))
+            pair = (text, PROBES[0])
+            assert as_tuple(ours.encode(*pair)) == as_tuple(theirs.encode(*pair))
+
+
+class TestFromDirectory:
+    def write(self, folder, **files):
+        for name, content in files.items():
+            name = name.replace("__", ".")
+            text = content if isinstance(content, str) else json.dumps(content)
+            (folder / name).write_text(text, encoding="utf-8")
+        return folder
+
+    def test_bare_vocab_txt(self, tmp_path):
+        self.write(tmp_path, vocab__txt="\n".join(TOKENS))
+        assert WordPieceTokenizer.from_directory(tmp_path).lowercase
+        cased = WordPieceTokenizer.from_directory(tmp_path, lowercase=False)
+        assert not cased.lowercase
+
+    def test_the_config_speaks_before_tokenizer_json(self, tmp_path):
+        WordPieceTokenizer(Vocabulary(TOKENS), strip_accents=False).save(tmp_path)
+        self.write(tmp_path, tokenizer_config__json={"do_lower_case": False})
+        read = WordPieceTokenizer.from_directory(tmp_path)
+        assert (read.lowercase, read.strip_accents) == (False, False)
+
+    def test_nothing_there(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match="has neither tokenizer.json nor vocab.txt"):
+            WordPieceTokenizer.from_directory(tmp_path)
+
+    def test_damaged_config(self, tmp_path):
+        self.write(tmp_path, vocab__txt="\n".join(TOKENS), tokenizer_config__json="{")
+        with pytest.raises(ValueError, match=r"tokenizer_config.json is not JSON .*: it may be da"):
+            WordPieceTokenizer.from_directory(tmp_path)
+
+    @pytest.mark.parametrize(
+        "normalizer", [None, {"type": "NFKC"}, {"type": "BertNormalizer", "clean_text": False}]
+    )
+    def test_another_normalizer(self, tmp_path, normalizer):
+        WordPieceTokenizer(Vocabulary(TOKENS)).save(tmp_path)
+        content = json.loads((tmp_path / "tokenizer.json").read_text("utf-8"))
+        self.write(tmp_path, tokenizer__json={**content, "normalizer": normalizer})
+        with pytest.raises(ValueError, match="only 'BertNormalizer' with clean_text is BERT's"):
+            WordPieceTokenizer.from_directory(tmp_path)
+
+    def test_another_model(self, tmp_path):
+        self.write(tmp_path, tokenizer__json={"model": {"type": "BPE", "vocab": {}}})
+        with pytest.raises(ValueError, match="model type 'BPE', only 'WordPiece' is BERT's"):
+            WordPieceTokenizer.from_directory(tmp_path)
+
+
+class TestPhone:
+    def test_differences(self, tokenizer):
+        # The phone keeps the accent: "café" is one token there and "cafe" here.
+        texts = ["a film", "CAFÉ", "café", "A FILM!", "é"]
+        found = phone_differences(tokenizer, texts, num_examples=1)
+        # "CAFÉ" is [UNK] there, and "é" is a token there and [UNK] here.
+        assert found == (5, 3, ["CAFÉ"])
+
+    def test_none_for_the_phones_own_tokens(self):
+        phone = WordPieceTokenizer(Vocabulary(TOKENS), normalization="mediapipe")
+        assert phone_differences(phone, PROBES) == (len(PROBES), 0, [])
+
+    def test_length_counts_bytes(self):
+        phone = WordPieceTokenizer(
+            Vocabulary([*SPECIAL_TOKENS, "é", "##é"]), normalization="mediapipe"
+        )
+        assert phone.encode("é" * 50).token_ids[1:-1] == [5] + [6] * 49
+        assert phone.encode("é" * 51).token_ids[1:-1] == [1]
