@@ -1,6 +1,6 @@
 """Tokenized examples -> batches of similar lengths, in an order that can be repeated.
 
-Axes: B batch, S sequence.
+Axes: B batch, S sequence, W windows of all texts of a batch.
 """
 
 from collections.abc import Iterator
@@ -101,22 +101,29 @@ class LengthBucketedBatches:
             `(inputs,)`, `(inputs, labels)` or `(inputs, labels, sample_weight)`, where `inputs` is
             a dict of `token_ids`, `segment_ids` and `padding_mask`, int32. *Shape:* (B, S) each.
         """
+        columns = [self.labels, self.sample_weight]
+        return (self.inputs(indices), *(c[indices] for c in columns if c is not None))
+
+    def inputs(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the inputs of `batch`."""
         lengths = self.lengths[indices]
         width = -(-int(lengths.max()) // _LENGTH_MULTIPLE) * _LENGTH_MULTIPLE
         is_token = np.arange(width) < lengths[:, None]
         places = np.where(is_token, self.starts[indices][:, None] + np.arange(width), 0)
-        inputs = {
+        return {
             "token_ids": np.where(is_token, self.token_ids[places], self.pad_id).astype("int32"),
             "segment_ids": np.where(is_token, self.segment_ids[places], 0).astype("int32"),
             "padding_mask": is_token.astype("int32"),
         }
-        columns = [self.labels, self.sample_weight]
-        return (inputs, *(column[indices] for column in columns if column is not None))
+
+    def input_signature(self) -> dict[str, tf.TensorSpec]:
+        """Returns the types of `inputs`."""
+        ids = tf.TensorSpec((None, None), tf.int32)
+        return dict.fromkeys(("token_ids", "segment_ids", "padding_mask"), ids)
 
     def dataset(self) -> tf.data.Dataset:
         """Returns the batches as a `tf.data` dataset; each iteration serves `self.epoch`."""
-        ids = tf.TensorSpec((None, None), tf.int32)
-        signature: list[Any] = [dict.fromkeys(("token_ids", "segment_ids", "padding_mask"), ids)]
+        signature: list[Any] = [self.input_signature()]
         for column in (self.labels, self.sample_weight):
             if column is not None:
                 signature.append(tf.TensorSpec((None, *column.shape[1:]), column.dtype))
@@ -134,3 +141,69 @@ class LengthBucketedBatches:
         return keras.callbacks.LambdaCallback(
             on_epoch_begin=lambda epoch, logs: setattr(self, "epoch", epoch)
         )
+
+
+class WindowBatches(LengthBucketedBatches):
+    """Long texts as windows, with all windows of a text in one batch, for one answer a text.
+
+    A batch has as many texts as have at most `batch_size` windows together, and at least one. Texts
+    come sorted by their number of windows.
+
+    Args:
+        token_ids: One int32 vector a window; the windows of a text stand together.
+        segment_ids: The same for the segments.
+        num_windows: Windows of each text, int32. *Shape:* (n,).
+        **kwargs: `batch_size`, `pad_id`, `labels` and `sample_weight` (one a text) of
+            `LengthBucketedBatches`.
+
+    Example:
+        >>> ids = tf.ragged.constant([[2, 7, 3], [2, 8, 3], [2, 3]])
+        >>> batches = WindowBatches(
+        ...     ids, tf.zeros_like(ids), num_windows=np.array([2, 1]), batch_size=3, pad_id=0
+        ... )
+        >>> next(iter(batches.dataset()))[0]["num_windows"]
+        [1, 2]
+    """
+
+    def __init__(
+        self,
+        token_ids: tf.RaggedTensor,
+        segment_ids: tf.RaggedTensor,
+        *,
+        num_windows: np.ndarray,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(token_ids, segment_ids, **kwargs)
+        self.num_windows = num_windows
+        self.first_windows = np.cumsum(num_windows) - num_windows
+
+    def __len__(self) -> int:
+        """Number of batches an epoch."""
+        return len(self.order(0))
+
+    def order(self, epoch: int) -> list[np.ndarray]:
+        """Returns the indices of the texts of every batch, in every epoch the same."""
+        # A text has several windows only if the first is full: this sorts by length, too.
+        indices = np.lexsort((self.lengths[self.first_windows], self.num_windows))
+        batches: list[list[int]] = []
+        room = 0
+        for index in indices.tolist():
+            if self.num_windows[index] > room:
+                batches.append([])
+                room = self.batch_size
+            batches[-1].append(index)
+            room -= self.num_windows[index]
+        return [np.array(batch) for batch in batches]
+
+    def inputs(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the inputs of `batch`: (W, S) each, and `num_windows`, int32, (B,)."""
+        num_windows = self.num_windows[indices]
+        windows = [
+            np.arange(first, first + number)
+            for first, number in zip(self.first_windows[indices], num_windows, strict=True)
+        ]
+        return {**super().inputs(np.concatenate(windows)), "num_windows": num_windows}
+
+    def input_signature(self) -> dict[str, tf.TensorSpec]:
+        """Returns the types of `inputs`."""
+        return {**super().input_signature(), "num_windows": tf.TensorSpec((None,), tf.int32)}

@@ -1,6 +1,6 @@
 """Text classification: an encoder, a head, a tokenizer and the names of the classes.
 
-Axes: B batch, S sequence, C classes.
+Axes: B batch, S sequence, C classes, W windows of all texts of a batch.
 """
 
 import logging
@@ -18,12 +18,18 @@ from keras_bert_scratch.evaluation.calibration import Calibration, calibrate
 from keras_bert_scratch.evaluation.metrics import MacroF1, MacroPrecision, MacroRecall
 from keras_bert_scratch.files import new_folder
 from keras_bert_scratch.layers.heads import ClassificationHead
+from keras_bert_scratch.layers.windows import (
+    Aggregation,
+    aggregate_windows,
+    check_aggregation,
+)
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.serving.litert import export_litert
 from keras_bert_scratch.serving.saved_model import export_saved_model
 from keras_bert_scratch.tasks.text_model import TextModel
 from keras_bert_scratch.text.preprocessing import Step
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.truncation import Truncation
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +46,13 @@ class BertClassifier(TextModel):
         tokenizer: Turns texts into ids; None if only ready inputs are used.
         sequence_length: Tokens to which texts are truncated; by default all that the encoder's
             positions cover. Short texts cost only their own length.
+        truncation: What is read of a longer text: `"head"`, its first tokens; `"tail"`, its last;
+            `"head_tail"`, a quarter from its start and the rest from its end; or `"windows"`, all
+            of it, in windows that slide. In `fit` a window is an example like any other, with its
+            text's label; answers, metrics and exports are those of the text. Pairs have `"head"`.
+        window_stride: Tokens from the start of a window to the start of the next; by default half
+            of those that a window has, so that all but the ends is read twice.
+        aggregation: Makes a text's logits from those of its windows: `"mean"` or `"max"`.
         multi_label: Whether a text may have any number of the labels (sigmoid) instead of
             exactly one (softmax).
         temperature: Divides the logits in all answers and exports; `calibrate` finds it.
@@ -47,8 +60,9 @@ class BertClassifier(TextModel):
 
     Raises:
         ValueError: If there are fewer than two labels or one comes twice, the tokenizer's
-            vocabulary is not as large as the encoder's, `sequence_length` exceeds the positions, or
-            `temperature` is not above 0.
+            vocabulary is not as large as the encoder's, `sequence_length` exceeds the positions,
+            `temperature` is not above 0, or `truncation`, `window_stride` and `aggregation` are
+            unknown or do not fit together.
 
     Example:
         >>> model = BertClassifier.from_pretrained("path/or/hub-id", labels=["bad", "good"])
@@ -65,6 +79,9 @@ class BertClassifier(TextModel):
         tokenizer: WordPieceTokenizer | None = None,
         *,
         sequence_length: int | None = None,
+        truncation: Truncation = "head",
+        window_stride: int | None = None,
+        aggregation: Aggregation = "mean",
         multi_label: bool = False,
         temperature: float = 1.0,
         **kwargs: Any,
@@ -86,8 +103,16 @@ class BertClassifier(TextModel):
             )
         if not temperature > 0:
             raise ValueError(f"temperature must be above 0, received {temperature!r}.")
-        super().__init__(tokenizer, sequence_length, **kwargs)
+        check_aggregation(aggregation)
+        super().__init__(
+            tokenizer,
+            sequence_length,
+            truncation=truncation,
+            window_stride=window_stride,
+            **kwargs,
+        )
         self.labels = labels
+        self.aggregation = aggregation
         self.multi_label = multi_label
         self.temperature = temperature
 
@@ -111,14 +136,19 @@ class BertClassifier(TextModel):
         """Computes the logits.
 
         Args:
-            inputs: `token_ids`, `segment_ids` and `padding_mask`, int32. *Shape:* (B, S) each.
+            inputs: `token_ids`, `segment_ids` and `padding_mask`, int32. *Shape:* (B, S) each. With
+                `num_windows`, int32, (B,), their rows are windows instead, (W, S), of which so many
+                belong to each text.
             training: Whether dropout acts.
 
         Returns:
             *Shape:* (B, C).
         """
         pooled_output = self.encoder(inputs, training=training)["pooled_output"]
-        return self.head(pooled_output, training=training)
+        logits = self.head(pooled_output, training=training)
+        if "num_windows" in inputs:
+            logits = aggregate_windows(logits, inputs["num_windows"], self.aggregation)
+        return logits
 
     # === Training ===
     def compile(
@@ -247,6 +277,9 @@ class BertClassifier(TextModel):
         labels: Sequence[str] | None = None,
         *,
         sequence_length: int | None = None,
+        truncation: Truncation | None = None,
+        window_stride: int | None = None,
+        aggregation: Aggregation | None = None,
         multi_label: bool | None = None,
         preprocessing: Iterable[Step] | None = None,
         dtype: Any = None,
@@ -260,6 +293,10 @@ class BertClassifier(TextModel):
             path_or_hub_id: A local folder (no network is used) or the id of a model on the hub.
             labels: Names of the classes; by default the checkpoint's.
             sequence_length: See the class; by default what the checkpoint says.
+            truncation: See the class; by default what the checkpoint says, with its
+                `window_stride` and `aggregation`.
+            window_stride: See the class.
+            aggregation: See the class.
             multi_label: See the class; by default what the checkpoint says.
             preprocessing: Steps that change texts before the tokenizer, see
                 `text.preprocessing`; by default the checkpoint's.
@@ -278,6 +315,15 @@ class BertClassifier(TextModel):
         labels = list(checkpoint.labels or ()) if labels is None else list(labels)
         if multi_label is None:
             multi_label = checkpoint.fields.get("problem_type") == "multi_label_classification"
+        given = {
+            "truncation": truncation,
+            "window_stride": window_stride,
+            "aggregation": aggregation,
+        }
+        # A saved stride belongs to its truncation.
+        saved = checkpoint.fields if truncation is None else {}
+        long_texts = {name: saved[name] for name in given if name in saved}
+        long_texts |= {name: value for name, value in given.items() if value is not None}
         changes = {} if preprocessing is None else {"preprocessing": preprocessing}
         # transformers names the classes of an unnamed head LABEL_0, LABEL_1, ...
         unnamed = [f"LABEL_{class_id}" for class_id in range(len(labels))]
@@ -287,6 +333,7 @@ class BertClassifier(TextModel):
             labels,
             WordPieceTokenizer.from_directory(checkpoint.folder, **changes),
             sequence_length=sequence_length or checkpoint.fields.get("sequence_length"),
+            **long_texts,
             multi_label=multi_label,
             temperature=checkpoint.fields.get("temperature", 1.0) if head else 1.0,
             dtype=dtype,
@@ -325,6 +372,9 @@ class BertClassifier(TextModel):
                 else "single_label_classification",
                 pad_token_id=self.tokenizer.vocabulary.pad_id,
                 sequence_length=self.sequence_length,
+                truncation=self.truncation,
+                window_stride=self.window_stride,
+                aggregation=self.aggregation,
                 temperature=self.temperature,
             )
             self.tokenizer.save(temporary)
@@ -370,6 +420,9 @@ class BertClassifier(TextModel):
             "labels": self.labels,
             "tokenizer": self.tokenizer and self.tokenizer.get_config(),
             "sequence_length": self.sequence_length,
+            "truncation": self.truncation,
+            "window_stride": self.window_stride,
+            "aggregation": self.aggregation,
             "multi_label": self.multi_label,
             "temperature": self.temperature,
         }

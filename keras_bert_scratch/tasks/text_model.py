@@ -3,6 +3,7 @@
 Axes: B batch, S sequence.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,10 +11,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.data.batching import LengthBucketedBatches
+from keras_bert_scratch.data.batching import LengthBucketedBatches, WindowBatches
 from keras_bert_scratch.data.readers import stratified_split
 from keras_bert_scratch.text.columns import check_not_empty, text_columns
-from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
+from keras_bert_scratch.text.truncation import (
+    Truncation,
+    check_truncation,
+    check_window_stride,
+)
 
 # Texts tokenized at a time: bounds the memory of one call of the graph.
 _CHUNK = 4096
@@ -29,15 +35,39 @@ class TextModel(keras.Model):
     Args:
         tokenizer: Turns texts into ids; None if only ready inputs are used.
         sequence_length: Tokens, [CLS] and [SEP] included, to which texts are truncated.
+        truncation: Which tokens of a longer text are read, see `text.truncation`. With "windows",
+            each window is an example of its own in `fit`; elsewhere `call` finds `num_windows`, the
+            windows of each text, in its inputs.
+        window_stride: Tokens from the start of a window to the start of the next; by default half
+            of those that a window has.
         **kwargs: `name` and `dtype`, for `keras.Model`.
+
+    Raises:
+        ValueError: If the truncation is unknown, or the stride does not fit.
     """
 
     def __init__(
-        self, tokenizer: WordPieceTokenizer | None, sequence_length: int, **kwargs: Any
+        self,
+        tokenizer: WordPieceTokenizer | None,
+        sequence_length: int,
+        *,
+        truncation: Truncation = "head",
+        window_stride: int | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_truncation(truncation)
+        if truncation == "windows":
+            check_window_stride(window_stride, check_sequence_length(sequence_length, 1))
+        elif window_stride is not None:
+            raise ValueError(
+                f"window_stride={window_stride} is for windows, received truncation="
+                f'{truncation!r}: use truncation="windows", or leave the stride out.'
+            )
         self.tokenizer = tokenizer
         self.sequence_length = sequence_length
+        self.truncation = truncation
+        self.window_stride = window_stride
 
     def encode_labels(self, y: Any) -> np.ndarray:
         """Turns what a user gives as labels into numbers; one row an example."""
@@ -54,6 +84,7 @@ class TextModel(keras.Model):
         *,
         batch_size: int = 32,
         seed: int | None = None,
+        training: bool = False,
     ) -> LengthBucketedBatches:
         """Tokenizes texts held in memory, once, into batches of similar lengths.
 
@@ -63,6 +94,8 @@ class TextModel(keras.Model):
             sample_weight: One weight a text, or None.
             batch_size: B.
             seed: Of the order; None sorts by length.
+            training: Makes each window of a text an example with its label and weight; otherwise
+                the windows of a text come together. Only for `truncation="windows"`.
 
         Raises:
             ValueError: If the model has no tokenizer, or the columns differ in length.
@@ -81,24 +114,41 @@ class TextModel(keras.Model):
                 raise ValueError(
                     f"There are {len(texts)} texts but {len(column)} {name}: give one for each."
                 )
+        check_truncation(self.truncation, 1 if pairs is None else 2)
         graph = self.tokenizer.graph("fast")
+        is_windows = self.truncation == "windows"
+        if is_windows:
+            tokenize = functools.partial(graph.windows, window_stride=self.window_stride)
+        else:
+            tokenize = functools.partial(graph.ragged, truncation=self.truncation)
+        columns = [texts] if pairs is None else [texts, pairs]
         chunks = [
-            graph.ragged(
-                tf.constant(texts[start : start + _CHUNK], tf.string),
-                None if pairs is None else tf.constant(pairs[start : start + _CHUNK], tf.string),
+            tokenize(
+                *(tf.constant(column[start : start + _CHUNK], tf.string) for column in columns),
                 sequence_length=self.sequence_length,
             )
             for start in range(0, len(texts), _CHUNK)
         ]
-        token_ids, segment_ids = (tf.concat(column, 0) for column in zip(*chunks, strict=True))
+        token_ids, second = (tf.concat(column, 0) for column in zip(*chunks, strict=True))
+        segment_ids = tf.zeros_like(token_ids) if is_windows else second
+        settings = {"batch_size": batch_size, "pad_id": self.tokenizer.vocabulary.pad_id}
+        if is_windows:
+            num_windows = second.numpy()
+            if not training:
+                return WindowBatches(
+                    token_ids,
+                    segment_ids,
+                    num_windows=num_windows,
+                    labels=labels,
+                    sample_weight=weights,
+                    **settings,
+                )
+            labels, weights = (
+                None if column is None else np.repeat(column, num_windows, axis=0)
+                for column in (labels, weights)
+            )
         return LengthBucketedBatches(
-            token_ids,
-            segment_ids,
-            batch_size=batch_size,
-            pad_id=self.tokenizer.vocabulary.pad_id,
-            labels=labels,
-            sample_weight=weights,
-            seed=seed,
+            token_ids, segment_ids, labels=labels, sample_weight=weights, seed=seed, **settings
         )
 
     def fit(
@@ -149,11 +199,13 @@ class TextModel(keras.Model):
             self.check_training_labels(y)
             # numpy's generator is one of those that keras.utils.set_random_seed seeds.
             seed = int(np.random.randint(2**31)) if shuffle else None
-            batches = self.batches(x, y, sample_weight, batch_size=batch_size, seed=seed)
+            batches = self.batches(
+                x, y, sample_weight, batch_size=batch_size, seed=seed, training=True
+            )
             x, y, sample_weight = batches.dataset(), None, None
             callbacks = [batches.follow_epochs(), *keras.tree.flatten(callbacks or [])]
         else:
-            x = self._tokenize_dataset(x)
+            x = self._tokenize_dataset(x, training=True)
             if not isinstance(x, tf.data.Dataset):
                 kwargs.update(batch_size=batch_size, validation_split=validation_split)
         if isinstance(validation_data, tuple | list) and _is_text(validation_data[0]):
@@ -223,7 +275,7 @@ class TextModel(keras.Model):
         original = np.argsort(np.concatenate(batches.order(0)))
         return keras.tree.map_structure(lambda rows: rows[original], by_length)
 
-    def _tokenize_dataset(self, x: Any) -> Any:
+    def _tokenize_dataset(self, x: Any, training: bool = False) -> Any:
         """Maps the tokenizer over a dataset of batches of strings; leaves anything else alone."""
         if not isinstance(x, tf.data.Dataset):
             return x
@@ -240,7 +292,15 @@ class TextModel(keras.Model):
 
         def tokenize(texts: Any, *rest: Any) -> Any:
             columns = texts if isinstance(texts, tuple) else (texts,)
-            inputs = graph(*columns, sequence_length=self.sequence_length)
+            inputs = graph(
+                *columns,
+                sequence_length=self.sequence_length,
+                truncation=self.truncation,
+                window_stride=self.window_stride,
+            )
+            if training and "num_windows" in inputs:
+                num_windows = inputs.pop("num_windows")
+                rest = tuple(tf.repeat(column, num_windows, axis=0) for column in rest)
             return (inputs, *rest)
 
         return x.map(tokenize, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
