@@ -423,7 +423,9 @@ class WordPieceTokenizer:
             "tokenize_chinese_chars": self.tokenize_chinese_chars,
             "split_special_tokens": not self.allow_special_tokens,
             **special,
-            # These are ours; other readers pass over them.
+            # These are ours; other readers pass over them. Special tokens are read from texts only
+            # where a folder says so by our name, whatever the reference's default is.
+            "allow_special_tokens": self.allow_special_tokens,
             "normalization": self.normalization,
             "max_word_length": self.max_word_length,
             "errors": self.errors,
