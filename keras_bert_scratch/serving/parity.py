@@ -105,11 +105,13 @@ def ask(
 
 def main(folder: str) -> None:
     """Answers the question in a folder: writes probabilities and latencies beside it."""
-    # TensorFlow imports Keras if it is installed; this makes the import fail, as on a server.
-    sys.modules["keras"] = None  # type: ignore[assignment]
     from keras_bert_scratch.serving.predictor import load_predictor
 
     question = json.loads((Path(folder) / "question.json").read_text("utf-8"))
+    if not question["path"].endswith(".tflite"):
+        # TensorFlow imports Keras if it is installed; this makes the import fail, as on a server.
+        # LiteRT files import neither, but for tensorflow-text, which needs both, if they take text.
+        sys.modules["keras"] = None  # type: ignore[assignment]
     predictor = load_predictor(question["path"], num_threads=question["threads"])
     columns = question["columns"]
     found: Any = []

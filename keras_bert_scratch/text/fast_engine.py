@@ -35,7 +35,7 @@ class FastEngine(tf.Module):
         super().__init__()
         index, strings = code_point_strings
         self._normalizer = tf_text.FastBertNormalizer(
-            model_buffer=_normalizer_model(index, strings)
+            model_buffer=normalizer_model(index, strings)
         )
         # Tokens that no word can be, some of which the builder refuses, become ones with a space.
         tokens = [
@@ -70,7 +70,7 @@ class FastEngine(tf.Module):
         return tf.cond(is_any_long, replace, lambda: words)
 
 
-def _normalizer_model(index: np.ndarray, strings: list[str]) -> tf.Tensor:
+def normalizer_model(index: np.ndarray, strings: list[str]) -> tf.Tensor:
     """Builds the flatbuffer that tensorflow-text's FastBertNormalize operation takes as its model.
 
     Args:

@@ -203,7 +203,7 @@ class TestRefusals:
             load_predictor(path)
 
     def test_nothing_there(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match="does not exist: name a SavedModel folder or"):
+        with pytest.raises(FileNotFoundError, match="does not exist: name a SavedModel folder, a"):
             load_predictor(tmp_path / "nothing")
 
     def test_another_backend(self, tiny_classifier, tmp_path, monkeypatch):

@@ -1,0 +1,206 @@
+"""LiteRT files: text in, full int8, tensor names, and what is refused."""
+
+import numpy as np
+import pytest
+from tensorflow.lite.python import schema_py_generated as schema
+
+from keras_bert_scratch import BertClassifier, BertEncoder, WordPieceTokenizer
+from keras_bert_scratch.serving import litert
+from keras_bert_scratch.serving.parity import PROBE_TEXTS
+from keras_bert_scratch.serving.predictor import LiteRTPredictor, litert_interpreter
+from keras_bert_scratch.text.preprocessing import StripHtml
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_classifier, reviews):
+    """A classifier that tells the reviews apart, so that its labels do not hang on a rounding."""
+    from keras_bert_scratch import adamw
+
+    model = tiny_classifier()
+    model.compile(optimizer=adamw(3e-3, total_steps=100))
+    model.fit(*reviews, batch_size=8, epochs=10, verbose=0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def texts(reviews):
+    """144 texts, and a label each."""
+    return reviews[0] * 3, reviews[1] * 3
+
+
+@pytest.fixture(scope="module")
+def text_file(trained, tmp_path_factory):
+    path = tmp_path_factory.mktemp("text") / "text.tflite"
+    trained.export(path, format="litert", inputs="text")
+    return path
+
+
+class TestTextIn:
+    def test_answers_as_the_model(self, trained, text_file):
+        texts = [*PROBE_TEXTS, "   ", "a" * 100, "é" * 101 + " good", "good\x00"]
+        found = LiteRTPredictor(text_file).probabilities(texts)
+        np.testing.assert_allclose(found, trained.probabilities(texts), atol=1e-5)
+
+    def test_a_word_of_100_characters_is_split_and_a_longer_one_is_unknown(
+        self, tiny_classifier, tmp_path
+    ):
+        # With more bytes than characters: é has two. By the tiny vocabulary café is caf, ##e.
+        import keras
+        import tensorflow as tf
+
+        from keras_bert_scratch import Vocabulary
+        from keras_bert_scratch.text.phone_engine import PhoneEngine
+
+        tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "д", "##д", "b"]
+        engine = PhoneEngine(WordPieceTokenizer(Vocabulary(tokens)))
+        archive = keras.export.ExportArchive()
+        archive.track(engine)
+        archive.add_endpoint(
+            "serving_default",
+            lambda text: {"ids": engine(text)},
+            [tf.TensorSpec((1,), tf.string, name="text")],
+        )
+        archive.write_out(str(tmp_path / "engine"), verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "engine"))
+        converter.allow_custom_ops = True
+        path = tmp_path / "engine.tflite"
+        path.write_bytes(converter.convert())
+        runner = litert_interpreter(path, takes_text=True).get_signature_runner()
+
+        def ids(text):
+            return runner(text=np.array([text.encode()]))["ids"].tolist()
+
+        assert ids("b" + " " + "Д" * 100) == [7, 5] + [6] * 99
+        assert ids("b" + " " + "Д" * 101 + " b") == [7, 1, 7]
+        assert ids("") == []
+
+    def test_names_and_operations(self, text_file):
+        model = schema.ModelT.InitFromPackedBuf(text_file.read_bytes())
+        custom = {code.customCode.decode() for code in model.operatorCodes if code.customCode}
+        assert custom == {
+            "FastBertNormalize",
+            "FastWordpieceTokenizeWithOffsets",
+            "TFText>WhitespaceTokenizeWithOffsetsV2",
+        }
+        assert tensor_names(model) == ([b"text"], [b"probabilities"])
+
+    def test_refusals(self, trained, text_file, tmp_path):
+        with pytest.raises(ValueError, match=r"dynamic length and no 'full_int8'; .* inputs='ids'"):
+            trained.export(tmp_path / "x.tflite", format="litert", inputs="text", static_length=8)
+        with pytest.raises(ValueError, match="inputs must be 'ids' or 'text', received 'words'"):
+            trained.export(tmp_path / "x.tflite", format="litert", inputs="words")
+        predictor = LiteRTPredictor(text_file)
+        with pytest.raises(ValueError, match="takes one text, not a pair"):
+            predictor.probabilities((["a"], ["b"]))
+        with pytest.raises(ValueError, match="takes text, not ids"):
+            predictor.probabilities_of_ids({})
+
+    @pytest.mark.parametrize(
+        "switch", [{"allow_special_tokens": True}, {"preprocessing": [StripHtml()]}]
+    )
+    def test_switches_that_litert_has_no_operations_for(self, trained, tmp_path, switch):
+        tokenizer = WordPieceTokenizer(trained.tokenizer.vocabulary, **switch)
+        model = BertClassifier(trained.encoder, trained.labels, tokenizer)
+        with pytest.raises(ValueError, match=f"needs a tokenizer with {next(iter(switch))}="):
+            model.export(tmp_path / "x.tflite", format="litert", inputs="text")
+
+
+class TestFullInt8:
+    @pytest.mark.parametrize("static_length", [None, 16])
+    def test_labels_stay(self, trained, texts, tmp_path, static_length):
+        path = tmp_path / "x.tflite"
+        trained.export(
+            path,
+            format="litert",
+            precision="full_int8",
+            static_length=static_length,
+            texts=texts[0],
+        )
+        found = LiteRTPredictor(path).probabilities(texts[0])
+        assert [trained.labels[i] for i in found.argmax(axis=-1)] == texts[1]
+        model = schema.ModelT.InitFromPackedBuf(path.read_bytes())
+        kinds = {tensor.type for tensor in model.subgraphs[0].tensors}
+        assert schema.TensorType.INT8 in kinds
+        assert schema.TensorType.FLOAT16 not in kinds
+
+    def test_no_or_too_few_texts(self, trained, tmp_path):
+        for texts, number in ((None, 0), (["good"] * 99, 99)):
+            with pytest.raises(
+                ValueError, match=f"'full_int8' is calibrated .* at least 100; received {number}"
+            ):
+                trained.export(
+                    tmp_path / "x.tflite", format="litert", precision="full_int8", texts=texts
+                )
+
+    def test_texts_of_another_language(self, trained, tmp_path):
+        with pytest.raises(ValueError, match=r"100% of the pieces .* in another language than"):
+            trained.export(
+                tmp_path / "x.tflite",
+                format="litert",
+                precision="full_int8",
+                texts=["фильм плохой"] * 100,
+            )
+
+    def test_lost_labels_are_named_and_nothing_is_written(self, trained, texts, tmp_path):
+        # The model's answers as this export sees them: every label but one turned around.
+        def turned(asked):
+            found = trained.probabilities(asked)
+            return found if asked is PROBE_TEXTS or len(asked) == len(PROBE_TEXTS) else 1 - found
+
+        with pytest.raises(
+            RuntimeError,
+            match=r"model's label to only 0.0% of 72 held-out texts, fewer than 97%: it changed "
+            r"36 from 'negative' to 'positive'; 36 from 'positive' to 'negative', and .* Nothing",
+        ):
+            litert.export_litert(
+                trained,
+                trained.tokenizer,
+                trained.labels,
+                tmp_path / "x.tflite",
+                activation=trained._activation,
+                sequence_length=16,
+                expected=turned,
+                precision="full_int8",
+                texts=texts[0],
+            )
+        assert list(tmp_path.iterdir()) == []
+
+
+def tensor_names(model):
+    graph = model.subgraphs[0]
+    return tuple(
+        [graph.tensors[index].name.encode() if isinstance(graph.tensors[index].name, str)
+         else graph.tensors[index].name for index in indices]
+        for indices in (graph.inputs, graph.outputs)
+    )  # fmt: skip
+
+
+def test_names_explain_themselves_and_weights_are_aligned(trained, tmp_path):
+    path = tmp_path / "x.tflite"
+    trained.export(path, format="litert")
+    content = path.read_bytes()
+    inputs, outputs = tensor_names(schema.ModelT.InitFromPackedBuf(content))
+    assert set(inputs) == {b"token_ids", b"segment_ids", b"padding_mask"}
+    assert outputs == [b"probabilities"]
+    model = schema.Model.GetRootAs(content)
+    starts = [
+        model.Buffers(i)._tab.Vector(model.Buffers(i)._tab.Offset(4))
+        for i in range(model.BuffersLength())
+        if model.Buffers(i).DataLength()
+    ]
+    assert starts
+    # A multiple of 16, as schema.fbs says of Buffer.data (force_align: 16).
+    assert {start % 16 for start in starts} == {0}
+
+
+def test_labels_are_lines(tiny_classifier, tmp_path):
+    model = tiny_classifier(labels=("good", "very\nbad"))
+    with pytest.raises(ValueError, match=r"one label a line, and 'very\\nbad' is not"):
+        model.export(tmp_path / "x.tflite", format="litert")
+
+
+def test_an_untrained_model_has_no_tokenizer_to_pack(tiny_classifier, tmp_path):
+    config = tiny_classifier().encoder.config
+    model = BertClassifier(BertEncoder(config), ["a", "b"])
+    with pytest.raises(ValueError, match="has no tokenizer to export"):
+        model.export(tmp_path / "x.tflite", format="litert")
