@@ -14,6 +14,7 @@ from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.files import new_folder
 from keras_bert_scratch.serving.parity import check_artifact
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.truncation import Truncation
 
 TOKENS = [
     tf.TensorSpec((None, None), tf.int32, name=name)
@@ -41,6 +42,8 @@ def export_saved_model(
     sequence_length: int,
     expected: Callable[[list[str]], Any],
     version: int | None = None,
+    truncation: Truncation = "head",
+    window_stride: int | None = None,
 ) -> None:
     """Writes a classifier as a SavedModel of core TensorFlow operations.
 
@@ -48,10 +51,11 @@ def export_saved_model(
 
     - `serving_default`: `text`, string (B,) -> `label`, string (B,); `probabilities`, float32
       (B, C); `classes`, string (B, C), the names that belong to the probabilities;
-    - `pairs`: `text` and `pair`, string (B,) -> the same;
+    - `pairs`: `text` and `pair`, string (B,) -> the same; only for `truncation="head"`;
     - `tokens`: `token_ids`, `segment_ids`, `padding_mask`, int32 (B, S) -> `logits` (B, C);
     - `embeddings`: `text`, string (B,) -> `pooled_output`, float32 (B, H), and `mean_output`,
-      float32 (B, H), the mean of the sequence output over the text's tokens;
+      float32 (B, H), the mean of the sequence output over the text's tokens; of long texts, what
+      `truncation` leaves, or with windows the head;
     - `classify`: `inputs`, string (B,), serialized `tf.train.Example`s with a feature `text` ->
       `classes`, string (B, C), and `scores`, float32 (B, C), as TensorFlow Serving's Classify API
       wants them.
@@ -71,6 +75,9 @@ def export_saved_model(
         expected: Gives the probabilities that the export must give for some texts.
         version: Writes `folder/version`, the layout that TensorFlow Serving watches for new
             versions; other versions in the folder stay.
+        truncation: What is read of long texts. With "windows", all windows of the B texts run at
+            once, and the network aggregates them by the `num_windows` in its inputs.
+        window_stride: From the start of a window to the start of the next.
 
     Raises:
         FileExistsError: If the folder is not empty, or has this version already.
@@ -86,7 +93,12 @@ def export_saved_model(
     # Functions of their own, so that the signatures share them: half the time to export.
     @tf.function(autograph=False)
     def tokenize(*texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        return graph(*texts, sequence_length=sequence_length)
+        return graph(
+            *texts,
+            sequence_length=sequence_length,
+            truncation=truncation,
+            window_stride=window_stride,
+        )
 
     @tf.function(autograph=False)
     def logits_of(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -111,7 +123,8 @@ def export_saved_model(
         return {"logits": logits_of(inputs)}
 
     def embeddings(text: tf.Tensor) -> dict[str, tf.Tensor]:
-        inputs = tokenize(text)
+        is_windows = truncation == "windows"
+        inputs = graph(text, sequence_length=sequence_length) if is_windows else tokenize(text)
         outputs = network.encoder(inputs, training=False)
         is_token = tf.cast(inputs["padding_mask"], tf.float32)[:, :, tf.newaxis]
         states = tf.cast(outputs["sequence_output"], tf.float32)
@@ -132,7 +145,8 @@ def export_saved_model(
     archive.track(network)
     archive.track(graph)
     archive.add_endpoint("serving_default", answer, [text])
-    archive.add_endpoint("pairs", answer, [text, pair])
+    if truncation == "head":
+        archive.add_endpoint("pairs", answer, [text, pair])
     archive.add_endpoint("tokens", tokens, TOKENS)
     archive.add_endpoint("embeddings", embeddings, [text])
     archive.add_endpoint("classify", classify, [examples])
@@ -145,7 +159,7 @@ def export_saved_model(
         extra = temporary / "assets.extra"
         extra.mkdir()
         (extra / "labels.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
-        write_warmup_requests(extra / "tf_serving_warmup_requests")
+        write_warmup_requests(extra / "tf_serving_warmup_requests", with_pairs=truncation == "head")
         check_artifact(temporary, expected, largest_gap=1e-5)
 
 
@@ -171,7 +185,7 @@ def version_folder(folder: str | Path, version: int) -> Path:
     return folder / str(version)
 
 
-def write_warmup_requests(path: Path) -> None:
+def write_warmup_requests(path: Path, *, with_pairs: bool = True) -> None:
     """Writes requests of one short and one long text to every signature that takes texts.
 
     TensorFlow Serving reads `assets.extra/tf_serving_warmup_requests`, a TFRecord file of
@@ -180,6 +194,7 @@ def write_warmup_requests(path: Path) -> None:
 
     Args:
         path: The file.
+        with_pairs: Whether there is a signature for pairs.
     """
     from tensorflow_serving.apis import prediction_log_pb2
 
@@ -187,7 +202,7 @@ def write_warmup_requests(path: Path) -> None:
     with tf.io.TFRecordWriter(str(path)) as records:
         for signature, inputs in (
             ("serving_default", ("text",)),
-            ("pairs", ("text", "pair")),
+            *([("pairs", ("text", "pair"))] if with_pairs else []),
             ("embeddings", ("text",)),
         ):
             log = prediction_log_pb2.PredictionLog()

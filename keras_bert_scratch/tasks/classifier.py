@@ -224,6 +224,11 @@ class BertClassifier(TextModel):
         activation = keras.ops.sigmoid if self.multi_label else keras.ops.softmax
         return activation(logits / self.temperature)
 
+    def _activation_of_windows(self, logits: Any) -> Any:
+        """Turns the logits of one text's windows, (W, C), into its probabilities, (1, C)."""
+        aggregate = keras.ops.max if self.aggregation == "max" else keras.ops.mean
+        return self._activation(aggregate(logits, axis=0, keepdims=True))
+
     def calibrate(self, texts: Any, labels: Any, batch_size: int = 32) -> Calibration:
         """Sets the temperature under which the labels of held-out texts are most likely.
 
@@ -400,12 +405,22 @@ class BertClassifier(TextModel):
             return super().export(filepath, format=format, **options)
         if self.tokenizer is None:
             raise ValueError(f"{self.name} has no tokenizer to export: pass tokenizer= to it.")
+        activation = self._activation
+        if self.truncation != "head":
+            if format not in ("tf_saved_model", "litert"):
+                raise ValueError(
+                    f"The format {format!r} reads the heads of long texts only, and this model has "
+                    f"truncation={self.truncation!r}: use 'tf_saved_model' or 'litert'."
+                )
+            options.update(truncation=self.truncation, window_stride=self.window_stride)
+            if self.truncation == "windows" and format == "litert":
+                activation = self._activation_of_windows
         return exporters[format](
             self,
             self.tokenizer,
             self.labels,
             filepath,
-            activation=self._activation,
+            activation=activation,
             sequence_length=self.sequence_length,
             expected=self.probabilities,
             **options,
