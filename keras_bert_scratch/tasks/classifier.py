@@ -25,6 +25,8 @@ from keras_bert_scratch.layers.windows import (
 )
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.serving.litert import export_litert
+from keras_bert_scratch.serving.mobile_metadata import export_mediapipe
+from keras_bert_scratch.serving.onnx import export_onnx
 from keras_bert_scratch.serving.saved_model import export_saved_model
 from keras_bert_scratch.tasks.text_model import TextModel
 from keras_bert_scratch.text.preprocessing import Step
@@ -390,17 +392,23 @@ class BertClassifier(TextModel):
         The export is loaded in a fresh process without Keras and compared before it appears.
 
         Args:
-            filepath: The folder (SavedModel) or file (LiteRT) to write.
+            filepath: The folder (SavedModel) or file (all else) to write.
             format: `"tf_saved_model"`, see `serving.saved_model`; `"litert"`, see `serving.litert`;
-                or another format of `keras.Model.export`, without tokenizer.
-            **options: `precision` and `static_length` for LiteRT.
+                `"mediapipe"`, see `serving.mobile_metadata`; `"onnx"`, see `serving.onnx`; or
+                another format of `keras.Model.export`, without tokenizer.
+            **options: Those of the format, such as `precision` and `texts` of `"litert"`.
 
         Raises:
             ValueError: If the model has no tokenizer, or an option is refused.
             FileExistsError: If the folder is not empty.
             RuntimeError: If the export does not give the model's probabilities.
         """
-        exporters = {"tf_saved_model": export_saved_model, "litert": export_litert}
+        exporters = {
+            "tf_saved_model": export_saved_model,
+            "litert": export_litert,
+            "mediapipe": export_mediapipe,
+            "onnx": export_onnx,
+        }
         if format not in exporters:
             return super().export(filepath, format=format, **options)
         if self.tokenizer is None:

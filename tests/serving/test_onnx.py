@@ -1,0 +1,66 @@
+"""ONNX files in ONNX Runtime."""
+
+import numpy as np
+import onnx
+import pytest
+
+from keras_bert_scratch.serving.parity import PROBE_TEXTS
+from keras_bert_scratch.serving.predictor import OnnxPredictor, load_predictor
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_classifier, tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    model = tiny_classifier()
+    model.export(path, format="onnx")
+    return model, path
+
+
+def test_answers_as_the_model(exported):
+    model, path = exported
+    predictor = load_predictor(path)
+    assert isinstance(predictor, OnnxPredictor)
+    assert predictor.labels == model.labels
+    for texts in (PROBE_TEXTS, (PROBE_TEXTS, PROBE_TEXTS[::-1])):
+        np.testing.assert_allclose(
+            predictor.probabilities(texts), model.probabilities(texts), atol=1e-5
+        )
+
+
+def test_batch_and_length_are_free(exported):
+    model, path = exported
+    predictor = OnnxPredictor(path)
+    for batch, length in ((1, 3), (4, 5), (2, 32)):
+        ids = np.random.default_rng(0).integers(5, 20, (batch, length))
+        inputs = {"token_ids": ids, "segment_ids": 0 * ids, "padding_mask": 0 * ids + 1}
+        np.testing.assert_allclose(
+            predictor.probabilities_of_ids(inputs), model._activation(model(inputs)), atol=1e-5
+        )
+
+
+def test_names_and_metadata(exported):
+    _, path = exported
+    graph = onnx.load(path).graph
+    assert {value.name for value in graph.input} == {"token_ids", "segment_ids", "padding_mask"}
+    assert [value.name for value in graph.output] == ["probabilities"]
+    for value in graph.input:
+        axes = [axis.dim_param for axis in value.type.tensor_type.shape.dim]
+        assert axes == ["batch", "sequence"]
+
+
+def test_temperature_is_baked_in(tiny_classifier, tmp_path):
+    model = tiny_classifier(temperature=2.5)
+    model.export(tmp_path / "m.onnx", format="onnx")
+    texts = ["a good film"]
+    logits = model.predict(texts, verbose=0)
+    by_hand = np.exp(logits / 2.5) / np.exp(logits / 2.5).sum()
+    found = OnnxPredictor(tmp_path / "m.onnx").probabilities(texts)
+    np.testing.assert_allclose(found, by_hand, atol=1e-5)
+
+
+def test_refusals(tiny_classifier, tmp_path):
+    with pytest.raises(ValueError, match=r"known by its name: .*model must end in \.onnx"):
+        tiny_classifier().export(tmp_path / "model", format="onnx")
+    (tmp_path / "garbage.onnx").write_bytes(b"garbage")
+    with pytest.raises(ValueError, match=r"is not an ONNX file with vocabulary and labels"):
+        load_predictor(tmp_path / "garbage.onnx")
