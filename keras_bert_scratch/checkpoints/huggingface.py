@@ -1,8 +1,8 @@
 """Weights from and to the folders that Hugging Face `transformers` reads and writes."""
 
 import contextlib
+import functools
 import json
-import logging
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -15,12 +15,11 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from keras_bert_scratch.checkpoints.checkpoint import Checkpoint, Tensor, at
 from keras_bert_scratch.checkpoints.name_map import POOLER, Weight, encoder_weights
 from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.layers.embeddings import sinusoidal_positions
 from keras_bert_scratch.models.encoder import BertEncoder
-
-logger = logging.getLogger(__name__)
 
 # Our config field: the field of a Hugging Face config.json, both ways.
 _CONFIG_FIELDS = {
@@ -43,17 +42,25 @@ _ACTIVATIONS = {
     "gelu_pytorch_tanh": "gelu_tanh",
     "relu": "relu",
 }
-# Dtypes whose values are the weights; integers would be quantized ones, without their scales.
-_FLOATS = ("F64", "F32", "F16", "BF16")
-# A buffer of old checkpoints that holds 0, 1, 2, ...
-_IGNORED = "bert.embeddings.position_ids"
+# A buffer of old checkpoints that holds 0, 1, 2, ..., and second names of the token embeddings and
+# of the masked-LM head's bias.
+_IGNORED = frozenset(
+    (
+        "bert.embeddings.position_ids",
+        "cls.predictions.decoder.weight",
+        "cls.predictions.decoder.bias",
+    )
+)
+# Weights that come with this package.
+_SHIPPED = Path(__file__).parents[1] / "weights"
 
 
 def find_checkpoint(path_or_hub_id: str | Path) -> Path:
     """Returns the folder of a checkpoint, fetched from the Hugging Face hub if need be.
 
     Args:
-        path_or_hub_id: A local folder (no network is used) or the id of a model on the hub.
+        path_or_hub_id: A local folder or the name of weights that come with this package, for which
+            no network is used, or the id of a model on the hub.
 
     Raises:
         FileNotFoundError: If it is neither a folder nor the id of a model that can be fetched.
@@ -61,6 +68,8 @@ def find_checkpoint(path_or_hub_id: str | Path) -> Path:
     folder = Path(path_or_hub_id).expanduser()
     if folder.is_dir():
         return folder
+    if str(path_or_hub_id) in {path.parent.name for path in _SHIPPED.glob("*/config.json")}:
+        return _SHIPPED / str(path_or_hub_id)
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(path_or_hub_id)) or folder.exists():
         raise FileNotFoundError(
             f"{str(path_or_hub_id)!r} is not a folder: name the folder of a checkpoint "
@@ -82,13 +91,14 @@ def find_checkpoint(path_or_hub_id: str | Path) -> Path:
         ) from error
 
 
-class HuggingFaceCheckpoint:
-    """A checkpoint folder: its config, its labels, and its weights by name.
+class HuggingFaceCheckpoint(Checkpoint):
+    """A folder that `transformers` reads: its config, its labels, and its weights by name.
 
     Opening one reads and checks the config and the weight files' headers, not the weights.
 
     Args:
-        path_or_hub_id: A local folder or the id of a model on the hub.
+        path_or_hub_id: A local folder, the id of a model on the hub, or the name of weights that
+            come with this package.
 
     Raises:
         FileNotFoundError: If the folder or one of its files is missing.
@@ -100,15 +110,18 @@ class HuggingFaceCheckpoint:
         384
     """
 
+    ignored = _IGNORED
+
     def __init__(self, path_or_hub_id: str | Path) -> None:
         self.folder = find_checkpoint(path_or_hub_id)
-        self.fields = _read_json(self.folder / "config.json")
-        self.config = _read_config(self.fields, self.folder / "config.json")
+        self.fields = read_json(self.folder / "config.json")
+        self.config = read_config(self.fields, self.folder / "config.json")
         self.files = {
             _canonical(name): (file, name)
             for file in _weight_files(self.folder)
             for name in _names(file)
         }
+        self.names = set(self.files)
 
     @property
     def labels(self) -> list[str] | None:
@@ -118,54 +131,29 @@ class HuggingFaceCheckpoint:
         id2label = self.fields["id2label"]
         return [id2label[str(class_id)] for class_id in range(len(id2label))]
 
-    def load(self, root: Any, required: Sequence[Weight], optional: Sequence[Weight] = ()) -> None:
-        """Copies weights into a model, and reports what is new and what was left over.
+    def theirs(self, row: Weight) -> tuple[str, bool]:
+        """Returns the row's name here, and whether it is transposed."""
+        return row.huggingface, row.transpose
 
-        Args:
-            root: What the table's paths start from: a task, or anything with an `encoder`.
-            required: Rows that the checkpoint must have.
-            optional: Rows that keep their initial values where the checkpoint lacks them.
-
-        Raises:
-            ValueError: If required weights are missing or any has another shape; all such weights
-                are named at once, and the model is unchanged.
-        """
-        rows = (*required, *optional)
-        missing = [row.huggingface for row in required if row.huggingface not in self.files]
-        found = [row for row in rows if row.huggingface in self.files]
-        variables = [_at(root, row.ours) for row in found]
-        problems = [f"missing: {name}" for name in missing]
+    @contextlib.contextmanager
+    def tensors(self, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+        """Opens some weights for reading."""
         with contextlib.ExitStack() as stack:
             opened = {
                 file: stack.enter_context(_open(file))
-                for file in {self.files[row.huggingface][0] for row in found}
+                for file in {self.files[name][0] for name in names}
             }
-            tensors = []
-            for row, variable in zip(found, variables, strict=True):
-                file, name = self.files[row.huggingface]
-                header = opened[file].get_slice(name)
-                shape, dtype = tuple(header.get_shape()), header.get_dtype()
-                expected = tuple(variable.shape)[:: -1 if row.transpose else 1]
-                if shape != expected:
-                    problems.append(f"{name} has shape {shape}, the config asks for {expected}")
-                if dtype not in _FLOATS:
-                    problems.append(f"{name} has dtype {dtype}, known are {', '.join(_FLOATS)}")
-                tensors.append((opened[file], name))
-            if problems:
-                raise ValueError(
-                    f"The weights in {self.folder} do not fit the model: {'; '.join(problems)}. "
-                    "Use the config.json that belongs to them."
+            headers = {}
+            for name in names:
+                file, stored_name = self.files[name]
+                header = opened[file].get_slice(stored_name)
+                headers[name] = Tensor(
+                    stored_name,
+                    tuple(header.get_shape()),
+                    header.get_dtype(),
+                    functools.partial(opened[file].get_tensor, stored_name),
                 )
-            for row, variable, (file, name) in zip(found, variables, tensors, strict=True):
-                tensor = file.get_tensor(name).astype("float32")
-                variable.assign(tensor.T if row.transpose else tensor)
-
-        new = [row.ours for row in optional if row.huggingface not in self.files]
-        unused = sorted(set(self.files) - {row.huggingface for row in rows} - {_IGNORED})
-        if new:
-            logger.warning("Newly initialized, to be trained: %s.", ", ".join(new))
-        if unused:
-            logger.warning("In the checkpoint but not used: %s.", ", ".join(unused))
+            yield headers
 
 
 def load_encoder(path_or_hub_id: str | Path, **kwargs: Any) -> BertEncoder:
@@ -217,18 +205,11 @@ def write_checkpoint(
             # transformers has no such switch; a table with the same values is the same model.
             tensor = sinusoidal_positions(config.max_positions, config.hidden_dim)
         else:
-            tensor = keras.ops.convert_to_numpy(_at(root, row.ours))
+            tensor = keras.ops.convert_to_numpy(at(root, row.ours))
         tensors[row.huggingface] = np.ascontiguousarray(tensor.T if row.transpose else tensor)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     # safetensors makes files for their owner alone.
     shutil.copymode(folder / "config.json", folder / "model.safetensors")
-
-
-def _at(root: Any, path: str) -> Any:
-    """Follows an attribute path; a number is an index."""
-    for part in path.split("."):
-        root = root[int(part)] if part.isdigit() else getattr(root, part)
-    return root
 
 
 def _canonical(name: str) -> str:
@@ -239,7 +220,8 @@ def _canonical(name: str) -> str:
     return f"bert.{name}" if is_bare else name
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads an object from one of a checkpoint's files."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -254,7 +236,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     return document
 
 
-def _read_config(fields: dict[str, Any], path: Path) -> BertConfig:
+def read_config(fields: dict[str, Any], path: Path) -> BertConfig:
+    """Turns the fields of a config into this package's; `path` is named in errors."""
     if fields.get("model_type") != "bert":
         raise ValueError(
             f"{path} has model_type {fields.get('model_type')!r}, and only 'bert' can be loaded: "
@@ -266,6 +249,11 @@ def _read_config(fields: dict[str, Any], path: Path) -> BertConfig:
             f"{path} has position_embedding_type {positions!r} and is_decoder "
             f"{fields.get('is_decoder', False)!r}; only encoders with 'absolute' positions can be "
             "loaded."
+        )
+    if not fields.get("tie_word_embeddings", True):
+        raise ValueError(
+            f"{path} has tie_word_embeddings false; only heads that share the encoder's embeddings "
+            "can be loaded."
         )
     sizes = {ours: fields[theirs] for ours, theirs in _CONFIG_FIELDS.items() if theirs in fields}
     activation = sizes.get("activation", "gelu")
@@ -283,7 +271,7 @@ def _weight_files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if not index.exists():
         return [folder / "model.safetensors"]
-    weight_map = _read_json(index).get("weight_map")
+    weight_map = read_json(index).get("weight_map")
     shards: list[Any] = list(weight_map.values()) if isinstance(weight_map, dict) else [None]
     # A shard is a file of this folder: a name with a path in it is an attempt to leave it.
     if not all(isinstance(shard, str) and Path(shard).name == shard for shard in shards):

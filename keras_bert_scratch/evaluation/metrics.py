@@ -132,3 +132,31 @@ class MacroF1(_ConfusionMatrixMetric):
         """Returns the metric, a scalar in [0, 1]."""
         true_positives, predicted, support = self._counts()
         return ops.mean(ops.divide_no_nan(2 * true_positives, predicted + support))
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class Perplexity(keras.metrics.SparseCategoricalCrossentropy):
+    """e to the mean cross-entropy of the predicted positions: 1 if all are certain and right.
+
+    Args:
+        name: Of the metric.
+        dtype: Of the sums.
+
+    Example:
+        >>> perplexity = Perplexity()
+        >>> perplexity.update_state([[1]], np.zeros((1, 1, 8)))  # eight equally likely tokens
+        >>> float(perplexity.result())
+        8.0
+    """
+
+    def __init__(self, name: str = "perplexity", dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype, from_logits=True)
+        self._direction = "down"
+
+    def result(self) -> Any:
+        """Returns the perplexity of all positions so far."""
+        return ops.exp(super().result())
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {"name": self.name, "dtype": self.dtype}

@@ -1,11 +1,14 @@
-"""What stands on top of the encoder: the pooler and the classification head.
+"""What stands on top of the encoder: the pooler, the classification and the masked-LM head.
 
-Axes: B batch, S sequence, H hidden, C classes.
+Axes: B batch, S sequence, H hidden, C classes, P predictions, V vocabulary.
 """
 
 from typing import Any
 
 import keras
+from keras import ops
+
+from keras_bert_scratch.layers.feed_forward import ACTIVATIONS
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
@@ -118,5 +121,99 @@ class ClassificationHead(keras.layers.Layer):
             **super().get_config(),
             "num_classes": self.num_classes,
             "dropout": self.dropout,
+            "initializer_range": self.initializer_range,
+        }
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class MaskedLanguageModelHead(keras.layers.Layer):
+    """Logits over the vocabulary for the masked positions only (Devlin et al. 2018, section 3.1).
+
+    A dense layer, an activation and a layer norm turn each state into a vector, which is compared
+    with every token's embedding; only the bias is the head's own (google-research/bert,
+    `get_masked_lm_output`).
+
+    Args:
+        hidden_dim: H.
+        vocab_size: V.
+        activation: Of the dense layer: `"gelu"`, `"gelu_tanh"` or `"relu"`.
+        layer_norm_epsilon: Added to the variance in the layer norm.
+        initializer_range: Standard deviation of the kernel's truncated normal initializer.
+        **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If the activation is unknown.
+
+    Example:
+        >>> head = MaskedLanguageModelHead(hidden_dim=8, vocab_size=100)
+        >>> states, embeddings = np.ones((2, 5, 8), "float32"), np.ones((100, 8), "float32")
+        >>> head(states, np.array([[1], [4]]), embeddings).shape  # (2, 1, 100)
+    """
+
+    def __init__(
+        self,
+        hidden_dim: int,
+        vocab_size: int,
+        activation: str = "gelu",
+        layer_norm_epsilon: float = 1e-12,
+        initializer_range: float = 0.02,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f"activation must be one of {', '.join(ACTIVATIONS)}; received {activation!r}."
+            )
+        self.hidden_dim = hidden_dim
+        self.vocab_size = vocab_size
+        self.activation = activation
+        self.layer_norm_epsilon = layer_norm_epsilon
+        self.initializer_range = initializer_range
+
+        # === Layers ===
+        self.dense = keras.layers.Dense(
+            hidden_dim,
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
+            dtype=self.dtype_policy,
+            name="dense",
+        )
+        self.norm = keras.layers.LayerNormalization(
+            epsilon=layer_norm_epsilon, dtype=self.dtype_policy, name="norm"
+        )
+
+    def build(self, *input_shapes: tuple[int | None, ...], **shapes_by_name: Any) -> None:
+        """Creates the weights; none of them depends on the inputs' shapes."""
+        self.dense.build((None, None, self.hidden_dim))
+        self.norm.build((None, None, self.hidden_dim))
+        self.bias = self.add_weight(shape=(self.vocab_size,), initializer="zeros", name="bias")
+
+    def call(self, sequence_output: Any, masked_positions: Any, token_embeddings: Any) -> Any:
+        """Computes the logits of some positions.
+
+        Args:
+            sequence_output: *Shape:* (B, S, H).
+            masked_positions: int32. *Shape:* (B, P).
+            token_embeddings: The encoder's table. *Shape:* (V, H).
+
+        Returns:
+            *Shape:* (B, P, V).
+        """
+        batch, length = ops.shape(sequence_output)[:2]
+        row_starts = ops.expand_dims(ops.arange(batch, dtype="int32") * length, 1)
+        states = ops.reshape(sequence_output, (-1, self.hidden_dim))
+        x = ops.take(states, ops.cast(masked_positions, "int32") + row_starts, axis=0)  # (B, P, H)
+        x = self.norm(ACTIVATIONS[self.activation](self.dense(x)))
+        embeddings = ops.cast(token_embeddings, self.compute_dtype)
+        return ops.matmul(x, ops.transpose(embeddings)) + self.bias
+
+    # === Config ===
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "hidden_dim": self.hidden_dim,
+            "vocab_size": self.vocab_size,
+            "activation": self.activation,
+            "layer_norm_epsilon": self.layer_norm_epsilon,
             "initializer_range": self.initializer_range,
         }

@@ -11,7 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_bert_scratch.checkpoints.huggingface import HuggingFaceCheckpoint, write_checkpoint
+from keras_bert_scratch.checkpoints.google import open_checkpoint
+from keras_bert_scratch.checkpoints.huggingface import write_checkpoint
 from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, POOLER, encoder_weights
 from keras_bert_scratch.data.labels import encode_label_sets, encode_labels
 from keras_bert_scratch.evaluation.calibration import Calibration, calibrate
@@ -291,13 +292,14 @@ class BertClassifier(TextModel):
         preprocessing: Iterable[Step] | None = None,
         dtype: Any = None,
     ) -> "BertClassifier":
-        """Loads a BERT checkpoint in the format of Hugging Face `transformers`.
+        """Loads a checkpoint of Hugging Face `transformers`, or of google-research/bert.
 
         The classification head comes along if the checkpoint has one with these labels; otherwise
         it is new, and said to be.
 
         Args:
-            path_or_hub_id: A local folder (no network is used) or the id of a model on the hub.
+            path_or_hub_id: A local folder or the name of weights that come with this package, for
+                which no network is used, or the id of a model on the hub.
             labels: Names of the classes; by default the checkpoint's.
             sequence_length: See the class; by default what the checkpoint says.
             truncation: See the class; by default what the checkpoint says, with its
@@ -314,7 +316,7 @@ class BertClassifier(TextModel):
             ValueError: If it is not BERT's, is damaged, does not fit its config or vocabulary, or
                 has no labels and none are given.
         """
-        checkpoint = HuggingFaceCheckpoint(path_or_hub_id)
+        checkpoint = open_checkpoint(path_or_hub_id)
         if labels is None and checkpoint.labels is None:
             raise ValueError(
                 f"{checkpoint.folder} has no classification head: pass labels=, the class names."

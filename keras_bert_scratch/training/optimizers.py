@@ -48,14 +48,74 @@ def adamw(
     Example:
         >>> optimizer = adamw(5e-5, total_steps=800)
     """
-    if not 0 <= warmup_ratio < 1:
-        raise ValueError(f"warmup_ratio must be in [0, 1), received {warmup_ratio!r}.")
-    schedule = WarmupLinearDecay(
-        peak_learning_rate, total_steps, warmup_steps=int(warmup_ratio * total_steps)
-    )
     return BertAdamW(
-        learning_rate=schedule,
+        learning_rate=_schedule(peak_learning_rate, total_steps, warmup_ratio),
         weight_decay=weight_decay,
         epsilon=1e-8,
         global_clipnorm=clip_norm,
+    )
+
+
+def pretraining_optimizer(
+    name: str,
+    peak_learning_rate: float,
+    *,
+    total_steps: int,
+    warmup_ratio: float = 0.1,
+    weight_decay: float = 0.01,
+    clip_norm: float = 1.0,
+    gradient_accumulation: int = 1,
+) -> keras.optimizers.Optimizer:
+    """Returns one of Keras' optimizers with BERT's schedule, clipping and decay.
+
+    Args:
+        name: `"adamw"`, `"lamb"` (You et al. 2019), `"lion"` (Chen et al. 2023) or `"muon"` (Jordan
+            et al. 2024; embeddings, vectors and the next-sentence head are left to its AdamW).
+        peak_learning_rate: The rate at the end of the warm-up.
+        total_steps: Updates.
+        warmup_ratio: Share of the updates in which the rate rises.
+        weight_decay: Decoupled decay of the matrices and tables.
+        clip_norm: Largest global norm of the gradients.
+        gradient_accumulation: Batches whose gradients are averaged for one update.
+
+    Raises:
+        ValueError: If the name is unknown, `warmup_ratio` is not in [0, 1), or `total_steps` below
+            1.
+
+    Example:
+        >>> optimizer = pretraining_optimizer("lamb", 2e-3, total_steps=10_000)
+    """
+    classes: dict[str, tuple[type[keras.optimizers.Optimizer], dict[str, Any]]] = {
+        "adamw": (BertAdamW, {"epsilon": 1e-6}),
+        "lamb": (keras.optimizers.Lamb, {"epsilon": 1e-6}),
+        "lion": (keras.optimizers.Lion, {}),
+        "muon": (
+            keras.optimizers.Muon,
+            {"adam_weight_decay": weight_decay, "exclude_layers": ["next_sentence"]},
+        ),
+    }
+    if name not in classes:
+        raise ValueError(f"The optimizers are {', '.join(classes)}; received {name!r}.")
+    optimizer_class, arguments = classes[name]
+    optimizer = optimizer_class(
+        learning_rate=_schedule(
+            peak_learning_rate, total_steps, warmup_ratio, gradient_accumulation
+        ),
+        weight_decay=weight_decay,
+        global_clipnorm=clip_norm,
+        # Keras counts from 2; None is its word for 1.
+        gradient_accumulation_steps=gradient_accumulation if gradient_accumulation > 1 else None,
+        **arguments,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def _schedule(
+    peak_learning_rate: float, total_steps: int, warmup_ratio: float, batches_per_step: int = 1
+) -> WarmupLinearDecay:
+    if not 0 <= warmup_ratio < 1:
+        raise ValueError(f"warmup_ratio must be in [0, 1), received {warmup_ratio!r}.")
+    return WarmupLinearDecay(
+        peak_learning_rate, total_steps, int(warmup_ratio * total_steps), batches_per_step
     )

@@ -14,6 +14,8 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         peak_learning_rate: Reached after `warmup_steps`.
         total_steps: Step at which the rate is 0 again.
         warmup_steps: Steps of the rise; with 0 the first step has the peak.
+        batches_per_step: Batches whose gradients an optimizer accumulates for one step: Keras'
+            optimizers count batches.
 
     Raises:
         ValueError: If not 0 <= warmup_steps < total_steps.
@@ -24,7 +26,13 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         [0.0, 0.5, 1.0, 0.5, 0.0]
     """
 
-    def __init__(self, peak_learning_rate: float, total_steps: int, warmup_steps: int) -> None:
+    def __init__(
+        self,
+        peak_learning_rate: float,
+        total_steps: int,
+        warmup_steps: int,
+        batches_per_step: int = 1,
+    ) -> None:
         if not 0 <= warmup_steps < total_steps:
             raise ValueError(
                 f"warmup_steps must be at least 0 and below total_steps, received warmup_steps="
@@ -33,10 +41,11 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.peak_learning_rate = peak_learning_rate
         self.total_steps = total_steps
         self.warmup_steps = warmup_steps
+        self.batches_per_step = batches_per_step
 
     def __call__(self, step: Any) -> Any:
-        """Returns the rate of a step, counted from 0; a float32 scalar."""
-        step = ops.cast(step, "float32")
+        """Returns the rate of a step, or a batch, counted from 0; a float32 scalar."""
+        step = ops.cast(ops.floor_divide(step, self.batches_per_step), "float32")
         rise = step / self.warmup_steps if self.warmup_steps else 1.0
         fall = (self.total_steps - step) / (self.total_steps - self.warmup_steps)
         return self.peak_learning_rate * ops.maximum(0.0, ops.minimum(rise, fall))
@@ -47,4 +56,5 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
             "peak_learning_rate": self.peak_learning_rate,
             "total_steps": self.total_steps,
             "warmup_steps": self.warmup_steps,
+            "batches_per_step": self.batches_per_step,
         }

@@ -15,11 +15,13 @@ from keras_bert_scratch.layers.attention import MultiHeadAttention
 from keras_bert_scratch.layers.embeddings import BertEmbeddings
 from keras_bert_scratch.layers.encoder_block import EncoderBlock
 from keras_bert_scratch.layers.feed_forward import FeedForward
-from keras_bert_scratch.layers.heads import ClassificationHead, Pooler
+from keras_bert_scratch.layers.heads import ClassificationHead, MaskedLanguageModelHead, Pooler
 
 STATES = np.random.default_rng(0).normal(size=(3, 5, 8)).astype("float32")
 IDS = np.random.default_rng(1).integers(10, size=(3, 5), dtype="int32")
 SEGMENTS = IDS % 2
+POSITIONS = IDS[:, :2] % 5
+TABLE = np.random.default_rng(2).normal(size=(10, 8)).astype("float32")
 
 
 class Case(NamedTuple):
@@ -90,6 +92,18 @@ CASES = [
         {"num_classes": 4, "dropout": 0.2, "initializer_range": 0.3},
         (STATES[:, 0],),
         (3, 4),
+    ),
+    Case(
+        MaskedLanguageModelHead,
+        {
+            "hidden_dim": 8,
+            "vocab_size": 10,
+            "activation": "gelu_tanh",
+            "layer_norm_epsilon": 1e-5,
+            "initializer_range": 0.3,
+        },
+        (STATES, POSITIONS, TABLE),
+        (3, 2, 10),
     ),
 ]
 every_layer = pytest.mark.parametrize("case", CASES, ids=lambda case: case.layer_class.__name__)

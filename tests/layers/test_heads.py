@@ -4,8 +4,10 @@ import math
 
 import keras
 import numpy as np
+import pytest
+import tensorflow as tf
 
-from keras_bert_scratch.layers.heads import ClassificationHead, Pooler
+from keras_bert_scratch.layers.heads import ClassificationHead, MaskedLanguageModelHead, Pooler
 
 
 def test_pooler_sees_the_first_token_only() -> None:
@@ -33,3 +35,40 @@ def test_dropout_acts_on_the_pooled_output() -> None:
     head.logits.bias.assign([3.0])
     outputs = np.array(head(np.ones((64, 1), "float32"), training=True))
     assert set(outputs.ravel()) == {3.0, 5.0}  # dropped, or kept and doubled
+
+
+def masked_head(vocab_size: int = 3) -> MaskedLanguageModelHead:
+    head = MaskedLanguageModelHead(2, vocab_size, activation="relu", layer_norm_epsilon=0.0)
+    head.build()
+    head.dense.kernel.assign([[1, 0], [0, 1]])
+    head.bias.assign([0, 10, 20])
+    return head
+
+
+def test_masked_head_compares_gathered_states_with_embeddings() -> None:
+    states = np.array([[[9, 9], [5, 1], [9, 9]], [[9, 9], [9, 9], [2, 4]]], "float32")
+    embeddings = np.array([[1, 0], [0, 1], [3, 2]], "float32")
+    logits = masked_head()(states, np.array([[1], [2]]), embeddings)
+    # The layer norm of two different numbers is 1 for the larger one, -1 for the smaller.
+    np.testing.assert_allclose(logits, [[[1, 9, 21]], [[-1, 11, 19]]], rtol=1e-6)
+
+
+def test_masked_head_projects_the_masked_positions_only() -> None:
+    """No other state reaches the vocabulary: the cost is that of P positions, not of S."""
+    head = masked_head()
+
+    @tf.function(input_signature=[tf.TensorSpec((4, 50, 2)), tf.TensorSpec((4, 7), tf.int32)])
+    def logits(states: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+        return head(states, positions, tf.ones((3, 2)))
+
+    operations = logits.get_concrete_function().graph.get_operations()
+    products = [op for op in operations if op.type in ("MatMul", "BatchMatMulV2", "Einsum")]
+    rows = {op.outputs[0].shape[:-1].num_elements() for op in products}
+    assert len(products) == 2
+    assert rows == {4 * 7}
+    assert logits(tf.zeros((4, 50, 2)), tf.zeros((4, 7), tf.int32)).shape == (4, 7, 3)
+
+
+def test_masked_head_with_an_unknown_activation() -> None:
+    with pytest.raises(ValueError, match="gelu, gelu_tanh, relu; received 'tanh'"):
+        MaskedLanguageModelHead(2, 3, activation="tanh")

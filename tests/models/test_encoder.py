@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_bert_scratch.checkpoints.huggingface import _at, load_encoder
+from keras_bert_scratch.checkpoints.checkpoint import at
+from keras_bert_scratch.checkpoints.huggingface import load_encoder
 from keras_bert_scratch.checkpoints.name_map import POOLER, encoder_weights
 from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.models.encoder import BertEncoder
@@ -69,7 +70,7 @@ def test_gradients(golden: Golden) -> None:
     rows = (*encoder_weights(encoder.config.num_layers), *POOLER)
     assert len(rows) == len(variables)
     for row in rows:
-        ours = by_variable[id(_at(golden, row.ours))]
+        ours = by_variable[id(at(golden, row.ours))]
         theirs = expected[f"gradient/{row.huggingface.removeprefix('bert.')}"]
         theirs = theirs.T if row.transpose else theirs
         if row.ours.endswith("key.bias"):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_bert_scratch.checkpoints.checkpoint import at
 from keras_bert_scratch.checkpoints.huggingface import (
     HuggingFaceCheckpoint,
-    _at,
     load_encoder,
     write_checkpoint,
 )
@@ -102,7 +102,7 @@ def test_encoder(seed: int, activation: str, random_inputs: Callable, tmp_path: 
         np.testing.assert_allclose(ours, reference.detach().numpy(), rtol=0, atol=1e-5)
 
     rows = (*encoder_weights(encoder.config.num_layers), *POOLER)
-    variables = [_at(SimpleNamespace(encoder=encoder), row.ours) for row in rows]
+    variables = [at(SimpleNamespace(encoder=encoder), row.ours) for row in rows]
     gradients = tape.gradient(our_loss, [variable.value for variable in variables])
     parameters = dict(theirs.named_parameters())
     assert len(parameters) == len(rows)

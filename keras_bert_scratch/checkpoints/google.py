@@ -1,0 +1,94 @@
+"""Weights from Google's checkpoints of TensorFlow 1 (google-research/bert, bert_model.ckpt)."""
+
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import tensorflow as tf
+
+from keras_bert_scratch.checkpoints.checkpoint import Checkpoint, Tensor
+from keras_bert_scratch.checkpoints.huggingface import (
+    HuggingFaceCheckpoint,
+    find_checkpoint,
+    read_config,
+    read_json,
+)
+from keras_bert_scratch.checkpoints.name_map import Weight
+
+_CONFIG = "bert_config.json"
+_DTYPES = {tf.float64: "F64", tf.float32: "F32", tf.float16: "F16", tf.bfloat16: "BF16"}
+# What the optimizer keeps of every weight, and its step.
+_OPTIMIZER = ("/adam_m", "/adam_v", "global_step")
+
+
+class GoogleCheckpoint(Checkpoint):
+    """A folder with bert_config.json, vocab.txt and bert_model.ckpt.
+
+    Its `hidden_act` "gelu" is read as the exact one, as `transformers` reads it.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        FileNotFoundError: If a file is missing, or there is more than one checkpoint.
+        ValueError: If the config or the checkpoint is damaged.
+
+    Example:
+        >>> GoogleCheckpoint("uncased_L-2_H-128_A-2").config.hidden_dim
+        128
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        config = self.folder / _CONFIG
+        self.fields = {"model_type": "bert", **read_json(config)}
+        self.config = read_config(self.fields, config)
+        indices = sorted(self.folder.glob("*.ckpt*.index"))
+        if len(indices) != 1:
+            raise FileNotFoundError(
+                f"{self.folder} has {len(indices)} files *.ckpt*.index, expected one: a folder of "
+                f"Google's holds {_CONFIG}, vocab.txt and one bert_model.ckpt in its parts."
+            )
+        prefix = indices[0].with_suffix("")
+        try:
+            self._reader = tf.train.load_checkpoint(str(prefix))
+        except (ValueError, tf.errors.OpError) as error:
+            raise ValueError(f"{prefix} cannot be read ({error}): fetch it again.") from error
+        self._shapes = self._reader.get_variable_to_shape_map()
+        self.names = {name for name in self._shapes if not name.endswith(_OPTIMIZER)}
+
+    def theirs(self, row: Weight) -> tuple[str, bool]:
+        """Returns the row's name here, and whether it is transposed."""
+        return row.google, row.google_transpose
+
+    @contextlib.contextmanager
+    def tensors(self, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+        """Opens some weights for reading."""
+        dtypes = self._reader.get_variable_to_dtype_map()
+        yield {
+            name: Tensor(
+                name,
+                tuple(self._shapes[name]),
+                _DTYPES.get(dtypes[name], dtypes[name].name),
+                functools.partial(self._reader.get_tensor, name),
+            )
+            for name in names
+        }
+
+
+def open_checkpoint(path_or_hub_id: str | Path) -> Checkpoint:
+    """Opens a checkpoint of Hugging Face's or of Google's format, whichever the folder holds.
+
+    Args:
+        path_or_hub_id: A local folder, the id of a model on the hub, or the name of weights that
+            come with this package.
+
+    Raises:
+        FileNotFoundError: If there is none, or one of its files is missing.
+        ValueError: If it is not a BERT encoder's, or damaged.
+    """
+    folder = find_checkpoint(path_or_hub_id)
+    return (
+        GoogleCheckpoint(folder) if (folder / _CONFIG).exists() else HuggingFaceCheckpoint(folder)
+    )

@@ -1,0 +1,290 @@
+"""Pretraining: an encoder, the masked-LM head and the next-sentence head.
+
+Axes: B batch, S sequence, P predictions, V vocabulary.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_bert_scratch.checkpoints.google import open_checkpoint
+from keras_bert_scratch.checkpoints.huggingface import write_checkpoint
+from keras_bert_scratch.checkpoints.name_map import (
+    MASKED_LANGUAGE_MODEL,
+    NEXT_SENTENCE,
+    POOLER,
+    Weight,
+    encoder_weights,
+)
+from keras_bert_scratch.evaluation.metrics import Perplexity
+from keras_bert_scratch.files import new_folder
+from keras_bert_scratch.layers.heads import ClassificationHead, MaskedLanguageModelHead
+from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.vocabulary import MASK
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class BertPretrainer(keras.Model):
+    """Predicts hidden tokens, and whether a sentence follows (Devlin et al. 2018, section 3.1).
+
+    Train it on the batches of `data.shards.ShardedExamples`.
+
+    Args:
+        encoder: The encoder below the heads.
+        tokenizer: For `fill_mask` and `save_pretrained`; None if neither is used.
+        next_sentence: Whether there is a next-sentence head. Without one nothing trains the
+            encoder's pooler.
+        **kwargs: `name` and `dtype`, for `keras.Model`.
+
+    Raises:
+        ValueError: If the tokenizer's vocabulary is not as large as the encoder's.
+
+    Example:
+        >>> model = BertPretrainer.from_pretrained("tiny-en")
+        >>> model.fill_mask("He opened the [MASK].", top_k=2)
+        [{'door': 0.31, 'gate': 0.05}]
+    """
+
+    def __init__(
+        self,
+        encoder: BertEncoder,
+        tokenizer: WordPieceTokenizer | None = None,
+        *,
+        next_sentence: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        config = encoder.config
+        if tokenizer is not None and len(tokenizer.vocabulary) != config.vocab_size:
+            raise ValueError(
+                f"The vocabulary has {len(tokenizer.vocabulary)} tokens, the encoder's embedding "
+                f"{config.vocab_size}: use the vocabulary that the checkpoint was trained with."
+            )
+        self.tokenizer = tokenizer
+
+        # === Layers ===
+        self.encoder = encoder
+        self.masked_language_model = MaskedLanguageModelHead(
+            config.hidden_dim,
+            config.vocab_size,
+            activation=config.activation,
+            layer_norm_epsilon=config.layer_norm_epsilon,
+            initializer_range=config.initializer_range,
+            dtype=self.dtype_policy,
+            name="masked_language_model",
+        )
+        self.next_sentence = (
+            ClassificationHead(
+                2,
+                dropout=0.0,
+                initializer_range=config.initializer_range,
+                dtype=self.dtype_policy,
+                name="next_sentence",
+            )
+            if next_sentence
+            else None
+        )
+        self.build()
+
+    def build(self, input_shape: Any = None) -> None:
+        """Creates the heads' weights; the encoder has its own."""
+        self.masked_language_model.build()
+        if self.next_sentence is not None:
+            self.next_sentence.build((None, self.encoder.config.hidden_dim))
+        self.built = True
+
+    def call(self, inputs: dict[str, Any], training: bool | None = None) -> dict[str, Any]:
+        """Computes the logits of both heads.
+
+        Args:
+            inputs: `token_ids`, `segment_ids` and `padding_mask`, int32, *shape:* (B, S) each, and
+                `masked_positions`, int32, *shape:* (B, P).
+            training: Whether dropout acts.
+
+        Returns:
+            A dict of `masked_language_model`, *shape:* (B, P, V), and `next_sentence`, *shape:*
+            (B, 2), of which 0 says that the second segment follows the first.
+        """
+        outputs = self.encoder(inputs, training=training)
+        logits = {
+            "masked_language_model": self.masked_language_model(
+                outputs["sequence_output"],
+                inputs["masked_positions"],
+                self.encoder.embeddings.token.embeddings,
+            )
+        }
+        if self.next_sentence is not None:
+            logits["next_sentence"] = self.next_sentence(outputs["pooled_output"])
+        return logits
+
+    # === Training ===
+    def compile(
+        self,
+        optimizer: Any,
+        loss: Any = "auto",
+        *,
+        weighted_metrics: Any = "auto",
+        **kwargs: Any,
+    ) -> None:
+        """Compiles as `keras.Model.compile` does, with the losses and metrics of pretraining.
+
+        The loss is the sum of the two heads' (A.2). The masked-LM head's is the cross-entropy,
+        summed over the masked positions and divided by all B x P slots: a denominator that is the
+        same for every batch, so that gradients accumulated over small batches are those of the
+        large one. Perplexity and accuracy are means over the masked positions alone.
+
+        Args:
+            optimizer: A Keras optimizer; see `training.optimizers.pretraining_optimizer`.
+            loss: By default cross-entropy for both heads.
+            weighted_metrics: By default accuracy for both heads, and perplexity.
+            **kwargs: The other arguments of `keras.Model.compile`.
+        """
+        heads = ["masked_language_model"]
+        heads += ["next_sentence"] if self.next_sentence is not None else []
+        if loss == "auto":
+            loss = {
+                head: keras.losses.SparseCategoricalCrossentropy(from_logits=True) for head in heads
+            }
+        if weighted_metrics == "auto":
+            weighted_metrics = {
+                head: [keras.metrics.SparseCategoricalAccuracy("accuracy")] for head in heads
+            }
+            weighted_metrics["masked_language_model"].append(Perplexity())
+        super().compile(optimizer=optimizer, loss=loss, weighted_metrics=weighted_metrics, **kwargs)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles a loaded model; Keras refuses to for classes with a `compile` of their own."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    # === Answers ===
+    def fill_mask(self, text: str, top_k: int = 5) -> list[dict[str, float]]:
+        """Returns the most probable tokens for every [MASK] of a text.
+
+        Args:
+            text: With [MASK] in place of the tokens to guess.
+            top_k: Number of tokens for each.
+
+        Returns:
+            For each [MASK], in order, tokens and their probabilities, most probable first.
+
+        Raises:
+            ValueError: If the text has no [MASK], is too long, or the model has no tokenizer.
+        """
+        if self.tokenizer is None:
+            raise ValueError(f"{self.name} has no tokenizer: pass tokenizer= when making it.")
+        settings = {**self.tokenizer.get_config(), "allow_special_tokens": True}
+        encoding = WordPieceTokenizer.from_config(settings).encode(text)
+        token_ids = np.array([encoding.token_ids], "int32")
+        positions = np.flatnonzero(token_ids[0] == self.tokenizer.vocabulary.mask_id)
+        if not len(positions):
+            raise ValueError(f"The text has no {MASK}: write it where a token is to be guessed.")
+        longest = self.encoder.config.max_positions
+        if token_ids.shape[1] > longest:
+            raise ValueError(
+                f"The text has {token_ids.shape[1]} tokens, the model reads {longest}: shorten it."
+            )
+        inputs = {
+            "token_ids": token_ids,
+            "segment_ids": np.zeros_like(token_ids),
+            "padding_mask": np.ones_like(token_ids),
+            "masked_positions": positions[None].astype("int32"),
+        }
+        logits = keras.ops.cast(self(inputs)["masked_language_model"][0], "float32")
+        probabilities, tokens = keras.ops.top_k(keras.ops.softmax(logits), top_k)
+        return [
+            {
+                self.tokenizer.vocabulary.id_to_token(int(token)): float(probability)
+                for token, probability in zip(*row, strict=True)
+            }
+            for row in zip(
+                keras.ops.convert_to_numpy(tokens),
+                keras.ops.convert_to_numpy(probabilities),
+                strict=True,
+            )
+        ]
+
+    # === Weights in and out ===
+    @classmethod
+    def from_pretrained(
+        cls, path_or_hub_id: str | Path, *, next_sentence: bool | None = None, dtype: Any = None
+    ) -> "BertPretrainer":
+        """Loads a checkpoint of Hugging Face `transformers`, or of google-research/bert.
+
+        Heads that the checkpoint lacks are new, and said to be.
+
+        Args:
+            path_or_hub_id: A local folder or the name of weights that come with this package, for
+                which no network is used, or the id of a model on the hub.
+            next_sentence: Whether to have a next-sentence head; by default if the checkpoint has.
+            dtype: Of the computation, such as `"mixed_bfloat16"`.
+
+        Raises:
+            FileNotFoundError: If the checkpoint or one of its files cannot be found.
+            ValueError: If it is not BERT's, is damaged, or does not fit its config or vocabulary.
+        """
+        checkpoint = open_checkpoint(path_or_hub_id)
+        model = cls(
+            BertEncoder(checkpoint.config, dtype=dtype),
+            WordPieceTokenizer.from_directory(checkpoint.folder),
+            next_sentence=checkpoint.has(NEXT_SENTENCE) if next_sentence is None else next_sentence,
+            dtype=dtype,
+        )
+        encoder, heads = model._weights_of_encoder_and_heads()
+        checkpoint.load(model, encoder, optional=heads)
+        return model
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes a folder that `from_pretrained` and Hugging Face `transformers` load.
+
+        It is a `BertForPreTraining` with, a `BertForMaskedLM` without a next-sentence head.
+
+        Args:
+            folder: Where to write: must not exist, or be empty.
+
+        Raises:
+            FileExistsError: If the folder is not empty.
+            ValueError: If the model has no tokenizer.
+        """
+        if self.tokenizer is None:
+            raise ValueError(
+                f"{self.name} has no tokenizer to save: pass tokenizer= when making it."
+            )
+        encoder, heads = self._weights_of_encoder_and_heads()
+        with new_folder(folder) as temporary:
+            write_checkpoint(
+                temporary,
+                self,
+                (*encoder, *heads),
+                architecture="BertForMaskedLM"
+                if self.next_sentence is None
+                else "BertForPreTraining",
+                pad_token_id=self.tokenizer.vocabulary.pad_id,
+            )
+            self.tokenizer.save(temporary)
+
+    def _weights_of_encoder_and_heads(self) -> tuple[tuple[Weight, ...], tuple[Weight, ...]]:
+        encoder = encoder_weights(self.encoder.config.num_layers)
+        if self.next_sentence is None:
+            return encoder, MASKED_LANGUAGE_MODEL
+        return encoder, (*POOLER, *MASKED_LANGUAGE_MODEL, *NEXT_SENTENCE)
+
+    # === Config ===
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            "tokenizer": self.tokenizer and self.tokenizer.get_config(),
+            "next_sentence": self.next_sentence is not None,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BertPretrainer":
+        """Inverts `get_config`."""
+        encoder = keras.saving.deserialize_keras_object(config["encoder"], custom_objects)
+        tokenizer = config["tokenizer"] and WordPieceTokenizer.from_config(config["tokenizer"])
+        return cls(**{**config, "encoder": encoder, "tokenizer": tokenizer})

@@ -1,0 +1,135 @@
+"""Google's format, on files that TensorFlow writes. Live against transformers in tests/parity."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_bert_scratch.checkpoints.checkpoint import at
+from keras_bert_scratch.checkpoints.google import GoogleCheckpoint, open_checkpoint
+from keras_bert_scratch.checkpoints.huggingface import HuggingFaceCheckpoint
+from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.tasks.pretrainer import BertPretrainer
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
+
+TOKENIZER = WordPieceTokenizer(Vocabulary([*SPECIAL_TOKENS, *(f"w{i}" for i in range(25))]))
+BERT_CONFIG = {
+    "vocab_size": 30,
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 12,
+    "max_position_embeddings": 16,
+    "hidden_act": "gelu",
+    "type_vocab_size": 2,
+}
+# A few names as google-research/bert writes them: name, shape, our place, transposed.
+NAMES = [
+    ("bert/embeddings/word_embeddings", (30, 8), "encoder.embeddings.token.embeddings", False),
+    (
+        "bert/encoder/layer_0/attention/output/dense/kernel",
+        (8, 8),
+        "encoder.blocks.0.attention.output_projection.kernel",
+        False,
+    ),
+    (
+        "bert/encoder/layer_0/intermediate/dense/kernel",
+        (8, 12),
+        "encoder.blocks.0.feed_forward.expand.kernel",
+        False,
+    ),
+    (
+        "bert/encoder/layer_0/output/LayerNorm/gamma",
+        (8,),
+        "encoder.blocks.0.feed_forward_norm.gamma",
+        False,
+    ),
+    ("cls/predictions/output_bias", (30,), "masked_language_model.bias", False),
+    ("cls/seq_relationship/output_weights", (2, 8), "next_sentence.logits.kernel", True),
+]
+
+
+def write(folder: Path, arrays: dict[str, Any]) -> None:
+    """Writes arrays by their names, as TensorFlow 1's Saver does."""
+    compat = tf.compat.v1
+    with tf.Graph().as_default(), compat.Session() as session:
+        for name, array in arrays.items():
+            compat.get_variable(name, initializer=array)
+        session.run(compat.global_variables_initializer())
+        compat.train.Saver().save(session, str(folder / "bert_model.ckpt"))
+    (folder / "bert_config.json").write_text(json.dumps(BERT_CONFIG))
+    TOKENIZER.vocabulary.to_file(folder / "vocab.txt")
+
+
+@pytest.fixture
+def model() -> BertPretrainer:
+    config = BertConfig(
+        vocab_size=30,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=8,
+        feed_forward_dim=12,
+        max_positions=16,
+    )
+    return BertPretrainer(BertEncoder(config), TOKENIZER)
+
+
+def all_arrays(model: BertPretrainer) -> dict[str, np.ndarray]:
+    encoder, heads = model._weights_of_encoder_and_heads()
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for row in (*encoder, *heads):
+        shape = tuple(at(model, row.ours).shape)[:: -1 if row.google_transpose else 1]
+        arrays[row.google] = rng.normal(size=shape).astype("float32")
+    return arrays
+
+
+def test_names_and_places(model: BertPretrainer, tmp_path: Path) -> None:
+    arrays = all_arrays(model)
+    extra = {"bert/pooler/dense/bias/adam_v": np.zeros(8, "float32"), "global_step": np.int64(3)}
+    write(tmp_path, {**arrays, **extra})
+    loaded = BertPretrainer.from_pretrained(tmp_path)
+    assert loaded.encoder.config == model.encoder.config
+    for name, shape, ours, transposed in NAMES:
+        assert arrays[name].shape == shape
+        expected = arrays[name].T if transposed else arrays[name]
+        np.testing.assert_array_equal(at(loaded, ours), expected)
+
+
+def test_open_checkpoint_knows_the_format(model: BertPretrainer, tmp_path: Path) -> None:
+    google, huggingface = tmp_path / "google", tmp_path / "huggingface"
+    google.mkdir()
+    write(google, all_arrays(model))
+    model.save_pretrained(huggingface)
+    assert isinstance(open_checkpoint(google), GoogleCheckpoint)
+    assert isinstance(open_checkpoint(huggingface), HuggingFaceCheckpoint)
+
+
+def test_what_does_not_fit_is_named(model: BertPretrainer, tmp_path: Path) -> None:
+    arrays = all_arrays(model)
+    del arrays["bert/embeddings/LayerNorm/beta"]
+    arrays["bert/pooler/dense/bias"] = np.zeros(9, "float32")
+    write(tmp_path, arrays)
+    message = (
+        "missing: bert/embeddings/LayerNorm/beta; bert/pooler/dense/bias has shape "
+        r"\(9,\), the config asks for \(8,\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        BertPretrainer.from_pretrained(tmp_path)
+
+
+def test_files_that_are_missing_or_damaged(model: BertPretrainer, tmp_path: Path) -> None:
+    write(tmp_path, all_arrays(model))
+    index = tmp_path / "bert_model.ckpt.index"
+    content = index.read_bytes()
+    index.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"bert_model.ckpt cannot be read \(.*fetch it again"):
+        BertPretrainer.from_pretrained(tmp_path)
+    index.unlink()
+    with pytest.raises(FileNotFoundError, match=r"has 0 files \*.ckpt\*.index, expected one"):
+        BertPretrainer.from_pretrained(tmp_path)

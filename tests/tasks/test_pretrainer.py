@@ -1,0 +1,206 @@
+"""The pretrainer: its losses by hand, its answers, and what it writes and reads."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.tasks.classifier import BertClassifier
+from keras_bert_scratch.tasks.pretrainer import BertPretrainer
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
+from keras_bert_scratch.training.optimizers import pretraining_optimizer
+
+WORDS = "paris is the capital of france . it lies in ##s a b c d e f g h i j k l m n".split()
+TOKENIZER = WordPieceTokenizer(Vocabulary([*SPECIAL_TOKENS, *WORDS]))
+assert len(TOKENIZER.vocabulary) == 30
+
+
+@pytest.fixture
+def model(tiny_config: BertConfig) -> BertPretrainer:
+    keras.utils.set_random_seed(0)
+    config = BertConfig.from_dict({**tiny_config.to_dict(), "initializer_range": 0.3})
+    return BertPretrainer(BertEncoder(config), TOKENIZER)
+
+
+@pytest.fixture
+def batch() -> tuple[dict[str, Any], ...]:
+    rng = np.random.default_rng(0)
+    inputs = {
+        "token_ids": rng.integers(5, 30, (4, 9), dtype="int32"),
+        "segment_ids": np.repeat([[0] * 4 + [1] * 5], 4, axis=0).astype("int32"),
+        "padding_mask": np.ones((4, 9), "int32"),
+        "masked_positions": rng.integers(9, size=(4, 3), dtype="int32"),
+    }
+    labels = {
+        "masked_language_model": rng.integers(5, 30, (4, 3), dtype="int32"),
+        "next_sentence": np.array([0, 1, 1, 0], "int32"),
+    }
+    weights = {
+        "masked_language_model": np.array([[1, 1, 1], [1, 1, 0], [1, 0, 0], [0, 0, 0]], "float32"),
+        "next_sentence": np.ones(4, "float32"),
+    }
+    return inputs, labels, weights
+
+
+def log_softmax(logits: Any) -> np.ndarray:
+    logits = np.array(logits, "float64")
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+
+def test_losses_and_metrics_of_a_batch_by_hand(
+    model: BertPretrainer, batch: tuple[dict[str, Any], ...]
+) -> None:
+    inputs, labels, weights = batch
+    logits = model(inputs)
+    masked = log_softmax(logits["masked_language_model"])
+    entropies = np.array(
+        [[-masked[b, p, labels["masked_language_model"][b, p]] for p in range(3)] for b in range(4)]
+    )
+    used = [entropies[0, 0], entropies[0, 1], entropies[0, 2]]
+    used += [entropies[1, 0], entropies[1, 1], entropies[2, 0]]
+    follows = log_softmax(logits["next_sentence"])
+    next_loss = -(follows[0, 0] + follows[1, 1] + follows[2, 1] + follows[3, 0]) / 4
+    hits = [
+        np.argmax(masked[b, p]) == labels["masked_language_model"][b, p]
+        for b, p in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0))
+    ]
+    model.compile("sgd")
+    logs = model.evaluate(inputs, labels, sample_weight=weights, verbose=0, return_dict=True)
+    # The denominator is all 4 x 3 slots, whatever number of them is used.
+    assert logs["masked_language_model_loss"] == pytest.approx(sum(used) / 12, rel=1e-5)
+    assert logs["next_sentence_loss"] == pytest.approx(next_loss, rel=1e-5)
+    assert logs["loss"] == pytest.approx(sum(used) / 12 + next_loss, rel=1e-5)
+    # Accuracy and perplexity are of the masked positions alone.
+    perplexity = np.exp(sum(used) / 6)
+    assert logs["masked_language_model_perplexity"] == pytest.approx(perplexity, rel=1e-5)
+    assert logs["masked_language_model_accuracy"] == pytest.approx(sum(hits) / 6)
+    follow_hits = np.argmax(follows, -1) == labels["next_sentence"]
+    assert logs["next_sentence_accuracy"] == pytest.approx(follow_hits.mean())
+
+
+def test_accumulated_gradients_are_those_of_the_large_batch(
+    tiny_config: BertConfig, batch: tuple[dict[str, Any], ...]
+) -> None:
+    """Rows have 3, 2, 1 and no masked positions: a denominator of their own would show."""
+    results = []
+    for accumulation in (1, 2):
+        keras.utils.set_random_seed(0)
+        config = {**tiny_config.to_dict(), "dropout": 0.0, "attention_dropout": 0.0}
+        model = BertPretrainer(BertEncoder(BertConfig.from_dict(config)))
+        model.compile(
+            pretraining_optimizer(
+                "adamw", 0.1, total_steps=2, warmup_ratio=0.0, gradient_accumulation=accumulation
+            )
+        )
+        inputs, labels, weights = batch
+        history = model.fit(
+            inputs,
+            labels,
+            sample_weight=weights,
+            batch_size=4 // accumulation,
+            shuffle=False,
+            verbose=0,
+        )
+        results.append((history.history["loss"][0], model.get_weights()))
+    # Adam's first step is of the gradient's sign: compare where it is not rounding alone.
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
+    close = [np.isclose(a, b, atol=1e-3) for a, b in zip(results[0][1], results[1][1], strict=True)]
+    assert np.mean(np.concatenate([c.ravel() for c in close])) > 0.97
+
+
+def test_it_learns_to_fill_masks(model: BertPretrainer) -> None:
+    encoding = TOKENIZER.encode("paris is the capital of france.")
+    ids = np.array([encoding.token_ids] * 8, "int32")
+    inputs = {
+        "token_ids": np.where(np.arange(9) == 4, TOKENIZER.vocabulary.mask_id, ids),
+        "segment_ids": 0 * ids,
+        "padding_mask": 0 * ids + 1,
+        "masked_positions": np.full((8, 1), 4, "int32"),
+    }
+    labels = {"masked_language_model": ids[:, 4:5], "next_sentence": ids[:, 0] * 0}
+    model.compile(pretraining_optimizer("adamw", 0.01, total_steps=40))
+    model.fit(inputs, labels, batch_size=8, epochs=30, verbose=0)
+    (guesses,) = model.fill_mask("Paris is the [MASK] of France.")
+    assert len(guesses) == 5
+    assert next(iter(guesses)) == "capital"
+    assert guesses["capital"] > 0.5
+    assert list(guesses.values()) == sorted(guesses.values(), reverse=True)
+    assert len(model.fill_mask("[MASK] is [MASK]", top_k=2)) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Paris is the capital.", r"The text has no \[MASK\]: write it where"),
+        ("[MASK]" + " a" * 14, "The text has 17 tokens, the model reads 16: shorten it"),
+    ],
+)
+def test_fill_mask_refuses(model: BertPretrainer, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        model.fill_mask(text)
+
+
+def test_a_tokenizer_is_needed(tiny_config: BertConfig, tmp_path: Path) -> None:
+    model = BertPretrainer(BertEncoder(tiny_config), name="mine")
+    with pytest.raises(ValueError, match="mine has no tokenizer"):
+        model.fill_mask("[MASK]")
+    with pytest.raises(ValueError, match="mine has no tokenizer"):
+        model.save_pretrained(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    other = WordPieceTokenizer(Vocabulary([*SPECIAL_TOKENS, "a"]))
+    with pytest.raises(ValueError, match="The vocabulary has 6 tokens, the encoder's embedding 30"):
+        BertPretrainer(BertEncoder(tiny_config), other)
+
+
+@pytest.mark.parametrize("next_sentence", [True, False])
+def test_saved_and_loaded(
+    tiny_config: BertConfig,
+    batch: tuple[dict[str, Any], ...],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    next_sentence: bool,
+) -> None:
+    model = BertPretrainer(BertEncoder(tiny_config), TOKENIZER, next_sentence=next_sentence)
+    model.save_pretrained(tmp_path / "model")
+    architecture = json.loads((tmp_path / "model/config.json").read_text())["architectures"]
+    assert architecture == ["BertForPreTraining" if next_sentence else "BertForMaskedLM"]
+    again = BertPretrainer.from_pretrained(tmp_path / "model")
+    assert caplog.text == ""
+    assert (again.next_sentence is not None) == next_sentence
+    assert again.tokenizer.get_config() == TOKENIZER.get_config()
+    outputs = again(batch[0])
+    for head, logits in model(batch[0]).items():
+        np.testing.assert_array_equal(outputs[head], logits)
+
+    # The encoder goes on to other tasks, the heads stay behind.
+    classifier = BertClassifier.from_pretrained(tmp_path / "model", labels=["a", "b"])
+    np.testing.assert_array_equal(
+        classifier.encoder(batch[0])["sequence_output"],
+        model.encoder(batch[0])["sequence_output"],
+    )
+    # And a checkpoint without heads gets new ones.
+    classifier.save_pretrained(tmp_path / "classifier")
+    caplog.clear()
+    fresh = BertPretrainer.from_pretrained(tmp_path / "classifier", next_sentence=True)
+    assert "Newly initialized, to be trained: masked_language_model.dense.kernel" in caplog.text
+    assert fresh(batch[0])["next_sentence"].shape == (4, 2)
+
+
+def test_saved_by_keras_with_its_training(
+    model: BertPretrainer, batch: tuple[dict[str, Any], ...], tmp_path: Path
+) -> None:
+    model.compile(keras.optimizers.Adam(0.01))
+    inputs, labels, weights = batch
+    model.fit(inputs, labels, sample_weight=weights, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for name, logits in model(inputs).items():
+        np.testing.assert_array_equal(loaded(inputs)[name], logits)
+    loaded.fit(inputs, labels, sample_weight=weights, verbose=0)
+    assert int(loaded.optimizer.iterations) == 2
