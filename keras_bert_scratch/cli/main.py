@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from keras_bert_scratch import __version__
-from keras_bert_scratch.cli import compare, evaluate, export, finetune, frontier, predict
+from keras_bert_scratch.cli import compare, evaluate, export, finetune, frontier, predict, serve
 
 COMMANDS = {
     "finetune": finetune,
@@ -15,6 +15,7 @@ COMMANDS = {
     "export": export,
     "compare": compare,
     "frontier": frontier,
+    "serve": serve,
 }
 
 

@@ -1,0 +1,217 @@
+"""A SavedModel as a server holds it: its version, its signatures, and batches run on them.
+
+Axes: B batch, S sequence.
+"""
+
+import functools
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_bert_scratch.serving.rest import Input, RequestError, Row
+
+# Bits of the smallest and the largest length that are told apart when batches are made.
+_SHORT, _LONG = 5, 12
+
+
+class ServedModel:
+    """Loads a SavedModel, or the highest version of a versioned folder.
+
+    Args:
+        folder: Holds `saved_model.pb`, or folders named by whole numbers that do.
+
+    Raises:
+        ValueError: If there is no SavedModel, or it has no signatures.
+
+    Example:
+        >>> model = ServedModel("saved_models/sentiment")
+        >>> model.run("serving_default", [{"text": b"a film to remember"}])[0]["label"]
+        'positive'
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder, self.version = newest_version(Path(folder))
+        try:
+            # Held, because its variables live as long as it does.
+            self._model = tf.saved_model.load(str(self.folder))
+        except (OSError, tf.errors.OpError, ValueError) as error:
+            raise ValueError(f"{self.folder} does not load as a SavedModel: {error}") from error
+        self._functions = dict(self._model.signatures)
+        if not self._functions:
+            raise ValueError(
+                f"{self.folder} has no signatures to serve: name a folder that `export` wrote."
+            )
+        self.signatures = {
+            name: {
+                argument: Input(np.dtype(spec.dtype.as_numpy_dtype), tuple(spec.shape))
+                for argument, spec in sorted(function.structured_input_signature[1].items())
+            }
+            for name, function in self._functions.items()
+        }
+
+    def inputs(self, signature: str) -> dict[str, Input]:
+        """Returns a signature's inputs.
+
+        Raises:
+            RequestError: If the model has no such signature.
+        """
+        if signature not in self.signatures:
+            raise RequestError(
+                f'Serving signature name "{signature[:100]}" not found: the model has '
+                f"{', '.join(sorted(self.signatures))}."
+            )
+        return self.signatures[signature]
+
+    def is_for_classify(self, signature: str) -> bool:
+        """Whether a signature takes examples and gives classes and scores."""
+        outputs = self._functions[signature].structured_outputs
+        return set(self.inputs(signature)) == {"inputs"} and set(outputs) == {"classes", "scores"}
+
+    def batch_key(self, signature: str, row: Row) -> Hashable:
+        """Says which rows may share a batch: those of one signature and of similar lengths.
+
+        A batch is as long as its longest row; within a factor of two little of it is padding.
+        """
+        if "padding_mask" in row:
+            return signature, len(row["padding_mask"]).bit_length()
+        shapes = tuple(np.shape(value) for value in row.values())
+        strings = [value for value in row.values() if isinstance(value, bytes)]
+        bits = sum(map(len, strings)).bit_length()
+        return signature, shapes, min(max(bits, _SHORT), _LONG)
+
+    def run(self, signature: str, rows: list[Row]) -> list[dict[str, Any]]:
+        """Runs a batch.
+
+        Args:
+            signature: One of the model's.
+            rows: Inputs by name. Where there is a `padding_mask`, rows may differ in length.
+
+        Returns:
+            For each row its outputs by name, as lists, numbers and strings.
+
+        Raises:
+            RequestError: If the model refuses the values.
+        """
+        inputs = {
+            name: tf.constant(_stack([row[name] for row in rows], "padding_mask" in rows[0]))
+            for name in rows[0]
+        }
+        try:
+            outputs = self._functions[signature](**inputs)
+        except tf.errors.InvalidArgumentError as error:
+            raise RequestError(_reason(error.message)) from error
+        lists = {name: _to_json(output.numpy()) for name, output in outputs.items()}
+        return [{name: column[n] for name, column in lists.items()} for n in range(len(rows))]
+
+    def warm_up(self) -> None:
+        """Runs the requests of `assets.extra/tf_serving_warmup_requests`, if there are any."""
+        from tensorflow_serving.apis import prediction_log_pb2
+
+        path = self.folder / "assets.extra/tf_serving_warmup_requests"
+        if not path.exists():
+            return
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            log = prediction_log_pb2.PredictionLog.FromString(record)
+            if log.HasField("predict_log"):
+                request = log.predict_log.request
+                columns = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
+            elif log.HasField("classify_log"):
+                request = log.classify_log.request
+                examples = request.input.example_list.examples
+                columns = {"inputs": [example.SerializeToString() for example in examples]}
+            else:
+                continue
+            rows = [
+                dict(zip(columns, values, strict=True))
+                for values in zip(*columns.values(), strict=True)
+            ]
+            self.run(request.model_spec.signature_name or "serving_default", rows)
+
+    @functools.cached_property
+    def metadata(self) -> dict[str, Any]:
+        """The signatures, as TensorFlow Serving's metadata API gives them."""
+        from google.protobuf.json_format import MessageToDict
+        from tensorflow.core.protobuf import saved_model_pb2
+
+        content = (self.folder / "saved_model.pb").read_bytes()
+        saved = saved_model_pb2.SavedModel.FromString(content)
+        definitions = saved.meta_graphs[0].signature_def
+        return {
+            name: MessageToDict(
+                definitions[name],
+                preserving_proto_field_name=True,
+                always_print_fields_with_no_presence=True,
+            )
+            for name in sorted(self.signatures)
+        }
+
+
+def newest_version(folder: Path) -> tuple[Path, int]:
+    """Returns the SavedModel of a folder, and its version: the highest, or 1 without versions.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if (folder / "saved_model.pb").is_file():
+        return folder, int(folder.name) if folder.name.isdecimal() else 1
+    versions = [path.parent for path in folder.glob("*/saved_model.pb")]
+    numbers = {int(path.name): path for path in versions if path.name.isdecimal()}
+    if not numbers:
+        raise ValueError(
+            f"{folder} holds neither a saved_model.pb nor versions of one: name a folder that "
+            "`export` wrote."
+        )
+    return numbers[max(numbers)], max(numbers)
+
+
+def serialized_example(features: dict[str, list[Any]]) -> bytes:
+    """Serializes a `tf.train.Example`.
+
+    Args:
+        features: Lists of bytes, of ints or of floats, by name.
+
+    Raises:
+        RequestError: If a number is beyond 64 bits, or a name no text.
+    """
+    message = tf.train.Example()
+    try:
+        for name, values in features.items():
+            feature = message.features.feature[name]
+            if any(isinstance(value, bytes) for value in values):
+                feature.bytes_list.value.extend(values)
+            elif any(isinstance(value, float) for value in values):
+                feature.float_list.value.extend(values)
+            else:
+                feature.int64_list.value.extend(values)
+    except (ValueError, OverflowError, TypeError) as error:
+        raise RequestError(f"The features are no tf.train.Example: {error}.") from None
+    return message.SerializeToString()
+
+
+def _stack(values: list[Any], pad: bool) -> np.ndarray:
+    """Stacks the values of the rows; shorter ones are padded with zeros where there is a mask."""
+    if isinstance(values[0], bytes):
+        # As a type of numpy's own, strings would lose the zero bytes at their ends.
+        return np.array(values, dtype=object)
+    if pad:
+        length = max(map(len, values))
+        values = [np.pad(value, (0, length - len(value))) for value in values]
+    return np.stack(values)
+
+
+def _to_json(array: np.ndarray) -> list[Any]:
+    if array.dtype == object:
+        decoded = [value.decode("utf-8", errors="replace") for value in array.ravel()]
+        array = np.array(decoded, dtype=object).reshape(array.shape)
+    return array.tolist()
+
+
+def _reason(message: str) -> str:
+    """Returns the reason in an error of TensorFlow's, without the graph around it."""
+    reason = re.sub(r"\n\t \[\[.*", "", message, flags=re.DOTALL).splitlines()[-1]
+    assertion = re.match(r"assertion failed: \[(.*?)\]", reason)
+    return (assertion[1] if assertion else reason)[:1000]
