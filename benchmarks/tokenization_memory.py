@@ -2,8 +2,8 @@
 
     python benchmarks/tokenization_memory.py --megabytes 100 300
 
-Each figure is the largest resident set of a process of its own (on Linux). What does not grow with the file is
-bounded.
+Each figure is the largest resident set of a process of its own (on Linux). What does not grow with
+the file is bounded.
 """
 
 import argparse

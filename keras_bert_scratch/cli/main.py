@@ -15,6 +15,7 @@ COMMANDS = {
     "export": export,
     "compare": compare,
     "frontier": frontier,
+    "vocabulary": vocabulary,
     "serve": serve,
 }
 

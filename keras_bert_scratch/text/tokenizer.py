@@ -384,18 +384,33 @@ class WordPieceTokenizer:
         folder = Path(path)
         for name in ("tokenizer.json", "vocab.txt"):
             if (folder / name).exists():
-                vocabulary = Vocabulary.from_file(folder / name)
                 break
         else:
             raise FileNotFoundError(
                 f"{folder} has neither tokenizer.json nor vocab.txt: name the folder of a BERT "
                 "checkpoint."
             )
-        switches = _switches_of_tokenizer_json(folder) | _switches_of_config(folder)
+        return cls.from_file(folder / name, **{**_switches_of_config(folder), **overrides})
+
+    @classmethod
+    def from_file(cls, path: str | Path, **overrides: Any) -> "WordPieceTokenizer":
+        """Reads tokenizer.json, or vocab.txt, which says nothing of the switches.
+
+        Args:
+            path: A file whose name ends in .json is read as tokenizer.json, any other as vocab.txt.
+            **overrides: Arguments of the class that replace those read.
+
+        Raises:
+            ValueError: If the file cannot be used, see `Vocabulary.from_file`, or normalizes in
+                another way than BERT.
+        """
+        path = Path(path)
+        vocabulary = Vocabulary.from_file(path)
+        switches = _switches_of_tokenizer_json(path) if path.suffix == ".json" else {}
         return cls(vocabulary, **{**switches, **overrides})
 
     def save(self, directory: str | Path) -> None:
-        """Writes vocab.txt, tokenizer.json and tokenizer_config.json into an existing folder.
+        """Writes vocab.txt, tokenizer.json and tokenizer_config.json into a folder.
 
         transformers' `AutoTokenizer` and `tokenizers` read the same behaviour from them. They know
         neither `normalization="mediapipe"` nor `preprocessing`: then there is no tokenizer.json,
@@ -403,10 +418,34 @@ class WordPieceTokenizer:
         """
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
-        self.vocabulary.to_file(folder / "vocab.txt")
-        if self.normalization == "bert" and not self.preprocessing:
-            _write_json(folder / "tokenizer.json", self._tokenizer_json())
+        self.to_file(folder / "vocab.txt")
+        if self._is_known_to_the_reference:
+            self.to_file(folder / "tokenizer.json")
+        else:
+            # One of an earlier tokenizer would be read before vocab.txt.
+            (folder / "tokenizer.json").unlink(missing_ok=True)
         _write_json(folder / "tokenizer_config.json", self._tokenizer_config())
+
+    def to_file(self, path: str | Path) -> None:
+        """Writes tokenizer.json if the name ends in .json, else vocab.txt.
+
+        Raises:
+            ValueError: If a tokenizer.json cannot say what this tokenizer does.
+        """
+        path = Path(path)
+        if path.suffix != ".json":
+            self.vocabulary.to_file(path)
+        elif self._is_known_to_the_reference:
+            _write_json(path, self._tokenizer_json())
+        else:
+            raise ValueError(
+                f"{path.name} cannot express normalization={self.normalization!r} with "
+                f"{len(self.preprocessing)} steps of preprocessing, only BERT's own: save a folder."
+            )
+
+    @property
+    def _is_known_to_the_reference(self) -> bool:
+        return self.normalization == "bert" and not self.preprocessing
 
     def _tokenizer_config(self) -> dict[str, Any]:
         special = {
@@ -486,23 +525,19 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
     try:
         return json.loads(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}): it may be damaged, fetch it.") from error
 
 
-def _switches_of_tokenizer_json(folder: Path) -> dict[str, Any]:
-    content = _read_json(folder / "tokenizer.json")
+def _switches_of_tokenizer_json(path: Path) -> dict[str, Any]:
+    content = _read_json(path)
     normalizer = content.get("normalizer") or {}
-    if not content:
-        return {}
     if normalizer.get("type") != "BertNormalizer" or not normalizer.get("clean_text", True):
         raise ValueError(
-            f"{folder / 'tokenizer.json'} normalizes by {normalizer.get('type')!r}, only "
-            "'BertNormalizer' with clean_text is BERT's: use a BERT checkpoint."
+            f"{path} normalizes by {normalizer.get('type')!r}, only 'BertNormalizer' with "
+            "clean_text is BERT's: use a BERT checkpoint."
         )
     return {
         "lowercase": normalizer["lowercase"],
@@ -513,7 +548,8 @@ def _switches_of_tokenizer_json(folder: Path) -> dict[str, Any]:
 
 
 def _switches_of_config(folder: Path) -> dict[str, Any]:
-    content = _read_json(folder / "tokenizer_config.json")
+    path = folder / "tokenizer_config.json"
+    content = _read_json(path) if path.exists() else {}
     names = {
         "do_lower_case": "lowercase",
         "strip_accents": "strip_accents",

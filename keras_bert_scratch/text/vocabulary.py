@@ -347,7 +347,7 @@ class VocabularyStatistics(NamedTuple):
 
 
 def vocabulary_statistics(
-    tokenizer: "WordPieceTokenizer", texts: Iterable[str], *, num_longest: int = 10
+    tokenizer: "WordPieceTokenizer", texts: Iterable[str | bytes], *, num_longest: int = 10
 ) -> VocabularyStatistics:
     """Measures how a tokenizer's vocabulary fits texts.
 

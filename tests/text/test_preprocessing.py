@@ -158,6 +158,7 @@ class TestUnicodeRepair:
         with pytest.raises(ValueError, match=r"RepairUnicode\(.*runs in Python only, .* LiteRT"):
             model.export(tmp_path / "saved_model")
         assert list(tmp_path.iterdir()) == []
+        # What runs in Python goes wherever Python tokenizes.
         model.export(tmp_path / "model.tflite", format="litert")
         served = load_predictor(tmp_path / "model.tflite").probabilities(texts)
         np.testing.assert_allclose(served, model.probabilities(plain), atol=1e-5)
@@ -260,7 +261,9 @@ class TestSplitting:
 def with_steps(model: BertClassifier, steps: list) -> BertClassifier:
     """Returns the same classifier with preprocessing."""
     tokenizer = WordPieceTokenizer(model.tokenizer.vocabulary, preprocessing=steps)
-    return BertClassifier(model.encoder, model.labels, tokenizer)
+    again = BertClassifier(model.encoder, model.labels, tokenizer)
+    again.head.set_weights(model.head.get_weights())
+    return again
 
 
 class TestSavedWithTheModel:
@@ -307,6 +310,11 @@ class TestSavedWithTheModel:
         for name in ("saved_model", "model.tflite"):
             served = load_predictor(tmp_path / name).probabilities(texts)
             np.testing.assert_allclose(served, expected, atol=1e-5)
+
+    def test_not_into_a_file_that_takes_text(self, tiny_classifier, tmp_path):
+        model = with_steps(tiny_classifier(), [StripHtml()])
+        with pytest.raises(ValueError, match=r"raw text; .*\(StripHtml\(\),\): use inputs='ids'"):
+            model.export(tmp_path / "m.tflite", format="litert", inputs="text")
 
     def test_unknown_step(self):
         with pytest.raises(ValueError, match="Unknown preprocessing step 'Stem': this version has"):

@@ -237,6 +237,30 @@ class TestRoundTrips:
             assert as_tuple(ours.encode(*pair)) == as_tuple(theirs.encode(*pair))
 
 
+class TestFiles:
+    def test_tokenizer_json_holds_the_switches(self, tmp_path):
+        ours = WordPieceTokenizer(Vocabulary(TOKENS), lowercase=False, tokenize_chinese_chars=False)
+        ours.to_file(tmp_path / "any name.json")
+        read = WordPieceTokenizer.from_file(tmp_path / "any name.json")
+        assert same(ours, read)
+
+    def test_vocab_txt_holds_the_tokens(self, tmp_path):
+        ours = WordPieceTokenizer(Vocabulary(TOKENS), lowercase=False)
+        ours.to_file(tmp_path / "vocab.txt")
+        assert WordPieceTokenizer.from_file(tmp_path / "vocab.txt").lowercase
+        assert same(ours, WordPieceTokenizer.from_file(tmp_path / "vocab.txt", lowercase=False))
+
+    def test_mediapipe_has_no_tokenizer_json(self, tmp_path):
+        phone = WordPieceTokenizer(Vocabulary(TOKENS), normalization="mediapipe")
+        with pytest.raises(ValueError, match="x.json cannot express normalization='mediapipe'"):
+            phone.to_file(tmp_path / "x.json")
+        assert not list(tmp_path.iterdir())
+        # One of an earlier tokenizer is not left to be read.
+        WordPieceTokenizer(Vocabulary(SPECIAL_TOKENS)).save(tmp_path)
+        phone.save(tmp_path)
+        assert same(phone, WordPieceTokenizer.from_directory(tmp_path))
+
+
 class TestFromDirectory:
     def write(self, folder, **files):
         for name, content in files.items():
