@@ -6,7 +6,16 @@ import sys
 from collections.abc import Sequence
 
 from keras_bert_scratch import __version__
-from keras_bert_scratch.cli import compare, evaluate, export, finetune, frontier, predict, serve
+from keras_bert_scratch.cli import (
+    compare,
+    evaluate,
+    export,
+    finetune,
+    frontier,
+    predict,
+    serve,
+    vocabulary,
+)
 
 COMMANDS = {
     "finetune": finetune,
@@ -15,8 +24,8 @@ COMMANDS = {
     "export": export,
     "compare": compare,
     "frontier": frontier,
-    "vocabulary": vocabulary,
     "serve": serve,
+    "vocabulary": vocabulary,
 }
 
 
