@@ -93,6 +93,33 @@ class TokenizerGraph(tf.Module):
         Returns:
             int32 ids. *Shape:* (B, None)
         """
+        return self._engine(self._prepare(texts))
+
+    def with_offsets(self, texts: tf.Tensor) -> dict[str, tf.RaggedTensor]:
+        """Turns texts into ids, and tells where in the text each came from; "core" only.
+
+        Args:
+            texts: Strings. *Shape:* (B,)
+
+        Returns:
+            What `CoreEngine.with_offsets` does, and `texts`, to which the offsets belong: the texts
+            without bytes that are not UTF-8, and with combining marks in canonical order.
+
+        Raises:
+            ValueError: If the engine is another, or the tokenizer changes texts in other ways.
+        """
+        if not hasattr(self._engine, "with_offsets"):
+            raise ValueError('Only the engine "core" tells offsets: use `graph("core")`.')
+        if self._preprocessing or self._is_mediapipe or self._special_tokens:
+            raise ValueError(
+                "Offsets are found in texts that reach the tokenizer as they are: use a tokenizer "
+                "without preprocessing, normalization='mediapipe' and allow_special_tokens."
+            )
+        texts = tf.strings.unicode_transcode(self._prepare(texts), "UTF-8", "UTF-8", "ignore")
+        return {"texts": texts, **self._engine.with_offsets(texts)}
+
+    def _prepare(self, texts: tf.Tensor) -> tf.Tensor:
+        """Does what comes before the engine."""
         texts = tf.convert_to_tensor(texts, tf.string)
         if self._errors == "strict":
             texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="strict")
@@ -100,8 +127,10 @@ class TokenizerGraph(tf.Module):
             # Expressions step over U+FFFD in Python, but not over bytes that are not UTF-8.
             texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
             for step in self._preprocessing:
-                is_regex = isinstance(step, RegexStep)
-                texts = step.graph(texts) if is_regex else _in_python(step, texts)
+                if isinstance(step, RegexStep):
+                    texts = step.graph(texts)
+                else:
+                    texts = _in_python(step, texts)
         if self._is_mediapipe:
             # U+FFFD is not deleted there, and U+0000 ends a text.
             texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
@@ -111,7 +140,7 @@ class TokenizerGraph(tf.Module):
             texts = tf.strings.regex_replace(texts, f"[{private}]", _OTHER_PRIVATE)
             for stand_in, token in self._special_tokens.items():
                 texts = tf.strings.regex_replace(texts, re.escape(token), chr(stand_in))
-        return self._engine(self._marks(texts))
+        return self._marks(texts)
 
     def ragged(
         self,
@@ -322,8 +351,12 @@ class _MarkOrder(tf.Module):
             return texts
         # \C is any byte: the dot would not step over bytes that are not UTF-8.
         pattern = rf"\C*[{''.join(self._sources)}]\C*"
-        is_needed = tf.reduce_any(tf.strings.regex_full_match(texts, pattern))
-        return tf.cond(is_needed, lambda: self._sort(texts), lambda: texts)
+        is_needed = tf.strings.regex_full_match(texts, pattern)
+        return tf.cond(
+            tf.reduce_any(is_needed),
+            lambda: tf.where(is_needed, self._sort(texts), texts),
+            lambda: texts,
+        )
 
     def _sort(self, texts: tf.Tensor) -> tf.Tensor:
         for composed, parts in self._composed.items():

@@ -79,9 +79,9 @@ class TestPredict:
 
     def test_dataset_of_strings(self, plain):
         model = windowed(plain)
-        dataset = tf.data.Dataset.from_tensor_slices(TEXTS[:5]).batch(2)
+        dataset = tf.data.Dataset.from_tensor_slices(TEXTS[:3]).batch(2)
         np.testing.assert_allclose(
-            model.predict(dataset, verbose=0), logits(model, TEXTS[:5]), atol=1e-6
+            model.predict(dataset, verbose=0), logits(model, TEXTS[:3]), atol=1e-6
         )
 
     def test_no_batch_has_more_windows_than_its_size(self, plain):
@@ -238,6 +238,17 @@ class TestExports:
         np.testing.assert_allclose(
             load_predictor(path).probabilities(TEXTS), tail.probabilities(TEXTS), atol=1e-5
         )
+
+    @pytest.mark.parametrize("format", ["mediapipe", "onnx"])
+    def test_formats_that_read_heads_only(self, plain, tmp_path, format):
+        with pytest.raises(ValueError, match=f"'{format}' reads the heads .* truncation='tail'"):
+            windowed(plain, truncation="tail").export(tmp_path / "model", format=format)
+
+    def test_text_input_reads_heads_only(self, plain, tmp_path):
+        with pytest.raises(
+            ValueError, match="the head of the raw text; .* truncation='windows' an"
+        ):
+            windowed(plain).export(tmp_path / "m.tflite", format="litert", inputs="text")
 
 
 class TestRefusals:
