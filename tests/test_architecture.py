@@ -104,7 +104,9 @@ def test_four_files_from_the_classifier_to_the_matrix_product() -> None:
 
 
 def test_subpackages_have_no_code_of_their_own() -> None:
-    assert [p for p in ROOT.rglob("*/__init__.py") if p.read_text("utf-8").strip()] == []
+    # serving names its predictors, which are made to be used without the rest of the package.
+    found = [p for p in ROOT.rglob("*/__init__.py") if p.read_text("utf-8").strip()]
+    assert found == [ROOT / "serving" / "__init__.py"]
 
 
 @pytest.mark.parametrize(
