@@ -1,0 +1,246 @@
+"""Documents -> token ids by sentence -> examples: pairs of segments, or full sentences.
+
+An example of a document is a span of the document's tokens, so all tokens stand in one flat vector
+and every step below works on positions in it.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from keras_bert_scratch.data.documents import split_sentences
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, truncated_lengths
+
+# Share of the pairs that are shorter than they could be: fine-tuning sees short texts, too.
+SHORT_SHARE = 0.1
+# Labels of a pair, as in google-research/bert.
+IS_NEXT, IS_RANDOM = 0, 1
+# Sentences tokenized at a time: bounds the memory of one call of the graph.
+_CHUNK = 4096
+
+
+class TokenizedDocuments(NamedTuple):
+    """All tokens of some documents.
+
+    Attributes:
+        token_ids: The tokens of all documents, one after the other, int32.
+        sentence_starts: Where each sentence starts in `token_ids`, and where the last one ends.
+        document_starts: Where each document starts in `sentence_starts`, and where the last one
+            ends.
+    """
+
+    token_ids: np.ndarray
+    sentence_starts: np.ndarray
+    document_starts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.document_starts) - 1
+
+
+class Example(NamedTuple):
+    """What a model is trained on.
+
+    Attributes:
+        token_ids: [CLS] first [SEP] second [SEP], or [CLS] sentences [SEP]; int32.
+        first_length: Tokens of segment 0, up to and with the first [SEP]; the rest is segment 1.
+        next_sentence_label: `IS_NEXT` if the second segment follows the first, or `IS_RANDOM`.
+    """
+
+    token_ids: np.ndarray
+    first_length: int
+    next_sentence_label: int
+
+
+def tokenize_documents(
+    documents: Iterable[str], tokenizer: WordPieceTokenizer, longest_sentence: int
+) -> TokenizedDocuments:
+    """Splits documents into sentences, and those into tokens.
+
+    Args:
+        documents: The texts; those without tokens are left out.
+        tokenizer: Turns sentences into ids.
+        longest_sentence: Tokens at which longer sentences are cut into pieces, for texts without
+            punctuation.
+
+    Example:
+        >>> tokenize_documents(["A film. A star.", "So?"], tokenizer, longest_sentence=64)
+        TokenizedDocuments(token_ids=array([...]), sentence_starts=array([0, 3, 6, 8]),
+                           document_starts=array([0, 2, 3]))
+    """
+    graph = tokenizer.graph("fast")
+    chunks: list[np.ndarray] = []
+    lengths: list[np.ndarray] = []
+    sentences: list[str] = []
+    sentences_of: list[int] = []  # a document
+
+    def tokenize() -> None:
+        ids = graph.tokenize(tf.constant(sentences, tf.string))
+        chunks.append(ids.flat_values.numpy())
+        lengths.append(ids.row_lengths().numpy())
+        sentences.clear()
+
+    for document in documents:
+        parts = split_sentences(document)
+        sentences_of.append(len(parts))
+        sentences += parts
+        if len(sentences) >= _CHUNK:
+            tokenize()
+    if sentences or not chunks:
+        tokenize()
+
+    length = np.concatenate(lengths)
+    document_of = np.repeat(np.arange(len(sentences_of)), sentences_of)
+    # A sentence of n tokens is cut into pieces of `longest_sentence` and a rest.
+    pieces = -(-length // longest_sentence)
+    is_last = np.zeros(pieces.sum(), bool)
+    is_last[np.cumsum(pieces[pieces > 0]) - 1] = True
+    rest = length[pieces > 0] - (pieces[pieces > 0] - 1) * longest_sentence
+    piece_length = np.full(len(is_last), longest_sentence)
+    piece_length[is_last] = rest
+    sentence_starts = np.concatenate([[0], np.cumsum(piece_length)])
+    pieces_of = np.bincount(np.repeat(document_of, pieces), minlength=len(sentences_of))
+    document_starts = np.concatenate([[0], np.cumsum(pieces_of[pieces_of > 0])])
+    return TokenizedDocuments(np.concatenate(chunks), sentence_starts, document_starts)
+
+
+def sentence_pairs(
+    documents: TokenizedDocuments,
+    *,
+    sequence_length: int,
+    cls_id: int,
+    sep_id: int,
+    generator: np.random.Generator,
+) -> Iterator[Example]:
+    """Makes examples for next-sentence prediction (Devlin et al. 2018, section 3.1 and A.2).
+
+    A run of sentences is cut in two; in half of the cases the second part is replaced by sentences
+    of another document, and the run goes on after the first part. Every run has two sentences or
+    more, so that a fair coin alone decides: the labels are balanced. Documents of one sentence
+    serve as second parts only.
+
+    Args:
+        documents: At least two of them.
+        sequence_length: Most tokens of an example. A share of 0.1 is aimed to be shorter.
+        cls_id: Id of [CLS].
+        sep_id: Id of [SEP].
+        generator: Of the cuts, the coins, and the other documents.
+
+    Yields:
+        The examples, in the order of the documents, which is drawn.
+    """
+    token_ids, starts, documents_at = documents
+    room = sequence_length - 3
+    for document in generator.permutation(len(documents)).tolist():
+        first, end = documents_at[document], documents_at[document + 1]
+        while end - first >= 2:
+            target = room
+            if generator.random() < SHORT_SHARE:
+                target = int(generator.integers(2, room + 1))
+            last = _sentence_at(starts, starts[first] + target, first + 2, end)
+            if end - last == 1:
+                last = end  # alone, the document's last sentence could not become a pair
+            middle = int(generator.integers(first + 1, last))
+            second_first, second_last = middle, last
+            label = IS_NEXT if generator.random() < 0.5 else IS_RANDOM
+            if label == IS_RANDOM:
+                other = int(generator.integers(len(documents) - 1))
+                other += other >= document
+                second_first = int(generator.integers(documents_at[other], documents_at[other + 1]))
+                wanted = max(target - (starts[middle] - starts[first]), 1)
+                second_last = _sentence_at(
+                    starts,
+                    starts[second_first] + wanted,
+                    second_first + 1,
+                    documents_at[other + 1],
+                )
+            yield _pair(
+                token_ids[starts[first] : starts[middle]],
+                token_ids[starts[second_first] : starts[second_last]],
+                target,
+                label,
+                cls_id,
+                sep_id,
+                generator,
+            )
+            first = middle if label == IS_RANDOM else last
+
+
+def full_sentences(
+    documents: TokenizedDocuments,
+    *,
+    sequence_length: int,
+    cls_id: int,
+    sep_id: int,
+    generator: np.random.Generator,
+) -> Iterator[Example]:
+    """Packs as many full sentences as fit into each example (Liu et al. 2019, section 4.2).
+
+    Examples go on over the end of a document, with a [SEP] in between; there is one segment.
+
+    Args:
+        documents: At least one, and no sentence longer than `sequence_length` - 2.
+        sequence_length: Most tokens of an example.
+        cls_id: Id of [CLS].
+        sep_id: Id of [SEP].
+        generator: Of the order of the documents.
+
+    Yields:
+        The examples.
+    """
+    token_ids, starts, documents_at = documents
+    cls, sep = np.array([cls_id], "int32"), np.array([sep_id], "int32")
+    parts: list[np.ndarray] = [cls]
+    room = sequence_length - 2
+
+    def packed() -> Example:
+        ids = np.concatenate([*parts, sep])
+        return Example(ids, len(ids), IS_NEXT)
+
+    for document in generator.permutation(len(documents)).tolist():
+        first, end = documents_at[document], documents_at[document + 1]
+        separators = [sep] if len(parts) > 1 else []
+        while first < end:
+            # The last sentence that ends within the room.
+            limit = starts[first] + room - len(separators)
+            last = min(int(np.searchsorted(starts, limit, "right")) - 1, end)
+            if last <= first:
+                yield packed()
+                parts, room, separators = [cls], sequence_length - 2, []
+                continue
+            length = int(starts[last] - starts[first])
+            parts += [*separators, token_ids[starts[first] : starts[last]]]
+            room -= len(separators) + length
+            first, separators = last, []
+    if len(parts) > 1:
+        yield packed()
+
+
+def _sentence_at(starts: np.ndarray, position: int, lowest: int, highest: int) -> int:
+    """Returns the first sentence that starts at a position or after it, within bounds."""
+    return min(max(int(np.searchsorted(starts, position)), lowest), highest)
+
+
+def _pair(
+    first: np.ndarray,
+    second: np.ndarray,
+    target: int,
+    label: int,
+    cls_id: int,
+    sep_id: int,
+    generator: np.random.Generator,
+) -> Example:
+    """Frames two segments after truncating the longer one, from a side that each token draws."""
+    parts = []
+    lengths = truncated_lengths([len(first), len(second)], target)
+    for part, length in zip((first, second), lengths, strict=True):
+        surplus = len(part) - length
+        front = int(generator.binomial(surplus, 0.5)) if surplus else 0
+        parts.append(part[front : front + length])
+    token_ids = np.empty(lengths[0] + lengths[1] + 3, "int32")
+    token_ids[0] = cls_id
+    token_ids[1 : 1 + lengths[0]] = parts[0]
+    token_ids[1 + lengths[0]] = token_ids[-1] = sep_id
+    token_ids[2 + lengths[0] : -1] = parts[1]
+    return Example(token_ids, 2 + lengths[0], label)

@@ -1,0 +1,527 @@
+"""Examples for pretraining as files: written a shard at a time, read as batches to train on.
+
+A folder holds one TFRecord file for each file of text, one JSON beside it that says what went in,
+and index.json, which is written last: a folder with it is complete.
+
+Axes: B batch, S sequence, P predictions.
+"""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_bert_scratch.data.documents import read_documents
+from keras_bert_scratch.data.masking import TokenMasker
+from keras_bert_scratch.data.sentence_pairs import (
+    Example,
+    TokenizedDocuments,
+    full_sentences,
+    sentence_pairs,
+    tokenize_documents,
+)
+from keras_bert_scratch.files import new_file
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.vocabulary import Vocabulary
+
+INDEX = "index.json"
+# Files read at the same time, and examples shuffled at the same time: both mix the shards.
+_INTERLEAVED = 16
+_SHUFFLED_TOGETHER = 1 << 16
+# [CLS], [SEP], [SEP], and a token for each segment.
+_SHORTEST = 5
+# Examples masked by one call when shards are written with their masks.
+_MASKED_TOGETHER = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardSettings:
+    """How text becomes examples.
+
+    Args:
+        sequence_length: S; shorter examples are padded when they are read.
+        next_sentence: Whether examples are pairs for next-sentence prediction, or full sentences.
+        repeats: How often the text is gone through, each time with other cuts and partners.
+        seed: Of all that is drawn.
+        static_masking: The share of tokens to hide once and for all; None leaves the hiding to the
+            training, which then hides others each time.
+        whole_words: As of `TokenMasker`, with `static_masking`.
+        text_column: Column of the documents, in files that have columns.
+
+    Raises:
+        ValueError: If a number is too small.
+    """
+
+    sequence_length: int = 128
+    next_sentence: bool = True
+    repeats: int = 1
+    seed: int = 0
+    static_masking: float | None = None
+    whole_words: bool = True
+    text_column: str = "text"
+
+    def __post_init__(self) -> None:
+        for name, least in (("sequence_length", _SHORTEST), ("repeats", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
+
+
+def make_examples(
+    documents: TokenizedDocuments,
+    shard: int,
+    repeat: int,
+    vocabulary: Vocabulary,
+    settings: ShardSettings,
+) -> list[Example]:
+    """Makes the examples of a shard: a pure function of its arguments.
+
+    Args:
+        documents: Those of the shard.
+        shard: Its number.
+        repeat: How often the text was gone through before.
+        vocabulary: Of the documents.
+        settings: How.
+
+    Returns:
+        The examples, shuffled.
+    """
+    generator = np.random.default_rng((settings.seed, shard, repeat))
+    make = sentence_pairs if settings.next_sentence else full_sentences
+    examples = list(
+        make(
+            documents,
+            sequence_length=settings.sequence_length,
+            cls_id=vocabulary.cls_id,
+            sep_id=vocabulary.sep_id,
+            generator=generator,
+        )
+    )
+    return [examples[i] for i in generator.permutation(len(examples))]
+
+
+def write_shard(
+    source: str | Path,
+    shard: int,
+    folder: str | Path,
+    tokenizer: WordPieceTokenizer,
+    settings: ShardSettings,
+) -> dict[str, Any]:
+    """Writes the examples of one file of text, unless they stand there already.
+
+    Args:
+        source: The file.
+        shard: Its number.
+        folder: Where to write.
+        tokenizer: With the vocabulary of the model.
+        settings: How.
+
+    Returns:
+        The shard's entry of the index.
+
+    Raises:
+        ValueError: If the text is too little to make examples of, or the folder holds the shard of
+            another text, vocabulary or settings.
+    """
+    source, folder = Path(source), Path(folder)
+    file = folder / f"examples-{shard:05d}.tfrecord"
+    wanted = {
+        "file": file.name,
+        "source": source.name,
+        "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+        **_recipe(tokenizer, settings),
+    }
+    note = file.with_suffix(".json")
+    if note.exists():
+        entry = json.loads(note.read_text("utf-8"))
+        if differing := [name for name in wanted if entry.get(name) != wanted[name]]:
+            raise ValueError(
+                f"{file} was made with another {', '.join(differing)}: remove the folder {folder}, "
+                "or name another."
+            )
+        return entry
+    documents = tokenize_documents(
+        read_documents(source, settings.text_column), tokenizer, settings.sequence_length // 2 - 1
+    )
+    _check_enough(documents, source, settings)
+    count = 0
+    with new_file(file) as temporary:
+        with tf.io.TFRecordWriter(str(temporary)) as writer:
+            for repeat in range(settings.repeats):
+                examples = make_examples(documents, shard, repeat, tokenizer.vocabulary, settings)
+                for record in _records(examples, shard, repeat, tokenizer.vocabulary, settings):
+                    writer.write(record)
+                count += len(examples)
+        size = temporary.stat().st_size
+    entry = {**wanted, "examples": count, "bytes": size}
+    _write_json(note, entry)
+    return entry
+
+
+def write_shards(
+    sources: Sequence[str | Path],
+    folder: str | Path,
+    tokenizer: WordPieceTokenizer,
+    settings: ShardSettings,
+    *,
+    num_processes: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Turns files of text into a folder of shards, one process a file; goes on where it stopped.
+
+    Args:
+        sources: The files, each of which becomes one shard. They are sorted by their names.
+        folder: Where to write. Shards that stand there already are kept.
+        tokenizer: With the vocabulary of the model.
+        settings: How.
+        num_processes: Files worked on at the same time.
+        progress: Called with the number of shards that are done, and that of all.
+
+    Returns:
+        The index.
+
+    Raises:
+        FileNotFoundError: If a file does not exist.
+        ValueError: If there are no files, or `write_shard` refuses one.
+
+    Example:
+        >>> write_shards(["corpus.txt"], "shards", tokenizer, ShardSettings())["examples"]
+        812
+    """
+    paths = sorted(map(Path, sources), key=lambda path: (path.name, str(path)))
+    if not paths:
+        raise ValueError("There are no files of text: name at least one.")
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no file {path}: check the path.")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = [(path, shard, folder, tokenizer, settings) for shard, path in enumerate(paths)]
+    entries: list[dict[str, Any]] = []
+    for entry in _in_processes(jobs, num_processes):
+        entries.append(entry)
+        if progress:
+            progress(len(entries), len(jobs))
+    return write_index(folder, entries, tokenizer, settings)
+
+
+def write_index(
+    folder: str | Path,
+    entries: Sequence[dict[str, Any]],
+    tokenizer: WordPieceTokenizer,
+    settings: ShardSettings,
+) -> dict[str, Any]:
+    """Writes the index of a folder whose shards are complete, and returns it.
+
+    Args:
+        folder: Where the shards stand.
+        entries: What `write_shard` returned, for each of them.
+        tokenizer: As of the shards.
+        settings: As of the shards.
+    """
+    shards = [
+        {name: entry[name] for name in ("file", "source", "source_sha256", "examples", "bytes")}
+        for entry in sorted(entries, key=lambda entry: entry["file"])
+    ]
+    index = {
+        **_recipe(tokenizer, settings),
+        "examples": sum(shard["examples"] for shard in shards),
+        "shards": shards,
+    }
+    _write_json(Path(folder) / INDEX, index)
+    return index
+
+
+class ShardedExamples:
+    """A folder of shards, checked, to train on.
+
+    Args:
+        folder: What `write_shards` wrote.
+        vocabulary: Of the model.
+
+    Raises:
+        FileNotFoundError: If the folder has no index, or a shard is missing.
+        ValueError: If the shards were made with another vocabulary, or one is truncated.
+
+    Example:
+        >>> shards = ShardedExamples("shards", vocabulary)
+        >>> inputs, labels, weights = next(iter(shards.training(batch_size=32, seed=0)))
+    """
+
+    def __init__(self, folder: str | Path, vocabulary: Vocabulary) -> None:
+        self.folder = Path(folder)
+        index = self.folder / INDEX
+        if not index.exists():
+            raise FileNotFoundError(
+                f"{self.folder} has no {INDEX}: it is no folder of shards, or its making was "
+                "stopped; make the shards again, those that are complete are kept."
+            )
+        self.index: dict[str, Any] = json.loads(index.read_text("utf-8"))
+        self.vocabulary = vocabulary
+        self.sequence_length: int = self.index["settings"]["sequence_length"]
+        self.next_sentence: bool = self.index["settings"]["next_sentence"]
+        if self.index["vocabulary_sha256"] != vocabulary_hash(vocabulary):
+            raise ValueError(
+                f"The shards in {self.folder} were made with another vocabulary than this one of "
+                f"{len(vocabulary)} tokens: use theirs, or make the shards again."
+            )
+        self.files = [str(self.folder / shard["file"]) for shard in self.index["shards"]]
+        for file, shard in zip(self.files, self.index["shards"], strict=True):
+            _check_complete(Path(file), shard)
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return self.index["examples"]
+
+    def training(
+        self,
+        batch_size: int,
+        *,
+        seed: int,
+        start: int = 0,
+        masking_rate: float = 0.15,
+        whole_words: bool = True,
+    ) -> tf.data.Dataset:
+        """Returns batches without end, in an order that is a pure function of (seed, epoch).
+
+        What is hidden is a pure function of the batch, the seed and the batch's number.
+
+        Args:
+            batch_size: B.
+            seed: Of the order and of the masks.
+            start: Number of the first batch: those before it are passed over.
+            masking_rate: Share of the tokens to hide, where the shards are not masked already.
+            whole_words: As of `TokenMasker`.
+
+        Returns:
+            A dataset of `(inputs, labels, sample_weight)`: `inputs` holds `token_ids`,
+            `segment_ids` and `padding_mask`, *shape:* (B, S), and `masked_positions`, *shape:*
+            (B, P); the others hold `masked_language_model`, *shape:* (B, P), and `next_sentence`,
+            *shape:* (B,).
+        """
+        first_epoch, passed_over = divmod(start * batch_size, len(self))
+        records = (
+            tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
+            .flat_map(lambda epoch: self._epoch(seed, epoch))
+            .skip(passed_over)
+        )
+        batches = records.batch(batch_size, drop_remainder=True).enumerate(start)
+        return self._examples(batches, seed, masking_rate, whole_words)
+
+    def evaluation(
+        self, batch_size: int, *, seed: int, masking_rate: float = 0.15, whole_words: bool = True
+    ) -> tf.data.Dataset:
+        """Returns every example once, always with the same tokens hidden; see `training`."""
+        batches = tf.data.TFRecordDataset(self.files).batch(batch_size).enumerate()
+        return self._examples(batches, seed, masking_rate, whole_words).apply(
+            tf.data.experimental.assert_cardinality(-(-len(self) // batch_size))
+        )
+
+    def _epoch(self, seed: int, epoch: tf.Tensor) -> tf.data.Dataset:
+        """Returns all records: shards in a drawn order, read together, and shuffled in blocks."""
+        files = tf.gather(self.files, _permutation(len(self.files), [seed, epoch, 0]))
+        records = tf.data.Dataset.from_tensor_slices(files).interleave(
+            tf.data.TFRecordDataset, cycle_length=_INTERLEAVED
+        )
+        blocks = records.batch(_SHUFFLED_TOGETHER).enumerate(1)
+        return blocks.flat_map(
+            lambda block, records: tf.data.Dataset.from_tensor_slices(
+                tf.gather(records, _permutation(tf.size(records), [seed, epoch, block]))
+            )
+        )
+
+    def _examples(
+        self, batches: tf.data.Dataset, seed: int, masking_rate: float, whole_words: bool
+    ) -> tf.data.Dataset:
+        masker = TokenMasker(self.vocabulary, self.sequence_length, masking_rate, whole_words)
+        is_static = self.index["settings"]["static_masking"] is not None
+
+        def parse(number: tf.Tensor, records: tf.Tensor) -> tuple[dict[str, tf.Tensor], ...]:
+            columns = tf.io.parse_example(records, _FEATURES)
+            shape = (None, self.sequence_length)
+            ragged = tf.cast(columns["token_ids"], tf.int32)
+            token_ids = ragged.to_tensor(self.vocabulary.pad_id, shape=shape)
+            position = tf.range(self.sequence_length)[None, :]
+            lengths = tf.cast(ragged.row_lengths(), tf.int32)[:, None]
+            padding_mask = tf.cast(position < lengths, tf.int32)
+            in_second = position >= tf.cast(columns["first_length"], tf.int32)[:, None]
+            if is_static:
+                slots = (None, self.index["max_predictions"])
+                masked = {
+                    "token_ids": token_ids,
+                    **{
+                        name: tf.cast(columns[name], tf.int32).to_tensor(0, shape=slots)
+                        for name in ("masked_positions", "masked_ids")
+                    },
+                    "masked_weights": tf.sequence_mask(
+                        columns["masked_ids"].row_lengths(), slots[1], tf.float32
+                    ),
+                }
+            else:
+                masked = masker(token_ids, _seed([seed, number, 0]))
+            inputs = {
+                "token_ids": masked["token_ids"],
+                "segment_ids": tf.cast(in_second, tf.int32) * padding_mask,
+                "padding_mask": padding_mask,
+                "masked_positions": masked["masked_positions"],
+            }
+            labels = {"masked_language_model": masked["masked_ids"]}
+            weights = {"masked_language_model": masked["masked_weights"]}
+            if self.next_sentence:
+                labels["next_sentence"] = tf.cast(columns["next_sentence_label"], tf.int32)
+                weights["next_sentence"] = tf.ones_like(labels["next_sentence"], tf.float32)
+            return inputs, labels, weights
+
+        return batches.map(parse, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def vocabulary_hash(vocabulary: Vocabulary) -> str:
+    """Returns the sha256 of a vocabulary's tokens."""
+    return hashlib.sha256("\n".join(vocabulary.tokens).encode()).hexdigest()
+
+
+_FEATURES = {
+    "token_ids": tf.io.RaggedFeature(tf.int64),
+    "first_length": tf.io.FixedLenFeature((), tf.int64),
+    "next_sentence_label": tf.io.FixedLenFeature((), tf.int64),
+    "masked_positions": tf.io.RaggedFeature(tf.int64),
+    "masked_ids": tf.io.RaggedFeature(tf.int64),
+}
+
+
+def _recipe(tokenizer: WordPieceTokenizer, settings: ShardSettings) -> dict[str, Any]:
+    """Returns what all shards of a folder have in common."""
+    recipe: dict[str, Any] = {
+        "vocabulary_sha256": vocabulary_hash(tokenizer.vocabulary),
+        "settings": dataclasses.asdict(settings),
+    }
+    if settings.static_masking is not None:
+        recipe["max_predictions"] = _masker(tokenizer.vocabulary, settings).max_predictions
+    return recipe
+
+
+def _masker(vocabulary: Vocabulary, settings: ShardSettings) -> TokenMasker:
+    assert settings.static_masking is not None
+    return TokenMasker(
+        vocabulary, settings.sequence_length, settings.static_masking, settings.whole_words
+    )
+
+
+def _check_enough(documents: TokenizedDocuments, source: Path, settings: ShardSettings) -> None:
+    sentences = np.diff(documents.document_starts)
+    if not len(documents):
+        raise ValueError(f"{source} holds no text: remove it, or check its encoding.")
+    if not settings.next_sentence:
+        return
+    if len(documents) < 2 or sentences.max() < 2:
+        raise ValueError(
+            f"{source} has {len(documents)} documents of at most {sentences.max()} sentences: "
+            "pairs need two documents, one of them of two sentences. Separate the documents by "
+            "blank lines, join files, or set next_sentence to false."
+        )
+
+
+def _check_complete(file: Path, shard: dict[str, Any]) -> None:
+    if not file.exists():
+        raise FileNotFoundError(f"The shard {file} is missing: make the shards again.")
+    size = file.stat().st_size
+    if size == shard["bytes"]:
+        return
+    good = 0
+    try:
+        for _ in tf.data.TFRecordDataset(str(file)):
+            good += 1
+    except tf.errors.DataLossError:
+        pass
+    raise ValueError(
+        f"The shard {file} has {size} bytes of {shard['bytes']}; its first {good} of "
+        f"{shard['examples']} examples are good. Remove it and its .json, and make the shards "
+        "again."
+    )
+
+
+def _in_processes(jobs: Sequence[tuple[Any, ...]], num_processes: int) -> Iterator[dict[str, Any]]:
+    if num_processes == 1 or len(jobs) == 1:
+        yield from (write_shard(*job) for job in jobs)
+        return
+    # Spawned: a fork would copy the threads of TensorFlow, which then hang.
+    with concurrent.futures.ProcessPoolExecutor(
+        min(num_processes, len(jobs)), multiprocessing.get_context("spawn")
+    ) as pool:
+        futures = [pool.submit(write_shard, *job) for job in jobs]
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _records(
+    examples: Sequence[Example],
+    shard: int,
+    repeat: int,
+    vocabulary: Vocabulary,
+    settings: ShardSettings,
+) -> Iterator[bytes]:
+    """Serializes examples, masked if the settings say so."""
+    if settings.static_masking is None:
+        yield from (_serialize(example) for example in examples)
+        return
+    masker = _masker(vocabulary, settings)
+    for start in range(0, len(examples), _MASKED_TOGETHER):
+        together = examples[start : start + _MASKED_TOGETHER]
+        padded = np.full((len(together), settings.sequence_length), vocabulary.pad_id, "int32")
+        for row, example in zip(padded, together, strict=True):
+            row[: len(example.token_ids)] = example.token_ids
+        masked = masker(padded, _seed([settings.seed, shard, repeat, start]))
+        columns = {name: tensor.numpy() for name, tensor in masked.items()}
+        for row, example in enumerate(together):
+            used = int(columns["masked_weights"][row].sum())
+            yield _serialize(
+                example._replace(token_ids=columns["token_ids"][row, : len(example.token_ids)]),
+                masked_positions=columns["masked_positions"][row, :used],
+                masked_ids=columns["masked_ids"][row, :used],
+            )
+
+
+def _serialize(example: Example, **masked: np.ndarray) -> bytes:
+    columns = {
+        "token_ids": example.token_ids,
+        "first_length": [example.first_length],
+        "next_sentence_label": [example.next_sentence_label],
+        **masked,
+    }
+    features = {
+        name: tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+        for name, values in columns.items()
+    }
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(
+        deterministic=True
+    )
+
+
+def _seed(numbers: Sequence[Any]) -> tf.Tensor:
+    """Folds numbers into one seed for TensorFlow's stateless generators. *Shape:* (2,)."""
+    seed = tf.constant([0, 0], tf.int64)
+    for number in numbers:
+        seed = tf.random.fold_in(seed, tf.cast(number, tf.int64), alg="philox")
+    return seed
+
+
+def _permutation(size: Any, numbers: Sequence[Any]) -> tf.Tensor:
+    """Returns a permutation that is a pure function of some numbers. *Shape:* (size,)."""
+    draws = tf.random.stateless_uniform([size], _seed(numbers), None, None, tf.int64, alg="philox")
+    return tf.argsort(draws, stable=True)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with new_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
