@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from keras_bert_scratch.data.readers import stratified_split as stratified_split
     from keras_bert_scratch.models.encoder import BertEncoder as BertEncoder
     from keras_bert_scratch.tasks.classifier import BertClassifier as BertClassifier
+    from keras_bert_scratch.tasks.sentence_encoder import (
+        BertSentenceEncoder as BertSentenceEncoder,
+    )
     from keras_bert_scratch.text.tokenizer import WordPieceTokenizer as WordPieceTokenizer
     from keras_bert_scratch.text.vocabulary import Vocabulary as Vocabulary
+    from keras_bert_scratch.training.losses import CosineSimilarityLoss as CosineSimilarityLoss
+    from keras_bert_scratch.training.losses import InBatchContrastiveLoss as InBatchContrastiveLoss
     from keras_bert_scratch.training.optimizers import adamw as adamw
 
 __version__ = "0.1.0"
@@ -27,7 +32,10 @@ _MODULE_OF = {
     "WordPieceTokenizer": "text.tokenizer",
     "BertEncoder": "models.encoder",
     "BertClassifier": "tasks.classifier",
+    "BertSentenceEncoder": "tasks.sentence_encoder",
     "adamw": "training.optimizers",
+    "InBatchContrastiveLoss": "training.losses",
+    "CosineSimilarityLoss": "training.losses",
 }
 __all__ = ["__version__", *_MODULE_OF]
 

@@ -106,10 +106,13 @@ class LengthBucketedBatches:
 
     def inputs(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the inputs of `batch`."""
-        lengths = self.lengths[indices]
+        return self._padded(self.starts[indices], self.lengths[indices])
+
+    def _padded(self, starts: np.ndarray, lengths: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the inputs of some texts by where their tokens start, and how many they are."""
         width = -(-int(lengths.max()) // _LENGTH_MULTIPLE) * _LENGTH_MULTIPLE
         is_token = np.arange(width) < lengths[:, None]
-        places = np.where(is_token, self.starts[indices][:, None] + np.arange(width), 0)
+        places = np.where(is_token, starts[:, None] + np.arange(width), 0)
         return {
             "token_ids": np.where(is_token, self.token_ids[places], self.pad_id).astype("int32"),
             "segment_ids": np.where(is_token, self.segment_ids[places], 0).astype("int32"),
@@ -207,3 +210,44 @@ class WindowBatches(LengthBucketedBatches):
     def input_signature(self) -> dict[str, tf.TensorSpec]:
         """Returns the types of `inputs`."""
         return {**super().input_signature(), "num_windows": tf.TensorSpec((None,), tf.int32)}
+
+
+class PairBatches(LengthBucketedBatches):
+    """Pairs of texts of which each is a sequence of its own, as encoders of sentences take them.
+
+    Args:
+        token_ids: Of the first texts, one int32 vector each.
+        pair_token_ids: Of the second texts.
+        **kwargs: `batch_size`, `pad_id`, `labels`, `sample_weight` and `seed` of
+            `LengthBucketedBatches`.
+
+    Example:
+        >>> batches = PairBatches(
+        ...     tf.ragged.constant([[2, 7, 3], [2, 3]]), tf.ragged.constant([[2, 3], [2, 8, 3]]),
+        ...     batch_size=2, pad_id=0,
+        ... )
+        >>> first, second = next(iter(batches.dataset()))[0]
+        >>> second["token_ids"].shape
+        TensorShape([2, 8])
+    """
+
+    def __init__(
+        self, token_ids: tf.RaggedTensor, pair_token_ids: tf.RaggedTensor, **kwargs: Any
+    ) -> None:
+        # Both texts of a pair stand together: their joint length is what batches are sorted by.
+        both = tf.concat([token_ids, pair_token_ids], axis=1)
+        super().__init__(both, tf.zeros_like(both), **kwargs)
+        self.first_lengths = token_ids.row_lengths().numpy()
+
+    def inputs(self, indices: np.ndarray) -> Any:
+        """Returns the inputs of `batch` for the first texts, and for the second."""
+        starts, first_lengths = self.starts[indices], self.first_lengths[indices]
+        second_lengths = self.lengths[indices] - first_lengths
+        return (
+            self._padded(starts, first_lengths),
+            self._padded(starts + first_lengths, second_lengths),
+        )
+
+    def input_signature(self) -> Any:
+        """Returns the types of `inputs`."""
+        return (super().input_signature(), super().input_signature())

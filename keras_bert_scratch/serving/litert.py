@@ -243,6 +243,7 @@ def convert(
     activation: Callable[[Any], Any],
     *,
     names: Mapping[str, str],
+    output: str = "probabilities",
     static_length: int | None,
     precision: str,
     calibration: Sequence[Mapping[str, np.ndarray]] | None,
@@ -253,19 +254,20 @@ def convert(
         network: Maps a dict of ids to logits.
         activation: Turns logits into probabilities.
         names: What the inputs `token_ids`, `segment_ids` and `padding_mask` are called, in order.
+        output: What the result is called.
         static_length: S with B = 1, or None for any B and S.
         precision: See `export_litert`.
         calibration: Inputs by their names here, for `"full_int8"`.
     """
     shape = (None, None) if static_length is None else (1, static_length)
 
-    def probabilities(*values: tf.Tensor) -> dict[str, tf.Tensor]:
+    def answer(*values: tf.Tensor) -> dict[str, tf.Tensor]:
         inputs = dict(zip(names, values, strict=True))
-        return {"probabilities": activation(tf.cast(network(inputs, training=False), tf.float32))}
+        return {output: activation(tf.cast(network(inputs, training=False), tf.float32))}
 
     signature = [tf.TensorSpec(shape, tf.int32, name=name) for name in names.values()]
     return _convert(
-        probabilities,
+        answer,
         signature,
         [network],
         precision,

@@ -1,5 +1,6 @@
 """Does an export answer as the model does? Asked of a fresh process, without Keras."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -28,6 +29,13 @@ PROBE_TEXTS = [
     "pneumono" * 20,
     "one word after another " * 400,
 ]
+# What an export may be asked for: who loads it, and which method answers.
+_ANSWERS = {
+    "probabilities": ("keras_bert_scratch.serving.predictor", "load_predictor", "probabilities"),
+    "embeddings": ("keras_bert_scratch.serving.embedder", "load_embedder", "encode"),
+    "tags": ("keras_bert_scratch.serving.tagger", "load_tagger", "padded_probabilities"),
+    "answers": ("keras_bert_scratch.serving.answerer", "load_answerer", "probabilities"),
+}
 # Each latency is the median of runs that fill this time, and of no fewer than five.
 _SECONDS_TIMED = 0.5
 
@@ -60,7 +68,12 @@ def check_artifact(
 
 
 def ask(
-    path: str | Path, texts: Any, timed: Mapping[int, str] | None = None, threads: int = 1
+    path: str | Path,
+    texts: Any,
+    timed: Mapping[int, str] | None = None,
+    threads: int = 1,
+    *,
+    answer: str = "probabilities",
 ) -> tuple[np.ndarray, dict[tuple[int, int], float]]:
     """Asks an export in a fresh process without Keras.
 
@@ -69,10 +82,11 @@ def ask(
         texts: n strings, a tuple of two columns of them, or None.
         timed: Texts to measure the latency of, by their number of tokens.
         threads: To compute with.
+        answer: What is asked for: a key of `_ANSWERS`.
 
     Returns:
-        The probabilities of `texts` (*Shape:* (n, C)), and the median milliseconds from string to
-        probabilities by (tokens, threads).
+        The answers to `texts` (*Shape:* (n, C) or (n, H)), and the median milliseconds from string
+        to answer by (tokens, threads).
 
     Raises:
         RuntimeError: If the export does not load.
@@ -82,6 +96,7 @@ def ask(
         "columns": texts and [column for column in text_columns(texts) if column is not None],
         "timed": timed or {},
         "threads": threads,
+        "answer": answer,
     }
     # SavedModels take their threads from the environment.
     counts = {f"TF_NUM_{kind}_THREADS": str(threads) for kind in ("INTRAOP", "INTEROP")}
@@ -98,36 +113,36 @@ def ask(
             raise RuntimeError(
                 f"The export does not load in a fresh process:\n{process.stderr[-2000:]}"
             )
-        found = np.load(Path(folder) / "probabilities.npy")
+        found = np.load(Path(folder) / "answers.npy")
         times = json.loads((Path(folder) / "milliseconds.json").read_text())
     return found, {(int(tokens), threads): value for tokens, value in times.items()}
 
 
 def main(folder: str) -> None:
-    """Answers the question in a folder: writes probabilities and latencies beside it."""
-    from keras_bert_scratch.serving.predictor import load_predictor
-
+    """Answers the question in a folder: writes the answers and latencies beside it."""
     question = json.loads((Path(folder) / "question.json").read_text("utf-8"))
     if not question["path"].endswith(".tflite"):
         # TensorFlow imports Keras if it is installed; this makes the import fail, as on a server.
         # LiteRT files import neither, but for tensorflow-text, which needs both, if they take text.
         sys.modules["keras"] = None  # type: ignore[assignment]
-    predictor = load_predictor(question["path"], num_threads=question["threads"])
+    module, load, method = _ANSWERS[question["answer"]]
+    loaded = getattr(importlib.import_module(module), load)(question["path"], question["threads"])
+    answer = getattr(loaded, method)
     columns = question["columns"]
     found: Any = []
     if columns:
-        found = predictor.probabilities(columns[0] if len(columns) == 1 else tuple(columns))
-    np.save(Path(folder) / "probabilities.npy", found)
-    times = {tokens: _milliseconds(predictor, text) for tokens, text in question["timed"].items()}
+        found = answer(columns[0] if len(columns) == 1 else tuple(columns))
+    np.save(Path(folder) / "answers.npy", found)
+    times = {tokens: _milliseconds(answer, text) for tokens, text in question["timed"].items()}
     (Path(folder) / "milliseconds.json").write_text(json.dumps(times))
 
 
-def _milliseconds(predictor: Any, text: str) -> float:
-    predictor.probabilities([text])
+def _milliseconds(answer: Callable[[list[str]], Any], text: str) -> float:
+    answer([text])
     runs: list[float] = []
     while sum(runs) < _SECONDS_TIMED or len(runs) < 5:
         started = time.perf_counter()
-        predictor.probabilities([text])
+        answer([text])
         runs.append(time.perf_counter() - started)
     return float(np.median(runs)) * 1000
 

@@ -4,7 +4,7 @@ Axes: B batch, S sequence.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_bert_scratch.data.batching import LengthBucketedBatches, WindowBatches
 from keras_bert_scratch.data.readers import stratified_split
 from keras_bert_scratch.text.columns import check_not_empty, text_columns
+from keras_bert_scratch.text.graph import TokenizerGraph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
 from keras_bert_scratch.text.truncation import (
     Truncation,
@@ -122,14 +123,9 @@ class TextModel(keras.Model):
         else:
             tokenize = functools.partial(graph.ragged, truncation=self.truncation)
         columns = [texts] if pairs is None else [texts, pairs]
-        chunks = [
-            tokenize(
-                *(tf.constant(column[start : start + _CHUNK], tf.string) for column in columns),
-                sequence_length=self.sequence_length,
-            )
-            for start in range(0, len(texts), _CHUNK)
-        ]
-        token_ids, second = (tf.concat(column, 0) for column in zip(*chunks, strict=True))
+        token_ids, second = tokenize_in_chunks(
+            functools.partial(tokenize, sequence_length=self.sequence_length), columns
+        )
         segment_ids = tf.zeros_like(token_ids) if is_windows else second
         settings = {"batch_size": batch_size, "pad_id": self.tokenizer.vocabulary.pad_id}
         if is_windows:
@@ -292,18 +288,42 @@ class TextModel(keras.Model):
 
         def tokenize(texts: Any, *rest: Any) -> Any:
             columns = texts if isinstance(texts, tuple) else (texts,)
-            inputs = graph(
-                *columns,
-                sequence_length=self.sequence_length,
-                truncation=self.truncation,
-                window_stride=self.window_stride,
-            )
+            inputs = self._tokenize_batch(graph, columns)
             if training and "num_windows" in inputs:
                 num_windows = inputs.pop("num_windows")
                 rest = tuple(tf.repeat(column, num_windows, axis=0) for column in rest)
             return (inputs, *rest)
 
         return x.map(tokenize, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+    def _tokenize_batch(self, graph: TokenizerGraph, columns: tuple[tf.Tensor, ...]) -> Any:
+        """Turns one column of strings, or two, into what `call` takes, within a dataset."""
+        return graph(
+            *columns,
+            sequence_length=self.sequence_length,
+            truncation=self.truncation,
+            window_stride=self.window_stride,
+        )
+
+
+def tokenize_in_chunks(
+    tokenize: Callable[..., tuple[Any, Any]], columns: Sequence[list[str]]
+) -> tuple[Any, Any]:
+    """Tokenizes columns of texts, a bounded number of texts at a time.
+
+    Args:
+        tokenize: Turns string tensors, one a column, into two tensors of one row a text, or more.
+        columns: One list of texts a column.
+
+    Returns:
+        The two tensors of all texts.
+    """
+    chunks = [
+        tokenize(*(tf.constant(column[start : start + _CHUNK], tf.string) for column in columns))
+        for start in range(0, len(columns[0]), _CHUNK)
+    ]
+    first, second = (tf.concat(parts, 0) for parts in zip(*chunks, strict=True))
+    return first, second
 
 
 def _is_text(x: Any) -> bool:

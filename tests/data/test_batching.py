@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_bert_scratch.data.batching import LengthBucketedBatches
+from keras_bert_scratch.data.batching import LengthBucketedBatches, PairBatches
 
 N = 230
 
@@ -177,3 +177,30 @@ def test_fit_sees_the_order_of_every_epoch(initial_epoch: int) -> None:
         assert seen == [indices.tolist() for indices in batches.order(epoch)]
     assert len(model.seen) == 30
     assert epochs[0] != epochs[1]
+
+
+class TestPairs:
+    FIRST = [[1], [2, 2, 2], [3, 3]]
+    SECOND = [[4, 4], [5], [6] * 9]
+
+    def make(self, **kwargs: Any) -> PairBatches:
+        first, second = (tf.ragged.constant(rows) for rows in (self.FIRST, self.SECOND))
+        return PairBatches(first, second, pad_id=0, **kwargs)
+
+    def test_each_text_is_padded_in_its_own_column(self) -> None:
+        batches = self.make(batch_size=2, labels=np.array([[0, 1], [2, 3], [4, 5]]))
+        # Sorted by both lengths together, 3, 4 and 11; widths are multiples of 8.
+        (first, second), labels = batches.batch(np.array([0, 2]))
+        np.testing.assert_array_equal(first["token_ids"], [[1] + [0] * 7, [3, 3] + [0] * 6])
+        np.testing.assert_array_equal(second["token_ids"], [[4, 4] + [0] * 14, [6] * 9 + [0] * 7])
+        np.testing.assert_array_equal(second["padding_mask"], second["token_ids"] > 0)
+        np.testing.assert_array_equal(first["segment_ids"], np.zeros((2, 8)))
+        np.testing.assert_array_equal(labels, [[0, 1], [4, 5]])
+        assert [order.tolist() for order in batches.order(0)] == [[0, 1], [2]]
+
+    def test_as_a_dataset(self) -> None:
+        shapes = [
+            [(column["token_ids"].shape) for column in pair]
+            for (pair,) in self.make(batch_size=2).dataset()
+        ]
+        assert shapes == [[(2, 8), (2, 8)], [(1, 8), (1, 16)]]

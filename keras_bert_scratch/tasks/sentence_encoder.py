@@ -1,0 +1,492 @@
+"""Embeddings of texts: an encoder, pooling, and cosine similarity.
+
+Axes: B batch, S sequence, H hidden.
+"""
+
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from keras_bert_scratch.checkpoints.huggingface import (
+    HuggingFaceCheckpoint,
+    read_json,
+    write_checkpoint,
+)
+from keras_bert_scratch.checkpoints.name_map import POOLER, encoder_weights
+from keras_bert_scratch.data.batching import LengthBucketedBatches, PairBatches
+from keras_bert_scratch.files import new_folder
+from keras_bert_scratch.layers.pooling import Pooling, check_pooling, pool_tokens
+from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.serving.embeddings import (
+    export_embeddings_litert,
+    export_embeddings_saved_model,
+)
+from keras_bert_scratch.tasks.text_model import TextModel, tokenize_in_chunks
+from keras_bert_scratch.text.columns import text_columns
+from keras_bert_scratch.text.graph import TokenizerGraph
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+
+# What sentence-transformers calls the poolings in 1_Pooling/config.json.
+_POOLING_FIELDS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class BertSentenceEncoder(TextModel):
+    """Turns texts into vectors whose cosine says how alike they are (Reimers and Gurevych 2019).
+
+    `fit` takes pairs of texts, each text a sequence of its own: with `InBatchContrastiveLoss` pairs
+    that belong together, without y; with `CosineSimilarityLoss` any pairs, and their similarities
+    as y. The same column twice is unsupervised SimCSE: two drop-outs of one text belong together.
+
+    Args:
+        encoder: The encoder. Its pooler takes no part, and is not trained.
+        tokenizer: Turns texts into ids; None if only ready inputs are used.
+        pooling: `"mean"`, over a text's tokens, or `"cls"`, the state of its first.
+        normalize: Whether embeddings have length 1, so that their dot product is the cosine.
+        sequence_length: Tokens to which texts are truncated; by default all that the encoder's
+            positions cover.
+        **kwargs: `name` and `dtype`, for `keras.Model`.
+
+    Raises:
+        ValueError: If the pooling is unknown, the tokenizer's vocabulary is not as large as the
+            encoder's, or `sequence_length` exceeds the positions.
+
+    Example:
+        >>> model = BertSentenceEncoder.from_pretrained("sentence-transformers/all-MiniLM-L6-v2")
+        >>> model.compile(adamw(2e-5, total_steps=1000), loss=InBatchContrastiveLoss())
+        >>> model.fit((questions, answers), batch_size=64)
+        >>> model.similarity(["a film to remember"], ["an unforgettable movie", "rain"])
+        [[0.83, 0.09]]
+    """
+
+    def __init__(
+        self,
+        encoder: BertEncoder,
+        tokenizer: WordPieceTokenizer | None = None,
+        *,
+        pooling: Pooling = "mean",
+        normalize: bool = True,
+        sequence_length: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        config = encoder.config
+        sequence_length = sequence_length or config.max_positions
+        check_pooling(pooling)
+        if sequence_length > config.max_positions:
+            raise ValueError(
+                f"sequence_length must be at most the encoder's max_positions, received "
+                f"{sequence_length} and {config.max_positions}: choose a smaller one."
+            )
+        if tokenizer is not None and len(tokenizer.vocabulary) != config.vocab_size:
+            raise ValueError(
+                f"The vocabulary has {len(tokenizer.vocabulary)} tokens, the encoder's embedding "
+                f"{config.vocab_size}: use the vocabulary that the checkpoint was trained with."
+            )
+        super().__init__(tokenizer, sequence_length, **kwargs)
+        self.pooling = pooling
+        self.normalize = normalize
+
+        # === Layers ===
+        self.encoder = encoder
+        # Nothing of the loss reaches it: an optimizer would ask for gradients that do not exist.
+        self.encoder.pooler.trainable = False
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Computes the embeddings.
+
+        Args:
+            inputs: `token_ids`, `segment_ids` and `padding_mask`, int32, *shape:* (B, S) each; or
+                for pairs a tuple of two such dicts.
+            training: Whether dropout acts.
+
+        Returns:
+            float32. *Shape:* (B, H), or for pairs (B, 2, H).
+        """
+        if isinstance(inputs, tuple | list):
+            return ops.stack([self.call(column, training=training) for column in inputs], axis=1)
+        states = self.encoder(inputs, training=training)["sequence_output"]
+        embeddings = pool_tokens(states, inputs["padding_mask"], self.pooling)
+        # sentence-transformers, by torch.nn.functional.normalize, has the same epsilon.
+        return ops.normalize(embeddings, epsilon=1e-12) if self.normalize else embeddings
+
+    # === Training ===
+    def fit(self, x: Any = None, y: Any = None, batch_size: int = 32, **kwargs: Any) -> Any:
+        """Trains as `keras.Model.fit` does, on pairs of texts, too.
+
+        Args:
+            x: A tuple of two columns of strings; or a dataset of `((first, second), y)`, with y as
+                the loss wants it; or whatever Keras takes.
+            y: One similarity from -1 to 1 a pair for `CosineSimilarityLoss`; nothing for
+                `InBatchContrastiveLoss`.
+            batch_size: B; for in-batch negatives, as large as memory allows.
+            **kwargs: The other arguments of `TextModel.fit`.
+
+        Raises:
+            ValueError: If a text is empty, or y is not a number from -1 to 1 for each pair.
+        """
+        if y is None and isinstance(x, tuple) and len(x) == 2 and not isinstance(x[0], dict):
+            y = _text_ids(*text_columns(x))
+        return super().fit(x, y, batch_size, **kwargs)
+
+    def encode_labels(self, y: Any) -> np.ndarray:
+        """Checks what pairs are learned by.
+
+        Args:
+            y: One similarity from -1 to 1 a pair; or what stands for its two texts, *shape:*
+                (n, 2).
+
+        Returns:
+            float32. *Shape:* (n, 1) or (n, 2).
+
+        Raises:
+            ValueError: If y is something else.
+        """
+        if y is None:
+            raise ValueError(
+                "A sentence encoder learns from pairs of texts: give fit a tuple of two columns, "
+                "such as (questions, answers), or (texts, texts) for unsupervised SimCSE."
+            )
+        array = np.asarray(y)
+        if array.dtype.kind not in "biuf" or array.ndim not in (1, 2):
+            raise ValueError(
+                f"y is one number from -1 to 1 a pair, received {array.dtype} of shape "
+                f"{array.shape}: give similarities, or leave y out for InBatchContrastiveLoss."
+            )
+        array = array.reshape(len(array), -1).astype("float32")
+        if array.shape[1] == 1 and not (np.abs(array) <= 1).all():
+            position = int(np.argmin(np.abs(array[:, 0]) <= 1))
+            raise ValueError(
+                f"Similarities are from -1 to 1, received {array[position, 0]:g} at position "
+                f"{position}: scale yours, such as ratings from 0 to 5 by a fifth."
+            )
+        return array
+
+    def batches(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        batch_size: int = 32,
+        seed: int | None = None,
+        training: bool = False,
+    ) -> LengthBucketedBatches:
+        """Tokenizes texts or pairs held in memory, once, into batches of similar lengths.
+
+        Args:
+            x: Texts, or a tuple of two columns, of which each text becomes a sequence of its own.
+            y: Similarities of pairs, or None.
+            sample_weight: One weight a pair, or None.
+            batch_size: B.
+            seed: Of the order; None sorts by length.
+            training: Makes no difference.
+
+        Raises:
+            ValueError: If the model has no tokenizer, or the columns differ in length.
+            TypeError: If a text is not a string.
+        """
+        texts, pairs = text_columns(x)
+        settings = {"batch_size": batch_size, "seed": seed}
+        if pairs is None or self.tokenizer is None:
+            return super().batches(texts, y, sample_weight, training=training, **settings)
+        labels = self.encode_labels(_text_ids(texts, pairs) if y is None else y)
+        weights = None if sample_weight is None else np.asarray(sample_weight, "float32")
+        for name, column in (("numbers in y", labels), ("sample_weight", weights)):
+            if column is not None and len(column) != len(texts):
+                raise ValueError(
+                    f"There are {len(texts)} pairs but {len(column)} {name}: give one for each."
+                )
+        tokenize = functools.partial(
+            self.tokenizer.graph("fast").ragged, sequence_length=self.sequence_length
+        )
+        first, second = (tokenize_in_chunks(tokenize, [column])[0] for column in (texts, pairs))
+        return PairBatches(
+            first,
+            second,
+            labels=labels,
+            sample_weight=weights,
+            pad_id=self.tokenizer.vocabulary.pad_id,
+            **settings,
+        )
+
+    def _tokenize_batch(self, graph: TokenizerGraph, columns: tuple[tf.Tensor, ...]) -> Any:
+        """Makes a sequence of its own of each text of a pair."""
+        tokenize = super()._tokenize_batch
+        inputs = tuple(tokenize(graph, (column,)) for column in columns)
+        return inputs if len(inputs) > 1 else inputs[0]
+
+    # === Answers ===
+    def encode(self, texts: Any, batch_size: int = 32, verbose: Any = "auto") -> np.ndarray:
+        """Computes the embeddings of texts, in their order.
+
+        Args:
+            texts: n strings.
+            batch_size: B.
+            verbose: Whether Keras shows its progress: "auto" or 1 for a bar, 0 for none.
+
+        Returns:
+            float32. *Shape:* (n, H).
+        """
+        return self.predict(list(text_columns(texts)[0]), batch_size, verbose=verbose)
+
+    def similarity(self, texts: Any, others: Any, batch_size: int = 32) -> np.ndarray:
+        """Computes the cosine of every text with every other.
+
+        Args:
+            texts: n strings.
+            others: m strings.
+            batch_size: B.
+
+        Returns:
+            float32, from -1 to 1. *Shape:* (n, m).
+        """
+        from sklearn.metrics.pairwise import cosine_similarity
+
+        columns = (self.encode(column, batch_size, verbose=0) for column in (texts, others))
+        return cosine_similarity(*columns)
+
+    # === Weights in and out ===
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_hub_id: str | Path,
+        *,
+        pooling: Pooling | None = None,
+        normalize: bool | None = None,
+        sequence_length: int | None = None,
+        dtype: Any = None,
+    ) -> "BertSentenceEncoder":
+        """Loads a folder of sentence-transformers, or any BERT checkpoint of `transformers`.
+
+        Args:
+            path_or_hub_id: A local folder (no network is used) or the id of a model on the hub.
+            pooling: See the class; by default what the folder says, or the mean.
+            normalize: See the class; by default what the folder says. As in sentence-transformers,
+                a plain checkpoint's embeddings are not normalized.
+            sequence_length: See the class; by default what the folder says.
+            dtype: Of the computation, such as `"mixed_bfloat16"`.
+
+        Raises:
+            FileNotFoundError: If the checkpoint or one of its files cannot be found.
+            ValueError: If it is not BERT's, is damaged, or has modules or a pooling that this class
+                does not have.
+        """
+        checkpoint = HuggingFaceCheckpoint(path_or_hub_id)
+        saved = _read_modules(checkpoint.folder)
+        model = cls(
+            BertEncoder(checkpoint.config, dtype=dtype),
+            WordPieceTokenizer.from_directory(checkpoint.folder),
+            pooling=pooling or saved["pooling"],
+            normalize=saved["normalize"] if normalize is None else normalize,
+            sequence_length=sequence_length
+            or saved["sequence_length"]
+            or checkpoint.fields.get("sequence_length"),
+            dtype=dtype,
+        )
+        checkpoint.load(model, encoder_weights(checkpoint.config.num_layers), optional=POOLER)
+        return model
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes a folder that `from_pretrained` and sentence-transformers load.
+
+        Args:
+            folder: Where to write: must not exist, or be empty.
+
+        Raises:
+            FileExistsError: If the folder is not empty.
+            ValueError: If the model has no tokenizer.
+        """
+        if self.tokenizer is None:
+            raise ValueError(
+                f"{self.name} has no tokenizer to save: pass tokenizer= when making it."
+            )
+        with new_folder(folder) as temporary:
+            write_checkpoint(
+                temporary,
+                self,
+                (*encoder_weights(self.encoder.config.num_layers), *POOLER),
+                architecture="BertModel",
+                pad_token_id=self.tokenizer.vocabulary.pad_id,
+            )
+            self.tokenizer.save(temporary)
+            modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
+            modules += [("2_Normalize", "Normalize")] * self.normalize
+            documents = {
+                "modules.json": [
+                    {
+                        "idx": number,
+                        "name": str(number),
+                        "path": path,
+                        "type": f"sentence_transformers.models.{kind}",
+                    }
+                    for number, (path, kind) in enumerate(modules)
+                ],
+                "sentence_bert_config.json": {
+                    "max_seq_length": self.sequence_length,
+                    "do_lower_case": False,
+                },
+                "1_Pooling/config.json": {
+                    "word_embedding_dimension": self.encoder.config.hidden_dim,
+                    "pooling_mode_cls_token": self.pooling == "cls",
+                    "pooling_mode_mean_tokens": self.pooling == "mean",
+                    "pooling_mode_max_tokens": False,
+                    "pooling_mode_mean_sqrt_len_tokens": False,
+                },
+            }
+            for path, _ in modules[1:]:
+                (temporary / path).mkdir()
+            for name, document in documents.items():
+                (temporary / name).write_text(
+                    json.dumps(document, indent=2) + "\n", encoding="utf-8"
+                )
+
+    def export(self, filepath: str | Path, format: str = "tf_saved_model", **options: Any) -> None:
+        """Exports for serving: strings in and embeddings out, or for phones.
+
+        The export is loaded in a fresh process without Keras and compared before it appears.
+
+        Args:
+            filepath: The folder (SavedModel) or file (LiteRT) to write.
+            format: `"tf_saved_model"` or `"litert"`, see `serving.embeddings`; or another format of
+                `keras.Model.export`, without tokenizer.
+            **options: `precision` for LiteRT.
+
+        Raises:
+            ValueError: If the model has no tokenizer, or an option is refused.
+            FileExistsError: If the folder is not empty.
+            RuntimeError: If the export does not give the model's embeddings.
+        """
+        exporters = {
+            "tf_saved_model": export_embeddings_saved_model,
+            "litert": export_embeddings_litert,
+        }
+        if format not in exporters:
+            return super().export(filepath, format=format, **options)
+        if self.tokenizer is None:
+            raise ValueError(f"{self.name} has no tokenizer to export: pass tokenizer= to it.")
+        return exporters[format](
+            self,
+            self.tokenizer,
+            filepath,
+            sequence_length=self.sequence_length,
+            expected=functools.partial(self.encode, verbose=0),
+            **options,
+        )
+
+    # === Config ===
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            "tokenizer": self.tokenizer and self.tokenizer.get_config(),
+            "pooling": self.pooling,
+            "normalize": self.normalize,
+            "sequence_length": self.sequence_length,
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Any = None
+    ) -> "BertSentenceEncoder":
+        """Inverts `get_config`."""
+        encoder = keras.saving.deserialize_keras_object(config["encoder"], custom_objects)
+        tokenizer = config["tokenizer"] and WordPieceTokenizer.from_config(config["tokenizer"])
+        return cls(**{**config, "encoder": encoder, "tokenizer": tokenizer})
+
+
+class TextIndex:
+    """Texts and their embeddings, to be searched by meaning: exact, by scikit-learn.
+
+    Args:
+        model: Makes the embeddings.
+        texts: n strings.
+        batch_size: B.
+
+    Example:
+        >>> index = TextIndex(model, ["a great film", "rain in the north", "a dull movie"])
+        >>> index.search(["weather"], count=1)
+        [[('rain in the north', 0.51)]]
+    """
+
+    def __init__(self, model: BertSentenceEncoder, texts: Sequence[str], batch_size: int = 32):
+        from sklearn.neighbors import NearestNeighbors
+
+        self.model = model
+        self.texts = text_columns(texts)[0]
+        self.embeddings = model.encode(self.texts, batch_size)
+        self._neighbors = NearestNeighbors(metric="cosine").fit(self.embeddings)
+
+    def search(self, queries: Sequence[str], count: int = 5) -> list[list[tuple[str, float]]]:
+        """Returns the nearest texts of each query with their cosines, nearest first.
+
+        Args:
+            queries: Strings.
+            count: Texts to a query; all, if there are fewer.
+        """
+        distances, positions = self._neighbors.kneighbors(
+            self.model.encode(queries, verbose=0), min(count, len(self.texts))
+        )
+        return [
+            [(self.texts[i], 1.0 - float(distance)) for distance, i in zip(*row, strict=True)]
+            for row in zip(distances, positions, strict=True)
+        ]
+
+
+def _text_ids(texts: Sequence[str], pairs: Sequence[str] | None) -> np.ndarray:
+    """Numbers the different texts, so that equal ones can be told. *Shape:* (n, 2)."""
+    numbers: dict[str, int] = {}
+    columns = [
+        [numbers.setdefault(text, len(numbers)) for text in column]
+        for column in (texts, pairs or texts)
+    ]
+    return np.array(columns).T
+
+
+def _read_modules(folder: Path) -> dict[str, Any]:
+    """Reads what sentence-transformers wrote beside the checkpoint; its defaults if nothing."""
+    settings: dict[str, Any] = {"pooling": "mean", "normalize": False, "sequence_length": None}
+    if (folder / "sentence_bert_config.json").exists():
+        fields = read_json(folder / "sentence_bert_config.json")
+        settings["sequence_length"] = fields.get("max_seq_length")
+    if not (folder / "modules.json").exists():
+        return settings
+    try:
+        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        kinds = [module["type"].rsplit(".", 1)[-1] for module in modules]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{folder / 'modules.json'} is not a list of modules ({error!r}): fetch it again."
+        ) from error
+    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+        raise ValueError(
+            f"{folder / 'modules.json'} lists {', '.join(kinds)}; only Transformer, Pooling and, "
+            "if need be, Normalize can be loaded: choose another checkpoint."
+        )
+    path = folder / modules[1]["path"] / "config.json"
+    fields = read_json(path)
+    poolings = [name for field, name in _POOLING_FIELDS.items() if fields.get(field)]
+    # sentence-transformers 5 and later write one field instead.
+    found = fields.get("pooling_mode") or (poolings[0] if len(poolings) == 1 else poolings)
+    if found not in ("mean", "cls"):
+        raise ValueError(
+            f"{path} has the pooling {found!r}; only 'mean' and 'cls' can be loaded: choose "
+            "another checkpoint."
+        )
+    settings.update(pooling=found, normalize=kinds[-1] == "Normalize")
+    return settings

@@ -1,0 +1,169 @@
+"""Losses that Keras lacks: of pairs of embeddings, and the focal loss on class ids.
+
+Axes: B batch, H hidden, C classes.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class InBatchContrastiveLoss(keras.losses.Loss):
+    """Finds the second text of each pair among all second texts of the batch.
+
+    The cross-entropy of a softmax over cosine similarities (Gao et al. 2021, "SimCSE", equations 1
+    and 4; Henderson et al. 2017, section 4.4), known as InfoNCE, and in sentence-transformers as
+    MultipleNegativesRankingLoss with `scale` = 1 / `temperature`. Pairs that share a text are not
+    negatives of each other. The larger the batch, the more there is to learn from.
+
+    Args:
+        temperature: Divides the similarities.
+        **kwargs: `name`, `reduction` and `dtype`, for `keras.losses.Loss`.
+
+    Raises:
+        ValueError: If the temperature is not above 0.
+
+    Example:
+        >>> loss = InBatchContrastiveLoss(temperature=1.0)
+        >>> embeddings = np.array([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]]])
+        >>> float(loss([[0, 1], [2, 3]], embeddings))  # log(1 + 1 / e)
+        0.3132...
+    """
+
+    def __init__(self, temperature: float = 0.05, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not temperature > 0:
+            raise ValueError(f"temperature must be above 0, received {temperature!r}.")
+        self.temperature = temperature
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Computes the loss of each pair.
+
+        Args:
+            y_true: Numbers that stand for the two texts, equal for equal texts. *Shape:* (B, 2).
+            y_pred: Embeddings of the two texts. *Shape:* (B, 2, H).
+
+        Returns:
+            *Shape:* (B,).
+
+        Raises:
+            ValueError: If `y_true` is of another shape.
+        """
+        if y_true.shape[-1] != 2:
+            raise ValueError(
+                f"InBatchContrastiveLoss learns from pairs that belong together, without y; "
+                f"received one of shape {tuple(y_true.shape)}: leave y out, or use "
+                "CosineSimilarityLoss."
+            )
+        first, second = _unit_vectors(y_pred)
+        logits = ops.matmul(first, ops.transpose(second)) / self.temperature  # (B, B)
+        batch = ops.shape(logits)[0]
+        # Texts i and j of pairs a and b: (a, b, i, j).
+        ids = ops.expand_dims(y_true, 2)
+        shares_text = ops.any(
+            ops.equal(ops.expand_dims(ids, 1), ops.expand_dims(ops.transpose(ids, (0, 2, 1)), 0)),
+            axis=(2, 3),
+        )
+        is_itself = ops.eye(batch, dtype="bool")
+        is_no_negative = ops.logical_and(shares_text, ops.logical_not(is_itself))
+        logits = ops.where(is_no_negative, -1e9, logits)
+        return ops.sparse_categorical_crossentropy(
+            ops.arange(batch, dtype="int32"), logits, from_logits=True
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "temperature": self.temperature}
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class CosineSimilarityLoss(keras.losses.Loss):
+    """Squared distance of two embeddings' cosine from a given similarity.
+
+    Source: Reimers and Gurevych 2019, "Sentence-BERT", section 3, "Regression objective function".
+
+    Args:
+        **kwargs: `name`, `reduction` and `dtype`, for `keras.losses.Loss`.
+
+    Example:
+        >>> loss = CosineSimilarityLoss()
+        >>> float(loss([[0.5]], np.array([[[1.0, 0.0], [0.0, 2.0]]])))  # (0 - 0.5)²
+        0.25
+    """
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Computes the loss of each pair.
+
+        Args:
+            y_true: Similarities from -1 to 1. *Shape:* (B, 1).
+            y_pred: Embeddings of the two texts. *Shape:* (B, 2, H).
+
+        Returns:
+            *Shape:* (B,).
+
+        Raises:
+            ValueError: If `y_true` is of another shape.
+        """
+        if y_true.shape[-1] != 1:
+            raise ValueError(
+                f"CosineSimilarityLoss needs a similarity for each pair, received y of shape "
+                f"{tuple(y_true.shape)}: give fit one number from -1 to 1 a pair, or use "
+                "InBatchContrastiveLoss."
+            )
+        first, second = _unit_vectors(y_pred)
+        return ops.square(ops.sum(first * second, axis=-1) - y_true[:, 0])
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
+    """Keras' CategoricalFocalCrossentropy for class ids and logits.
+
+    Examples that are right already count less, so that a frequent class does not drown a rare one
+    (Lin et al. 2017, "Focal Loss for Dense Object Detection", section 3.2).
+
+    Args:
+        gamma: How much less; 0 is plain cross-entropy.
+        alpha: Weight of all classes, or C weights, one a class.
+        **kwargs: `name`, `reduction` and `dtype`, for `keras.losses.Loss`.
+
+    Example:
+        >>> loss = SparseCategoricalFocalCrossentropy(gamma=2.0)
+        >>> float(loss([0], np.array([[0.0, 0.0]])))  # (1 - 0.5)² · log(2)
+        0.1732...
+    """
+
+    def __init__(self, gamma: float = 2.0, alpha: float | list[float] = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.gamma = gamma
+        self.alpha = alpha
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Computes the loss of each example.
+
+        Args:
+            y_true: Class ids. *Shape:* (B,) or (B, 1).
+            y_pred: Logits. *Shape:* (B, C).
+
+        Returns:
+            *Shape:* (B,).
+        """
+        class_ids = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+        return keras.losses.categorical_focal_crossentropy(
+            ops.one_hot(class_ids, y_pred.shape[-1], dtype=y_pred.dtype),
+            y_pred,
+            alpha=self.alpha,
+            gamma=self.gamma,
+            from_logits=True,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "gamma": self.gamma, "alpha": self.alpha}
+
+
+def _unit_vectors(embeddings: Any) -> tuple[Any, Any]:
+    """Returns the embeddings of the first and the second texts, of length 1. *Shape:* (B, H)."""
+    unit = ops.normalize(embeddings, axis=-1, epsilon=1e-12)
+    return unit[:, 0], unit[:, 1]

@@ -1,0 +1,293 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_bert_scratch import (
+    BertConfig,
+    BertEncoder,
+    BertSentenceEncoder,
+    CosineSimilarityLoss,
+    InBatchContrastiveLoss,
+)
+from keras_bert_scratch.serving.embedder import load_embedder
+from keras_bert_scratch.serving.parity import PROBE_TEXTS
+from keras_bert_scratch.tasks.sentence_encoder import TextIndex
+
+TEXTS = ["a good film", "", "the very awful movie , really", "bad bad bad"]
+
+
+@pytest.fixture
+def make(tiny_classifier):
+    """Returns a function that makes the same small sentence encoder with random weights."""
+
+    tokenizer = tiny_classifier().tokenizer
+    config = BertConfig(
+        vocab_size=len(tokenizer.vocabulary),
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=16,
+        feed_forward_dim=32,
+        max_positions=32,
+        initializer_range=0.2,
+    )
+
+    def make(**kwargs):
+        keras.utils.set_random_seed(0)
+        return BertSentenceEncoder(BertEncoder(config), tokenizer, **kwargs)
+
+    return make
+
+
+@pytest.fixture
+def model(make):
+    return make()
+
+
+class TestEmbeddings:
+    def test_each_text_alone_gives_the_same(self, make):
+        model = make(normalize=False)
+        # Unpadded, one by one, and the mean by numpy.
+        expected = []
+        for text in TEXTS:
+            encoding = model.tokenizer.encode(text, sequence_length=32)
+            ids = np.array([encoding.token_ids])
+            inputs = {"token_ids": ids, "segment_ids": 0 * ids, "padding_mask": 0 * ids + 1}
+            states = model.encoder(inputs)["sequence_output"].numpy()[0]
+            expected.append(states.mean(axis=0))
+        np.testing.assert_allclose(model.encode(TEXTS, verbose=0), expected, atol=1e-5)
+
+    def test_normalized_ones_have_length_1(self, make):
+        found, plain = (
+            make(normalize=normalize).encode(TEXTS, verbose=0) for normalize in (True, False)
+        )
+        np.testing.assert_allclose(
+            found, plain / np.linalg.norm(plain, axis=1, keepdims=True), atol=1e-6
+        )
+        assert found.dtype == np.float32
+
+    def test_cls_is_the_first_state(self, make):
+        model = make(pooling="cls", normalize=False)
+        inputs = next(iter(model.batches(TEXTS).dataset()))[0]
+        states = model.encoder(inputs)["sequence_output"]
+        np.testing.assert_array_equal(model(inputs), states[:, 0])
+
+    def test_pairs_are_two_sequences(self, model):
+        both = model.predict((TEXTS, TEXTS[::-1]), batch_size=2, verbose=0)
+        alone = model.encode(TEXTS, verbose=0)
+        np.testing.assert_allclose(both, np.stack([alone, alone[::-1]], axis=1), atol=1e-6)
+
+    def test_similarity_is_the_cosine_of_every_two(self, make):
+        model = make(normalize=False)
+        one, other = (model.encode(texts, verbose=0) for texts in (TEXTS, TEXTS[:2]))
+        lengths = np.linalg.norm(one, axis=1)[:, None] * np.linalg.norm(other, axis=1)
+        np.testing.assert_allclose(
+            model.similarity(TEXTS, TEXTS[:2]), one @ other.T / lengths, atol=1e-6
+        )
+
+    def test_progress_is_shown_on_request(self, model, capsys):
+        model.encode(TEXTS, batch_size=2, verbose=0)
+        assert capsys.readouterr().out == ""
+        model.encode(TEXTS, batch_size=2, verbose=2)
+        assert "2/2" in capsys.readouterr().out
+
+    def test_index(self, model):
+        index = TextIndex(model, TEXTS)
+        (best, second), *_ = index.search(["bad bad bad", "good"], count=2)
+        assert best == ("bad bad bad", pytest.approx(1.0, abs=1e-6))
+        similarities = model.similarity(["bad bad bad"], TEXTS)[0]
+        assert second == (
+            TEXTS[np.argsort(-similarities)[1]],
+            pytest.approx(np.sort(similarities)[-2], abs=1e-6),
+        )
+        assert len(index.search(["good"], count=10)[0]) == len(TEXTS)
+
+
+class TestFit:
+    def test_contrastive_brings_pairs_together(self, model, reviews):
+        # What belongs together: the two nouns in the same review.
+        films = [text for text in reviews[0] if "film" in text]
+        pairs = (films, [text.replace("film", "movie") for text in films])
+
+        def hits():
+            similarities = model.similarity(*pairs)
+            return np.mean(similarities.argmax(axis=1) == np.arange(len(films)))
+
+        before = hits()
+        model.compile(keras.optimizers.Adam(3e-3), loss=InBatchContrastiveLoss())
+        history = model.fit(pairs, batch_size=12, epochs=15, validation_data=(pairs,), verbose=0)
+        assert history.history["loss"][-1] < history.history["loss"][0] / 2
+        assert history.history["val_loss"][-1] < history.history["val_loss"][0]
+        assert hits() > max(before, 0.9)
+
+    def test_cosine_learns_given_similarities(self, model):
+        pairs = (["good film", "good film", "bad film"] * 4, ["great", "awful", "awful"] * 4)
+        model.compile(keras.optimizers.Adam(3e-3), loss=CosineSimilarityLoss())
+        model.fit(pairs, [1.0, -1.0, 1.0] * 4, batch_size=6, epochs=30, verbose=0)
+        found = np.diag(model.similarity(pairs[0][:3], pairs[1][:3]))
+        np.testing.assert_allclose(found, [1, -1, 1], atol=0.3)
+
+    def test_the_same_text_twice_has_two_drop_outs(self, model):
+        # What unsupervised SimCSE learns from.
+        inputs = model.batches((TEXTS, TEXTS)).batch(np.arange(4))[0]
+        first, second = np.moveaxis(model(inputs, training=True), 1, 0)
+        assert (np.abs(first - second).max(axis=1) > 1e-3).all()
+        first, second = np.moveaxis(model(inputs, training=False), 1, 0)
+        np.testing.assert_array_equal(first, second)
+
+    def test_validation_split_and_datasets(self, model, reviews):
+        texts = reviews[0]
+        model.compile("adam", loss=CosineSimilarityLoss())
+        similarities = np.linspace(-1, 1, len(texts))
+        history = model.fit(
+            (texts, texts[::-1]), similarities, validation_split=0.25, epochs=1, verbose=0
+        )
+        assert np.isfinite(history.history["val_loss"][0])
+        dataset = tf.data.Dataset.from_tensor_slices(
+            ((texts, texts[::-1]), similarities[:, None])
+        ).batch(16)
+        by_dataset = model.evaluate(dataset, verbose=0)
+        by_texts = model.evaluate((texts, texts[::-1]), similarities, verbose=0)
+        assert by_dataset == pytest.approx(by_texts, rel=1e-4)
+        model.fit(dataset, epochs=1, verbose=0)
+
+    def test_the_pooler_is_left_alone(self, model):
+        trainable = {variable.path for variable in model.trainable_variables}
+        assert not any("pooler" in path for path in trainable)
+        assert any("block_0" in path for path in trainable)
+
+    def test_keras_file_round_trip_stays_compiled(self, model, tmp_path):
+        model.compile("adam", loss=InBatchContrastiveLoss(0.1))
+        model.fit((TEXTS[2:], TEXTS[:1] * 2), verbose=0)
+        model.save(tmp_path / "model.keras")
+        again = keras.saving.load_model(tmp_path / "model.keras")
+        np.testing.assert_array_equal(
+            again.encode(TEXTS, verbose=0), model.encode(TEXTS, verbose=0)
+        )
+        again.fit((TEXTS[2:], TEXTS[:1] * 2), verbose=0)
+
+
+class TestBadInput:
+    @pytest.fixture(autouse=True)
+    def compiled(self, model):
+        model.compile("adam", loss=CosineSimilarityLoss())
+
+    def test_one_column(self, model):
+        with pytest.raises(ValueError, match="learns from pairs of texts: give fit a tuple of two"):
+            model.fit(["good", "bad"])
+
+    def test_lengths(self, model):
+        with pytest.raises(ValueError, match="There are 2 pairs but 3 numbers in y: give one"):
+            model.fit((["good", "bad"], ["film", "film"]), [0.1, 0.2, 0.3])
+
+    def test_ratings_that_are_no_cosines(self, model):
+        message = "from -1 to 1, received 5 at position 1: scale yours"
+        with pytest.raises(ValueError, match=message):
+            model.fit((["good", "bad"], ["film", "film"]), [0.1, 5])
+
+    @pytest.mark.parametrize("y", [[0.1, float("nan")], [float("inf"), 0.0]])
+    def test_not_numbers(self, model, y):
+        with pytest.raises(ValueError, match="Similarities are from -1 to 1, received"):
+            model.fit((["good", "bad"], ["film", "film"]), y)
+
+    def test_strings_as_similarities(self, model):
+        with pytest.raises(ValueError, match="y is one number from -1 to 1 a pair, received <U"):
+            model.evaluate((["good", "bad"], ["film", "film"]), ["yes", "no"])
+
+    def test_no_similarities_for_the_cosine(self, model):
+        with pytest.raises(ValueError, match="CosineSimilarityLoss needs a similarity"):
+            model.fit((["good", "bad"], ["film", "film"]), verbose=0)
+
+    def test_construction(self, model):
+        with pytest.raises(ValueError, match="pooling must be 'mean' or 'cls', received 'max'"):
+            BertSentenceEncoder(model.encoder, pooling="max")
+        with pytest.raises(ValueError, match="at most the encoder's max_positions, received 33"):
+            BertSentenceEncoder(model.encoder, sequence_length=33)
+        other = BertEncoder(BertConfig.preset("tiny", vocab_size=100))
+        with pytest.raises(ValueError, match="the encoder's embedding 100"):
+            BertSentenceEncoder(other, model.tokenizer)
+        bare = BertSentenceEncoder(model.encoder)
+        for use in (bare.encode, bare.save_pretrained, bare.export):
+            with pytest.raises(ValueError, match="has no tokenizer"):
+                use(["good"] if use == bare.encode else "nowhere")
+
+
+class TestPretrained:
+    @pytest.mark.parametrize(
+        ("pooling", "normalize"), [("mean", True), ("cls", False)], ids=["mean", "cls"]
+    )
+    def test_round_trip(self, make, tmp_path, pooling, normalize):
+        model = make(pooling=pooling, normalize=normalize, sequence_length=9)
+        model.save_pretrained(tmp_path / "saved")
+        again = BertSentenceEncoder.from_pretrained(tmp_path / "saved")
+        assert (again.pooling, again.normalize, again.sequence_length) == (pooling, normalize, 9)
+        np.testing.assert_array_equal(
+            again.encode(PROBE_TEXTS, verbose=0), model.encode(PROBE_TEXTS, verbose=0)
+        )
+        modules = json.loads((tmp_path / "saved" / "modules.json").read_text())
+        assert all((tmp_path / "saved" / module["path"]).is_dir() for module in modules)
+
+    def test_a_plain_checkpoint_has_sentence_transformers_defaults(self, tiny_classifier, tmp_path):
+        tiny_classifier().save_pretrained(tmp_path / "saved")
+        model = BertSentenceEncoder.from_pretrained(tmp_path / "saved")
+        assert (model.pooling, model.normalize, model.sequence_length) == ("mean", False, 32)
+
+    def test_what_is_given_comes_first(self, model, tmp_path):
+        model.save_pretrained(tmp_path / "saved")
+        again = BertSentenceEncoder.from_pretrained(
+            tmp_path / "saved", pooling="cls", normalize=False, sequence_length=5
+        )
+        assert (again.pooling, again.normalize, again.sequence_length) == ("cls", False, 5)
+
+    def change(self, model, folder, name, document):
+        model.save_pretrained(folder)
+        (folder / name).write_text(json.dumps(document))
+
+    @pytest.mark.parametrize(
+        ("fields", "found"),
+        [
+            ({"pooling_mode_max_tokens": True}, "'max'"),
+            ({"pooling_mode": "lasttoken"}, "'lasttoken'"),
+            ({"pooling_mode_max_tokens": True, "pooling_mode_mean_tokens": True}, "'mean', 'max'"),
+        ],
+    )
+    def test_another_pooling(self, model, tmp_path, fields, found):
+        self.change(model, tmp_path / "saved", "1_Pooling/config.json", fields)
+        with pytest.raises(ValueError, match=f"has the pooling .*{found}.*; only 'mean' and 'cls'"):
+            BertSentenceEncoder.from_pretrained(tmp_path / "saved")
+
+    def test_the_newer_pooling_config(self, model, tmp_path):
+        self.change(model, tmp_path / "saved", "1_Pooling/config.json", {"pooling_mode": "cls"})
+        assert BertSentenceEncoder.from_pretrained(tmp_path / "saved").pooling == "cls"
+
+    def test_other_modules(self, model, tmp_path):
+        kinds = ["Transformer", "Pooling", "Dense"]
+        modules = [{"type": f"sentence_transformers.models.{kind}"} for kind in kinds]
+        self.change(model, tmp_path / "saved", "modules.json", modules)
+        with pytest.raises(ValueError, match="lists Transformer, Pooling, Dense; only"):
+            BertSentenceEncoder.from_pretrained(tmp_path / "saved")
+
+    def test_damaged_modules(self, model, tmp_path):
+        self.change(model, tmp_path / "saved", "modules.json", {"idx": 0})
+        with pytest.raises(ValueError, match=r"modules\.json is not a list of modules"):
+            BertSentenceEncoder.from_pretrained(tmp_path / "saved")
+
+
+class TestExport:
+    def test_saved_model_of_strings(self, model, tmp_path):
+        model.export(tmp_path / "encoder")
+        found = load_embedder(tmp_path / "encoder").encode(PROBE_TEXTS, batch_size=3)
+        np.testing.assert_allclose(found, model.encode(PROBE_TEXTS, verbose=0), atol=1e-6)
+
+    @pytest.mark.parametrize(("precision", "gap"), [("float32", 1e-6), ("int8", 0.1)])
+    def test_litert_file_of_ids(self, model, tmp_path, precision, gap):
+        model.export(tmp_path / "encoder.tflite", format="litert", precision=precision)
+        found = load_embedder(tmp_path / "encoder.tflite").encode(PROBE_TEXTS)
+        np.testing.assert_allclose(found, model.encode(PROBE_TEXTS, verbose=0), atol=gap)
+
+    def test_options(self, model, tmp_path):
+        with pytest.raises(ValueError, match="one of float32, float16, int8; received 'full_int8'"):
+            model.export(tmp_path / "encoder.tflite", format="litert", precision="full_int8")
+        assert list(tmp_path.iterdir()) == []

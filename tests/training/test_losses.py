@@ -1,0 +1,97 @@
+import keras
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+
+from keras_bert_scratch import CosineSimilarityLoss, InBatchContrastiveLoss
+from keras_bert_scratch.training.losses import SparseCategoricalFocalCrossentropy
+
+# Two pairs at right angles, of other lengths than 1.
+APART = np.array([[[2.0, 0.0], [3.0, 0.0]], [[0.0, 1.0], [0.0, 5.0]]])
+
+
+class TestInBatchContrastive:
+    def test_by_hand(self):
+        # Each text has cosine 1 with its own and 0 with the other: -log(e / (e + 1)).
+        found = InBatchContrastiveLoss(temperature=1.0)(np.array([[0, 1], [2, 3]]), APART)
+        assert float(found) == pytest.approx(np.log(1 + np.exp(-1)), abs=1e-6)
+
+    def test_the_formula_on_random_pairs(self):
+        embeddings = np.random.default_rng(0).normal(size=(6, 2, 4))
+        unit = embeddings / np.linalg.norm(embeddings, axis=-1, keepdims=True)
+        logits = unit[:, 0] @ unit[:, 1].T / 0.05
+        expected = logsumexp(logits, axis=1) - np.diag(logits)
+        loss = InBatchContrastiveLoss(reduction=None)
+        found = loss(np.arange(12).reshape(6, 2), embeddings)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize(
+        "text_ids",
+        [[[0, 1], [0, 2]], [[0, 1], [2, 1]], [[0, 1], [1, 2]], [[0, 1], [2, 0]]],
+        ids=["firsts", "seconds", "second-first", "first-second"],
+    )
+    def test_pairs_that_share_a_text_are_no_negatives(self, text_ids):
+        # With its only negative gone, each pair has itself alone to choose: no loss.
+        assert float(InBatchContrastiveLoss()(np.array(text_ids), APART[::-1])) == 0.0
+
+    def test_a_text_paired_with_itself_still_has_negatives(self):
+        # As in unsupervised SimCSE.
+        found = InBatchContrastiveLoss(temperature=1.0)(np.array([[0, 0], [1, 1]]), APART)
+        assert float(found) == pytest.approx(np.log(1 + np.exp(-1)), abs=1e-6)
+
+    def test_similarities_are_refused(self):
+        with pytest.raises(ValueError, match=r"without y; received one of shape \(2, 1\)"):
+            InBatchContrastiveLoss()(np.ones((2, 1)), APART)
+
+    @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
+    def test_temperature(self, temperature):
+        with pytest.raises(ValueError, match="temperature must be above 0, received"):
+            InBatchContrastiveLoss(temperature)
+
+
+class TestCosineSimilarity:
+    def test_by_hand(self):
+        # Cosines 0.6 and -1 against 1 and 0.5: 0.4² and 1.5².
+        embeddings = np.array([[[1.0, 0.0], [3.0, 4.0]], [[2.0, 0.0], [-1.0, 0.0]]])
+        loss = CosineSimilarityLoss(reduction=None)
+        found = loss(np.array([[1.0], [0.5]]), embeddings)
+        np.testing.assert_allclose(found, [0.16, 2.25], atol=1e-6)
+
+    def test_missing_similarities(self):
+        with pytest.raises(ValueError, match=r"needs a similarity for each pair, received y of"):
+            CosineSimilarityLoss()(np.array([[0, 1], [2, 3]]), APART)
+
+
+class TestFocal:
+    def test_by_hand(self):
+        # Probability 1/2: (1 - 1/2)³ · log 2, twice that for the second class.
+        loss = SparseCategoricalFocalCrossentropy(gamma=3.0, alpha=[1.0, 2.0], reduction=None)
+        found = loss(np.array([0, 1]), np.zeros((2, 2)))
+        np.testing.assert_allclose(found, [np.log(2) / 8, np.log(2) / 4], rtol=1e-5)
+
+    def test_gamma_of_zero_is_cross_entropy(self):
+        logits = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+        class_ids = np.array([0, 2, 1, 1, 0])
+        found = SparseCategoricalFocalCrossentropy(gamma=0.0)(class_ids, logits)
+        expected = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(class_ids, logits)
+        assert float(found) == pytest.approx(float(expected), rel=1e-5)
+
+    def test_a_classifier_learns_with_it(self, tiny_classifier, reviews):
+        model = tiny_classifier()
+        model.compile(keras.optimizers.Adam(3e-3), loss=SparseCategoricalFocalCrossentropy())
+        model.fit(*reviews, epochs=12, batch_size=8, verbose=0)
+        assert model.evaluate(*reviews, verbose=0, return_dict=True)["accuracy"] > 0.95
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        InBatchContrastiveLoss(0.1),
+        CosineSimilarityLoss(name="cosine"),
+        SparseCategoricalFocalCrossentropy(1.5, [1.0, 2.0]),
+    ],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_config_round_trip(loss):
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert again.get_config() == loss.get_config()
