@@ -95,3 +95,15 @@ def tiny_classifier() -> Callable[..., Any]:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def versioned_export(
+    tiny_classifier: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Any, Path]:
+    """A small classifier, and a folder with its SavedModel as version 3, beside an empty 2."""
+    model = tiny_classifier()
+    folder = tmp_path_factory.mktemp("versions")
+    (folder / "2").mkdir()
+    model.export(folder, version=3)
+    return model, folder

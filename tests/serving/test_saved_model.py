@@ -13,12 +13,9 @@ from keras_bert_scratch.serving.saved_model import version_folder
 
 
 @pytest.fixture(scope="module")
-def exported(tiny_classifier, tmp_path_factory):
-    """A classifier, and its export as version 3, beside a version 2."""
-    model = tiny_classifier()
-    folder = tmp_path_factory.mktemp("saved_model")
-    (folder / "2").mkdir()
-    model.export(folder, version=3)
+def exported(versioned_export):
+    """A classifier, its export as version 3, and that export's signatures."""
+    model, folder = versioned_export
     return model, folder / "3", tf.saved_model.load(folder / "3").signatures
 
 
@@ -159,9 +156,8 @@ class TestIds:
 
 
 class TestVersions:
-    def test_other_versions_stay(self, exported):
-        _, folder, _ = exported
-        assert sorted(path.name for path in folder.parent.iterdir()) == ["2", "3"]
+    def test_other_versions_stay(self, versioned_export):
+        assert sorted(path.name for path in versioned_export[1].iterdir()) == ["2", "3"]
 
     def test_one_that_exists(self, exported):
         model, folder, _ = exported
