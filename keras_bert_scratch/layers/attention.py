@@ -1,6 +1,6 @@
 """Multi-head attention: the projections, and the matrix products of equation 1.
 
-Axes: B batch, S sequence, H hidden, N heads, D head width (H = N x D).
+Axes: B batch, S sequence, H hidden, N heads, D head width (H = N x D), K keys.
 """
 
 import math
@@ -35,7 +35,7 @@ def padding_bias(padding_mask: Any, dtype: str) -> Any:
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
 class MultiHeadAttention(keras.layers.Layer):
-    """Multi-head self-attention (Vaswani et al. 2017, sections 3.2.1 and 3.2.2).
+    """Multi-head attention (Vaswani et al. 2017, sections 3.2.1 and 3.2.2).
 
     Args:
         num_heads: N. Divides `hidden_dim`.
@@ -97,27 +97,28 @@ class MultiHeadAttention(keras.layers.Layer):
         attention_bias: Any = None,
         training: bool | None = None,
         return_attention: bool = False,
+        keys_and_values: tuple[Any, Any] | None = None,
     ) -> Any:
-        """Attends from every position to every position that the bias leaves visible.
+        """Attends from every position to every key that the bias leaves visible.
 
         Args:
             x: *Shape:* (B, S, H).
             attention_bias: Added to the scores, see `padding_bias`. *Shape:* broadcastable to
-                (B, N, S, S); None hides nothing.
+                (B, N, S, K); None hides nothing.
             training: Whether dropout acts.
             return_attention: Whether to return the probabilities, too.
+            keys_and_values: By default those of `x` itself: self-attention, K = S.
 
         Returns:
             The attended states. *Shape:* (B, S, H); with `return_attention` a pair of them and
-            the probabilities. *Shape:* (B, N, S, S).
+            the probabilities. *Shape:* (B, N, S, K).
         """
         query = self._split_heads(self.query(x))  # (B, N, S, D)
-        key = self._split_heads(self.key(x))  # (B, N, S, D)
-        value = self._split_heads(self.value(x))  # (B, N, S, D)
+        key, value = self.keys_and_values(x) if keys_and_values is None else keys_and_values
 
         # Attention(Q, K, V) = softmax(Q K^T / sqrt(D) + bias) V   (equation 1)
         query = query * (1.0 / math.sqrt(self.hidden_dim // self.num_heads))
-        scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))  # (B, N, S, S)
+        scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))  # (B, N, S, K)
         if attention_bias is not None:
             scores = scores + attention_bias
         probabilities = ops.softmax(scores, axis=-1)
@@ -127,6 +128,17 @@ class MultiHeadAttention(keras.layers.Layer):
 
         output = self.output_projection(self._merge_heads(attended))
         return (output, probabilities) if return_attention else output
+
+    def keys_and_values(self, x: Any) -> tuple[Any, Any]:
+        """Projects what is attended to.
+
+        Args:
+            x: *Shape:* (B, K, H).
+
+        Returns:
+            Keys and values. *Shape:* (B, N, K, D) each.
+        """
+        return self._split_heads(self.key(x)), self._split_heads(self.value(x))
 
     def _split_heads(self, x: Any) -> Any:
         """(B, S, H) -> (B, N, S, D)."""

@@ -112,13 +112,20 @@ class BertEmbeddings(keras.layers.Layer):
                 table.build(input_shape)
         self.norm.build((*input_shape, self.hidden_dim))
 
-    def call(self, token_ids: Any, segment_ids: Any, training: bool | None = None) -> Any:
+    def call(
+        self,
+        token_ids: Any,
+        segment_ids: Any,
+        training: bool | None = None,
+        first_position: Any = 0,
+    ) -> Any:
         """Embeds a batch.
 
         Args:
             token_ids: int32. *Shape:* (B, S).
             segment_ids: int32. *Shape:* (B, S).
             training: Whether dropout acts.
+            first_position: Of the tokens given, int32, a scalar.
 
         Returns:
             *Shape:* (B, S, H).
@@ -132,13 +139,12 @@ class BertEmbeddings(keras.layers.Layer):
                 f"{self.max_positions}: truncate the texts to sequence_length="
                 f"{self.max_positions}, or raise max_positions."
             )
-        length = ops.shape(token_ids)[1]
+        places = first_position + ops.arange(ops.shape(token_ids)[1], dtype="int32")
         if self.position is None:
-            positions = ops.cast(
-                sinusoidal_positions(self.max_positions, self.hidden_dim), self.compute_dtype
-            )[:length]
+            table = sinusoidal_positions(self.max_positions, self.hidden_dim)
+            positions = ops.take(ops.cast(table, self.compute_dtype), places, axis=0)
         else:
-            positions = self.position(ops.arange(length, dtype="int32"))  # (S, H)
+            positions = self.position(places)  # (S, H)
         x = self.token(token_ids) + self.segment(segment_ids) + positions
         return self.output_dropout(self.norm(x), training=training)
 

@@ -192,16 +192,18 @@ class MaskedLanguageModelHead(keras.layers.Layer):
 
         Args:
             sequence_output: *Shape:* (B, S, H).
-            masked_positions: int32. *Shape:* (B, P).
+            masked_positions: int32, *shape:* (B, P); None for all positions, P = S.
             token_embeddings: The encoder's table. *Shape:* (V, H).
 
         Returns:
             *Shape:* (B, P, V).
         """
-        batch, length = ops.shape(sequence_output)[:2]
-        row_starts = ops.expand_dims(ops.arange(batch, dtype="int32") * length, 1)
-        states = ops.reshape(sequence_output, (-1, self.hidden_dim))
-        x = ops.take(states, ops.cast(masked_positions, "int32") + row_starts, axis=0)  # (B, P, H)
+        x = sequence_output
+        if masked_positions is not None:
+            batch, length = ops.shape(x)[:2]
+            row_starts = ops.expand_dims(ops.arange(batch, dtype="int32") * length, 1)
+            places = ops.cast(masked_positions, "int32") + row_starts
+            x = ops.take(ops.reshape(x, (-1, self.hidden_dim)), places, axis=0)  # (B, P, H)
         x = self.norm(ACTIVATIONS[self.activation](self.dense(x)))
         embeddings = ops.cast(token_embeddings, self.compute_dtype)
         return ops.matmul(x, ops.transpose(embeddings)) + self.bias

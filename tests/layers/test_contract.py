@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from keras_bert_scratch.layers.attention import MultiHeadAttention
+from keras_bert_scratch.layers.decoder_block import DecoderBlock
 from keras_bert_scratch.layers.embeddings import BertEmbeddings
 from keras_bert_scratch.layers.encoder_block import EncoderBlock
 from keras_bert_scratch.layers.feed_forward import FeedForward
@@ -77,6 +78,21 @@ CASES = [
             "initializer_range": 0.3,
         },
         (STATES,),
+        (3, 5, 8),
+    ),
+    Case(
+        DecoderBlock,
+        {
+            "num_heads": 2,
+            "hidden_dim": 8,
+            "feed_forward_dim": 12,
+            "activation": "relu",
+            "dropout": 0.2,
+            "attention_dropout": 0.3,
+            "layer_norm_epsilon": 1e-5,
+            "initializer_range": 0.3,
+        },
+        (STATES, STATES[:, ::-1]),
         (3, 5, 8),
     ),
     Case(BertEmbeddings, EMBEDDINGS, (IDS, SEGMENTS), (3, 5, 8)),

@@ -1,0 +1,265 @@
+"""The decoder: an encoder's states and the tokens so far in, logits of the next tokens out.
+
+Axes: B batch, S sequence, T target sequence, H hidden, N heads, D head width, V vocabulary.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.layers.attention import padding_bias
+from keras_bert_scratch.layers.decoder_block import DecoderBlock, causal_bias
+from keras_bert_scratch.layers.embeddings import BertEmbeddings
+from keras_bert_scratch.layers.heads import MaskedLanguageModelHead
+from keras_bert_scratch.models.beam_search import without_repeated_ngrams
+
+# Keys and values of every block, *shape:* (B, N, T, D) each.
+Cache = list[tuple[Any, Any]]
+
+
+class Memory(NamedTuple):
+    """What the blocks see of the encoder's states; computed once a text.
+
+    Attributes:
+        keys_and_values: Of every block. *Shape:* (B, N, S, D) each.
+        bias: Hides the padding. *Shape:* (B, 1, 1, S).
+    """
+
+    keys_and_values: Cache
+    bias: Any
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class BertDecoder(keras.Model):
+    """A Transformer decoder whose layers fit BERT's weights (Rothe et al. 2020, section 2).
+
+    The head is that of the masked-LM, its projection the token embedding. The weights exist as soon
+    as the decoder is made.
+
+    Args:
+        config: Every size and switch.
+        **kwargs: `name` and `dtype`, for `keras.Model`.
+
+    Example:
+        >>> decoder = BertDecoder(BertConfig.preset("tiny"))
+        >>> logits = decoder(
+        ...     {
+        ...         "token_ids": np.array([[101, 2023]]),
+        ...         "sequence_output": np.ones((1, 7, 128), "float32"),
+        ...         "padding_mask": np.ones((1, 7)),
+        ...     }
+        ... )
+        >>> logits.shape  # (1, 2, 30522)
+    """
+
+    def __init__(self, config: BertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config = config
+
+        # === Layers ===
+        self.embeddings = BertEmbeddings(
+            vocab_size=config.vocab_size,
+            hidden_dim=config.hidden_dim,
+            max_positions=config.max_positions,
+            num_segments=config.num_segments,
+            position_embedding=config.position_embedding,
+            dropout=config.dropout,
+            layer_norm_epsilon=config.layer_norm_epsilon,
+            initializer_range=config.initializer_range,
+            dtype=self.dtype_policy,
+            name="embeddings",
+        )
+        self.blocks = [
+            DecoderBlock(
+                num_heads=config.num_heads,
+                hidden_dim=config.hidden_dim,
+                feed_forward_dim=config.feed_forward_dim,
+                activation=config.activation,
+                dropout=config.dropout,
+                attention_dropout=config.attention_dropout,
+                layer_norm_epsilon=config.layer_norm_epsilon,
+                initializer_range=config.initializer_range,
+                dtype=self.dtype_policy,
+                name=f"block_{n}",
+            )
+            for n in range(config.num_layers)
+        ]
+        self.head = MaskedLanguageModelHead(
+            config.hidden_dim,
+            config.vocab_size,
+            activation=config.activation,
+            layer_norm_epsilon=config.layer_norm_epsilon,
+            initializer_range=config.initializer_range,
+            dtype=self.dtype_policy,
+            name="head",
+        )
+        self.build()
+
+    def build(self, input_shape: Any = None) -> None:
+        """Creates the weights; none of them depends on the input's shape."""
+        if self.built:
+            return
+        self.embeddings.build((None, None))
+        for layer in (*self.blocks, self.head):
+            layer.build()
+        self.built = True
+
+    def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
+        """Computes the logits of the token after each given one, all at once.
+
+        Args:
+            inputs: `token_ids`, int32, *shape:* (B, T); the encoder's `sequence_output`, *shape:*
+                (B, S, H), and its `padding_mask`, *shape:* (B, S).
+            training: Whether dropout acts.
+
+        Returns:
+            *Shape:* (B, T, V).
+
+        Raises:
+            ValueError: If the sequence is longer than `config.max_positions`.
+        """
+        token_ids = inputs["token_ids"]
+        x = self.embeddings(token_ids, ops.zeros_like(token_ids), training=training)
+        attention_bias = causal_bias(ops.shape(token_ids)[1], self.compute_dtype)
+        memory_bias = padding_bias(inputs["padding_mask"], self.compute_dtype)
+        for block in self.blocks:
+            x = block(
+                x,
+                inputs["sequence_output"],
+                attention_bias=attention_bias,
+                memory_bias=memory_bias,
+                training=training,
+            )
+        return self._logits(x)
+
+    def _logits(self, states: Any) -> Any:
+        return self.head(states, None, self.embeddings.token.embeddings)
+
+    # === One token at a time ===
+    def memory(self, sequence_output: Any, padding_mask: Any) -> Memory:
+        """Projects the encoder's states to the keys and values of all cross-attentions.
+
+        Args:
+            sequence_output: *Shape:* (B, S, H).
+            padding_mask: *Shape:* (B, S).
+        """
+        return Memory(
+            [block.cross_attention.keys_and_values(sequence_output) for block in self.blocks],
+            padding_bias(padding_mask, self.compute_dtype),
+        )
+
+    def empty_cache(self, batch: Any, length: int) -> Cache:
+        """Makes room for the keys and values of B rows of `length` tokens."""
+        config = self.config
+        shape = (batch, config.num_heads, length, config.hidden_dim // config.num_heads)
+        return [
+            (ops.zeros(shape, self.compute_dtype), ops.zeros(shape, self.compute_dtype))
+            for _ in self.blocks
+        ]
+
+    def step(
+        self, token_ids: Any, position: Any, cache: Cache, memory: Memory
+    ) -> tuple[Any, Cache]:
+        """Computes the logits of the token after one position, from the cache of those before it.
+
+        Args:
+            token_ids: The tokens at the position, int32. *Shape:* (B,).
+            position: A scalar, int32.
+            cache: Of the positions before.
+            memory: Of the M texts; M divides B, see `DecoderBlock`.
+
+        Returns:
+            The logits, *shape:* (B, V), and the cache with this position in it.
+        """
+        tokens = ops.expand_dims(token_ids, 1)
+        x = self.embeddings(tokens, ops.zeros_like(tokens), first_position=position)  # (B, 1, H)
+        places = ops.arange(cache[0][0].shape[2], dtype="int32")
+        bias = padding_bias(ops.expand_dims(places <= position, 0), self.compute_dtype)
+        is_here = ops.expand_dims(places == position, 1)  # (T, 1)
+        new_cache: Cache = []
+        for block, block_memory, (keys, values) in zip(
+            self.blocks, memory.keys_and_values, cache, strict=True
+        ):
+            key, value = block.attention.keys_and_values(x)  # (B, N, 1, D)
+            # Not ops.slice_update: TensorFlow's is an operation that stock servers may lack.
+            keys, values = ops.where(is_here, key, keys), ops.where(is_here, value, values)
+            x = block(
+                x,
+                attention_bias=bias,
+                memory_bias=memory.bias,
+                keys_and_values=(keys, values),
+                memory=block_memory,
+            )
+            new_cache.append((keys, values))
+        return self._logits(x)[:, 0], new_cache
+
+    def generate(
+        self,
+        sequence_output: Any,
+        padding_mask: Any,
+        sampler: Callable[..., Any],
+        *,
+        start_id: int,
+        end_id: int,
+        pad_id: int,
+        length: int,
+        no_repeat_ngram_size: int = 0,
+    ) -> Any:
+        """Writes a sequence for each of a batch of encoded texts.
+
+        Args:
+            sequence_output: Of the encoder. *Shape:* (B, S, H).
+            padding_mask: *Shape:* (B, S).
+            sampler: A `BeamSearch`, or a sampler of keras-nlp.
+            start_id: The token that all sequences start with.
+            end_id: The token that ends a sequence.
+            pad_id: The token that fills up what follows.
+            length: T, the most tokens of a sequence, start and end included.
+            no_repeat_ngram_size: Of the n-grams that may come only once; 0 forbids nothing.
+
+        Returns:
+            int32 ids, those of start and end included. *Shape:* (B, T).
+        """
+        memory = self.memory(sequence_output, padding_mask)
+        batch = ops.shape(sequence_output)[0]
+        prompt = ops.concatenate(
+            [
+                ops.full((batch, 1), start_id, "int32"),
+                ops.full((batch, length - 1), pad_id, "int32"),
+            ],
+            axis=1,
+        )
+        is_known = ops.equal(ops.cumsum(ops.ones_like(prompt), axis=1), 1)
+
+        def next_logits(tokens: Any, cache: Cache, index: Any) -> tuple[Any, Any, Cache]:
+            last = ops.take(tokens, index - 1, axis=1)
+            logits, cache = self.step(last, index - 1, cache, memory)
+            if no_repeat_ngram_size:
+                logits = without_repeated_ngrams(logits, tokens, index, no_repeat_ngram_size)
+            return logits, None, cache
+
+        tokens = sampler(
+            next_logits,
+            prompt,
+            cache=self.empty_cache(batch, length),
+            index=1,
+            mask=is_known,
+            stop_token_ids=[end_id],
+        )
+        # Samplers go on until all rows have ended; what they write after an end is not meant.
+        is_end = ops.cast(ops.logical_and(tokens == end_id, ops.logical_not(is_known)), "int32")
+        is_after = ops.cumsum(is_end, axis=1) - is_end > 0
+        return ops.where(is_after, pad_id, tokens)
+
+    # === Config ===
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "config": self.config.to_dict()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BertDecoder":
+        """Inverts `get_config`."""
+        return cls(**{**config, "config": BertConfig.from_dict(config["config"])})
