@@ -3,9 +3,12 @@
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx2
 import numpy as np
 import pytest
+import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
@@ -306,6 +309,30 @@ class TestUnderPressure:
         full = next(response for response in responses if response.status_code == 503)
         assert full.headers["retry-after"] == "1"
         assert full.json() == {"error": "The queue is full: try again later."}
+
+    def test_a_stop_finishes_what_is_queued(self):
+        model_server = ModelServer(SlowModel(0.5), "films", Limits(max_batch_size=1))
+        config = uvicorn.Config(model_server.app(), port=0, log_level="warning")
+        with config.bind_socket() as socket:
+            url = f"http://127.0.0.1:{socket.getsockname()[1]}{URL}:predict"
+            server = uvicorn.Server(config)
+            running = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
+            running.start()
+            with ThreadPoolExecutor(3) as threads:
+                answers = [
+                    threads.submit(httpx2.post, url, json={"instances": [f"text {n}"]}, timeout=30)
+                    for n in range(3)
+                ]
+                deadline = time.monotonic() + 20
+                while not server.started or len(model_server._batcher) < 2:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+                # This is what uvicorn's handler of SIGTERM sets.
+                server.should_exit = True
+                for n, answer in enumerate(answers):
+                    assert answer.result().json() == {"predictions": [f"text {n}"]}
+            running.join(20)
+            assert not running.is_alive()
 
     def test_a_failure_is_500_and_the_server_goes_on(self):
         model = SlowModel(error=MemoryError("secret"))

@@ -1,0 +1,47 @@
+"""The server's load test at a small size: a real server on loopback, stopped and killed."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "serving.py"
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    spec = importlib.util.spec_from_file_location("serving_benchmark", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def cases(benchmark, versioned_export):
+    return benchmark.make_cases(versioned_export[1])
+
+
+def test_no_request_fails(benchmark, versioned_export, cases):
+    load = benchmark.mixed(versioned_export[1], cases, requests=600, clients=16)
+    assert load.wrong == []
+    assert load.nobody_there == 0
+    assert set(load.statuses) == {200, 400, 404, 405, 413}
+    assert sum(load.statuses.values()) == 600
+
+
+def test_no_answer_is_wrong_while_the_server_stops_and_starts(benchmark, versioned_export, cases):
+    load = benchmark.restarts(versioned_export[1], cases, requests=600, clients=8)
+    assert load.wrong == []
+    assert sum(load.statuses.values()) == 600
+    # Clients did meet the restarts.
+    assert load.nobody_there > 0
+
+
+def test_a_wrong_answer_is_noticed(benchmark):
+    case = benchmark.Case("/", b"", 200, {"a": [0.5, "x"]})
+    assert case.is_right(200, {"a": [0.500001, "x"]})
+    assert not case.is_right(200, {"a": [0.51, "x"]})
+    assert not case.is_right(200, {"a": [0.5, "y"]})
+    assert not case.is_right(200, {"a": [0.5]})
+    assert not case.is_right(400, {"error": "a reason of some length"})
+    assert not benchmark.Case("/", b"", 400).is_right(400, {"error": ""})
