@@ -287,7 +287,7 @@ class BertSentenceEncoder(TextModel):
                 does not have.
         """
         checkpoint = HuggingFaceCheckpoint(path_or_hub_id)
-        saved = _read_modules(checkpoint.folder)
+        saved = _read_modules(checkpoint.folder, checkpoint.config.max_positions)
         model = cls(
             BertEncoder(checkpoint.config, dtype=dtype),
             WordPieceTokenizer.from_directory(checkpoint.folder),
@@ -458,12 +458,18 @@ def _text_ids(texts: Sequence[str], pairs: Sequence[str] | None) -> np.ndarray:
     return np.array(columns).T
 
 
-def _read_modules(folder: Path) -> dict[str, Any]:
+def _read_modules(folder: Path, max_positions: int) -> dict[str, Any]:
     """Reads what sentence-transformers wrote beside the checkpoint; its defaults if nothing."""
     settings: dict[str, Any] = {"pooling": "mean", "normalize": False, "sequence_length": None}
-    if (folder / "sentence_bert_config.json").exists():
-        fields = read_json(folder / "sentence_bert_config.json")
-        settings["sequence_length"] = fields.get("max_seq_length")
+    # sentence-transformers 6 leaves the length to the tokenizer; transformers means "any" by 1e30.
+    for name, field in (
+        ("tokenizer_config.json", "model_max_length"),
+        ("sentence_bert_config.json", "max_seq_length"),
+    ):
+        if (folder / name).exists():
+            length = read_json(folder / name).get(field)
+            if length and length <= max_positions:
+                settings["sequence_length"] = length
     if not (folder / "modules.json").exists():
         return settings
     try:

@@ -180,11 +180,9 @@ def test_fit_sees_the_order_of_every_epoch(initial_epoch: int) -> None:
 
 
 class TestPairs:
-    FIRST = [[1], [2, 2, 2], [3, 3]]
-    SECOND = [[4, 4], [5], [6] * 9]
-
     def make(self, **kwargs: Any) -> PairBatches:
-        first, second = (tf.ragged.constant(rows) for rows in (self.FIRST, self.SECOND))
+        first = tf.ragged.constant([[1], [2, 2, 2], [3, 3]])
+        second = tf.ragged.constant([[4, 4], [5], [6] * 9])
         return PairBatches(first, second, pad_id=0, **kwargs)
 
     def test_each_text_is_padded_in_its_own_column(self) -> None:

