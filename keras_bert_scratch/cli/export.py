@@ -22,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--static-length", type=int, help="fixed number of tokens, litert only (default: any)"
     )
+    parser.add_argument(
+        "--model-version",
+        type=int,
+        help="write the folder OUTPUT/VERSION, beside other versions, savedmodel only",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -30,7 +35,13 @@ def run(options: argparse.Namespace) -> None:
     if options.format == "savedmodel":
         if options.precision != "float32" or options.static_length:
             raise ValueError("--precision and --static-length are for --format litert.")
+        if options.model_version is not None:
+            from keras_bert_scratch.serving.saved_model import version_folder
+
+            output = version_folder(output, options.model_version)
         check_new_folder(output)
+    elif options.model_version is not None:
+        raise ValueError("--model-version is for --format savedmodel.")
     model = keras_bert_scratch.BertClassifier.from_pretrained(options.model)
     with progress_to_stderr():
         if options.format == "savedmodel":

@@ -1,4 +1,4 @@
-"""The command `serve`: refusals here, a server that runs in tests/benchmarks/test_serving.py."""
+"""The command `serve`, and `export` for servers; a server runs in tests/benchmarks."""
 
 import pytest
 
@@ -27,3 +27,27 @@ def test_arguments_reach_the_server(monkeypatch):
 def test_refusals(arguments, message, capsys):
     assert main(["serve", *arguments]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_export_refuses_a_version_that_exists(versioned_export, capsys):
+    _, folder = versioned_export
+    command = ["export", "--model", "unread", str(folder), "--model-version", "3"]
+    assert main(command) == 1
+    assert "has a version 3 already: choose another, such as 4" in capsys.readouterr().err
+
+
+def test_only_a_saved_model_has_versions(capsys):
+    command = ["export", "--model", "unread", "m.tflite", "--format", "litert"]
+    assert main([*command, "--model-version", "1"]) == 1
+    assert "--model-version is for --format savedmodel" in capsys.readouterr().err
+
+
+def test_export_writes_a_version(tiny_classifier, tmp_path, monkeypatch):
+    from keras_bert_scratch import BertClassifier
+
+    exported = []
+    model = tiny_classifier()
+    monkeypatch.setattr(model, "export", exported.append)
+    monkeypatch.setattr(BertClassifier, "from_pretrained", lambda path: model)
+    assert main(["export", "--model", "m", str(tmp_path), "--model-version", "7"]) == 0
+    assert exported == [tmp_path / "7"]
