@@ -13,11 +13,13 @@ from keras_bert_scratch.cli import (
     finetune,
     frontier,
     predict,
+    pretrain,
     serve,
     vocabulary,
 )
 
 COMMANDS = {
+    "pretrain": pretrain,
     "finetune": finetune,
     "evaluate": evaluate,
     "predict": predict,

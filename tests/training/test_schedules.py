@@ -29,6 +29,12 @@ def test_as_transformers_has_it() -> None:
     np.testing.assert_allclose([float(schedule(step)) for step in range(9)], theirs, atol=1e-7)
 
 
+def test_batches_that_are_accumulated_share_a_rate() -> None:
+    schedule = WarmupLinearDecay(2.0, total_steps=4, warmup_steps=2, batches_per_step=3)
+    rates = [float(schedule(batch)) for batch in range(12)]
+    np.testing.assert_allclose(rates, [0, 0, 0, 1, 1, 1, 2, 2, 2, 1, 1, 1])
+
+
 def test_optimizer_follows_it() -> None:
     # Plain gradient descent on a gradient of 1 moves by the rate: 0, 1/2, 1, 1/2.
     weight = keras.Variable([0.0])
@@ -41,7 +47,7 @@ def test_optimizer_follows_it() -> None:
 
 
 def test_config_round_trip() -> None:
-    schedule = WarmupLinearDecay(2.0, total_steps=10, warmup_steps=4)
+    schedule = WarmupLinearDecay(2.0, total_steps=10, warmup_steps=4, batches_per_step=2)
     config = keras.saving.serialize_keras_object(schedule)
     copy = keras.saving.deserialize_keras_object(config)
     assert isinstance(copy, WarmupLinearDecay)

@@ -1,0 +1,28 @@
+"""Pretrains an encoder from files of text, as a YAML file says; goes on where it stopped."""
+
+import argparse
+import logging
+import sys
+
+from keras_bert_scratch.cli.common import progress_to_stderr
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("recipe", help="YAML file, see tasks/pretraining.py for its fields")
+    parser.add_argument("--output", required=True, help="folder of the run, new or to go on with")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="to make examples with (default: %(default)s)"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    from keras_bert_scratch.tasks.pretraining import PretrainingRecipe, pretrain
+
+    logging.basicConfig(stream=sys.stderr, format="%(message)s")
+    logging.getLogger("keras_bert_scratch").setLevel(logging.INFO)
+    recipe = PretrainingRecipe.from_yaml(options.recipe)
+    with progress_to_stderr():
+        pretrain(recipe, options.output, num_processes=options.processes)
+    print(f"{options.output}/model")

@@ -1,0 +1,370 @@
+"""The recipe of a pretraining: from files of text to an encoder with its vocabulary and weights."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+import yaml
+
+from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.data.documents import read_documents
+from keras_bert_scratch.data.shards import ShardedExamples, ShardSettings, write_shards
+from keras_bert_scratch.files import new_file
+from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.tasks.pretrainer import BertPretrainer
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.vocabulary import Vocabulary, train_vocabulary
+from keras_bert_scratch.training.optimizers import pretraining_optimizer
+from keras_bert_scratch.training.resuming import ExactResume
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A part of the training with batches of one shape.
+
+    Several phases make a schedule of lengths (short sequences first) or a ramp of batch sizes.
+
+    Args:
+        sequence_length: S.
+        batch_size: Examples of an update.
+        steps: Updates.
+    """
+
+    sequence_length: int
+    batch_size: int
+    steps: int
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainingRecipe:
+    """All that a pretraining depends on; the same recipe gives the same weights.
+
+    Args:
+        train: Files of text to train on; may have wildcards. See `data.documents.read_documents`.
+        held_out: Files of text to evaluate on.
+        vocabulary: A vocab.txt, or the size of a vocabulary to learn from `train`.
+        encoder: Fields of `BertConfig`; `preset` names a size. The vocabulary sets `vocab_size`.
+        phases: What is trained, in order.
+        learning_rate: The peak.
+        evaluate_every: Updates from one evaluation, and checkpoint, to the next.
+        next_sentence: Whether to train on pairs and next-sentence prediction, or full sentences.
+        repeats: How often the text is cut into examples, each time otherwise.
+        masking_rate: Share of the tokens to hide.
+        whole_words: Whether to hide the tokens of a word together.
+        static_masking: Whether to hide the same tokens each time.
+        lowercase: Whether to lower-case the text.
+        text_column: Column of the text, in files that have columns.
+        optimizer: One of `training.optimizers.pretraining_optimizer`.
+        warmup_ratio: Share of the updates in which the rate rises.
+        weight_decay: Of matrices and tables.
+        gradient_accumulation: Parts in which the gradients of a batch are computed.
+        dtype: Of the computation, such as `"mixed_bfloat16"`.
+        steps_per_execution: Updates between two visits to Python.
+        seed: Of everything that is drawn.
+        deterministic: Whether to use TensorFlow's deterministic operations, which make two runs
+            equal to the last bit.
+
+    Raises:
+        ValueError: If a value is refused, or the values do not fit together.
+    """
+
+    train: Sequence[str]
+    held_out: Sequence[str]
+    vocabulary: int | str
+    encoder: dict[str, Any]
+    phases: Sequence[Phase]
+    learning_rate: float
+    evaluate_every: int
+    next_sentence: bool = True
+    repeats: int = 1
+    masking_rate: float = 0.15
+    whole_words: bool = True
+    static_masking: bool = False
+    lowercase: bool = True
+    text_column: str = "text"
+    optimizer: str = "adamw"
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.01
+    gradient_accumulation: int = 1
+    dtype: str = "float32"
+    steps_per_execution: int = 1
+    seed: int = 0
+    deterministic: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.phases:
+            raise ValueError("phases is empty: name at least one.")
+        whole = {
+            name: getattr(self, name)
+            for name in (
+                "evaluate_every",
+                "repeats",
+                "gradient_accumulation",
+                "steps_per_execution",
+            )
+        }
+        for number, phase in enumerate(self.phases):
+            whole |= {f"phases[{number}].{k}": v for k, v in dataclasses.asdict(phase).items()}
+        for name, value in whole.items():
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} must be a positive integer, received {value!r}.")
+        longest = self.config(vocab_size=1).max_positions
+        for number, phase in enumerate(self.phases):
+            if phase.sequence_length > longest:
+                raise ValueError(
+                    f"phases[{number}].sequence_length is {phase.sequence_length}, but the encoder "
+                    f"has {longest} positions: shorten it, or raise encoder.max_positions."
+                )
+            if phase.steps % self.evaluate_every:
+                raise ValueError(
+                    f"phases[{number}].steps must be a multiple of evaluate_every, received "
+                    f"{phase.steps} and {self.evaluate_every}."
+                )
+            if phase.batch_size % self.gradient_accumulation:
+                raise ValueError(
+                    f"phases[{number}].batch_size must be a multiple of gradient_accumulation, "
+                    f"received {phase.batch_size} and {self.gradient_accumulation}."
+                )
+        # The optimizer checks its own arguments.
+        self.make_optimizer()
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> "PretrainingRecipe":
+        """Reads a recipe; the paths in it start from its folder.
+
+        Raises:
+            FileNotFoundError: If there is no such file, or no file that it names.
+            ValueError: If it is not YAML, or a field is missing, unknown or refused.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise FileNotFoundError(f"There is no recipe {path}: check the path.")
+        try:
+            fields = yaml.safe_load(path.read_text("utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not YAML: {error}") from error
+        try:
+            _check_fields(cls, fields, "the recipe")
+            for phase in fields["phases"]:
+                _check_fields(Phase, phase, "a phase")
+            folder = path.parent
+            vocabulary = fields["vocabulary"]
+            return cls(
+                **{
+                    **fields,
+                    "train": _files(folder, fields["train"]),
+                    "held_out": _files(folder, fields["held_out"]),
+                    "vocabulary": str(folder / vocabulary)
+                    if isinstance(vocabulary, str)
+                    else vocabulary,
+                    "phases": [Phase(**phase) for phase in fields["phases"]],
+                }
+            )
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} is refused: {error}") from error
+
+    def config(self, vocab_size: int) -> BertConfig:
+        """Returns the encoder's config."""
+        fields = {**self.encoder, "vocab_size": vocab_size}
+        if "preset" in fields:
+            return BertConfig.preset(fields.pop("preset"), **fields)
+        return BertConfig.from_dict(fields)
+
+    def make_optimizer(self) -> keras.optimizers.Optimizer:
+        """Returns the optimizer, with a schedule over all phases."""
+        return pretraining_optimizer(
+            self.optimizer,
+            self.learning_rate,
+            total_steps=sum(phase.steps for phase in self.phases),
+            warmup_ratio=self.warmup_ratio,
+            weight_decay=self.weight_decay,
+            gradient_accumulation=self.gradient_accumulation,
+        )
+
+
+def pretrain(
+    recipe: PretrainingRecipe, output: str | Path, *, num_processes: int = 1
+) -> BertPretrainer:
+    """Pretrains an encoder. Called again after it was stopped, it goes on exactly.
+
+    Args:
+        recipe: What to do.
+        output: The folder of the run. In it, `model` is the result, a checkpoint for
+            `from_pretrained`, and history.json its curves; `logs` is for TensorBoard.
+        num_processes: Files of text that are made into examples at the same time.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: If the text is too little, or the folder holds the run of another recipe.
+
+    Example:
+        >>> recipe = PretrainingRecipe.from_yaml("recipe.yaml")
+        >>> pretrain(recipe, "run").fill_mask("In the [MASK] God created the heaven.")
+    """
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(recipe.seed)
+    if recipe.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    tokenizer = _tokenizer(recipe, output)
+    shards = {
+        length: _shards(recipe, output, tokenizer, length, num_processes)
+        for length in {phase.sequence_length: None for phase in recipe.phases}
+    }
+    model = BertPretrainer(
+        BertEncoder(recipe.config(len(tokenizer.vocabulary)), dtype=recipe.dtype),
+        tokenizer,
+        next_sentence=recipe.next_sentence,
+        dtype=recipe.dtype,
+    )
+    model.compile(recipe.make_optimizer(), steps_per_execution=recipe.steps_per_execution)
+    resume = ExactResume(output / "checkpoint.safetensors", _fingerprint(recipe, shards))
+    resume.restore(model)
+
+    masking = {"masking_rate": recipe.masking_rate, "whole_words": recipe.whole_words}
+    batches_per_epoch = recipe.evaluate_every * recipe.gradient_accumulation
+    first_epoch = 0
+    for number, phase in enumerate(recipe.phases):
+        last_epoch = first_epoch + phase.steps // recipe.evaluate_every
+        if resume.epochs_done < last_epoch:
+            train, held_out = shards[phase.sequence_length]
+            batch_size = phase.batch_size // recipe.gradient_accumulation
+            seed = recipe.seed + number
+            model.fit(
+                train.training(
+                    batch_size,
+                    seed=seed,
+                    start=(resume.epochs_done - first_epoch) * batches_per_epoch,
+                    **masking,
+                ),
+                epochs=last_epoch,
+                initial_epoch=resume.epochs_done,
+                steps_per_epoch=batches_per_epoch,
+                validation_data=held_out.evaluation(batch_size, seed=seed, **masking),
+                shuffle=False,  # the dataset is
+                callbacks=[resume, keras.callbacks.TensorBoard(output / "logs")],
+                verbose=2,
+            )
+        first_epoch = last_epoch
+
+    with new_file(output / "history.json") as temporary:
+        temporary.write_text(json.dumps(resume.history, indent=1) + "\n", encoding="utf-8")
+    if not (output / "model").exists():
+        model.save_pretrained(output / "model")
+    return model
+
+
+def _tokenizer(recipe: PretrainingRecipe, output: Path) -> WordPieceTokenizer:
+    """Reads the vocabulary, or learns it once and keeps it."""
+    if isinstance(recipe.vocabulary, str):
+        vocabulary = Vocabulary.from_file(recipe.vocabulary)
+        return WordPieceTokenizer(vocabulary, lowercase=recipe.lowercase)
+    file = output / f"vocabulary-{recipe.vocabulary}.txt"
+    if not file.exists():
+        logger.info("Learning a vocabulary of %d tokens.", recipe.vocabulary)
+        text = output / ".text.txt"
+        try:
+            with text.open("w", encoding="utf-8") as plain:
+                for path in recipe.train:
+                    plain.writelines(
+                        f"{document}\n" for document in read_documents(path, recipe.text_column)
+                    )
+            train_vocabulary([text], recipe.vocabulary, lowercase=recipe.lowercase).to_file(file)
+        finally:
+            text.unlink(missing_ok=True)
+    return WordPieceTokenizer(Vocabulary.from_file(file), lowercase=recipe.lowercase)
+
+
+def _shards(
+    recipe: PretrainingRecipe,
+    output: Path,
+    tokenizer: WordPieceTokenizer,
+    sequence_length: int,
+    num_processes: int,
+) -> tuple[ShardedExamples, ShardedExamples]:
+    """Makes the examples to train on and those held out, as far as they are not there yet."""
+    both = []
+    for part, sources in (("train", recipe.train), ("held_out", recipe.held_out)):
+        settings = ShardSettings(
+            sequence_length=sequence_length,
+            next_sentence=recipe.next_sentence,
+            repeats=recipe.repeats if part == "train" else 1,
+            seed=recipe.seed,
+            static_masking=recipe.masking_rate if recipe.static_masking else None,
+            whole_words=recipe.whole_words,
+            text_column=recipe.text_column,
+        )
+        folder = output / "shards" / f"{part}-{sequence_length}"
+
+        def report(done: int, all_shards: int, part: str = part) -> None:
+            logger.info(
+                "Examples of %d tokens, %s: %d of %d files.",
+                sequence_length,
+                part,
+                done,
+                all_shards,
+            )
+
+        write_shards(
+            sources, folder, tokenizer, settings, num_processes=num_processes, progress=report
+        )
+        both.append(ShardedExamples(folder, tokenizer.vocabulary))
+    train, held_out = both
+    return train, held_out
+
+
+def _fingerprint(
+    recipe: PretrainingRecipe, shards: dict[int, tuple[ShardedExamples, ShardedExamples]]
+) -> dict[str, Any]:
+    """Returns what the weights depend on: the recipe, with the examples in place of the paths."""
+    fields = json.loads(json.dumps(dataclasses.asdict(recipe)))
+    for name in ("train", "held_out", "vocabulary", "text_column"):
+        del fields[name]
+    fields["phases"] = {str(number): phase for number, phase in enumerate(fields["phases"])}
+    fields["examples"] = {
+        f"{part}-{length}": hashlib.sha256(
+            json.dumps(examples.index, sort_keys=True).encode()
+        ).hexdigest()
+        for length, pair in shards.items()
+        for part, examples in zip(("train", "held_out"), pair, strict=True)
+    }
+    return fields
+
+
+def _check_fields(made: type, fields: Any, what: str) -> None:
+    if not isinstance(fields, dict):
+        raise ValueError(f"{what} must be fields and their values, received {fields!r}.")
+    known = {field.name: field for field in dataclasses.fields(made)}
+    unknown = sorted(set(fields) - set(known))
+    missing = [
+        name
+        for name, field in known.items()
+        if field.default is dataclasses.MISSING and name not in fields
+    ]
+    if unknown or missing:
+        problems = [f"does not know {', '.join(unknown)}"] if unknown else []
+        problems += [f"lacks {', '.join(missing)}"] if missing else []
+        raise ValueError(f"{what} {' and '.join(problems)}; its fields are {', '.join(known)}.")
+
+
+def _files(folder: Path, patterns: str | Sequence[str]) -> list[str]:
+    files = []
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        absolute = Path(pattern).is_absolute()
+        base = Path(Path(pattern).anchor) if absolute else folder
+        relative = str(Path(pattern).relative_to(base)) if absolute else pattern
+        found = sorted(base.glob(relative))
+        if not found:
+            raise FileNotFoundError(f"There is no file {folder / pattern}: check the recipe.")
+        files += map(str, found)
+    return files

@@ -1,0 +1,264 @@
+"""The recipe: what it makes, what it refuses, and that a killed run goes on exactly."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import yaml
+from safetensors.numpy import load_file
+
+from keras_bert_scratch.cli.main import main
+from keras_bert_scratch.tasks.classifier import BertClassifier
+from keras_bert_scratch.tasks.pretrainer import BertPretrainer
+from keras_bert_scratch.tasks.pretraining import PretrainingRecipe, pretrain
+
+FIELDS: dict[str, Any] = {
+    "train": ["text/train*.txt"],
+    "held_out": ["text/held_out.txt"],
+    "vocabulary": 90,
+    "encoder": {
+        "num_layers": 1,
+        "num_heads": 2,
+        "hidden_dim": 16,
+        "feed_forward_dim": 32,
+        "max_positions": 48,
+    },
+    # Longer sequences and smaller batches last.
+    "phases": [
+        {"sequence_length": 24, "batch_size": 16, "steps": 8},
+        {"sequence_length": 48, "batch_size": 8, "steps": 8},
+    ],
+    "learning_rate": 0.01,
+    "evaluate_every": 4,
+    "gradient_accumulation": 2,
+    "steps_per_execution": 2,
+    "seed": 5,
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with texts in which a name is followed by what it does, and a recipe."""
+    rng = np.random.default_rng(0)
+    acts = {"the cat": "sleeps", "the dog": "barks", "a bird": "sings", "my fish": "swims"}
+
+    def document() -> str:
+        names = rng.choice(list(acts), rng.integers(3, 9))
+        return " ".join(f"Today {name} {acts[name]} in the garden." for name in names)
+
+    (tmp_path / "text").mkdir()
+    for name in ("train1", "train2", "held_out"):
+        (tmp_path / f"text/{name}.txt").write_text("\n\n".join(document() for _ in range(30)))
+    write(tmp_path)
+    return tmp_path
+
+
+def write(folder: Path, **changes: Any) -> Path:
+    fields = {name: value for name, value in {**FIELDS, **changes}.items() if value is not None}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(fields))
+    return folder / "recipe.yaml"
+
+
+COMMAND = [sys.executable, "-m", "keras_bert_scratch.cli.main", "pretrain"]
+
+
+def run_and_kill(folder: Path, run: Path, after: float | None) -> bool:
+    """Runs the command in a process of its own; returns whether it was killed before it ended."""
+    with (folder / "log.txt").open("a") as log:
+        process = subprocess.Popen(
+            [*COMMAND, f"{folder}/recipe.yaml", "--output", str(run)], stdout=log, stderr=log
+        )
+        try:
+            assert process.wait(after) == 0, (folder / "log.txt").read_text()[-2000:]
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return True
+        return False
+
+
+def assert_same_run(left: Path, right: Path) -> None:
+    history = json.loads((left / "history.json").read_text())
+    assert json.loads((right / "history.json").read_text()) == history
+    # 16 updates, one entry every 4: no gap, nothing twice.
+    assert {len(values) for values in history.values()} == {4}
+    for name in ("model/model.safetensors", "checkpoint.safetensors"):
+        ours, theirs = load_file(left / name), load_file(right / name)
+        assert ours.keys() == theirs.keys()
+        for key in ours:
+            np.testing.assert_array_equal(ours[key], theirs[key], err_msg=f"{name} {key}")
+
+
+def kill_and_compare(folder: Path, kills: int) -> None:
+    """Kills at random moments; the results are those of the run that was not killed."""
+    start = time.monotonic()
+    assert not run_and_kill(folder, folder / "whole", None)
+    whole = time.monotonic() - start
+    rng = np.random.default_rng()
+    killed = 0
+    while killed < kills:
+        # A run that goes on is a start and what is left of the steps.
+        assert run_and_kill(folder, folder / "killed", rng.uniform(0.5, 0.97) * whole) or killed
+        killed += 1
+    assert not run_and_kill(folder, folder / "killed", None)
+    assert_same_run(folder / "whole", folder / "killed")
+
+
+@pytest.mark.slow
+def test_ten_kills_change_nothing(folder: Path) -> None:
+    kill_and_compare(folder, 10)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing that cleans up after exceptions may catch it."""
+
+
+class KillAt(keras.callbacks.Callback):
+    """Ends a run in the middle of an epoch."""
+
+    def __init__(self, batch: int) -> None:
+        super().__init__()
+        self.batches_left = batch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.batches_left -= 1
+        if self.batches_left == 0:
+            raise Killed
+
+
+def test_stops_change_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the test above, within one process: in the second epoch of either phase."""
+    recipe = PretrainingRecipe.from_yaml(folder / "recipe.yaml")
+    pretrain(recipe, folder / "whole")
+    original = BertPretrainer.fit
+    for batch in (12, 5):
+        stop = KillAt(batch)
+
+        def fit(self: Any, *args: Any, stop: Any = stop, **kwargs: Any) -> Any:
+            kwargs["callbacks"] = [*kwargs["callbacks"], stop]
+            return original(self, *args, **kwargs)
+
+        monkeypatch.setattr(BertPretrainer, "fit", fit)
+        with pytest.raises(Killed):
+            pretrain(recipe, folder / "killed")
+    monkeypatch.undo()
+    pretrain(recipe, folder / "killed")
+    assert_same_run(folder / "whole", folder / "killed")
+
+
+def test_from_text_to_a_classifier(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    phases = [{"sequence_length": 24, "batch_size": 16, "steps": 150}]
+    recipe = write(
+        folder, phases=phases, evaluate_every=50, gradient_accumulation=1, dtype="mixed_bfloat16"
+    )
+    assert main(["pretrain", str(recipe), "--output", f"{folder}/run"]) == 0
+    assert capsys.readouterr().out == f"{folder}/run/model\n"
+    history = json.loads((folder / "run/history.json").read_text())
+    assert history["loss"][-1] < 0.6 * history["loss"][0]
+    # The name tells the verb, and the rest is always the same, but for the name.
+    assert history["val_masked_language_model_accuracy"][-1] > 0.6
+    assert history["val_masked_language_model_perplexity"][-1] < 6
+    assert {"val_next_sentence_accuracy", "val_loss"} <= set(history)
+    assert list((folder / "run/logs").rglob("events*"))
+
+    model = BertPretrainer.from_pretrained(folder / "run/model")
+    (guesses,) = model.fill_mask("Today the dog [MASK] in the garden.", top_k=3)
+    assert next(iter(guesses)) == "barks"
+    classifier = BertClassifier.from_pretrained(folder / "run/model", labels=["a", "b"])
+    assert classifier.encoder.config.max_positions == 48
+
+
+def test_another_recipe_does_not_go_on(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    phases = [{"sequence_length": 24, "batch_size": 8, "steps": 4}]
+    command = ["pretrain", str(write(folder, phases=phases)), "--output", f"{folder}/run"]
+    assert main(command) == 0
+    before = (folder / "run/checkpoint.safetensors").read_bytes()
+    write(folder, phases=phases, learning_rate=0.02)
+    assert main(command) == 1
+    assert "differs in learning_rate (learning_rate was 0.01, now it is 0.02)" in (
+        capsys.readouterr().err
+    )
+    write(folder, phases=phases, masking_rate=0.3, static_masking=True)
+    assert main(command) == 1
+    assert "made with another settings" in capsys.readouterr().err
+    (folder / "text/train1.txt").write_text("Other text. Of two sentences.\n\nAnd another.")
+    write(folder, phases=phases)
+    assert main(command) == 1
+    assert "made with another source_sha256" in capsys.readouterr().err
+    assert (folder / "run/checkpoint.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"learning_rate": None}, "the recipe lacks learning_rate; its fields are train, held_out"),
+        ({"learning_rte": 1.0}, "the recipe does not know learning_rte"),
+        ({"phases": [{"steps": 4}]}, "a phase lacks sequence_length, batch_size"),
+        ({"phases": []}, "phases is empty: name at least one"),
+        (
+            {"phases": [{"sequence_length": 64, "batch_size": 2, "steps": 4}]},
+            r"phases\[0\].sequence_length is 64, but the encoder has 48 positions: shorten it",
+        ),
+        (
+            {"phases": [{"sequence_length": 24, "batch_size": 2, "steps": 6}]},
+            r"phases\[0\].steps must be a multiple of evaluate_every, received 6 and 4",
+        ),
+        (
+            {"phases": [{"sequence_length": 24, "batch_size": 3, "steps": 4}]},
+            r"phases\[0\].batch_size must be a multiple of gradient_accumulation, received 3 and 2",
+        ),
+        (
+            {"phases": [{"sequence_length": 24, "batch_size": 0, "steps": 4}]},
+            r"phases\[0\].batch_size must be a positive integer, received 0",
+        ),
+        ({"optimizer": "sgd"}, "The optimizers are adamw, lamb, lion, muon; received 'sgd'"),
+        ({"encoder": {"preset": "giant"}}, "Unknown preset 'giant'"),
+        ({"warmup_ratio": 1.0}, r"warmup_ratio must be in \[0, 1\), received 1.0"),
+    ],
+)
+def test_a_recipe_that_is_refused(folder: Path, changes: dict[str, Any], message: str) -> None:
+    path = write(folder, **changes)
+    with pytest.raises(ValueError, match=f"recipe.yaml is refused: .*{message}"):
+        PretrainingRecipe.from_yaml(path)
+
+
+def test_files_that_are_missing(folder: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"There is no file .*gone\*.txt: check the recipe"):
+        PretrainingRecipe.from_yaml(write(folder, train=["gone*.txt"]))
+    with pytest.raises(FileNotFoundError, match="There is no recipe .*nothing.yaml"):
+        PretrainingRecipe.from_yaml(folder / "nothing.yaml")
+    (folder / "recipe.yaml").write_text("a: [")
+    with pytest.raises(ValueError, match="recipe.yaml is not YAML"):
+        PretrainingRecipe.from_yaml(folder / "recipe.yaml")
+
+
+def test_too_little_text_is_refused_before_any_step(folder: Path) -> None:
+    (folder / "text/held_out.txt").write_text("One sentence only.")
+    with pytest.raises(ValueError, match="held_out.txt has 1 documents of at most"):
+        pretrain(PretrainingRecipe.from_yaml(folder / "recipe.yaml"), folder / "run")
+    assert not (folder / "run/checkpoint.safetensors").exists()
+
+
+@pytest.mark.parametrize("optimizer", ["lamb", "lion", "muon"])
+def test_every_optimizer_trains(folder: Path, optimizer: str) -> None:
+    recipe = PretrainingRecipe.from_yaml(folder / "recipe.yaml")
+    phase = dataclasses.replace(recipe.phases[0], steps=12)
+    recipe = dataclasses.replace(
+        recipe,
+        phases=[phase],
+        optimizer=optimizer,
+        learning_rate=0.003 if optimizer == "lion" else 0.03,
+        gradient_accumulation=1,
+        next_sentence=False,
+    )
+    pretrain(recipe, folder / "run")
+    history = json.loads((folder / "run/history.json").read_text())
+    assert history["val_loss"][-1] < history["val_loss"][0] - 0.02
