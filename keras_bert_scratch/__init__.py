@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from keras_bert_scratch.tasks.sentence_encoder import (
         BertSentenceEncoder as BertSentenceEncoder,
     )
+    from keras_bert_scratch.tasks.token_classifier import (
+        BertTokenClassifier as BertTokenClassifier,
+    )
     from keras_bert_scratch.text.tokenizer import WordPieceTokenizer as WordPieceTokenizer
     from keras_bert_scratch.text.vocabulary import Vocabulary as Vocabulary
     from keras_bert_scratch.training.losses import CosineSimilarityLoss as CosineSimilarityLoss
@@ -33,6 +36,7 @@ _MODULE_OF = {
     "BertEncoder": "models.encoder",
     "BertClassifier": "tasks.classifier",
     "BertSentenceEncoder": "tasks.sentence_encoder",
+    "BertTokenClassifier": "tasks.token_classifier",
     "adamw": "training.optimizers",
     "InBatchContrastiveLoss": "training.losses",
     "CosineSimilarityLoss": "training.losses",

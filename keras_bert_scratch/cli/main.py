@@ -15,6 +15,7 @@ from keras_bert_scratch.cli import (
     predict,
     pretrain,
     serve,
+    tag,
     vocabulary,
 )
 
@@ -27,6 +28,7 @@ COMMANDS = {
     "compare": compare,
     "frontier": frontier,
     "serve": serve,
+    "tag": tag,
     "vocabulary": vocabulary,
 }
 

@@ -118,7 +118,7 @@ def export_saved_model(
             "segment_ids": segment_ids,
             "padding_mask": padding_mask,
         }
-        with tf.control_dependencies(_id_checks(inputs, network.encoder.config)):
+        with tf.control_dependencies(id_checks(inputs, network.encoder.config)):
             inputs = {name: tf.identity(value) for name, value in inputs.items()}
         return {"logits": logits_of(inputs)}
 
@@ -220,7 +220,7 @@ def write_warmup_requests(path: Path, *, with_pairs: bool = True) -> None:
         records.write(log.SerializeToString())
 
 
-def _id_checks(inputs: dict[str, tf.Tensor], config: BertConfig) -> list[tf.Operation]:
+def id_checks(inputs: dict[str, tf.Tensor], config: BertConfig) -> list[tf.Operation]:
     """Refuses what the embeddings cannot look up; a GPU would give zeros instead of an error."""
     checks = [
         tf.debugging.assert_less_equal(

@@ -55,13 +55,8 @@ class CoreEngine(tf.Module):
 
     def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Turns texts (*Shape:* (B,)) into int32 ids (*Shape:* (B, None))."""
-        characters, row_splits = self._normalize(texts)
-        is_space = characters == _SPACE
-        after_space = tf.concat([[True], is_space[:-1]], 0)
-        starts = tf.where(~is_space & after_space)[:, 0]
-        # Every text ends with a space, so every word has an end.
-        ends = tf.where(is_space & ~after_space)[:, 0]
-        tokens = self._match(characters, starts, ends)
+        characters, row_splits, _ = self._normalize(texts)
+        tokens = self._match(characters, *_words(characters))
         positions = tf.where(tokens != _NO_TOKEN)[:, 0]
         return tf.RaggedTensor.from_row_splits(
             tf.gather(tokens, positions),
@@ -69,8 +64,43 @@ class CoreEngine(tf.Module):
             validate=False,
         )
 
-    def _normalize(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns code points (*Shape:* (N,)) and where texts start in them (*Shape:* (B + 1,))."""
+    def with_offsets(self, texts: tf.Tensor) -> dict[str, tf.RaggedTensor]:
+        """Turns texts into ids and tells where in the text each came from.
+
+        Args:
+            texts: Strings. *Shape:* (B,)
+
+        Returns:
+            `token_ids`, int32; `starts` and `ends`, int64, in characters of the text without bytes
+            that are not UTF-8; and `opens_word`, bool. *Shape:* (B, None) each
+        """
+        characters, row_splits, origins = self._normalize(texts)
+        starts, ends = _words(characters)
+        tokens = self._match(characters, starts, ends)
+        positions = tf.where(tokens != _NO_TOKEN)[:, 0]
+        word = tf.searchsorted(starts, positions, side="right", out_type=tf.int64) - 1
+        # The tokens of a word follow one another without a gap.
+        following = tf.concat([positions[1:], [tf.size(characters, tf.int64)]], 0)
+        after = tf.minimum(following, tf.gather(ends, word))
+        columns = {
+            "token_ids": tf.gather(tokens, positions),
+            "starts": tf.gather(origins, positions),
+            "ends": tf.gather(origins, after - 1) + 1,
+            "opens_word": positions == tf.gather(starts, word),
+        }
+        splits = tf.searchsorted(positions, row_splits, out_type=tf.int64)
+        return {
+            name: tf.RaggedTensor.from_row_splits(column, splits, validate=False)
+            for name, column in columns.items()
+        }
+
+    def _normalize(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns the code points of the normalized texts.
+
+        Returns:
+            The code points, *shape:* (N,); where texts start in them, *shape:* (B + 1,); and the
+            position in its text of the character that each comes from, *shape:* (N,).
+        """
         texts = tf.strings.join([texts, tf.fill(tf.shape(texts), " ")])
         raw = tf.strings.unicode_decode(texts, "UTF-8", errors="ignore")
         page = tf.gather(self._page_of, raw.flat_values // _PAGE)
@@ -81,7 +111,8 @@ class CoreEngine(tf.Module):
             tf.repeat(raw.flat_values, strings.row_lengths()),
             strings.flat_values,
         )
-        return characters, tf.gather(strings.row_splits, raw.row_splits)
+        origins = tf.repeat(tf.ragged.range(raw.row_lengths()).flat_values, strings.row_lengths())
+        return characters, tf.gather(strings.row_splits, raw.row_splits), origins
 
     def _match(self, characters: tf.Tensor, starts: tf.Tensor, ends: tf.Tensor) -> tf.Tensor:
         """Returns the token that starts at every position, or -1. *Shape:* (N,)."""
@@ -184,6 +215,14 @@ class CoreEngine(tf.Module):
             (tf.TensorShape([None]),) * 5,
         )
         return tokens, ends
+
+
+def _words(characters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns where the words start and where they end. *Shape:* (W,) each."""
+    is_space = characters == _SPACE
+    after_space = tf.concat([[True], is_space[:-1]], 0)
+    # Every text ends with a space, so every word has an end.
+    return tf.where(~is_space & after_space)[:, 0], tf.where(is_space & ~after_space)[:, 0]
 
 
 def _table(

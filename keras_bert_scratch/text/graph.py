@@ -331,7 +331,8 @@ class _MarkOrder(tf.Module):
     """
 
     def __init__(self, normalizer: Normalizer, stand_ins: list[int]) -> None:
-        super().__init__()
+        # A scope's name cannot start with an underscore, as the class' does.
+        super().__init__(name="mark_order")
         table = unicode_table()
         self._sources = sorted(normalizer.sources_of_marks)
         self._composed = {

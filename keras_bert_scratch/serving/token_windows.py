@@ -1,0 +1,54 @@
+"""Windows over tokens in a graph of core TensorFlow operations, as `data.windows` makes them.
+
+Axes: B batch, S sequence, W windows of all texts of a batch.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class WindowsOfTexts(NamedTuple):
+    """Windows that slide over the tokens of texts.
+
+    Attributes:
+        tokens: The tokens of every window, int32. *Shape:* (W, None).
+        starts: Where every window starts in its text. *Shape:* (B, None), int64.
+        owner: The window, of all, that speaks for each token. *Shape:* (B, None), int64.
+        columns: The token's place in that window. *Shape:* (B, None), int64.
+    """
+
+    tokens: tf.RaggedTensor
+    starts: tf.RaggedTensor
+    owner: tf.RaggedTensor
+    columns: tf.RaggedTensor
+
+
+def slide(token_ids: tf.RaggedTensor, room: tf.Tensor, stride: tf.Tensor) -> WindowsOfTexts:
+    """Slides windows over texts, see `data.windows.token_windows`.
+
+    Args:
+        token_ids: int32. *Shape:* (B, None).
+        room: Tokens of a window, int64. *Shape:* (B,).
+        stride: From the start of a window to the start of the next, int64. *Shape:* (B,).
+    """
+    beyond = tf.maximum(token_ids.row_lengths() - room, 0)
+    starts = tf.ragged.range(tf.zeros_like(stride), beyond + stride, stride)
+    text = starts.value_rowids()
+    first = tf.gather(token_ids.row_starts(), text) + starts.flat_values
+    last = tf.minimum(first + tf.gather(room, text), tf.gather(token_ids.row_limits(), text))
+    tokens = tf.gather(token_ids.flat_values, tf.ragged.range(first, last))
+
+    text = token_ids.value_rowids()
+    position = tf.ragged.range(token_ids.row_lengths()).flat_values
+    stride_of = tf.gather(stride, text)
+    half_overlap = tf.gather((room - stride) // 2, text)
+    window = tf.clip_by_value(
+        (position - half_overlap) // stride_of, 0, tf.gather(starts.row_lengths(), text) - 1
+    )
+    return WindowsOfTexts(
+        tokens,
+        starts,
+        token_ids.with_values(tf.gather(starts.row_starts(), text) + window),
+        token_ids.with_values(position - window * stride_of),
+    )

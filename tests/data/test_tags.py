@@ -1,0 +1,167 @@
+"""Words, tags and tokens, worked out by hand."""
+
+import numpy as np
+import pytest
+
+from keras_bert_scratch.data.tags import (
+    IGNORED,
+    Span,
+    TaggedSpan,
+    WordRows,
+    check_bio,
+    check_same_lengths,
+    read_conll,
+    spans_of,
+    tagged_spans,
+    tokenize_words,
+)
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
+
+TOKENS = [*SPECIAL_TOKENS, "film", "##s", "a", "@", "!", "b", "c", "d", "e", "f"]
+S, A, FILM, PLURAL, AT, BANG, CLS, SEP = (
+    TOKENS.index(token) for token in ("##s", "a", "film", "##s", "@", "!", "[CLS]", "[SEP]")
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return WordPieceTokenizer(Vocabulary(TOKENS))
+
+
+class TestReading:
+    def test_words_tags_and_sentences(self, tmp_path):
+        (tmp_path / "a.conll").write_bytes(
+            b"\xef\xbb\xbf-DOCSTART- O\n\nJane\tNNP\tB-person\r\nAusten NNP I-person\n"
+            b"\t\n\n\nhm\tX\tO"
+        )
+        texts = read_conll(tmp_path / "a.conll")
+        assert texts.words == [["Jane", "Austen"], ["hm"]]
+        assert texts.tags == [["B-person", "I-person"], ["O"]]
+
+    def test_no_break_space_stays_in_its_word(self, tmp_path):
+        (tmp_path / "a.conll").write_text("New\u00a0York\tB-place\n", "utf-8")
+        assert read_conll(tmp_path / "a.conll").words == [["New\u00a0York"]]
+
+    def test_a_word_without_a_tag(self, tmp_path):
+        (tmp_path / "a.conll").write_text("a\tO\n\nJane\n")
+        with pytest.raises(ValueError, match=r"a\.conll, line 3: 'Jane' stands alone; write a wor"):
+            read_conll(tmp_path / "a.conll")
+
+    def test_broken_bio_names_the_lines(self, tmp_path):
+        (tmp_path / "a.conll").write_text("a\tI-x\nb\tB-x\nc\tI-y\n\nd\tO\ne\tI-x\n")
+        with pytest.raises(ValueError, match="^3 tags break BIO: ") as error:
+            read_conll(tmp_path / "a.conll")
+        message = str(error.value)
+        assert "a.conll, line 1: I-x follows nothing" in message
+        assert "a.conll, line 3: I-y follows B-x" in message
+        assert "a.conll, line 6: I-x follows O" in message
+
+    def test_refusals(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match="There is no file"):
+            read_conll(tmp_path / "none.conll")
+        (tmp_path / "a.conll").write_text("\n\n")
+        with pytest.raises(ValueError, match="has no sentences"):
+            read_conll(tmp_path / "a.conll")
+        (tmp_path / "a.conll").write_bytes(b"\xe9\tO\n")
+        with pytest.raises(ValueError, match="is not UTF-8"):
+            read_conll(tmp_path / "a.conll")
+
+
+class TestChecks:
+    def test_bio_names_sentence_and_word(self):
+        with pytest.raises(ValueError, match="1 tags break BIO: sentence 1, word 2: I-x follows O"):
+            check_bio([["B-x", "I-x"], ["O", "O", "I-x"]])
+
+    def test_only_the_first_places_are_named(self):
+        with pytest.raises(ValueError, match=r"7 tags .*word 0: .*sentence 4, .*; …\. A span"):
+            check_bio([["I-x"]] * 7)
+
+    def test_good_bio_and_other_tags_pass(self):
+        check_bio([["B-x", "I-x", "B-x", "I-x", "O"], []])
+        check_bio([["NOUN", "I-x"]])
+
+    def test_unequal_lengths(self):
+        with pytest.raises(ValueError, match="There are 2 sentences but 1 lists of tags"):
+            check_same_lengths([["a"], ["b"]], [["O"]])
+        with pytest.raises(ValueError, match="Sentence 1 has 2 words but 1 tags"):
+            check_same_lengths([["a"], ["b", "c"]], [["O"], ["O"]])
+
+
+class TestSpans:
+    def test_neighbours_and_types(self):
+        tags = ["B-x", "I-x", "B-x", "O", "B-y", "I-y", "B-x"]
+        assert spans_of(tags) == [
+            Span("x", 0, 2),
+            Span("x", 2, 3),
+            Span("y", 4, 6),
+            Span("x", 6, 7),
+        ]
+
+    def test_a_stray_i_begins_a_span(self):
+        assert spans_of(["I-x", "I-x", "I-y"]) == [Span("x", 0, 2), Span("y", 2, 3)]
+
+    def test_other_tags_are_spans_of_a_word(self):
+        assert spans_of(["NOUN", "VERB"]) == [Span("NOUN", 0, 1), Span("VERB", 1, 2)]
+
+    def test_spans_of_the_text(self):
+        labels = ["O", "B-x", "I-x"]
+        probabilities = np.array([[0.1, 0.8, 0.1], [0.2, 0.1, 0.7], [0.9, 0.1, 0.0]])
+        spans = tagged_spans("Jane  Austen.", [(0, 4), (6, 12), (12, 13)], probabilities, labels)
+        assert spans == [TaggedSpan("Jane  Austen", "x", 0, 12, 0.7)]
+
+
+class TestTokens:
+    def test_given_words(self, tokenizer):
+        words = tokenize_words(tokenizer, ["a", "films!", "\u200b", "@a"])
+        assert words.text == "a films! \u200b @a"
+        assert words.offsets == [(0, 1), (2, 8), (9, 10), (11, 13)]
+        assert words.token_ids == [A, FILM, PLURAL, BANG, AT, A]
+        # The third word is one that the tokenizer drops.
+        assert words.first_tokens.tolist() == [0, 1, -1, 4]
+
+    def test_words_of_a_string(self, tokenizer):
+        words = tokenize_words(tokenizer, " Films!\u200b  @ä unknown")
+        assert words.offsets == [(1, 6), (6, 7), (10, 11), (11, 12), (13, 20)]
+        assert [words.text[start:end] for start, end in words.offsets] == [
+            "Films",
+            "!",
+            "@",
+            "ä",
+            "unknown",
+        ]
+        assert words.first_tokens.tolist() == [0, 2, 3, 4, 5]
+
+    def test_nothing(self, tokenizer):
+        for text in ("", []):
+            words = tokenize_words(tokenizer, text)
+            assert (words.offsets, words.token_ids) == ([], [])
+            assert words.first_tokens.tolist() == []
+
+
+class TestRows:
+    def test_labels_stand_at_first_tokens(self, tokenizer):
+        rows = WordRows(tokenizer, ["a", "films!", "\u200b", "a"], sequence_length=8)
+        assert rows.token_ids == [[CLS, A, FILM, PLURAL, BANG, A, SEP]]
+        labels = rows.labels(np.array([1, 2, 9, 3]))
+        assert labels[0].tolist() == [IGNORED, 1, 2, IGNORED, IGNORED, 3, IGNORED]
+        assert labels[0].dtype == np.int32
+
+    def test_windows_label_every_word_once_and_answer_for_it(self, tokenizer):
+        # Six tokens, four a window, stride 2: windows abcd, cdef; c is the first's, d the second's.
+        rows = WordRows(tokenizer, list("abcdef"), sequence_length=6, window_stride=2)
+        assert [len(row) for row in rows.token_ids] == [6, 6]
+        labels = rows.labels(np.arange(10, 16))
+        assert [row.tolist() for row in labels] == [
+            [IGNORED, 10, 11, 12, IGNORED, IGNORED],
+            [IGNORED, IGNORED, 13, 14, 15, IGNORED],
+        ]
+        values = [np.arange(100, 106)[:, None], np.arange(200, 206)[:, None]]
+        assert rows.of_words(values)[:, 0].tolist() == [101, 102, 103, 202, 203, 204]
+
+    def test_words_without_tokens_have_zeros(self, tokenizer):
+        rows = WordRows(tokenizer, ["\u200b", "a"], sequence_length=6)
+        assert rows.of_words([np.full((3, 2), 7.0)]).tolist() == [[0, 0], [7, 7]]
+        nothing = WordRows(tokenizer, "", sequence_length=6)
+        assert nothing.token_ids == [[CLS, SEP]]
+        assert nothing.of_words([np.ones((2, 2))]).shape == (0, 2)

@@ -1,0 +1,72 @@
+"""Spans found and missed, worked out by hand, and against seqeval."""
+
+import numpy as np
+import pytest
+
+from keras_bert_scratch.evaluation.tagging import TokenAccuracy, evaluate_tags
+
+
+def test_by_hand():
+    true = [["B-x", "I-x", "O", "B-y"], ["O", "B-x"]]
+    predicted = [["B-x", "I-x", "O", "B-x"], ["B-x", "B-x"]]
+    report = evaluate_tags(true, predicted)
+    # Of 3 true spans 2 are among the 4 found; 4 of 6 words are right.
+    assert report.accuracy == pytest.approx(4 / 6)
+    assert (report.precision, report.recall) == (2 / 4, 2 / 3)
+    assert report.f1 == pytest.approx(2 * 0.5 * (2 / 3) / (0.5 + 2 / 3))
+    assert report.per_type == {
+        "x": {"precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "support": 2},
+        "y": {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1},
+    }
+    assert report.to_dict()["per_type"]["x"]["support"] == 2
+    last = report.to_text().splitlines()[-1].split()
+    assert last == ["all", "0.5000", "0.6667", "0.5714", "3"]
+
+
+def test_other_tags_are_compared_word_by_word():
+    report = evaluate_tags([["NOUN", "O"], ["O"]], [["NOUN", "VERB"], ["O"]])
+    assert report.accuracy == report.f1 == pytest.approx(2 / 3)
+    assert report.per_type["O"] == {
+        "precision": 1.0,
+        "recall": 0.5,
+        "f1": pytest.approx(2 / 3),
+        "support": 2,
+    }
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="Sentence 0 has 1 words but 2 tags"):
+        evaluate_tags([["O"]], [["O", "O"]])
+    with pytest.raises(ValueError, match="There are no tags to compare"):
+        evaluate_tags([[]], [[]])
+
+
+def test_equal_to_seqeval_on_random_tags():
+    seqeval = pytest.importorskip("seqeval.metrics", reason="seqeval is not installed")
+    rng = np.random.default_rng(0)
+    # Every tag may follow every other: broken BIO is scored alike, too.
+    tags = ["O", "B-x", "I-x", "B-y", "I-y", "B-a-b", "I-a-b"]
+    for _ in range(30):
+        lengths = rng.integers(1, 12, size=20)
+        true, predicted = (
+            [[str(tag) for tag in rng.choice(tags, size=length)] for length in lengths]
+            for _ in range(2)
+        )
+        report = evaluate_tags(true, predicted)
+        assert report.precision == pytest.approx(seqeval.precision_score(true, predicted))
+        assert report.recall == pytest.approx(seqeval.recall_score(true, predicted))
+        assert report.f1 == pytest.approx(seqeval.f1_score(true, predicted))
+        assert report.accuracy == pytest.approx(seqeval.accuracy_score(true, predicted))
+        theirs = seqeval.classification_report(true, predicted, output_dict=True)
+        for label, figures in report.per_type.items():
+            assert figures["precision"] == pytest.approx(theirs[label]["precision"])
+            assert figures["recall"] == pytest.approx(theirs[label]["recall"])
+            assert figures["f1"] == pytest.approx(theirs[label]["f1-score"])
+            assert figures["support"] == theirs[label]["support"]
+
+
+def test_accuracy_of_tokens_with_a_label():
+    metric = TokenAccuracy()
+    logits = np.eye(3)[[[0, 1, 2], [2, 2, 2]]]
+    metric.update_state(np.array([[0, -1, 1], [-1, -1, 2]]), logits)
+    assert float(metric.result()) == pytest.approx(2 / 3)

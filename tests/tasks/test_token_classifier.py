@@ -1,0 +1,226 @@
+import json
+import logging
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.data.tags import IGNORED
+from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.tasks.token_classifier import BertTokenClassifier
+from keras_bert_scratch.text.preprocessing import StripHtml
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.vocabulary import Vocabulary
+from keras_bert_scratch.training.optimizers import adamw
+
+LABELS = ["O", "B-person", "I-person"]
+NAMES = ["ann", "bob", "cid", "dora"]
+TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *NAMES, *"saw met and the . cat".split()]
+TOKENS += ["##s", "lee", "##e"]
+
+
+def make(labels=LABELS, **kwargs):
+    keras.utils.set_random_seed(0)
+    config = BertConfig(
+        vocab_size=len(TOKENS),
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=16,
+        feed_forward_dim=32,
+        max_positions=24,
+        initializer_range=0.2,
+    )
+    tokenizer = WordPieceTokenizer(Vocabulary(TOKENS))
+    return BertTokenClassifier(BertEncoder(config), labels, tokenizer, **kwargs)
+
+
+@pytest.fixture
+def model():
+    return make()
+
+
+@pytest.fixture(scope="module")
+def sentences():
+    """48 small sentences; a person is a name, and a "lee" that follows one."""
+    words, tags = [], []
+    for first in NAMES:
+        for second in (*NAMES, "cats"):
+            words.append([first, "lee", "met", "the", second, "."])
+            tags.append(["B-person", "I-person", "O", "O", "B-person", "O"])
+            words.append(["the", "cats", "saw", second])
+            tags.append(["O", "O", "O", "B-person"])
+            if second == "cats":
+                tags[-1][-1] = tags[-2][-2] = "O"
+    return words, tags
+
+
+class TestFit:
+    def test_learns_spans(self, model, sentences, caplog):
+        words, tags = sentences
+        model.compile(keras.optimizers.Adam(1e-2))
+        before = model.evaluate(words, tags)["f1"]
+        with caplog.at_level(logging.WARNING):
+            history = model.fit(
+                words, tags, epochs=15, batch_size=8, verbose=0, validation_data=(words, tags)
+            )
+        # Keras would warn of the pooler, which has no gradient here.
+        assert "Gradients do not exist" not in caplog.text
+        assert not model.encoder.pooler.trainable_weights
+        figures = model.evaluate(words, tags)
+        assert set(figures) == {"accuracy", "precision", "recall", "f1"}
+        assert figures["f1"] > max(0.95, before)
+        assert history.history["val_accuracy"][-1] == pytest.approx(figures["accuracy"])
+        spans = model.find_spans(["Ann Lee met the Bob."])[0]
+        assert [(span.text, span.label, span.start, span.end) for span in spans] == [
+            ("Ann Lee", "person", 0, 7),
+            ("Bob", "person", 16, 19),
+        ]
+        assert all(0.5 < span.probability <= 1 for span in spans)
+        assert model.tag([["ann", "lee", "met"]]) == [["B-person", "I-person", "O"]]
+
+    def test_the_loss_is_the_mean_over_words(self, model):
+        words, tags = [["ann", "saw", "cats"], ["bob"]], [["B-person", "O", "O"], ["B-person"]]
+        model.compile("sgd", run_eagerly=True)
+        probabilities = model.probabilities(words)
+        dataset = model.dataset(model.batches(words, tags))
+        exact = model.evaluate(dataset, return_dict=True, verbose=0)["loss"]
+        picked = [probabilities[0][0, 1], *probabilities[0][1:, 0], probabilities[1][0, 1]]
+        assert exact == pytest.approx(-np.mean(np.log(picked)), rel=1e-5)
+
+    def test_batches_label_first_tokens(self, model):
+        inputs, labels = next(iter(model.dataset(model.batches([["cats", "ann"]], [[0, 1]]))))
+        assert inputs["token_ids"].shape == labels.shape == (1, 8)
+        assert labels.numpy()[0].tolist() == [IGNORED, 0, IGNORED, 1] + [IGNORED] * 4
+
+    def test_same_seed_same_training(self, sentences):
+        losses = []
+        for _ in range(2):
+            model = make()
+            model.compile("sgd", run_eagerly=True)
+            losses.append(model.fit(*sentences, epochs=2, verbose=0).history["loss"])
+        assert losses[0] == losses[1]
+
+    def test_ready_inputs(self, model):
+        model.compile("sgd", run_eagerly=True)
+        ids = np.array([[2, 5, 3]], "int32")
+        inputs = {"token_ids": ids, "segment_ids": 0 * ids, "padding_mask": 0 * ids + 1}
+        model.fit(inputs, np.array([[-1, 1, -1]]), verbose=0)
+        assert model.predict(inputs, verbose=0).shape == (1, 3, 3)
+
+
+class TestLongTexts:
+    def test_every_word_is_tagged_and_far_windows_do_not_matter(self):
+        model = make(sequence_length=8, window_stride=3)
+        words = (["ann", "saw", "the", "cats", "and", "bob"] * 5)[:29]
+        probabilities = model.probabilities([words])[0]
+        assert probabilities.shape == (29, 3)
+        np.testing.assert_allclose(probabilities.sum(-1), 1.0, atol=1e-6)
+        # The first word is the first window's, which ends after few words.
+        alone = model.probabilities([words[:4]])[0]
+        assert np.abs(alone[0] - model.probabilities([words[:3]])[0][0]).max() > 1e-6
+        changed = model.probabilities([[*words[:-1], "met"]])[0]
+        np.testing.assert_allclose(changed[:20], probabilities[:20], atol=1e-6)
+        assert np.abs(changed[-1] - probabilities[-1]).max() > 1e-4
+
+    def test_batching_does_not_matter(self):
+        model = make(sequence_length=8)
+        texts = ["ann saw the cats and bob . " * n for n in (3, 0, 1, 4)] + [["ann", "lee"]]
+        together = model.probabilities(texts, batch_size=3)
+        for text, rows in zip(texts, together, strict=True):
+            np.testing.assert_allclose(model.probabilities([text])[0], rows, atol=1e-6)
+
+
+class TestRefusals:
+    def test_labels(self):
+        with pytest.raises(ValueError, match="at least two different names"):
+            make(labels=["O", "O"])
+
+    def test_unequal_lengths(self, model):
+        with pytest.raises(ValueError, match="Sentence 1 has 2 words but 1 tags"):
+            model.batches([["ann"], ["bob", "saw"]], [["O"], ["O"]])
+
+    def test_broken_bio(self, model):
+        with pytest.raises(ValueError, match="1 tags break BIO: sentence 0, word 1: I-person foll"):
+            model.batches([["ann", "lee"]], [["O", "I-person"]])
+
+    def test_unknown_tag(self, model):
+        with pytest.raises(ValueError, match="text at position 1: Unknown label 'B-place'"):
+            model.batches([["ann"], ["lee"]], [["O"], ["B-place"]])
+
+    def test_texts(self, model):
+        with pytest.raises(ValueError, match="There are no texts"):
+            model.tag([])
+        with pytest.raises(TypeError, match="received 3 .int. at position 1"):
+            model.tag(["ann", 3])
+        with pytest.raises(TypeError, match="received '' as word 1 of the text at position 0"):
+            model.tag([["ann", ""]])
+
+    def test_sizes_and_tokenizer(self, model):
+        with pytest.raises(ValueError, match="at most the encoder's max_positions, received 25"):
+            make(sequence_length=25)
+        with pytest.raises(ValueError, match="window_stride must be from 1 to 6"):
+            make(sequence_length=8, window_stride=7)
+        other = BertEncoder(BertConfig.preset("tiny", vocab_size=100))
+        with pytest.raises(ValueError, match="vocabulary has 18 tokens, the encoder's embedding"):
+            BertTokenClassifier(other, LABELS, model.tokenizer)
+        strips = WordPieceTokenizer(Vocabulary(TOKENS), preprocessing=[StripHtml()])
+        with pytest.raises(ValueError, match="Answers are spans of the text, and"):
+            BertTokenClassifier(model.encoder, LABELS, strips)
+        with pytest.raises(ValueError, match="has no tokenizer: pass tokenizer="):
+            BertTokenClassifier(model.encoder, LABELS).tag(["ann"])
+
+    def test_validation_split(self, model, sentences):
+        model.compile(keras.optimizers.Adam(1e-3))
+        with pytest.raises(ValueError, match="split the documents, and pass validation_data="):
+            model.fit(*sentences, validation_split=0.1)
+
+
+class TestSaving:
+    def test_config_and_keras_file(self, sentences, tmp_path):
+        model = make(sequence_length=12, window_stride=4)
+        again = BertTokenClassifier.from_config(json.loads(json.dumps(model.get_config())))
+        assert again.get_config() == model.get_config()
+        model.compile(adamw(1e-3, total_steps=10), run_eagerly=True)
+        model.fit(*sentences, epochs=1, verbose=0)
+        model.save(tmp_path / "model.keras")
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+        for ours, theirs in zip(
+            model.predict(sentences[0]), loaded.predict(sentences[0]), strict=True
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+        assert loaded.optimizer.iterations == model.optimizer.iterations
+
+    def test_checkpoint_round_trip(self, tmp_path, caplog):
+        model = make(sequence_length=12, window_stride=4)
+        model.save_pretrained(tmp_path / "saved")
+        with caplog.at_level(logging.WARNING):
+            again = BertTokenClassifier.from_pretrained(tmp_path / "saved")
+        assert caplog.text == ""
+        assert (again.labels, again.sequence_length, again.window_stride) == (LABELS, 12, 4)
+        np.testing.assert_array_equal(
+            again.predict(["ann lee saw"])[0], model.predict(["ann lee saw"])[0]
+        )
+        config = json.loads((tmp_path / "saved/config.json").read_text())
+        assert config["architectures"] == ["BertForTokenClassification"]
+        assert config["id2label"] == {"0": "O", "1": "B-person", "2": "I-person"}
+
+    def test_other_labels_make_a_new_head(self, tmp_path, caplog):
+        make().save_pretrained(tmp_path / "saved")
+        with caplog.at_level(logging.WARNING):
+            model = BertTokenClassifier.from_pretrained(tmp_path / "saved", ["O", "B-x"])
+        assert "Newly initialized, to be trained: the head" in caplog.text
+        assert model.predict(["ann"])[0].shape == (1, 2)
+
+    def test_a_classifier_of_texts_is_no_tagger(self, tiny_classifier, tmp_path):
+        tiny_classifier().save_pretrained(tmp_path / "texts")
+        with pytest.raises(ValueError, match="has no head for tags: pass labels="):
+            BertTokenClassifier.from_pretrained(tmp_path / "texts")
+        model = BertTokenClassifier.from_pretrained(tmp_path / "texts", ["O", "B-x"])
+        assert len(model.tag(["good film"])[0]) == 2
+
+    def test_mixed_precision(self):
+        model = make(dtype="mixed_bfloat16")
+        assert model.predict(["ann lee"])[0].dtype == np.float32
+        assert tf.as_dtype(model.head.compute_dtype) == tf.bfloat16

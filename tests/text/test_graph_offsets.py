@@ -1,0 +1,48 @@
+"""Offsets in a graph are those of the Python tokenizer."""
+
+import pytest
+import tensorflow as tf
+
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
+
+TOKENS = [*SPECIAL_TOKENS, "film", "a", "##s", "!", "e", "##e", "电", "影", "ss", "##a", ",", "i"]
+TEXTS = [
+    "Films! a film,a",
+    "",
+    "  É e\u0301e\x00e\u200bé  unknownword 电影a",
+    "ß ﬁ Ⅳ \ufffd \t\n!",
+    "[MASK] aaa\u0301a",
+    "film\u3099\u0323s e",
+    "𝔄a 👎🏽 e",
+]
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_equal_to_python(lowercase):
+    tokenizer = WordPieceTokenizer(Vocabulary(TOKENS), lowercase=lowercase)
+    found = tokenizer.graph("core").with_offsets(tf.constant(TEXTS))
+    for row, text in enumerate(TEXTS):
+        wanted = tokenizer.encode(text)
+        assert found["token_ids"][row].numpy().tolist() == wanted.token_ids[1:-1]
+        offsets = zip(found["starts"][row].numpy(), found["ends"][row].numpy(), strict=True)
+        assert [(int(start), int(end)) for start, end in offsets] == wanted.offsets[1:-1]
+        opens = [not token.startswith("##") for token in wanted.tokens[1:-1]]
+        assert found["opens_word"][row].numpy().tolist() == opens
+    assert found["texts"].numpy()[0].decode() == TEXTS[0]
+
+
+def test_bytes_that_are_not_utf8_do_not_count():
+    tokenizer = WordPieceTokenizer(Vocabulary(TOKENS))
+    found = tokenizer.graph("core").with_offsets(tf.constant([b"\xff a\xfe film"]))
+    assert found["texts"].numpy().tolist() == [b" a film"]
+    assert found["starts"].to_list() == [[1, 3]]
+
+
+def test_refusals():
+    vocabulary = Vocabulary(TOKENS)
+    with pytest.raises(ValueError, match='Only the engine "core" tells offsets'):
+        WordPieceTokenizer(vocabulary).graph("fast").with_offsets(tf.constant(["a"]))
+    special = WordPieceTokenizer(vocabulary, allow_special_tokens=True)
+    with pytest.raises(ValueError, match="use a tokenizer without preprocessing"):
+        special.graph("core").with_offsets(tf.constant(["a"]))
