@@ -331,9 +331,13 @@ class WordPieceTokenizer:
                 SavedModels that a stock server loads.
         """
         if engine not in self._graphs:
+            import tensorflow as tf
+
             from keras_bert_scratch.text.graph import TokenizerGraph
 
-            self._graphs[engine] = TokenizerGraph(self, engine)
+            # Its tables must outlive a function that may be traced just now.
+            with tf.init_scope():
+                self._graphs[engine] = TokenizerGraph(self, engine)
         return self._graphs[engine]
 
     @functools.cached_property

@@ -133,3 +133,15 @@ def test_the_core_engine_needs_no_tensorflow_text():
         "assert graph.tokenize(['FILM']).to_list() == [[4]]\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_can_first_be_made_inside_a_function(engine):
+    tokenizer = WordPieceTokenizer(Vocabulary(TOKENS))
+
+    @tf.function
+    def tokenize(texts):
+        return tokenizer.graph(engine).tokenize(texts)
+
+    texts, expected = tf.constant(["a films"]), [[6, 5, 7]]
+    assert tokenize(texts).to_list() == expected
+    assert tokenizer.graph(engine).tokenize(texts).to_list() == expected
