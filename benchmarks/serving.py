@@ -216,7 +216,7 @@ async def send(port: int, cases: Iterator[Case], clients: int, load: Load) -> No
                     break
                 except (OSError, EOFError):
                     load.nobody_there += 1
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(0.2)
             load.seconds.append(time.perf_counter() - started)
             load.statuses[status] += 1
             if not case.is_right(status, answer):
