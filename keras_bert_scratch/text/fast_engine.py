@@ -34,9 +34,7 @@ class FastEngine(tf.Module):
     ) -> None:
         super().__init__()
         index, strings = code_point_strings
-        self._normalizer = tf_text.FastBertNormalizer(
-            model_buffer=normalizer_model(index, strings)
-        )
+        self._normalizer = tf_text.FastBertNormalizer(model_buffer=normalizer_model(index, strings))
         # Tokens that no word can be, some of which the builder refuses, become ones with a space.
         tokens = [
             f" {token_id}" if token in ("", CONTINUATION) or {" ", "\0"} & set(token) else token
