@@ -46,6 +46,7 @@ def run(options: argparse.Namespace) -> None:
     )
 
     model = keras_bert_scratch.BertClassifier.from_pretrained(options.model)
+    assert model.tokenizer is not None
     texts, true_ids = texts_of(examples), model.encode_labels(examples.labels)
     with progress_to_stderr():
         expected = model.probabilities(texts)

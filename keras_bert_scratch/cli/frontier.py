@@ -46,6 +46,7 @@ def run(options: argparse.Namespace) -> None:
     from keras_bert_scratch.serving.frontier import write_frontier
 
     model = keras_bert_scratch.BertClassifier.from_pretrained(options.model)
+    assert model.tokenizer is not None
     texts, true_ids = texts_of(examples), model.encode_labels(examples.labels)
 
     def export(path: Path, precision: Any, length: int) -> None:

@@ -41,7 +41,7 @@ class Examples:
         return Examples(
             texts=[self.texts[i] for i in indices],
             pairs=None if self.pairs is None else [self.pairs[i] for i in indices],
-            labels=None if self.labels is None else [self.labels[i] for i in indices],  # type: ignore[misc]
+            labels=None if self.labels is None else [self.labels[i] for i in indices],  # type: ignore[arg-type]
         )
 
 

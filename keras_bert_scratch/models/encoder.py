@@ -73,7 +73,7 @@ class BertEncoder(keras.Model):
 
     def build(self, input_shape: Any = None) -> None:
         """Creates the weights; none of them depends on the input's shape."""
-        if self.built:
+        if self.built:  # type: ignore[has-type]
             return
         hidden_shape = (None, None, self.config.hidden_dim)
         self.embeddings.build((None, None))

@@ -4,7 +4,7 @@ Axes: B batch, S sequence, C classes, W windows of all texts of a batch.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -405,7 +405,7 @@ class BertClassifier(TextModel):
             FileExistsError: If the folder is not empty.
             RuntimeError: If the export does not give the model's probabilities.
         """
-        exporters = {
+        exporters: dict[str, Callable[..., None]] = {
             "tf_saved_model": export_saved_model,
             "litert": export_litert,
             "mediapipe": export_mediapipe,

@@ -183,8 +183,9 @@ class TextModel(keras.Model):
         if _is_text(x):
             y = self.encode_labels(y)
             if validation_split:
-                seed = int(np.random.randint(2**31))
-                train, held_out = stratified_split(y, validation_split, seed)
+                train, held_out = stratified_split(
+                    y, validation_split, seed=int(np.random.randint(2**31))
+                )
                 validation_data = (
                     _take(x, held_out),
                     y[held_out],
