@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from keras_bert_scratch.tasks.sentence_encoder import (
         BertSentenceEncoder as BertSentenceEncoder,
     )
+    from keras_bert_scratch.tasks.sklearn import BertSklearnClassifier as BertSklearnClassifier
     from keras_bert_scratch.tasks.token_classifier import (
         BertTokenClassifier as BertTokenClassifier,
     )
@@ -37,6 +38,7 @@ _MODULE_OF = {
     "BertClassifier": "tasks.classifier",
     "BertSentenceEncoder": "tasks.sentence_encoder",
     "BertTokenClassifier": "tasks.token_classifier",
+    "BertSklearnClassifier": "tasks.sklearn",
     "adamw": "training.optimizers",
     "InBatchContrastiveLoss": "training.losses",
     "CosineSimilarityLoss": "training.losses",
