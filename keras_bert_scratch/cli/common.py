@@ -2,7 +2,9 @@
 
 import argparse
 import contextlib
+import itertools
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,32 @@ def load_any(path: str) -> Any:
 
         return load_predictor(place)
     return keras_bert_scratch.BertClassifier.from_pretrained(path)
+
+
+def lines_in_chunks(path: str, size: int = 1024) -> Iterator[tuple[int, list[str]]]:
+    """Yields some lines at a time, and the number of the first of them, so that memory is bounded.
+
+    Args:
+        path: A file in UTF-8, or "-" for standard input.
+        size: Lines at a time.
+
+    Raises:
+        ValueError: If a line is not UTF-8.
+    """
+    with contextlib.ExitStack() as stack:
+        binary = sys.stdin.buffer if path == "-" else stack.enter_context(open(path, "rb"))
+        lines = enumerate(binary, start=1)
+        while chunk := list(itertools.islice(lines, size)):
+            yield chunk[0][0], [_decode(number, line) for number, line in chunk]
+
+
+def _decode(number: int, line: bytes) -> str:
+    try:
+        return line.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"Line {number} is not UTF-8 (byte {error.start}): convert the input."
+        ) from None
 
 
 def progress_to_stderr() -> contextlib.redirect_stdout:

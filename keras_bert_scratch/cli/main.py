@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from keras_bert_scratch import __version__
 from keras_bert_scratch.cli import (
     compare,
+    encode,
     evaluate,
     export,
     finetune,
@@ -24,6 +25,7 @@ COMMANDS = {
     "finetune": finetune,
     "evaluate": evaluate,
     "predict": predict,
+    "encode": encode,
     "export": export,
     "compare": compare,
     "frontier": frontier,

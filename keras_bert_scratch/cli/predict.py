@@ -1,17 +1,11 @@
 """Classifies lines of a file or of standard input by any kind of model."""
 
 import argparse
-import contextlib
-import itertools
 import json
-import sys
 
 import numpy as np
 
-from keras_bert_scratch.cli.common import load_any, progress_to_stderr
-
-# Lines held in memory at a time.
-_CHUNK = 1024
+from keras_bert_scratch.cli.common import lines_in_chunks, load_any, progress_to_stderr
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,28 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Runs the command: a line of input gives a line of output."""
-    with contextlib.ExitStack() as stack:
-        binary = sys.stdin.buffer
-        if options.file != "-":
-            binary = stack.enter_context(open(options.file, "rb"))
-        model = load_any(options.model)
-        lines = enumerate(binary, start=1)
-        while chunk := list(itertools.islice(lines, _CHUNK)):
-            texts = [_decode(number, line) for number, line in chunk]
-            columns = _pairs(chunk[0][0], texts) if options.pairs else texts
-            with progress_to_stderr():
-                rows = model.probabilities(columns, options.batch_size)
-            for text, row in zip(texts, rows, strict=True):
-                print(_describe(text, row, model.labels, options.json))
-
-
-def _decode(number: int, line: bytes) -> str:
-    try:
-        return line.decode("utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"Line {number} is not UTF-8 (byte {error.start}): convert the input."
-        ) from None
+    model = load_any(options.model)
+    for first_number, texts in lines_in_chunks(options.file):
+        columns = _pairs(first_number, texts) if options.pairs else texts
+        with progress_to_stderr():
+            rows = model.probabilities(columns, options.batch_size)
+        for text, row in zip(texts, rows, strict=True):
+            print(_describe(text, row, model.labels, options.json))
 
 
 def _pairs(first_number: int, lines: list[str]) -> tuple[list[str], list[str]]:
