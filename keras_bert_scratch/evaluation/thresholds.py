@@ -42,7 +42,7 @@ def tune_class_factors(probabilities: Any, true_ids: Any) -> np.ndarray:
             f"Factors need a label for each of at least one example, received probabilities of "
             f"shape {probabilities.shape} and labels of shape {true.shape}."
         )
-    scores = np.log(np.maximum(probabilities, np.finfo("float64").tiny))
+    scores = np.log(np.maximum(probabilities, 1e-30))
     offsets = np.zeros(scores.shape[1])
     best = _macro_f1(scores, true)
     for _ in range(_MOST_ROUNDS):

@@ -5,7 +5,7 @@ Axes: B batch, S sequence, H hidden.
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +201,7 @@ class BertSentenceEncoder(TextModel):
             TypeError: If a text is not a string.
         """
         texts, pairs = text_columns(x)
-        settings = {"batch_size": batch_size, "seed": seed}
+        settings: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
         if pairs is None or self.tokenizer is None:
             return super().batches(texts, y, sample_weight, training=training, **settings)
         labels = self.encode_labels(_text_ids(texts, pairs) if y is None else y)
@@ -371,7 +371,7 @@ class BertSentenceEncoder(TextModel):
             FileExistsError: If the folder is not empty.
             RuntimeError: If the export does not give the model's embeddings.
         """
-        exporters = {
+        exporters: dict[str, Callable[..., None]] = {
             "tf_saved_model": export_embeddings_saved_model,
             "litert": export_embeddings_litert,
         }
