@@ -115,13 +115,23 @@ class HuggingFaceCheckpoint(Checkpoint):
     def __init__(self, path_or_hub_id: str | Path) -> None:
         self.folder = find_checkpoint(path_or_hub_id)
         self.fields = read_json(self.folder / "config.json")
-        self.config = read_config(self.fields, self.folder / "config.json")
+        self.config = self._read_config(self.folder / "config.json")
         self.files = {
-            _canonical(name): (file, name)
+            self._canonical(name): (file, name)
             for file in _weight_files(self.folder)
             for name in _names(file)
         }
         self.names = set(self.files)
+
+    def _read_config(self, path: Path) -> BertConfig:
+        return read_config(self.fields, path)
+
+    def _canonical(self, name: str) -> str:
+        """Brings the names of bare encoders (no `bert.`) and old norms to those of the table."""
+        name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
+        name = name.replace("LayerNorm.beta", "LayerNorm.bias")
+        is_bare = name.startswith(("embeddings.", "encoder.", "pooler."))
+        return f"bert.{name}" if is_bare else name
 
     @property
     def labels(self) -> list[str] | None:
@@ -189,20 +199,33 @@ def write_checkpoint(
         architecture: The class of `transformers` that is to read them.
         **fields: Further fields of config.json.
     """
-    config: BertConfig = root.encoder.config
+    sizes = config_fields(root.encoder.config)
+    write_config(folder, {"architectures": [architecture], "model_type": "bert", **sizes, **fields})
+    write_weights(folder, root, rows)
+
+
+def config_fields(config: BertConfig) -> dict[str, Any]:
+    """Returns the sizes and switches as the fields of a config.json; inverts `read_config`."""
     hidden_act = {ours: theirs for theirs, ours in reversed(_ACTIVATIONS.items())}
     sizes = {theirs: getattr(config, ours) for ours, theirs in _CONFIG_FIELDS.items()}
-    sizes["hidden_act"] = hidden_act[config.activation]
-    document = {"architectures": [architecture], "model_type": "bert", **sizes, **fields}
+    return {**sizes, "hidden_act": hidden_act[config.activation]}
+
+
+def write_config(folder: Path, fields: dict[str, Any]) -> None:
+    """Writes config.json."""
     (folder / "config.json").write_text(
-        json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
+
+
+def write_weights(folder: Path, root: Any, rows: Sequence[Weight]) -> None:
+    """Writes model.safetensors beside config.json; see `write_checkpoint`."""
     tensors = {}
     for row in rows:
-        if row.ours == "encoder.embeddings.position.embeddings" and (
-            config.position_embedding == "sinusoidal"
-        ):
+        network = at(root, row.ours.split(".")[0])
+        if row.ours.endswith(".position.embeddings") and network.embeddings.position is None:
             # transformers has no such switch; a table with the same values is the same model.
+            config = network.config
             tensor = sinusoidal_positions(config.max_positions, config.hidden_dim)
         else:
             tensor = keras.ops.convert_to_numpy(at(root, row.ours))
@@ -210,14 +233,6 @@ def write_checkpoint(
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     # safetensors makes files for their owner alone.
     shutil.copymode(folder / "config.json", folder / "model.safetensors")
-
-
-def _canonical(name: str) -> str:
-    """Brings the names of bare encoders (no `bert.`) and of old norms to those of the table."""
-    name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
-    name = name.replace("LayerNorm.beta", "LayerNorm.bias")
-    is_bare = name.startswith(("embeddings.", "encoder.", "pooler."))
-    return f"bert.{name}" if is_bare else name
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -78,6 +78,7 @@ _BLOCK = tuple(
 )
 POOLER = _dense("encoder.pooler.dense", "bert.pooler.dense", "bert/pooler/dense")
 CLASSIFIER = _output("head.logits", "classifier", "")
+SPAN = _output("head.logits", "qa_outputs", "cls/squad/")
 MASKED_LANGUAGE_MODEL = (
     *_dense(
         "masked_language_model.dense",
@@ -94,15 +95,61 @@ MASKED_LANGUAGE_MODEL = (
 NEXT_SENTENCE = _output("next_sentence.logits", "cls.seq_relationship", "cls/seq_relationship/")
 
 
+# A decoder starts from an encoder's weights and the masked-LM head; cross-attention is its own.
+DECODER_HEAD = tuple(
+    row._replace(ours=row.ours.replace("masked_language_model", "decoder.head"))
+    for row in MASKED_LANGUAGE_MODEL
+)
+_CROSS_ATTENTION = tuple(
+    weight
+    for kind, ours, huggingface in (
+        (_dense, "cross_attention.query", "crossattention.self.query"),
+        (_dense, "cross_attention.key", "crossattention.self.key"),
+        (_dense, "cross_attention.value", "crossattention.self.value"),
+        (_dense, "cross_attention.output_projection", "crossattention.output.dense"),
+        (_norm, "cross_attention_norm", "crossattention.output.LayerNorm"),
+    )
+    for weight in kind(f"decoder.blocks.{{n}}.{ours}", f"{_HUGGINGFACE}.{huggingface}", "")
+)
+
+
 def encoder_weights(num_layers: int) -> tuple[Weight, ...]:
     """Returns the rows of an encoder with `num_layers` blocks, without the pooler's."""
-    blocks = (
+    return (*_EMBEDDINGS, *_numbered(_BLOCK, num_layers))
+
+
+def decoder_weights(num_layers: int) -> tuple[Weight, ...]:
+    """Returns the rows of a decoder that an encoder has, too, named as the encoder's."""
+    return tuple(
+        row._replace(ours=f"decoder.{row.ours.removeprefix('encoder.')}")
+        for row in encoder_weights(num_layers)
+    )
+
+
+def encoder_decoder_weights(encoder_layers: int, decoder_layers: int) -> tuple[Weight, ...]:
+    """Returns all rows of an encoder and its decoder, named as `EncoderDecoderModel` has them."""
+    encoder = (*encoder_weights(encoder_layers), *POOLER)
+    decoder = (
+        *decoder_weights(decoder_layers),
+        *_numbered(_CROSS_ATTENTION, decoder_layers),
+        *DECODER_HEAD,
+    )
+    return (
+        *(
+            row._replace(huggingface=f"encoder.{row.huggingface.removeprefix('bert.')}")
+            for row in encoder
+        ),
+        *(row._replace(huggingface=f"decoder.{row.huggingface}") for row in decoder),
+    )
+
+
+def _numbered(rows: tuple[Weight, ...], num_layers: int) -> tuple[Weight, ...]:
+    return tuple(
         row._replace(
             ours=row.ours.format(n=n),
             huggingface=row.huggingface.format(n=n),
             google=row.google.format(n=n),
         )
         for n in range(num_layers)
-        for row in _BLOCK
+        for row in rows
     )
-    return (*_EMBEDDINGS, *blocks)

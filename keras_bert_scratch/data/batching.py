@@ -124,18 +124,22 @@ class LengthBucketedBatches:
         ids = tf.TensorSpec((None, None), tf.int32)
         return dict.fromkeys(("token_ids", "segment_ids", "padding_mask"), ids)
 
-    def dataset(self) -> tf.data.Dataset:
-        """Returns the batches as a `tf.data` dataset; each iteration serves `self.epoch`."""
+    def signature(self) -> tuple[Any, ...]:
+        """Returns the types of what `batch` returns."""
         signature: list[Any] = [self.input_signature()]
         for column in (self.labels, self.sample_weight):
             if column is not None:
                 signature.append(tf.TensorSpec((None, *column.shape[1:]), column.dtype))
+        return tuple(signature)
+
+    def dataset(self) -> tf.data.Dataset:
+        """Returns the batches as a `tf.data` dataset; each iteration serves `self.epoch`."""
 
         def generate() -> Iterator[tuple[Any, ...]]:
             for indices in self.order(self.epoch):
                 yield self.batch(indices)
 
-        dataset = tf.data.Dataset.from_generator(generate, output_signature=tuple(signature))
+        dataset = tf.data.Dataset.from_generator(generate, output_signature=self.signature())
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(self)))
         return dataset.prefetch(tf.data.AUTOTUNE)
 

@@ -68,7 +68,7 @@ class BeamSearch:
             stop_token_ids: Tokens that end a hypothesis; a full row ends it, too.
 
         Returns:
-            The best hypothesis of each row, filled up with what `prompt` has there. *Shape:* (B, T).
+            The best hypothesis of each row, filled up with what `prompt` has. *Shape:* (B, T).
         """
         num_beams, first = self.num_beams, index
         batch, length = ops.shape(prompt)[0], prompt.shape[1]

@@ -25,11 +25,11 @@ class Memory(NamedTuple):
 
     Attributes:
         keys_and_values: Of every block. *Shape:* (B, N, S, D) each.
-        bias: Hides the padding. *Shape:* (B, 1, 1, S).
+        padding_mask: 1 for tokens, 0 for padding. *Shape:* (B, S).
     """
 
     keys_and_values: Cache
-    bias: Any
+    padding_mask: Any
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
@@ -148,7 +148,7 @@ class BertDecoder(keras.Model):
         """
         return Memory(
             [block.cross_attention.keys_and_values(sequence_output) for block in self.blocks],
-            padding_bias(padding_mask, self.compute_dtype),
+            padding_mask,
         )
 
     def empty_cache(self, batch: Any, length: int) -> Cache:
@@ -179,6 +179,9 @@ class BertDecoder(keras.Model):
         places = ops.arange(cache[0][0].shape[2], dtype="int32")
         bias = padding_bias(ops.expand_dims(places <= position, 0), self.compute_dtype)
         is_here = ops.expand_dims(places == position, 1)  # (T, 1)
+        # Made anew for each token: a bias from outside a loop, with one block to use it, makes
+        # TensorFlow 2.21's remapper fuse the scores wrongly, and the loop return nothing.
+        memory_bias = padding_bias(memory.padding_mask, self.compute_dtype)
         new_cache: Cache = []
         for block, block_memory, (keys, values) in zip(
             self.blocks, memory.keys_and_values, cache, strict=True
@@ -189,7 +192,7 @@ class BertDecoder(keras.Model):
             x = block(
                 x,
                 attention_bias=bias,
-                memory_bias=memory.bias,
+                memory_bias=memory_bias,
                 keys_and_values=(keys, values),
                 memory=block_memory,
             )

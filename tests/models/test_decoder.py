@@ -96,8 +96,12 @@ def test_greedy_generation_is_the_argmax_of_uncached_logits(decoder, encoded):
         assert tokens[row].tolist() == so_far + [PAD] * (9 - len(so_far))
 
 
+@pytest.mark.parametrize("num_layers", [1, 3])
 @pytest.mark.parametrize("sampler", [GREEDY, BeamSearch(3)], ids=["greedy", "beams"])
-def test_the_same_in_a_graph_of_any_batch(decoder, encoded, sampler):
+def test_the_same_in_a_graph_of_any_batch(decoder, encoded, sampler, num_layers):
+    """Grappler rewrites loops by what is in them, not always rightly."""
+    decoder.blocks = decoder.blocks[:num_layers]
+
     @tf.function(
         input_signature=[
             tf.TensorSpec((None, None, 8), tf.float32),

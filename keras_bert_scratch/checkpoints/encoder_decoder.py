@@ -1,0 +1,96 @@
+"""Weights from and to the folders of `transformers`' EncoderDecoderModel of two BERTs."""
+
+from pathlib import Path
+from typing import Any
+
+from keras_bert_scratch.checkpoints.huggingface import (
+    HuggingFaceCheckpoint,
+    config_fields,
+    read_config,
+    write_config,
+    write_weights,
+)
+from keras_bert_scratch.checkpoints.name_map import encoder_decoder_weights
+from keras_bert_scratch.config import BertConfig
+
+MODEL_TYPE = "encoder-decoder"
+
+
+class EncoderDecoderCheckpoint(HuggingFaceCheckpoint):
+    """A folder of an EncoderDecoderModel.
+
+    Args:
+        path_or_hub_id: A local folder or the id of a model on the hub.
+
+    Raises:
+        FileNotFoundError: If the folder or one of its files is missing.
+        ValueError: If the two are not BERT's, or a file is damaged.
+
+    Example:
+        >>> EncoderDecoderCheckpoint("path/to/model").decoder_config.num_layers
+        6
+    """
+
+    # Second names of the decoder's token embeddings and of its head's bias.
+    ignored = frozenset(
+        ("decoder.cls.predictions.decoder.weight", "decoder.cls.predictions.decoder.bias")
+    )
+
+    def _read_config(self, path: Path) -> BertConfig:
+        parts = [self.fields.get(name) for name in ("encoder", "decoder")]
+        if self.fields.get("model_type") != MODEL_TYPE or not all(
+            isinstance(part, dict) for part in parts
+        ):
+            raise ValueError(
+                f"{path} has model_type {self.fields.get('model_type')!r}, not {MODEL_TYPE!r} with "
+                "an encoder and a decoder: choose a checkpoint of transformers' "
+                "EncoderDecoderModel."
+            )
+        encoder, decoder = parts
+        if not decoder.get("add_cross_attention"):
+            raise ValueError(
+                f"{path} has a decoder without add_cross_attention, which cannot read the text: "
+                "choose another checkpoint."
+            )
+        self.decoder_config = read_config({**decoder, "is_decoder": False}, path)
+        return read_config(encoder, path)
+
+    def _canonical(self, name: str) -> str:
+        return name
+
+    def load_all(self, root: Any) -> None:
+        """Copies all weights into a task with an `encoder` and a `decoder`.
+
+        Raises:
+            ValueError: If any is missing or has another shape.
+        """
+        rows = encoder_decoder_weights(self.config.num_layers, self.decoder_config.num_layers)
+        self.load(root, rows)
+
+
+def write_encoder_decoder(folder: Path, root: Any, **fields: Any) -> None:
+    """Writes config.json and model.safetensors into a folder.
+
+    Args:
+        folder: An existing folder.
+        root: A task with an `encoder` and a `decoder`.
+        **fields: Further fields of config.json.
+    """
+    encoder, decoder = (part.config for part in (root.encoder, root.decoder))
+    write_config(
+        folder,
+        {
+            "architectures": ["EncoderDecoderModel"],
+            "model_type": MODEL_TYPE,
+            "is_encoder_decoder": True,
+            "encoder": {"model_type": "bert", **config_fields(encoder)},
+            "decoder": {
+                "model_type": "bert",
+                "is_decoder": True,
+                "add_cross_attention": True,
+                **config_fields(decoder),
+            },
+            **fields,
+        },
+    )
+    write_weights(folder, root, encoder_decoder_weights(encoder.num_layers, decoder.num_layers))

@@ -1,0 +1,75 @@
+"""Batches of texts with the sequences to be written for them.
+
+Axes: B batch, S sequence, T target sequence.
+"""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_bert_scratch.data.batching import LengthBucketedBatches
+
+
+class TeacherForcedBatches(LengthBucketedBatches):
+    """Texts and targets: the decoder is given each true token, and is to predict the next.
+
+    Args:
+        token_ids: One int32 vector a text.
+        segment_ids: The same for the segments.
+        start_id: The token with which every target sequence starts.
+        labels: The tokens to predict, the last of them the one that ends a sequence, padded with
+            `pad_id`. *Shape:* (n, T).
+        **kwargs: `batch_size`, `pad_id`, `sample_weight` and `seed` of `LengthBucketedBatches`.
+
+    Example:
+        >>> texts = tf.ragged.constant([[2, 7, 8, 3]])
+        >>> batches = TeacherForcedBatches(
+        ...     texts, tf.zeros_like(texts), start_id=2, labels=np.array([[7, 3, 0]]),
+        ...     batch_size=1, pad_id=0,
+        ... )
+        >>> inputs, labels, weights = batches.batch(np.array([0]))
+        >>> inputs["target_ids"], labels, weights
+        (array([[2, 7]]), array([[7, 3]]), array([[1., 1.]]))
+    """
+
+    labels: np.ndarray
+
+    def __init__(
+        self,
+        token_ids: tf.RaggedTensor,
+        segment_ids: tf.RaggedTensor,
+        *,
+        start_id: int,
+        labels: np.ndarray,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(token_ids, segment_ids, labels=labels, **kwargs)
+        self.start_id = start_id
+        # One weight a token: padding has none.
+        weights = (labels != self.pad_id).astype("float32")
+        if self.sample_weight is not None:
+            weights *= self.sample_weight[:, None]
+        self.sample_weight = weights
+
+    def batch(self, indices: np.ndarray) -> tuple[Any, ...]:
+        """Pads some texts, and their targets to the longest of these.
+
+        Args:
+            indices: Of the examples. *Shape:* (B,).
+
+        Returns:
+            `(inputs, labels, weights)`: to the inputs come `target_ids`, the labels one place to
+            the right behind `start_id`. *Shape:* (B, T) each.
+        """
+        inputs, labels, weights = super().batch(indices)
+        longest = int(np.max(np.sum(labels != self.pad_id, axis=1)))
+        labels, weights = labels[:, :longest], weights[:, :longest]
+        start = np.full((len(labels), 1), self.start_id, labels.dtype)
+        inputs["target_ids"] = np.concatenate([start, labels[:, :-1]], axis=1)
+        return inputs, labels, weights
+
+    def signature(self) -> tuple[Any, ...]:
+        """Returns the types of what `batch` returns."""
+        targets, weights = (tf.TensorSpec((None, None), dtype) for dtype in ("int32", "float32"))
+        return {**self.input_signature(), "target_ids": targets}, targets, weights

@@ -1,0 +1,457 @@
+"""Summarization: an encoder that reads a text, and a decoder that writes its summary.
+
+Axes: B batch, S sequence, T target sequence, V vocabulary.
+"""
+
+import dataclasses
+import functools
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_bert_scratch.checkpoints.encoder_decoder import (
+    MODEL_TYPE,
+    EncoderDecoderCheckpoint,
+    write_encoder_decoder,
+)
+from keras_bert_scratch.checkpoints.google import open_checkpoint
+from keras_bert_scratch.checkpoints.huggingface import find_checkpoint, read_json
+from keras_bert_scratch.checkpoints.name_map import (
+    DECODER_HEAD,
+    POOLER,
+    decoder_weights,
+    encoder_weights,
+)
+from keras_bert_scratch.data.batching import LengthBucketedBatches
+from keras_bert_scratch.data.teacher_forcing import TeacherForcedBatches
+from keras_bert_scratch.evaluation.metrics import Perplexity
+from keras_bert_scratch.files import new_folder
+from keras_bert_scratch.models.beam_search import GREEDY
+from keras_bert_scratch.models.decoder import BertDecoder
+from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.tasks.text_model import TextModel, tokenize_in_chunks
+from keras_bert_scratch.text.columns import text_columns
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.training.label_smoothing import SmoothedCrossentropy
+
+logger = logging.getLogger(__name__)
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class BertSummarizer(TextModel):
+    """Writes a text for a text: BERT as encoder and as decoder (Rothe et al. 2020, "BERT2BERT").
+
+    It learns by teacher forcing from texts and summaries. A summary is [CLS] tokens [SEP].
+
+    Args:
+        encoder: Reads the text.
+        decoder: Writes the summary; of the encoder's width and vocabulary.
+        tokenizer: Of both; None if only ready inputs are used.
+        sequence_length: Tokens to which texts are truncated; by default all that the encoder's
+            positions cover.
+        summary_length: Most tokens of a summary, [CLS] and [SEP] included.
+        **kwargs: `name` and `dtype`, for `keras.Model`.
+
+    Raises:
+        ValueError: If encoder and decoder do not fit together, the tokenizer's vocabulary is not as
+            large as theirs, or a length exceeds the positions.
+
+    Example:
+        >>> model = BertSummarizer.from_pretrained("path/or/hub-id", summary_length=32)
+        >>> model.compile(adamw(1e-4, total_steps=2000, warmup_ratio=0.1))
+        >>> model.fit(articles, headlines, validation_split=0.1, epochs=5)
+        >>> model.summarize(["A long article."], BeamSearch(num_beams=4))
+        ['its headline']
+    """
+
+    def __init__(
+        self,
+        encoder: BertEncoder,
+        decoder: BertDecoder,
+        tokenizer: WordPieceTokenizer | None = None,
+        *,
+        sequence_length: int | None = None,
+        summary_length: int = 64,
+        **kwargs: Any,
+    ) -> None:
+        sequence_length = sequence_length or encoder.config.max_positions
+        for name in ("vocab_size", "hidden_dim"):
+            sizes = getattr(encoder.config, name), getattr(decoder.config, name)
+            if sizes[0] != sizes[1]:
+                raise ValueError(
+                    f"Encoder and decoder must have the same {name}, received {sizes[0]} and "
+                    f"{sizes[1]}: make both from one config."
+                )
+        if tokenizer is not None and len(tokenizer.vocabulary) != encoder.config.vocab_size:
+            raise ValueError(
+                f"The vocabulary has {len(tokenizer.vocabulary)} tokens, the encoder's embedding "
+                f"{encoder.config.vocab_size}: use the vocabulary that the checkpoint was trained "
+                "with."
+            )
+        for name, length, least, network in (
+            ("sequence_length", sequence_length, 2, encoder),
+            ("summary_length", summary_length, 3, decoder),
+        ):
+            if not least <= length <= network.config.max_positions:
+                raise ValueError(
+                    f"{name} must be from {least} to the positions of the {network.name}, "
+                    f"{network.config.max_positions}; received {length}."
+                )
+        super().__init__(tokenizer, sequence_length, **kwargs)
+        self.summary_length = summary_length
+
+        # === Layers ===
+        self.encoder = encoder
+        self.encoder.pooler.trainable = False  # nothing reads it
+        self.decoder = decoder
+        self.built = True
+
+    def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
+        """Computes the logits of every token of the summaries from the true tokens before it.
+
+        Args:
+            inputs: `token_ids`, `segment_ids` and `padding_mask`, int32, *shape:* (B, S) each, and
+                `target_ids`, the summaries' tokens from [CLS] on, int32, *shape:* (B, T).
+            training: Whether dropout acts.
+
+        Returns:
+            *Shape:* (B, T, V).
+        """
+        states = self.encoder(inputs, training=training)["sequence_output"]
+        return self.decoder(
+            {
+                "token_ids": inputs["target_ids"],
+                "sequence_output": states,
+                "padding_mask": inputs["padding_mask"],
+            },
+            training=training,
+        )
+
+    # === Training ===
+    def compile(
+        self,
+        optimizer: Any,
+        loss: Any = "auto",
+        *,
+        weighted_metrics: Any = "auto",
+        **kwargs: Any,
+    ) -> None:
+        """Compiles as `keras.Model.compile` does, with defaults that fit the task.
+
+        Args:
+            optimizer: A Keras optimizer; see `keras_bert_scratch.adamw`.
+            loss: By default cross-entropy with a label smoothing of 0.1.
+            weighted_metrics: By default the accuracy and the perplexity of the next token.
+            **kwargs: The other arguments of `keras.Model.compile`.
+        """
+        if loss == "auto":
+            loss = SmoothedCrossentropy(label_smoothing=0.1)
+        if weighted_metrics == "auto":
+            weighted_metrics = [
+                keras.metrics.SparseCategoricalAccuracy("accuracy"),
+                Perplexity(),
+            ]
+        # As Keras' own functions, these are traced again: layers may have changed, by LoRA say.
+        self._generators.clear()
+        super().compile(optimizer=optimizer, loss=loss, weighted_metrics=weighted_metrics, **kwargs)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles a loaded model; Keras refuses to for classes with a `compile` of their own."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def encode_labels(self, y: Any) -> np.ndarray:
+        """Turns summaries into the tokens to predict: those after [CLS], up to [SEP], then padding.
+
+        Args:
+            y: Summaries, or what this returned for them.
+
+        Returns:
+            int32. *Shape:* (n, T).
+
+        Raises:
+            ValueError: If a summary has no token, or the model has no tokenizer.
+        """
+        if isinstance(y, np.ndarray) and y.ndim == 2:
+            return y
+        if self.tokenizer is None:
+            raise ValueError(f"{self.name} has no tokenizer: pass tokenizer= when making it.")
+        summaries, _ = text_columns(y)
+        tokenize = functools.partial(
+            self.tokenizer.graph("fast").ragged, sequence_length=self.summary_length
+        )
+        token_ids, _ = tokenize_in_chunks(tokenize, [summaries])
+        empty = np.flatnonzero(token_ids.row_lengths() < 3)
+        if len(empty):
+            raise ValueError(
+                f"{len(empty)} of {len(summaries)} summaries are empty, the first at position "
+                f"{empty[0]}: {summaries[empty[0]]!r}. Remove them with their texts."
+            )
+        return token_ids[:, 1:].to_tensor(self.tokenizer.vocabulary.pad_id).numpy()
+
+    def batches(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        batch_size: int = 32,
+        seed: int | None = None,
+        training: bool = False,
+    ) -> LengthBucketedBatches:
+        """Tokenizes texts, and their summaries if given, into batches of similar lengths.
+
+        Args:
+            x: Texts.
+            y: One summary a text, or None.
+            sample_weight: One weight a text, or None.
+            batch_size: B.
+            seed: Of the order; None sorts by length.
+            training: Not used; other tasks' batches differ by it.
+
+        Raises:
+            ValueError: If there is not one summary a text, or the model has no tokenizer.
+        """
+        if y is None:
+            return super().batches(x, batch_size=batch_size, seed=seed)
+        texts, pairs = text_columns(x)
+        if pairs is not None:
+            raise ValueError("A summary is of one text, received pairs of texts: join them.")
+        if len(y) != len(texts):
+            more, fewer = ("text", "summary") if len(texts) > len(y) else ("summary", "text")
+            raise ValueError(
+                f"There are {len(texts)} texts but {len(y)} summaries: the {more} at position "
+                f"{min(len(texts), len(y))} has no {fewer}."
+            )
+        labels = self.encode_labels(y)
+        tokenize = functools.partial(
+            self.tokenizer.graph("fast").ragged, sequence_length=self.sequence_length
+        )
+        token_ids, segment_ids = tokenize_in_chunks(tokenize, [texts])
+        vocabulary = self.tokenizer.vocabulary
+        return TeacherForcedBatches(
+            token_ids,
+            segment_ids,
+            start_id=vocabulary.cls_id,
+            labels=labels,
+            sample_weight=None if sample_weight is None else np.asarray(sample_weight, "float32"),
+            batch_size=batch_size,
+            pad_id=vocabulary.pad_id,
+            seed=seed,
+        )
+
+    # === Answers ===
+    def generate(
+        self,
+        inputs: dict[str, Any],
+        sampler: Callable[..., Any] = GREEDY,
+        no_repeat_ngram_size: int = 0,
+    ) -> Any:
+        """Writes the tokens of summaries; see `summarize`.
+
+        Args:
+            inputs: `token_ids`, `segment_ids` and `padding_mask`, int32. *Shape:* (B, S) each.
+            sampler: How to choose among the tokens.
+            no_repeat_ngram_size: Of the n-grams that may come only once.
+
+        Returns:
+            int32 ids, [CLS] and [SEP] included. *Shape:* (B, summary_length).
+        """
+        vocabulary = self.tokenizer.vocabulary
+        return self.decoder.generate(
+            self.encoder(inputs, training=False)["sequence_output"],
+            inputs["padding_mask"],
+            sampler,
+            start_id=vocabulary.cls_id,
+            end_id=vocabulary.sep_id,
+            pad_id=vocabulary.pad_id,
+            length=self.summary_length,
+            no_repeat_ngram_size=no_repeat_ngram_size,
+        )
+
+    def predict_step(self, data: Any) -> Any:
+        """Makes `predict` return the ids of greedy summaries, as no true tokens are given."""
+        inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return self.generate(inputs)
+
+    def summarize(
+        self,
+        texts: Any,
+        sampler: Callable[..., Any] = GREEDY,
+        *,
+        no_repeat_ngram_size: int = 0,
+        batch_size: int = 32,
+    ) -> list[str]:
+        """Writes a summary of each text.
+
+        Args:
+            texts: Strings.
+            sampler: By default the most probable token, each time; `BeamSearch(...)`; or a sampler
+                of keras-nlp, such as `keras_hub.samplers.TopPSampler(p=0.9, seed=0)`. It is traced
+                once: keep one for several calls.
+            no_repeat_ngram_size: N-grams of so many tokens come only once in a summary; 0 forbids
+                nothing.
+            batch_size: B.
+
+        Raises:
+            ValueError: If the model has no tokenizer, or an argument is out of its range.
+
+        Example:
+            >>> model.summarize(texts, BeamSearch(num_beams=4), no_repeat_ngram_size=3)
+        """
+        if no_repeat_ngram_size < 0:
+            raise ValueError(
+                f"no_repeat_ngram_size must be at least 0, received {no_repeat_ngram_size}."
+            )
+        batches = self.batches(texts, batch_size=batch_size)
+        generate = self._generator(sampler, no_repeat_ngram_size)
+        summaries: dict[int, str] = {}
+        for indices in batches.order(0):
+            rows = keras.ops.convert_to_numpy(generate(batches.inputs(indices)))
+            summaries |= dict(zip(indices.tolist(), map(self.tokenizer.decode, rows), strict=True))
+        return [summaries[position] for position in range(len(summaries))]
+
+    @functools.cached_property
+    def _generators(self) -> dict[Any, Callable[[dict[str, Any]], Any]]:
+        return {}
+
+    def _generator(
+        self, sampler: Callable[..., Any], no_repeat_ngram_size: int
+    ) -> Callable[[dict[str, Any]], Any]:
+        """Returns `generate` for one sampler, as a graph where Keras runs on TensorFlow."""
+        key = (sampler, no_repeat_ngram_size)
+        if key not in self._generators:
+            generate = functools.partial(
+                self.generate, sampler=sampler, no_repeat_ngram_size=no_repeat_ngram_size
+            )
+            if keras.backend.backend() == "tensorflow":
+                generate = tf.function(generate, reduce_retracing=True)
+            self._generators[key] = generate
+        return self._generators[key]
+
+    # === Weights in and out ===
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_hub_id: str | Path,
+        *,
+        sequence_length: int | None = None,
+        summary_length: int | None = None,
+        num_decoder_layers: int | None = None,
+        dtype: Any = None,
+    ) -> "BertSummarizer":
+        """Loads a summarizer, or an encoder from which both encoder and decoder start.
+
+        Of an encoder's checkpoint, the decoder's embeddings, self-attention and feed-forward layers
+        start with the encoder's weights, its head with the masked-LM's if there is one, and its
+        cross-attention anew.
+
+        Args:
+            path_or_hub_id: A local folder (no network is used) or the id of a model on the hub: of
+                transformers' EncoderDecoderModel of two BERTs, or of a BERT encoder.
+            sequence_length: See the class; by default what the checkpoint says.
+            summary_length: See the class; by default what the checkpoint says, or 64.
+            num_decoder_layers: Of a decoder that starts from the encoder's first blocks; by default
+                as many as it has.
+            dtype: Of the computation, such as `"mixed_bfloat16"`.
+
+        Raises:
+            FileNotFoundError: If the checkpoint or one of its files cannot be found.
+            ValueError: If it is not BERT's, is damaged, or does not fit its config or vocabulary.
+        """
+        folder = find_checkpoint(path_or_hub_id)
+        # A folder of Google's has no such file.
+        fields = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
+        checkpoint = (
+            EncoderDecoderCheckpoint(folder)
+            if fields.get("model_type") == MODEL_TYPE
+            else open_checkpoint(folder)
+        )
+        config = checkpoint.config
+        if isinstance(checkpoint, EncoderDecoderCheckpoint):
+            decoder_config = checkpoint.decoder_config
+            if num_decoder_layers not in (None, decoder_config.num_layers):
+                raise ValueError(
+                    f"{folder} has a decoder of {decoder_config.num_layers} layers, received "
+                    f"num_decoder_layers={num_decoder_layers}: leave it out."
+                )
+        else:
+            num_decoder_layers = num_decoder_layers or config.num_layers
+            if not 1 <= num_decoder_layers <= config.num_layers:
+                raise ValueError(
+                    f"num_decoder_layers must be from 1 to the encoder's {config.num_layers}, "
+                    f"received {num_decoder_layers}."
+                )
+            decoder_config = dataclasses.replace(config, num_layers=num_decoder_layers)
+        model = cls(
+            BertEncoder(config, dtype=dtype, name="encoder"),
+            BertDecoder(decoder_config, dtype=dtype, name="decoder"),
+            WordPieceTokenizer.from_directory(folder),
+            sequence_length=sequence_length or fields.get("sequence_length"),
+            summary_length=summary_length or fields.get("summary_length", 64),
+            dtype=dtype,
+        )
+        if isinstance(checkpoint, EncoderDecoderCheckpoint):
+            checkpoint.load_all(model)
+        else:
+            logger.warning("Newly initialized, to be trained: the decoder's cross-attention.")
+            checkpoint.load(
+                model,
+                (*encoder_weights(config.num_layers), *decoder_weights(num_decoder_layers)),
+                optional=(*POOLER, *DECODER_HEAD),
+            )
+        return model
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes a folder that `from_pretrained` and transformers' EncoderDecoderModel load.
+
+        Args:
+            folder: Where to write: must not exist, or be empty.
+
+        Raises:
+            FileExistsError: If the folder is not empty.
+            ValueError: If the model has no tokenizer.
+        """
+        if self.tokenizer is None:
+            raise ValueError(
+                f"{self.name} has no tokenizer to save: pass tokenizer= when making it."
+            )
+        vocabulary = self.tokenizer.vocabulary
+        with new_folder(folder) as temporary:
+            write_encoder_decoder(
+                temporary,
+                self,
+                decoder_start_token_id=vocabulary.cls_id,
+                eos_token_id=vocabulary.sep_id,
+                pad_token_id=vocabulary.pad_id,
+                sequence_length=self.sequence_length,
+                summary_length=self.summary_length,
+            )
+            self.tokenizer.save(temporary)
+
+    # === Config ===
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            "decoder": keras.saving.serialize_keras_object(self.decoder),
+            "tokenizer": self.tokenizer and self.tokenizer.get_config(),
+            "sequence_length": self.sequence_length,
+            "summary_length": self.summary_length,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BertSummarizer":
+        """Inverts `get_config`."""
+        networks = {
+            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
+            for name in ("encoder", "decoder")
+        }
+        tokenizer = config["tokenizer"] and WordPieceTokenizer.from_config(config["tokenizer"])
+        return cls(**{**config, **networks, "tokenizer": tokenizer})

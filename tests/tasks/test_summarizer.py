@@ -1,0 +1,209 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.models.beam_search import BeamSearch
+from keras_bert_scratch.models.decoder import BertDecoder
+from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.tasks.classifier import BertClassifier
+from keras_bert_scratch.tasks.summarizer import BertSummarizer
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
+
+# To learn by heart: nothing in a text says its summary.
+PAIRS = {
+    "the red fox runs": "a fox .",
+    "the big dog sleeps": "dog !",
+    "a red dog runs": "the dog runs .",
+    "the fox sleeps": "a fox sleeps",
+}
+TEXTS, SUMMARIES = list(PAIRS), list(PAIRS.values())
+
+
+@pytest.fixture(scope="module")
+def make() -> Callable[..., BertSummarizer]:
+    def make(**kwargs: Any) -> BertSummarizer:
+        keras.utils.set_random_seed(0)
+        words = "the a red big fox dog run ##s sleep . !".split()
+        tokenizer = WordPieceTokenizer(Vocabulary([*SPECIAL_TOKENS, *words]))
+        config = BertConfig(
+            vocab_size=len(tokenizer.vocabulary),
+            num_layers=1,
+            num_heads=2,
+            hidden_dim=16,
+            feed_forward_dim=32,
+            max_positions=16,
+            dropout=0.0,
+            attention_dropout=0.0,
+            initializer_range=0.2,
+        )
+        settings = {"summary_length": 8, **kwargs}
+        return BertSummarizer(BertEncoder(config), BertDecoder(config), tokenizer, **settings)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def trained(make: Callable[..., BertSummarizer]) -> BertSummarizer:
+    model = make()
+    model.compile(keras.optimizers.Adam(1e-2))
+    model.fit(TEXTS, SUMMARIES, batch_size=4, epochs=60, verbose=0)
+    return model
+
+
+class TestTraining:
+    def test_overfits_a_handful_of_pairs(self, trained):
+        assert trained.summarize(TEXTS) == ["a fox.", "dog!", "the dog runs.", "a fox sleeps"]
+        assert trained.summarize(TEXTS, BeamSearch(3)) == trained.summarize(TEXTS)
+        figures = trained.evaluate(TEXTS, SUMMARIES, return_dict=True, verbose=0)
+        assert figures["accuracy"] == 1.0
+        assert figures["perplexity"] < 1.3
+
+    def test_answers_come_in_the_order_of_the_texts(self, trained):
+        order = [2, 0, 3, 1, 2]
+        texts = [TEXTS[i] for i in order]
+        expected = [trained.summarize([text])[0] for text in texts]
+        assert trained.summarize(texts, batch_size=2) == expected
+
+    def test_predict_gives_the_ids_of_greedy_summaries(self, trained):
+        ids = trained.predict(TEXTS, verbose=0)
+        assert ids.shape == (4, 8)
+        assert [trained.tokenizer.decode(row) for row in ids] == trained.summarize(TEXTS)
+
+    def test_padding_does_not_count(self, make):
+        """Loss and metrics of two summaries are the means over their tokens."""
+        model = make()
+        model.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        pairs = [(TEXTS[1:2], SUMMARIES[1:2], 3), (TEXTS[2:3], SUMMARIES[2:3], 6)]
+        accuracies = [
+            model.evaluate(x, y, return_dict=True, verbose=0)["accuracy"] * n for x, y, n in pairs
+        ]
+        both = model.evaluate(TEXTS[1:3], SUMMARIES[1:3], return_dict=True, verbose=0)
+        assert both["accuracy"] == pytest.approx(sum(accuracies) / 9, abs=1e-6)
+
+    def test_validation_split(self, make):
+        model = make()
+        model.compile("adam")
+        history = model.fit(TEXTS, SUMMARIES, validation_split=0.25, epochs=1, verbose=0)
+        assert {"loss", "val_loss", "val_accuracy", "val_perplexity"} <= set(history.history)
+
+    def test_unknown_summary_words_are_learnt_as_unknown(self, make):
+        labels = make().encode_labels(["zebra"])
+        assert labels.tolist() == [[1, 3]]  # [UNK] [SEP]
+
+    def test_long_summaries_are_truncated(self, make):
+        labels = make(summary_length=4).encode_labels(["the red fox runs"])
+        assert labels.tolist() == [[5, 7, 3]]  # [CLS] the red [SEP], without [CLS]
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("texts", "summaries", "message"),
+        [
+            (["a", "the", "fox"], ["a", "the"], "the text at position 2 has no summary"),
+            (["a"], ["a", "the"], "the summary at position 1 has no text"),
+            (["a", "fox"], ["a", " \t"], "1 of 2 summaries are empty, the first at position 1"),
+            (["a", " "], ["a", "the"], "1 of 2 examples have an empty text, the first at pos"),
+            ((["a"], ["fox"]), ["the"], "A summary is of one text, received pairs"),
+        ],
+    )
+    def test_records(self, make, texts, summaries, message):
+        model = make()
+        model.compile("adam")
+        with pytest.raises(ValueError, match=message):
+            model.fit(texts, summaries, verbose=0)
+        with pytest.raises(ValueError, match=message):
+            model.evaluate(texts, summaries, verbose=0)
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"summary_length": 17}, "summary_length must be from 3 to the positions of the .*16"),
+            ({"summary_length": 2}, "summary_length must be from 3 .* received 2"),
+            ({"sequence_length": 17}, "sequence_length must be from 2 .* received 17"),
+        ],
+    )
+    def test_lengths(self, make, settings, message):
+        with pytest.raises(ValueError, match=message):
+            make(**settings)
+
+    def test_parts_that_do_not_fit(self, make):
+        model = make()
+        wider = BertConfig.from_dict({**model.encoder.config.to_dict(), "hidden_dim": 32})
+        with pytest.raises(ValueError, match="the same hidden_dim, received 16 and 32"):
+            BertSummarizer(model.encoder, BertDecoder(wider))
+        with pytest.raises(ValueError, match="vocabulary has 5 tokens, the encoder's embedding 16"):
+            BertSummarizer(
+                model.encoder, model.decoder, WordPieceTokenizer(Vocabulary(list(SPECIAL_TOKENS)))
+            )
+
+    def test_without_a_tokenizer(self, make):
+        model = make()
+        bare = BertSummarizer(model.encoder, model.decoder, summary_length=8)
+        for act in (
+            lambda: bare.summarize(["a"]),
+            lambda: bare.encode_labels(["a"]),
+            lambda: bare.save_pretrained("nowhere"),
+        ):
+            with pytest.raises(ValueError, match="has no tokenizer"):
+                act()
+
+    def test_ngram_size(self, trained):
+        with pytest.raises(ValueError, match="at least 0, received -1"):
+            trained.summarize(["a"], no_repeat_ngram_size=-1)
+
+
+class TestSaving:
+    def test_save_pretrained_round_trip(self, trained, tmp_path: Path, caplog):
+        trained.save_pretrained(tmp_path / "saved")
+        again = BertSummarizer.from_pretrained(tmp_path / "saved")
+        assert caplog.text == ""  # nothing new, nothing left over
+        assert (again.sequence_length, again.summary_length) == (16, 8)
+        assert again.summarize(TEXTS) == trained.summarize(TEXTS)
+        with pytest.raises(ValueError, match="decoder of 1 layers, received num_decoder_layers=2"):
+            BertSummarizer.from_pretrained(tmp_path / "saved", num_decoder_layers=2)
+
+    def test_keras_file_round_trip_stays_compiled(self, trained, tmp_path):
+        trained.save(tmp_path / "model.keras")
+        again = keras.saving.load_model(tmp_path / "model.keras")
+        assert again.summarize(TEXTS) == trained.summarize(TEXTS)
+        again.fit(TEXTS, SUMMARIES, epochs=1, verbose=0)
+
+    def test_config_round_trip(self, make):
+        model = make()
+        again = BertSummarizer.from_config(json.loads(json.dumps(model.get_config())))
+        assert again.get_config() == model.get_config()
+
+    def test_starts_from_an_encoder(self, make, tmp_path, caplog):
+        source = make()
+        BertClassifier(source.encoder, ["a", "b"], source.tokenizer).save_pretrained(tmp_path / "c")
+        model = BertSummarizer.from_pretrained(tmp_path / "c", summary_length=8)
+        for network in (model.encoder, model.decoder):
+            np.testing.assert_array_equal(
+                network.blocks[0].attention.query.kernel,
+                source.encoder.blocks[0].attention.query.kernel,
+            )
+        assert "Newly initialized, to be trained: the decoder's cross-attention." in caplog.text
+        assert "decoder.head.dense.kernel" in caplog.text
+        with pytest.raises(ValueError, match="from 1 to the encoder's 1, received 2"):
+            BertSummarizer.from_pretrained(tmp_path / "c", num_decoder_layers=2)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"encoder": None}, "not 'encoder-decoder' with an encoder and a decoder"),
+            ({"decoder": {"model_type": "bert"}}, "a decoder without add_cross_attention"),
+        ],
+    )
+    def test_damaged_config(self, make, tmp_path, change, message):
+        make().save_pretrained(tmp_path / "saved")
+        path = tmp_path / "saved" / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+        with pytest.raises(ValueError, match=message):
+            BertSummarizer.from_pretrained(tmp_path / "saved")
