@@ -70,7 +70,7 @@ class BertSentenceEncoder(TextModel):
         >>> model.compile(adamw(2e-5, total_steps=1000), loss=InBatchContrastiveLoss())
         >>> model.fit((questions, answers), batch_size=64)
         >>> model.similarity(["a film to remember"], ["an unforgettable movie", "rain"])
-        [[0.83, 0.09]]
+        [[0.58, 0.25]]
     """
 
     def __init__(
@@ -421,7 +421,7 @@ class TextIndex:
     Example:
         >>> index = TextIndex(model, ["a great film", "rain in the north", "a dull movie"])
         >>> index.search(["weather"], count=1)
-        [[('rain in the north', 0.51)]]
+        [[('rain in the north', 0.55)]]
     """
 
     def __init__(self, model: BertSentenceEncoder, texts: Sequence[str], batch_size: int = 32):
