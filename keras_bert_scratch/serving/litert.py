@@ -101,11 +101,10 @@ def export_litert(
             f"inputs='text' has a dynamic length and no 'full_int8'; received static_length="
             f"{static_length} and precision={precision!r}: use inputs='ids'."
         )
-    if inputs == "text" and (truncation != "head" or tokenizer.preprocessing):
+    if inputs == "text" and truncation != "head":
         raise ValueError(
-            f"inputs='text' reads the head of the raw text; received truncation={truncation!r} and "
-            f"preprocessing={tokenizer.preprocessing}: use inputs='ids', whose predictor does the "
-            "rest in Python."
+            f"inputs='text' reads the head of a text, and this model has truncation="
+            f"{truncation!r}: use inputs='ids', whose predictor does the rest in Python."
         )
     if truncation == "windows" and static_length is not None:
         raise ValueError(

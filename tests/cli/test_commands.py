@@ -130,7 +130,7 @@ class TestRefusals:
         error = self.refused(
             capsys, "export", "--model", folder / "model", folder / "x", "--precision", "int8"
         )
-        assert "are for --format litert" in error
+        assert "--precision is for --format litert or mediapipe, received" in error
 
     def test_usage_is_status_2(self):
         with pytest.raises(SystemExit) as stop:

@@ -47,7 +47,7 @@ def test_export_writes_a_version(tiny_classifier, tmp_path, monkeypatch):
 
     exported = []
     model = tiny_classifier()
-    monkeypatch.setattr(model, "export", exported.append)
+    monkeypatch.setattr(model, "export", lambda output, **options: exported.append(output))
     monkeypatch.setattr(BertClassifier, "from_pretrained", lambda path: model)
     assert main(["export", "--model", "m", str(tmp_path), "--model-version", "7"]) == 0
     assert exported == [tmp_path / "7"]

@@ -41,9 +41,6 @@ await fetch("./answers", {{method: "POST", body: JSON.stringify(answers)}});
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Serves a folder, and puts what the page posts into the server's queue."""
 
-    extensions_map = {  # noqa: RUF012**http.server.SimpleHTTPRequestHandler.extensions_map,
-                      ".mjs": "text/javascript", ".wasm": "application/wasm"}  # fmt: skip
-
     def do_POST(self):
         self.server.answers.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self.send_response(204)
