@@ -265,7 +265,7 @@ def convert(
         return {output: activation(tf.cast(network(inputs, training=False), tf.float32))}
 
     signature = [tf.TensorSpec(shape, tf.int32, name=name) for name in names.values()]
-    return _convert(
+    return convert_function(
         answer,
         signature,
         [network],
@@ -297,17 +297,25 @@ def _convert_text(
         return {"probabilities": activation(tf.cast(network(inputs, training=False), tf.float32))}
 
     signature = [tf.TensorSpec((1,), tf.string, name="text")]
-    return _convert(probabilities, signature, [network, engine], precision, None)
+    return convert_function(probabilities, signature, [network, engine], precision, None)
 
 
-def _convert(
+def convert_function(
     function: Callable[..., dict[str, tf.Tensor]],
     signature: list[tf.TensorSpec],
     resources: list[Any],
     precision: str,
     calibration: Sequence[Mapping[str, np.ndarray]] | None,
 ) -> schema.ModelT:
-    """Converts a function to the object form of LiteRT's schema, its tensors named."""
+    """Converts a function to the object form of LiteRT's schema, its tensors named.
+
+    Args:
+        function: Returns its outputs by name.
+        signature: Its inputs, with their names.
+        resources: Models and modules whose variables the function uses.
+        precision: See `export_litert`.
+        calibration: Inputs by name, for `"full_int8"`.
+    """
     archive = keras.export.ExportArchive()
     for resource in resources:
         archive.track(resource)

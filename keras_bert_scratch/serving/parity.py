@@ -35,6 +35,7 @@ _ANSWERS = {
     "embeddings": ("keras_bert_scratch.serving.embedder", "load_embedder", "encode"),
     "tags": ("keras_bert_scratch.serving.tagger", "load_tagger", "padded_probabilities"),
     "answers": ("keras_bert_scratch.serving.answerer", "load_answerer", "probabilities"),
+    "summaries": ("keras_bert_scratch.serving.summarizer", "load_summarizer", "summarize"),
 }
 # Each latency is the median of runs that fill this time, and of no fewer than five.
 _SECONDS_TIMED = 0.5

@@ -31,9 +31,13 @@ from keras_bert_scratch.data.batching import LengthBucketedBatches
 from keras_bert_scratch.data.teacher_forcing import TeacherForcedBatches
 from keras_bert_scratch.evaluation.metrics import Perplexity
 from keras_bert_scratch.files import new_folder
-from keras_bert_scratch.models.beam_search import GREEDY
+from keras_bert_scratch.models.beam_search import GREEDY, BeamSearch
 from keras_bert_scratch.models.decoder import BertDecoder
 from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.serving.summarizing import (
+    export_summarizer_litert,
+    export_summarizer_saved_model,
+)
 from keras_bert_scratch.tasks.text_model import TextModel, tokenize_in_chunks
 from keras_bert_scratch.text.columns import text_columns
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
@@ -433,6 +437,53 @@ class BertSummarizer(TextModel):
                 summary_length=self.summary_length,
             )
             self.tokenizer.save(temporary)
+
+    def export(
+        self,
+        filepath: str | Path,
+        format: str = "tf_saved_model",
+        *,
+        sampler: BeamSearch = GREEDY,
+        no_repeat_ngram_size: int = 0,
+        **options: Any,
+    ) -> None:
+        """Exports for serving: strings in and summaries out, or ids for phones.
+
+        The export is loaded in a fresh process without Keras and compared before it appears.
+
+        Args:
+            filepath: The folder (SavedModel) or file (LiteRT) to write.
+            format: `"tf_saved_model"` or `"litert"`, see `serving.summarizing`; or another format
+                of `keras.Model.export`, without tokenizer.
+            sampler: How the export chooses among the tokens.
+            no_repeat_ngram_size: See `summarize`.
+            **options: Of `keras.Model.export`, for other formats.
+
+        Raises:
+            ValueError: If the model has no tokenizer.
+            FileExistsError: If the folder is not empty.
+            RuntimeError: If the export does not write the model's summaries.
+        """
+        exporters = {
+            "tf_saved_model": export_summarizer_saved_model,
+            "litert": export_summarizer_litert,
+        }
+        if format not in exporters:
+            return super().export(filepath, format=format, **options)
+        if self.tokenizer is None:
+            raise ValueError(f"{self.name} has no tokenizer to export: pass tokenizer= to it.")
+        choice: dict[str, Any] = {
+            "sampler": sampler,
+            "no_repeat_ngram_size": no_repeat_ngram_size,
+        }
+        return exporters[format](
+            self,
+            self.tokenizer,
+            filepath,
+            generate=functools.partial(self.generate, **choice),
+            sequence_length=self.sequence_length,
+            expected=functools.partial(self.summarize, **choice),
+        )
 
     # === Config ===
     def get_config(self) -> dict[str, Any]:

@@ -150,6 +150,7 @@ class TestRefused:
             lambda: bare.summarize(["a"]),
             lambda: bare.encode_labels(["a"]),
             lambda: bare.save_pretrained("nowhere"),
+            lambda: bare.export("nowhere"),
         ):
             with pytest.raises(ValueError, match="has no tokenizer"):
                 act()
