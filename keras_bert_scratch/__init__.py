@@ -11,12 +11,15 @@ if TYPE_CHECKING:
     from keras_bert_scratch.config import BertConfig as BertConfig
     from keras_bert_scratch.data.readers import read_examples as read_examples
     from keras_bert_scratch.data.readers import stratified_split as stratified_split
+    from keras_bert_scratch.models.beam_search import BeamSearch as BeamSearch
+    from keras_bert_scratch.models.decoder import BertDecoder as BertDecoder
     from keras_bert_scratch.models.encoder import BertEncoder as BertEncoder
     from keras_bert_scratch.tasks.classifier import BertClassifier as BertClassifier
     from keras_bert_scratch.tasks.sentence_encoder import (
         BertSentenceEncoder as BertSentenceEncoder,
     )
     from keras_bert_scratch.tasks.sklearn import BertSklearnClassifier as BertSklearnClassifier
+    from keras_bert_scratch.tasks.summarizer import BertSummarizer as BertSummarizer
     from keras_bert_scratch.tasks.token_classifier import (
         BertTokenClassifier as BertTokenClassifier,
     )
@@ -35,9 +38,12 @@ _MODULE_OF = {
     "Vocabulary": "text.vocabulary",
     "WordPieceTokenizer": "text.tokenizer",
     "BertEncoder": "models.encoder",
+    "BertDecoder": "models.decoder",
+    "BeamSearch": "models.beam_search",
     "BertClassifier": "tasks.classifier",
     "BertSentenceEncoder": "tasks.sentence_encoder",
     "BertTokenClassifier": "tasks.token_classifier",
+    "BertSummarizer": "tasks.summarizer",
     "BertSklearnClassifier": "tasks.sklearn",
     "adamw": "training.optimizers",
     "InBatchContrastiveLoss": "training.losses",

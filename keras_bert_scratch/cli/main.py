@@ -16,6 +16,7 @@ from keras_bert_scratch.cli import (
     predict,
     pretrain,
     serve,
+    summarize,
     tag,
     vocabulary,
 )
@@ -31,6 +32,7 @@ COMMANDS = {
     "frontier": frontier,
     "serve": serve,
     "tag": tag,
+    "summarize": summarize,
     "vocabulary": vocabulary,
 }
 
