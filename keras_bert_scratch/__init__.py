@@ -11,10 +11,15 @@ if TYPE_CHECKING:
     from keras_bert_scratch.config import BertConfig as BertConfig
     from keras_bert_scratch.data.readers import read_examples as read_examples
     from keras_bert_scratch.data.readers import stratified_split as stratified_split
+    from keras_bert_scratch.data.spans import read_squad as read_squad
+    from keras_bert_scratch.data.tags import read_conll as read_conll
     from keras_bert_scratch.models.beam_search import BeamSearch as BeamSearch
     from keras_bert_scratch.models.decoder import BertDecoder as BertDecoder
     from keras_bert_scratch.models.encoder import BertEncoder as BertEncoder
     from keras_bert_scratch.tasks.classifier import BertClassifier as BertClassifier
+    from keras_bert_scratch.tasks.question_answerer import (
+        BertQuestionAnswerer as BertQuestionAnswerer,
+    )
     from keras_bert_scratch.tasks.sentence_encoder import (
         BertSentenceEncoder as BertSentenceEncoder,
     )
@@ -34,6 +39,8 @@ __version__ = "0.1.0"
 _MODULE_OF = {
     "BertConfig": "config",
     "read_examples": "data.readers",
+    "read_squad": "data.spans",
+    "read_conll": "data.tags",
     "stratified_split": "data.readers",
     "Vocabulary": "text.vocabulary",
     "WordPieceTokenizer": "text.tokenizer",
@@ -43,6 +50,7 @@ _MODULE_OF = {
     "BertClassifier": "tasks.classifier",
     "BertSentenceEncoder": "tasks.sentence_encoder",
     "BertTokenClassifier": "tasks.token_classifier",
+    "BertQuestionAnswerer": "tasks.question_answerer",
     "BertSummarizer": "tasks.summarizer",
     "BertSklearnClassifier": "tasks.sklearn",
     "adamw": "training.optimizers",

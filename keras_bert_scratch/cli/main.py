@@ -15,6 +15,7 @@ from keras_bert_scratch.cli import (
     frontier,
     predict,
     pretrain,
+    qa,
     serve,
     summarize,
     tag,
@@ -32,6 +33,7 @@ COMMANDS = {
     "frontier": frontier,
     "serve": serve,
     "tag": tag,
+    "qa": qa,
     "summarize": summarize,
     "vocabulary": vocabulary,
 }

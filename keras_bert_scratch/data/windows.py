@@ -37,6 +37,6 @@ def token_windows(length: int, room: int, stride: int) -> Windows:
         Windows(starts=[0, 2, 4, 6], owner=array([0, 0, 0, 1, 1, 2, 2, 3, 3, 3]))
     """
     starts = list(window_starts(length, room, stride))
-    half_overlap = (room - stride) // 2
+    half_overlap = (room - stride + 1) // 2
     owner = np.clip((np.arange(length) - half_overlap) // stride, 0, len(starts) - 1)
     return Windows(starts, owner)

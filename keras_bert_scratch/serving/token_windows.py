@@ -42,7 +42,7 @@ def slide(token_ids: tf.RaggedTensor, room: tf.Tensor, stride: tf.Tensor) -> Win
     text = token_ids.value_rowids()
     position = tf.ragged.range(token_ids.row_lengths()).flat_values
     stride_of = tf.gather(stride, text)
-    half_overlap = tf.gather((room - stride) // 2, text)
+    half_overlap = tf.gather((room - stride + 1) // 2, text)
     window = tf.clip_by_value(
         (position - half_overlap) // stride_of, 0, tf.gather(starts.row_lengths(), text) - 1
     )

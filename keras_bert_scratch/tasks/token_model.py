@@ -227,8 +227,7 @@ class TokenModel(keras.Model):
                 (*rows, *self.head_weights),
                 architecture=self.architecture,
                 pad_token_id=tokenizer.vocabulary.pad_id,
-                sequence_length=self.sequence_length,
-                **fields,
+                **{"sequence_length": self.sequence_length, **fields},
             )
             tokenizer.save(temporary)
 

@@ -1,0 +1,154 @@
+"""Answers questions: trains on SQuAD's format, answers, chats about a text, or evaluates."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from keras_bert_scratch.cli.common import progress_to_stderr
+from keras_bert_scratch.cli.tag import add_training_arguments
+from keras_bert_scratch.files import check_new_folder, new_folder
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    actions = parser.add_subparsers(dest="action", required=True)
+    train = actions.add_parser("train", help="fine-tune a checkpoint, and report how good it is")
+    train.add_argument("--model", required=True, help="checkpoint folder or hub id to start from")
+    train.add_argument("--train", required=True, help="JSON file in SQuAD's format, 1.1 or 2.0")
+    train.add_argument("--validation", required=True, help="file of held-out questions")
+    train.add_argument("--output", required=True, help="new folder for the model and its report")
+    train.add_argument(
+        "--skip-faulty", action="store_true", help="leave out answers that are not at their offset"
+    )
+    train.add_argument(
+        "--no-answers",
+        action="store_true",
+        help="let the model answer nothing, with the threshold that is best on --validation",
+    )
+    add_training_arguments(train)
+    evaluate = actions.add_parser("evaluate", help="exact match and F1, as SQuAD counts them")
+    evaluate.add_argument("--model", required=True, help="checkpoint folder or hub id")
+    evaluate.add_argument("--data", required=True, help="JSON file in SQuAD's format")
+    evaluate.add_argument("--skip-faulty", action="store_true", help="see train")
+    evaluate.add_argument("--json", action="store_true", help="print the figures as JSON")
+    for name, summary in (
+        ("answer", "answer one question"),
+        ("chat", "answer every line of standard input, with the turns before it in mind"),
+    ):
+        action = actions.add_parser(name, help=summary)
+        action.add_argument("--model", required=True, help="checkpoint, SavedModel or .tflite file")
+        action.add_argument("--context", required=True, help="file of the text, UTF-8")
+        if name == "answer":
+            action.add_argument("question")
+        action.add_argument("--json", action="store_true", help="print answers as JSON")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the action."""
+    actions = {"train": _train, "evaluate": _evaluate, "answer": _answer, "chat": _chat}
+    actions[options.action](options)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from keras_bert_scratch import read_squad
+
+    check_new_folder(options.output)
+    train, held_out = (
+        read_squad(path, skip_faulty=options.skip_faulty)
+        for path in (options.train, options.validation)
+    )
+
+    import keras
+
+    from keras_bert_scratch import BertQuestionAnswerer, adamw
+
+    keras.utils.set_random_seed(options.seed)
+    model = BertQuestionAnswerer.from_pretrained(
+        options.model,
+        dtype=options.dtype,
+        **({"sequence_length": options.sequence_length} if options.sequence_length else {}),
+    )
+    with new_folder(options.output) as folder, progress_to_stderr():
+        # Questions become as many rows as they have windows.
+        batches = len(model.batches(train, batch_size=options.batch_size))
+        model.compile(adamw(options.learning_rate, total_steps=options.epochs * batches))
+        model.fit(
+            train, batch_size=options.batch_size, epochs=options.epochs, validation_data=held_out
+        )
+        if options.no_answers:
+            model.tune_no_answer(held_out)
+        figures = model.evaluate(held_out)
+        model.save_pretrained(folder)
+        (folder / "report.json").write_text(json.dumps(figures, indent=2), "utf-8")
+    _print_figures(figures, options.json)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from keras_bert_scratch import BertQuestionAnswerer, read_squad
+
+    questions = read_squad(options.data, skip_faulty=options.skip_faulty)
+    model = BertQuestionAnswerer.from_pretrained(options.model)
+    with progress_to_stderr():
+        figures = model.evaluate(questions)
+    _print_figures(figures, options.json)
+
+
+def _print_figures(figures: dict[str, float], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(figures))
+        return
+    for name, value in figures.items():
+        print(f"{name.replace('_', ' ')}: {value:.2f} %")
+
+
+def _answer(options: argparse.Namespace) -> None:
+    context = _read(options.context)
+    _print_answer(_load(options.model).answer(options.question, context), options.json)
+
+
+def _chat(options: argparse.Namespace) -> None:
+    context = _read(options.context)
+    model = _load(options.model)
+    history: list[tuple[str, str]] = []
+    if sys.stdin.isatty():
+        print("Ask about the text; an empty line ends.", file=sys.stderr)
+    for line in sys.stdin:
+        question = line.strip()
+        if not question:
+            return
+        try:
+            answer = model.answer(question, context, history)
+        except ValueError as error:
+            # One bad line does not end a conversation.
+            print(error, file=sys.stderr)
+            continue
+        _print_answer(answer, options.json)
+        history.append((question, answer.text))
+
+
+def _print_answer(answer: Any, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(answer._asdict(), ensure_ascii=False), flush=True)
+    else:
+        text = " ".join(answer.text.split()) or "(no answer)"
+        print(f"{text}\t{answer.probability:.4f}", flush=True)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error}): convert it.") from None
+
+
+def _load(path: str) -> Any:
+    place = Path(path)
+    if place.is_file() or (place / "saved_model.pb").exists():
+        from keras_bert_scratch.serving.answerer import load_answerer
+
+        return load_answerer(place)
+    from keras_bert_scratch import BertQuestionAnswerer
+
+    return BertQuestionAnswerer.from_pretrained(path)

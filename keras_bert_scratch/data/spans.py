@@ -1,0 +1,419 @@
+"""Questions about a context, and the spans of it that answer them (SQuAD).
+
+A question is read with its context as [CLS] question [SEP] context [SEP]; a long context in windows
+that slide over it. Previous turns of a conversation stand before the question.
+
+Axes: S sequence.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_bert_scratch.data.windows import token_windows
+from keras_bert_scratch.text.tokenizer import Encoding, WordPieceTokenizer
+from keras_bert_scratch.text.truncation import check_window_stride
+
+logger = logging.getLogger(__name__)
+
+# An error names the places of this many faults, and counts the rest.
+_FAULTS_NAMED = 5
+
+
+class GoldAnswer(NamedTuple):
+    """A true answer: its text, and where it starts in the context, in characters."""
+
+    text: str
+    start: int
+
+
+class Turn(NamedTuple):
+    """A question that was asked before, and its answer."""
+
+    question: str
+    answer: str
+
+
+class Question(NamedTuple):
+    """A question about a context.
+
+    Attributes:
+        question: The question.
+        context: The text that may hold the answer.
+        answers: True answers, the first of which is learned; none if the context does not answer.
+        history: Previous turns about the same context, oldest first.
+        id: Of the question in its file.
+    """
+
+    question: str
+    context: str
+    answers: tuple[GoldAnswer, ...] = ()
+    history: tuple[Turn, ...] = ()
+    id: str = ""
+
+
+class SpanAnswer(NamedTuple):
+    """A possible answer.
+
+    Attributes:
+        text: Exactly what stands in the context from `start` to `end`; empty for no answer.
+        start: Position of its first character.
+        end: Position after its last character.
+        score: The logit of its start and that of its end, added.
+        probability: That this is the answer, if the context has one.
+    """
+
+    text: str
+    start: int
+    end: int
+    score: float
+    probability: float
+
+
+class Prediction(NamedTuple):
+    """What a model answers.
+
+    Attributes:
+        answer: The best answer, or the empty one.
+        n_best: The best spans, best first.
+        no_answer_score: By how much the score of no answer exceeds that of the best span.
+        no_answer_probability: That the context does not answer the question.
+    """
+
+    answer: SpanAnswer
+    n_best: list[SpanAnswer]
+    no_answer_score: float
+    no_answer_probability: float
+
+
+class SpanSettings(NamedTuple):
+    """How questions are read and answered.
+
+    Attributes:
+        sequence_length: Tokens of a window, the question and [CLS] and [SEP] included.
+        window_stride: Tokens from the start of a window to the start of the next; None for half of
+            those of the context that a window has.
+        max_question_length: Tokens of the question and its history; the last stay.
+        max_answer_length: Most tokens of an answer.
+        history_turns: Previous turns that are read.
+        no_answer_threshold: There is no answer if `no_answer_score` exceeds this; None always
+            answers.
+    """
+
+    sequence_length: int
+    window_stride: int | None
+    max_question_length: int
+    max_answer_length: int
+    history_turns: int
+    no_answer_threshold: float | None
+
+    def check(self) -> None:
+        """Refuses settings that do not fit together.
+
+        Raises:
+            ValueError: If one does not fit; the message names it.
+        """
+        room = self.sequence_length - 3 - self.max_question_length
+        if self.max_question_length < 1 or room < 1:
+            raise ValueError(
+                f"max_question_length must leave room for [CLS], two [SEP] and the context in "
+                f"sequence_length {self.sequence_length}, received {self.max_question_length}: "
+                f"choose 1 to {self.sequence_length - 4}."
+            )
+        check_window_stride(self.window_stride, room)
+        if self.max_answer_length < 1:
+            raise ValueError(
+                f"max_answer_length must be at least 1, received {self.max_answer_length}."
+            )
+        if self.history_turns < 0:
+            raise ValueError(f"history_turns must be at least 0, received {self.history_turns}.")
+
+
+# === Reading ===
+def read_squad(path: str | Path, *, skip_faulty: bool = False) -> list[Question]:
+    """Reads a JSON file in the format of SQuAD 1.1 or 2.0.
+
+    A question may have a `history`, too: a list of objects with `question` and `answer`.
+
+    Args:
+        path: The file.
+        skip_faulty: Whether to leave out answers that do not stand at their offset and questions
+            longer than their context, and log which; by default they are refused.
+
+    Returns:
+        The questions, in the order of the file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not such JSON, or has faults; the message counts them, and names the
+            first by their position.
+
+    Example:
+        >>> questions = read_squad("train-v1.1.json")
+        >>> questions[0].answers
+        (GoldAnswer(text='Saint Bernadette Soubirous', start=515),)
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {path}: check the path.")
+    try:
+        document = json.loads(path.read_text("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON ({error}): fetch it again.") from None
+    questions, faults = [], []
+    for place, question in _records(path, document):
+        found, misplaced = _without_misplaced(place, question)
+        faults += misplaced
+        unfit = _unfit(place, found)
+        faults += unfit
+        # A question that loses all its answers would be taken for one that has none.
+        if not unfit and (found.answers or not question.answers):
+            questions.append(found)
+    if faults:
+        listed = "; ".join(faults[:_FAULTS_NAMED]) + "; …" * (len(faults) > _FAULTS_NAMED)
+        if not skip_faulty:
+            raise ValueError(
+                f"{path} has {len(faults)} faults: {listed}. Mend them, or leave them out with "
+                "skip_faulty=True."
+            )
+        logger.warning("%s: left out %d faults: %s.", path, len(faults), listed)
+    if not questions:
+        raise ValueError(f"{path} has no questions: it needs at least one.")
+    return questions
+
+
+def _records(path: Path, document: Any) -> Iterator[tuple[str, Question]]:
+    """Walks over the questions of a file; each comes with its place in it."""
+    for a, article in enumerate(_get(path, "the file", document, "data", list)):
+        place = f"data[{a}]"
+        for p, paragraph in enumerate(_get(path, place, article, "paragraphs", list)):
+            place = f"data[{a}].paragraphs[{p}]"
+            context = _get(path, place, paragraph, "context", str)
+            for q, entry in enumerate(_get(path, place, paragraph, "qas", list)):
+                place = f"data[{a}].paragraphs[{p}].qas[{q}]"
+                answers = []
+                # Files to be answered have none; what is not answered may have plausible ones.
+                if "answers" in entry and not entry.get("is_impossible"):
+                    for n, answer in enumerate(_get(path, place, entry, "answers", list)):
+                        of = f"{place}.answers[{n}]"
+                        text = _get(path, of, answer, "text", str)
+                        answers.append(
+                            GoldAnswer(text, _get(path, of, answer, "answer_start", int))
+                        )
+                history = tuple(
+                    Turn(*(_get(path, place, turn, key, str) for key in Turn._fields))
+                    for turn in entry.get("history", ())
+                )
+                question = _get(path, place, entry, "question", str)
+                identity = str(entry.get("id", place))
+                yield place, Question(question, context, tuple(answers), history, identity)
+
+
+def _get(path: Path, place: str, record: Any, key: str, kind: type) -> Any:
+    value = record.get(key) if isinstance(record, dict) else None
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(
+            f"{path}: {place} has no {key!r} that is a {kind.__name__}: is it a file of SQuAD, "
+            "data[].paragraphs[] with context and qas[]?"
+        )
+    return value
+
+
+# === Checks ===
+def check_questions(questions: Sequence[Question]) -> None:
+    """Refuses questions that cannot be answered, or whose answers are not where they should be.
+
+    Raises:
+        ValueError: If there are none, a question or context is empty or the context shorter than
+            the question, or an answer does not stand at its offset; the message names the position.
+        TypeError: If one is not a `Question`.
+    """
+    if not questions:
+        raise ValueError("There are no questions: give at least one.")
+    faults = []
+    for position, question in enumerate(questions):
+        if not isinstance(question, Question):
+            raise TypeError(
+                f"Questions are of the class Question, received {type(question).__name__} at "
+                f"position {position}: use Question(question, context)."
+            )
+        place = f"the question at position {position}"
+        faults += _unfit(place, question) + _without_misplaced(place, question)[1]
+    if faults:
+        raise ValueError(
+            f"{len(faults)} faults: {'; '.join(faults[:_FAULTS_NAMED])}"
+            f"{'; …' * (len(faults) > _FAULTS_NAMED)}. Mend them, or leave them out."
+        )
+
+
+def _unfit(place: str, question: Question) -> list[str]:
+    for name in ("question", "context"):
+        if not getattr(question, name).strip():
+            return [f"{place} has an empty {name}"]
+    lengths = len(question.context), len(question.question)
+    if lengths[0] < lengths[1]:
+        return [
+            f"{place} has a context of {lengths[0]} characters for a question of {lengths[1]}: "
+            "were they exchanged?"
+        ]
+    return []
+
+
+def _without_misplaced(place: str, question: Question) -> tuple[Question, list[str]]:
+    """Returns the question with the answers that stand at their offset, and names the others."""
+    good, faults = [], []
+    for n, answer in enumerate(question.answers):
+        end = answer.start + len(answer.text)
+        found = question.context[max(answer.start, 0) : end]
+        if answer.text and answer.start >= 0 and found == answer.text:
+            good.append(answer)
+        else:
+            faults.append(
+                f"{place}.answers[{n}] {answer.text!r} is not at {answer.start}, where the context "
+                f"has {found!r}"
+            )
+    return question._replace(answers=tuple(good)), faults
+
+
+# === Questions as rows of a model ===
+def full_question(question: str, history: Sequence[Turn], history_turns: int) -> str:
+    """Sets the last turns of a conversation before a question.
+
+    Args:
+        question: The question.
+        history: Previous turns, oldest first.
+        history_turns: Turns to read.
+
+    Example:
+        >>> full_question("Where?", [Turn("Who?", "Ann"), Turn("When?", "Today")], 1)
+        'When? Today Where?'
+    """
+    turns = history[max(len(history) - history_turns, 0) :]
+    return " ".join([*(part for turn in turns for part in turn), question])
+
+
+class QuestionRows:
+    """A question as rows of a model: windows over its context, each with the question before it.
+
+    Args:
+        tokenizer: The tokenizer.
+        question: The question, with its history.
+        settings: How it is read.
+        context: The tokens of its context; None computes them.
+
+    Attributes:
+        token_ids: The ids of every row.
+        segment_ids: Theirs: 0 up to the first [SEP], 1 after it.
+    """
+
+    def __init__(
+        self,
+        tokenizer: WordPieceTokenizer,
+        question: Question,
+        settings: SpanSettings,
+        context: Encoding | None = None,
+    ) -> None:
+        self._question = question
+        self._settings = settings
+        asked = full_question(question.question, question.history, settings.history_turns)
+        # The last tokens stay: those before them are of the oldest turns.
+        asked_ids = tokenizer.encode(asked).token_ids[1:-1][-settings.max_question_length :]
+        encoding = context or tokenizer.encode(question.context)
+        ids, self._offsets = encoding.token_ids[1:-1], encoding.offsets[1:-1]
+        cls, sep = tokenizer.vocabulary.cls_id, tokenizer.vocabulary.sep_id
+        head = [cls, *asked_ids, sep]
+        self._first = len(head)  # The column of a window's first token of the context.
+        room = settings.sequence_length - len(head) - 1
+        stride = check_window_stride(settings.window_stride, room)
+        self._starts, self._owner = token_windows(len(ids), room, stride)
+        windows = [ids[start : start + room] for start in self._starts]
+        self.token_ids = [[*head, *window, sep] for window in windows]
+        self.segment_ids = [[0] * len(head) + [1] * (len(window) + 1) for window in windows]
+
+    def labels(self) -> np.ndarray:
+        """Finds the first true answer in every row.
+
+        Returns:
+            The columns of its first and of its last token; 0, that of [CLS], where a row does not
+            hold all of it. *Shape:* (rows, 2), int32.
+        """
+        labels = np.zeros((len(self.token_ids), 2), "int32")
+        if not self._question.answers or not self._offsets:
+            return labels
+        answer = self._question.answers[0]
+        starts, ends = np.array(self._offsets).T
+        # The tokens that hold the answer's first and last character.
+        first = int(np.searchsorted(starts, answer.start, side="right")) - 1
+        last = int(np.searchsorted(ends, answer.start + len(answer.text)))
+        for row, (start, ids) in enumerate(zip(self._starts, self.token_ids, strict=True)):
+            end = start + len(ids) - self._first - 1
+            if start <= first <= last < end:
+                labels[row] = np.array([first, last]) - start + self._first
+        return labels
+
+    def predict(self, logits: Sequence[np.ndarray], n_best: int = 20) -> Prediction:
+        """Finds the best spans.
+
+        A span's score is the logit of its start plus that of its end (Devlin et al. 2018, section
+        4.2), in the window that shows most around its start (google-research/bert, run_squad.py,
+        `_check_is_max_context`); probabilities are the softmax of all spans' scores. The score of
+        no answer is that of [CLS], the least of all windows (section 4.3).
+
+        Args:
+            logits: Of starts and ends, of every row. *Shape:* (2, S or more) each.
+            n_best: Most spans to return.
+        """
+        longest = self._settings.max_answer_length
+        scores, places = [], []
+        for row, start in enumerate(self._starts):
+            length = len(self.token_ids[row]) - self._first - 1
+            of_starts, of_ends = logits[row][:, self._first : self._first + length]
+            # Column n is that of the span of n + 1 tokens.
+            ends = np.pad(of_ends, (0, longest), constant_values=-np.inf)
+            reach = np.arange(length)[:, None] + np.arange(longest)
+            is_mine = self._owner[start : start + length] == row
+            of_spans = np.where(is_mine[:, None], of_starts[:, None] + ends[reach], -np.inf)
+            scores.append(of_spans.ravel().astype("float64"))
+            places.append((start + np.indices(of_spans.shape)[0]).ravel() * longest)
+            places[-1] += np.indices(of_spans.shape)[1].ravel()
+        score, place = np.concatenate(scores), np.concatenate(places)
+        none = min(float(row[0, 0] + row[1, 0]) for row in logits)
+        nothing = SpanAnswer("", 0, 0, none, 0.0)
+        if not np.isfinite(score).any():
+            return Prediction(nothing, [], np.inf, 1.0)
+        total = float(np.logaddexp.reduce(score))
+        best = np.argsort(-score, kind="stable")[:n_best]
+        spans = []
+        for index in best[np.isfinite(score[best])]:
+            first, more = divmod(int(place[index]), longest)
+            start, end = self._offsets[first][0], self._offsets[first + more][1]
+            text = self._question.context[start:end]
+            probability = float(np.exp(score[index] - total))
+            spans.append(SpanAnswer(text, start, end, float(score[index]), probability))
+        no_answer_score = none - spans[0].score
+        threshold = self._settings.no_answer_threshold
+        is_answered = threshold is None or no_answer_score <= threshold
+        return Prediction(
+            spans[0] if is_answered else nothing,
+            spans,
+            no_answer_score,
+            float(np.exp(none - np.logaddexp(none, total))),
+        )
+
+
+def question_rows(
+    tokenizer: WordPieceTokenizer, questions: Sequence[Question], settings: SpanSettings
+) -> list[QuestionRows]:
+    """Turns questions into rows; questions that follow one another often share a context."""
+    rows: list[QuestionRows] = []
+    context: str | None = None
+    encoding = None
+    for question in questions:
+        if encoding is None or question.context != context:
+            context, encoding = question.context, tokenizer.encode(question.context)
+        rows.append(QuestionRows(tokenizer, question, settings, encoding))
+    return rows

@@ -1,0 +1,120 @@
+"""Exports of a small question answerer, asked in this process and in fresh ones."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_bert_scratch.data.spans import Question, SpanAnswer
+from keras_bert_scratch.serving.answerer import LiteRTAnswerer, SavedModelAnswerer, load_answerer
+from keras_bert_scratch.tasks.question_answerer import BertQuestionAnswerer
+
+CONTEXTS = [
+    "A very good film, the Über-film",
+    "the caf\u00e9 e\u0301 was awful \U0001f44e and a really great movie 电影 " * 4,
+    "good bad really very " * 20,
+    "a",
+]
+QUESTIONS = ["the film?", "a really", "good", "the very awful movies? " * 5, "电影"]
+PAIRS = [(question, context) for question in QUESTIONS for context in CONTEXTS]
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_classifier, tmp_path_factory):
+    """An answerer whose windows are short, and the folder with its exports."""
+    folder = tmp_path_factory.mktemp("answering")
+    texts = tiny_classifier()
+    model = BertQuestionAnswerer(
+        texts.encoder,
+        texts.tokenizer,
+        sequence_length=20,
+        window_stride=5,
+        max_question_length=6,
+        max_answer_length=4,
+    )
+    # Between two scores, so that half of the questions have an answer.
+    scores = [found.no_answer_score for found in model._answer([Question(*p) for p in PAIRS])]
+    model.no_answer_threshold = float(np.mean(sorted(scores)[len(scores) // 2 - 1 :][:2]))
+    model.export(folder / "saved_model")
+    model.export(folder / "float32.tflite", format="litert")
+    model.export(folder / "int8.tflite", format="litert", precision="int8")
+    return model, folder
+
+
+def check(found, wanted, context):
+    assert context[found.start : found.end] == found.text
+    assert (found.text, found.start, found.end) == (wanted.text, wanted.start, wanted.end)
+    np.testing.assert_allclose(found[3:], wanted[3:], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["saved_model", "float32.tflite"])
+def test_float_exports_answer_as_the_model(exported, name):
+    model, folder = exported
+    answerer = load_answerer(folder / name)
+    assert answerer.settings == model.settings
+    predictions = model._answer([Question(*pair) for pair in PAIRS])
+    texts = {prediction.answer.text for prediction in predictions}
+    assert "" in texts
+    assert len(texts) > 4
+    for (question, context), prediction in zip(PAIRS, predictions, strict=True):
+        check(answerer.answer(question, context), prediction.answer, context)
+    history = [("bad", "awful"), ("very", "good")]
+    wanted = model.answer("a film", CONTEXTS[1], history)
+    check(answerer.answer("a film", CONTEXTS[1], history), wanted, CONTEXTS[1])
+    nothing = answerer.answer("film", "")
+    assert nothing[:3] == ("", 0, 0)
+
+
+def test_int8_is_close(exported):
+    model, folder = exported
+    texts = tuple(map(list, zip(*PAIRS, strict=True)))
+    found = LiteRTAnswerer(folder / "int8.tflite").probabilities(texts)
+    np.testing.assert_allclose(found, model.probabilities(texts), atol=0.25)
+
+
+def test_saved_model_signatures(exported):
+    model, folder = exported
+    loaded = tf.saved_model.load(folder / "saved_model")
+    assert set(loaded.signatures) == {"serving_default", "tokens"}
+    # A batch of contexts of different lengths, one empty, gives what each gives alone.
+    pairs = [*PAIRS[:4], ("film", "")]
+    outputs = loaded.signatures["serving_default"](
+        question=tf.constant([question for question, _ in pairs]),
+        context=tf.constant([context for _, context in pairs]),
+    )
+    predictions = model._answer([Question(*pair) for pair in pairs])
+    for n, prediction in enumerate(predictions):
+        assert outputs["answer"][n].numpy().decode() == prediction.answer.text
+        assert outputs["start"][n] == prediction.answer.start
+        assert outputs["no_answer_probability"][n].numpy() == pytest.approx(
+            prediction.no_answer_probability, abs=1e-5
+        )
+    inputs = model.tokenizer.graph("core")(tf.constant(["a good film"]), sequence_length=12)
+    logits = loaded.signatures["tokens"](**inputs)["logits"]
+    np.testing.assert_allclose(logits, model(inputs), atol=1e-5)
+
+
+def test_the_gate_refuses_other_answers(exported, tmp_path, monkeypatch):
+    model, _ = exported
+    monkeypatch.setattr(model, "probabilities", lambda texts: np.full((10, 2), 0.5))
+    with pytest.raises(RuntimeError, match="probabilities differ from the model's by"):
+        model.export(tmp_path / "model.tflite", format="litert")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refusals(exported, tmp_path):
+    model, _ = exported
+    with pytest.raises(ValueError, match="precision must be one of float32, float16, int8; rec"):
+        model.export(tmp_path / "m.tflite", format="litert", precision="int4")
+    with pytest.raises(FileNotFoundError, match="does not exist: name a SavedModel"):
+        load_answerer(tmp_path / "none")
+    (tmp_path / "text.tflite").write_text("no")
+    with pytest.raises(ValueError, match="is not a LiteRT file of a question answerer"):
+        load_answerer(tmp_path / "text.tflite")
+    with pytest.raises(ValueError, match="is not a SavedModel of a question answerer"):
+        SavedModelAnswerer(tmp_path)
+
+
+def test_answers_of_exports_are_the_models_kind(exported):
+    _, folder = exported
+    found = LiteRTAnswerer(folder / "float32.tflite").answer("good", CONTEXTS[2])
+    assert isinstance(found, SpanAnswer)
