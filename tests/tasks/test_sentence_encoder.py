@@ -279,6 +279,10 @@ class TestExport:
         model.export(tmp_path / "encoder")
         found = load_embedder(tmp_path / "encoder").encode(PROBE_TEXTS, batch_size=3)
         np.testing.assert_allclose(found, model.encode(PROBE_TEXTS, verbose=0), atol=1e-6)
+        # No weight is stored twice.
+        stored = tf.train.list_variables(str(tmp_path / "encoder" / "variables" / "variables"))
+        sizes = [np.prod(shape) for name, shape in stored if name.endswith("VARIABLE_VALUE")]
+        assert sum(sizes) == model.count_params()
 
     @pytest.mark.parametrize(("precision", "gap"), [("float32", 1e-6), ("int8", 0.1)])
     def test_litert_file_of_ids(self, model, tmp_path, precision, gap):
