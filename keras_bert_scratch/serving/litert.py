@@ -38,6 +38,7 @@ _LEAST_AGREEMENT = {"float32": 0.99, "float16": 0.99, "int8": 0.99, "full_int8":
 # A tenth of the activations' extremes is known from so few texts; more add little but time.
 _LEAST_TEXTS, _MOST_CALIBRATED, _MOST_HELD_OUT = 100, 200, 1000
 _MOST_UNKNOWN = 0.1
+_BATCH_SIZE = 32
 
 
 def export_litert(
@@ -113,6 +114,9 @@ def export_litert(
         )
     calibration, held_out = split_texts(texts, tokenizer, precision)
     width = static_length or sequence_length
+    if width < sequence_length:
+        # The model reads more of a long text than this file.
+        expected = answers(network, activation, tokenizer, width, truncation)
     if inputs == "ids":
         model = convert(
             network,
@@ -234,6 +238,36 @@ def calibration_inputs(
         encode_inputs(tokenizer, *text, sequence_length=longest, pad=True)
         for text in zip(*columns, strict=True)
     ]
+
+
+def answers(
+    network: keras.Model,
+    activation: Callable[[Any], Any],
+    tokenizer: WordPieceTokenizer,
+    sequence_length: int,
+    truncation: Truncation = "head",
+) -> Callable[[Any], np.ndarray]:
+    """Returns a function that gives a network's probabilities for texts of another length.
+
+    Args:
+        network: Maps a dict of ids to logits.
+        activation: Turns logits into probabilities.
+        tokenizer: Makes the ids.
+        sequence_length: Tokens to which texts are truncated.
+        truncation: Which tokens of a long text stay.
+    """
+    graph = tokenizer.graph("fast")
+
+    def probabilities(texts: Any) -> np.ndarray:
+        columns = [column for column in text_columns(texts) if column is not None]
+        rows = []
+        for start in range(0, len(columns[0]), _BATCH_SIZE):
+            batch = [tf.constant(column[start : start + _BATCH_SIZE]) for column in columns]
+            inputs = graph(*batch, sequence_length=sequence_length, truncation=truncation)
+            rows.append(activation(tf.cast(network(inputs, training=False), tf.float32)))
+        return np.concatenate(rows)
+
+    return probabilities
 
 
 # === Conversion ===

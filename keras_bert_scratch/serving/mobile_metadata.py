@@ -15,11 +15,11 @@ from typing import Any
 import flatbuffers
 import keras
 import numpy as np
-import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
 from keras_bert_scratch.serving.litert import (
     Precision,
+    answers,
     calibration_inputs,
     check_options,
     convert,
@@ -91,10 +91,6 @@ def export_mediapipe(
     calibration, held_out = split_texts(texts, tokenizer, precision)
     _tell_differences(tokenizer, texts)
 
-    def expected_on_phone(texts: Any) -> np.ndarray:
-        inputs = phone.graph("core")(tf.constant(texts), sequence_length=length)
-        return activation(tf.cast(network(inputs, training=False), tf.float32)).numpy()
-
     model = convert(
         network,
         activation,
@@ -116,7 +112,7 @@ def export_mediapipe(
             "vocab.txt": "".join(f"{token}\n" for token in tokenizer.vocabulary.tokens),
             "labels.txt": lines_of_labels(labels),
         },
-        expected=expected_on_phone,
+        expected=answers(network, activation, phone, length),
         precision=precision,
         held_out=held_out,
     )

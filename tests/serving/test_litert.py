@@ -193,6 +193,18 @@ def test_names_explain_themselves_and_weights_are_aligned(trained, tmp_path):
     assert {start % 16 for start in starts} == {0}
 
 
+def test_a_static_length_below_the_model_s_is_compared_at_that_length(trained, tmp_path):
+    # 30 tokens, of which the file reads 8 and the model all.
+    text = "good " * 6 + "awful " * 22
+    path = tmp_path / "x.tflite"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keras_bert_scratch.serving.parity.PROBE_TEXTS", [text])
+        trained.export(path, format="litert", static_length=8)
+    found = LiteRTPredictor(path).probabilities([text])
+    np.testing.assert_allclose(found, trained.probabilities(["good " * 6]), atol=1e-5)
+    assert np.abs(found - trained.probabilities([text])).max() > 1e-3
+
+
 def test_labels_are_lines(tiny_classifier, tmp_path):
     model = tiny_classifier(labels=("good", "very\nbad"))
     with pytest.raises(ValueError, match=r"one label a line, and 'very\\nbad' is not"):
