@@ -195,12 +195,7 @@ def write_shards(
         >>> write_shards(["corpus.txt"], "shards", tokenizer, ShardSettings())["examples"]
         812
     """
-    paths = sorted(map(Path, sources), key=lambda path: (path.name, str(path)))
-    if not paths:
-        raise ValueError("There are no files of text: name at least one.")
-    for path in paths:
-        if not path.is_file():
-            raise FileNotFoundError(f"There is no file {path}: check the path.")
+    paths = sorted_sources(sources)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(path, shard, folder, tokenizer, settings) for shard, path in enumerate(paths)]
@@ -210,6 +205,22 @@ def write_shards(
         if progress:
             progress(len(entries), len(jobs))
     return write_index(folder, entries, tokenizer, settings)
+
+
+def sorted_sources(sources: Sequence[str | Path]) -> list[Path]:
+    """Returns the files of text in the order in which shards are numbered: by name.
+
+    Raises:
+        FileNotFoundError: If a file does not exist.
+        ValueError: If there are none.
+    """
+    paths = sorted(map(Path, sources), key=lambda path: (path.name, str(path)))
+    if not paths:
+        raise ValueError("There are no files of text: name at least one.")
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no file {path}: check the path.")
+    return paths
 
 
 def write_index(
@@ -483,12 +494,12 @@ def _records(
             row[: len(example.token_ids)] = example.token_ids
         masked = masker(padded, _seed([settings.seed, shard, repeat, start]))
         columns = {name: tensor.numpy() for name, tensor in masked.items()}
-        for row, example in enumerate(together):
-            used = int(columns["masked_weights"][row].sum())
+        for number, example in enumerate(together):
+            used = int(columns["masked_weights"][number].sum())
             yield _serialize(
-                example._replace(token_ids=columns["token_ids"][row, : len(example.token_ids)]),
-                masked_positions=columns["masked_positions"][row, :used],
-                masked_ids=columns["masked_ids"][row, :used],
+                example._replace(token_ids=columns["token_ids"][number, : len(example.token_ids)]),
+                masked_positions=columns["masked_positions"][number, :used],
+                masked_ids=columns["masked_ids"][number, :used],
             )
 
 

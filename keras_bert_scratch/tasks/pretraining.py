@@ -231,7 +231,7 @@ def pretrain(
     resume = ExactResume(output / "checkpoint.safetensors", _fingerprint(recipe, shards))
     resume.restore(model)
 
-    masking = {"masking_rate": recipe.masking_rate, "whole_words": recipe.whole_words}
+    masking: dict[str, Any] = {"masking_rate": recipe.masking_rate, "whole_words": recipe.whole_words}
     batches_per_epoch = recipe.evaluate_every * recipe.gradient_accumulation
     first_epoch = 0
     for number, phase in enumerate(recipe.phases):
@@ -358,7 +358,7 @@ def _check_fields(made: type, fields: Any, what: str) -> None:
 
 
 def _files(folder: Path, patterns: str | Sequence[str]) -> list[str]:
-    files = []
+    files: list[str] = []
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         absolute = Path(pattern).is_absolute()
         base = Path(Path(pattern).anchor) if absolute else folder

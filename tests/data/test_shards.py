@@ -149,7 +149,7 @@ def test_every_example_once_an_epoch_in_an_order_of_its_own(folder: Path) -> Non
 def test_the_order_and_the_masks_follow_from_seed_and_position(folder: Path) -> None:
     examples = ShardedExamples(folder, TOKENIZER.vocabulary)
     whole = batches(examples.training(10, seed=1), 60)  # several epochs
-    assert 600 > 3 * len(examples)
+    assert len(examples) < 200
     tf.random.set_seed(99)
     for start in (0, 7, 41):
         assert_same(whole[start:], batches(examples.training(10, seed=1, start=start), 60 - start))

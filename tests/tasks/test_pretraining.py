@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import yaml
 from safetensors.numpy import load_file
+from tensorflow.python.framework import config as tf_config
 
 from keras_bert_scratch.cli.main import main
 from keras_bert_scratch.tasks.classifier import BertClassifier
@@ -23,7 +25,7 @@ from keras_bert_scratch.tasks.pretraining import PretrainingRecipe, pretrain
 FIELDS: dict[str, Any] = {
     "train": ["text/train*.txt"],
     "held_out": ["text/held_out.txt"],
-    "vocabulary": 90,
+    "vocabulary": 150,
     "encoder": {
         "num_layers": 1,
         "num_heads": 2,
@@ -65,6 +67,13 @@ def write(folder: Path, **changes: Any) -> Path:
     fields = {name: value for name, value in {**FIELDS, **changes}.items() if value is not None}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(fields))
     return folder / "recipe.yaml"
+
+
+@pytest.fixture(autouse=True)
+def _determinism_ends_with_the_test() -> Iterator[None]:
+    yield
+    # TensorFlow has no public name for it.
+    tf_config.disable_op_determinism()
 
 
 COMMAND = [sys.executable, "-m", "keras_bert_scratch.cli.main", "pretrain"]
@@ -136,10 +145,12 @@ class KillAt(keras.callbacks.Callback):
 
 def test_stops_change_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the test above, within one process: in the second epoch of either phase."""
-    recipe = PretrainingRecipe.from_yaml(folder / "recipe.yaml")
+    recipe = PretrainingRecipe.from_yaml(
+        write(folder, gradient_accumulation=1, steps_per_execution=1)
+    )
     pretrain(recipe, folder / "whole")
     original = BertPretrainer.fit
-    for batch in (12, 5):
+    for batch in (6, 10):
         stop = KillAt(batch)
 
         def fit(self: Any, *args: Any, stop: Any = stop, **kwargs: Any) -> Any:
@@ -155,14 +166,14 @@ def test_stops_change_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_from_text_to_a_classifier(folder: Path, capsys: pytest.CaptureFixture) -> None:
-    phases = [{"sequence_length": 24, "batch_size": 16, "steps": 150}]
+    phases = [{"sequence_length": 24, "batch_size": 16, "steps": 200}]
     recipe = write(
         folder, phases=phases, evaluate_every=50, gradient_accumulation=1, dtype="mixed_bfloat16"
     )
     assert main(["pretrain", str(recipe), "--output", f"{folder}/run"]) == 0
     assert capsys.readouterr().out == f"{folder}/run/model\n"
     history = json.loads((folder / "run/history.json").read_text())
-    assert history["loss"][-1] < 0.6 * history["loss"][0]
+    assert history["loss"][-1] < 0.7 * history["loss"][0]
     # The name tells the verb, and the rest is always the same, but for the name.
     assert history["val_masked_language_model_accuracy"][-1] > 0.6
     assert history["val_masked_language_model_perplexity"][-1] < 6
