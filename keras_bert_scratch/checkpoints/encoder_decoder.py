@@ -37,16 +37,17 @@ class EncoderDecoderCheckpoint(HuggingFaceCheckpoint):
     )
 
     def _read_config(self, path: Path) -> BertConfig:
-        parts = [self.fields.get(name) for name in ("encoder", "decoder")]
-        if self.fields.get("model_type") != MODEL_TYPE or not all(
-            isinstance(part, dict) for part in parts
+        encoder, decoder = (self.fields.get(name) for name in ("encoder", "decoder"))
+        if (
+            self.fields.get("model_type") != MODEL_TYPE
+            or not isinstance(encoder, dict)
+            or not isinstance(decoder, dict)
         ):
             raise ValueError(
                 f"{path} has model_type {self.fields.get('model_type')!r}, not {MODEL_TYPE!r} with "
                 "an encoder and a decoder: choose a checkpoint of transformers' "
                 "EncoderDecoderModel."
             )
-        encoder, decoder = parts
         if not decoder.get("add_cross_attention"):
             raise ValueError(
                 f"{path} has a decoder without add_cross_attention, which cannot read the text: "

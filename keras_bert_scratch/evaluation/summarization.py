@@ -8,8 +8,6 @@ import numpy as np
 from keras_bert_scratch.text.columns import text_columns
 from keras_bert_scratch.text.preprocessing import split_sentences
 
-_ROUGES = ("rouge1", "rouge2", "rougeL")
-
 
 class RougeReport(NamedTuple):
     """Mean F-measures over n summaries (Lin 2004, "ROUGE").
@@ -63,7 +61,7 @@ def rouge(summaries: Sequence[str], references: Sequence[str]) -> RougeReport:
             f"There are {len(summaries)} summaries but {len(references)} references: the one at "
             f"position {min(len(summaries), len(references))} stands alone."
         )
-    scorer = RougeScorer(list(_ROUGES), use_stemmer=True)
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
     scores: list[Any] = []
     for position, (summary, reference) in enumerate(zip(summaries, references, strict=True)):
         # A text is its own best summary, unless it has no words.
@@ -73,8 +71,11 @@ def rouge(summaries: Sequence[str], references: Sequence[str]) -> RougeReport:
                 f"{position}, {reference!r}: remove it, or judge such summaries otherwise."
             )
         scores.append(scorer.score(reference, summary))
-    means = [float(np.mean([score[name].fmeasure for score in scores])) for name in _ROUGES]
-    return RougeReport(*means, num_summaries=len(scores))
+
+    def mean(name: str) -> float:
+        return float(np.mean([score[name].fmeasure for score in scores]))
+
+    return RougeReport(mean("rouge1"), mean("rouge2"), mean("rougeL"), len(scores))
 
 
 def lead(texts: Sequence[str], num_sentences: int = 3) -> list[str]:

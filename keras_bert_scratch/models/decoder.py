@@ -100,11 +100,12 @@ class BertDecoder(keras.Model):
 
     def build(self, input_shape: Any = None) -> None:
         """Creates the weights; none of them depends on the input's shape."""
-        if self.built:
+        if self.built:  # type: ignore[has-type]
             return
         self.embeddings.build((None, None))
-        for layer in (*self.blocks, self.head):
-            layer.build()
+        for block in self.blocks:
+            block.build()
+        self.head.build()
         self.built = True
 
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:

@@ -183,11 +183,10 @@ class BertSummarizer(TextModel):
         """
         if isinstance(y, np.ndarray) and y.ndim == 2:
             return y
-        if self.tokenizer is None:
-            raise ValueError(f"{self.name} has no tokenizer: pass tokenizer= when making it.")
+        tokenizer = self._required_tokenizer()
         summaries, _ = text_columns(y)
         tokenize = functools.partial(
-            self.tokenizer.graph("fast").ragged, sequence_length=self.summary_length
+            tokenizer.graph("fast").ragged, sequence_length=self.summary_length
         )
         token_ids, _ = tokenize_in_chunks(tokenize, [summaries])
         empty = np.flatnonzero(token_ids.row_lengths() < 3)
@@ -196,7 +195,12 @@ class BertSummarizer(TextModel):
                 f"{len(empty)} of {len(summaries)} summaries are empty, the first at position "
                 f"{empty[0]}: {summaries[empty[0]]!r}. Remove them with their texts."
             )
-        return token_ids[:, 1:].to_tensor(self.tokenizer.vocabulary.pad_id).numpy()
+        return token_ids[:, 1:].to_tensor(tokenizer.vocabulary.pad_id).numpy()
+
+    def _required_tokenizer(self) -> WordPieceTokenizer:
+        if self.tokenizer is None:
+            raise ValueError(f"{self.name} has no tokenizer: pass tokenizer= when making it.")
+        return self.tokenizer
 
     def batches(
         self,
@@ -233,11 +237,12 @@ class BertSummarizer(TextModel):
                 f"{min(len(texts), len(y))} has no {fewer}."
             )
         labels = self.encode_labels(y)
+        tokenizer = self._required_tokenizer()
         tokenize = functools.partial(
-            self.tokenizer.graph("fast").ragged, sequence_length=self.sequence_length
+            tokenizer.graph("fast").ragged, sequence_length=self.sequence_length
         )
         token_ids, segment_ids = tokenize_in_chunks(tokenize, [texts])
-        vocabulary = self.tokenizer.vocabulary
+        vocabulary = tokenizer.vocabulary
         return TeacherForcedBatches(
             token_ids,
             segment_ids,
@@ -266,7 +271,7 @@ class BertSummarizer(TextModel):
         Returns:
             int32 ids, [CLS] and [SEP] included. *Shape:* (B, summary_length).
         """
-        vocabulary = self.tokenizer.vocabulary
+        vocabulary = self._required_tokenizer().vocabulary
         return self.decoder.generate(
             self.encoder(inputs, training=False)["sequence_output"],
             inputs["padding_mask"],
@@ -312,12 +317,13 @@ class BertSummarizer(TextModel):
             raise ValueError(
                 f"no_repeat_ngram_size must be at least 0, received {no_repeat_ngram_size}."
             )
+        decode = self._required_tokenizer().decode
         batches = self.batches(texts, batch_size=batch_size)
         generate = self._generator(sampler, no_repeat_ngram_size)
         summaries: dict[int, str] = {}
         for indices in batches.order(0):
             rows = keras.ops.convert_to_numpy(generate(batches.inputs(indices)))
-            summaries |= dict(zip(indices.tolist(), map(self.tokenizer.decode, rows), strict=True))
+            summaries |= dict(zip(indices.tolist(), map(decode, rows), strict=True))
         return [summaries[position] for position in range(len(summaries))]
 
     @functools.cached_property
@@ -385,13 +391,13 @@ class BertSummarizer(TextModel):
                     f"num_decoder_layers={num_decoder_layers}: leave it out."
                 )
         else:
-            num_decoder_layers = num_decoder_layers or config.num_layers
-            if not 1 <= num_decoder_layers <= config.num_layers:
+            num_layers = num_decoder_layers or config.num_layers
+            if not 1 <= num_layers <= config.num_layers:
                 raise ValueError(
                     f"num_decoder_layers must be from 1 to the encoder's {config.num_layers}, "
-                    f"received {num_decoder_layers}."
+                    f"received {num_layers}."
                 )
-            decoder_config = dataclasses.replace(config, num_layers=num_decoder_layers)
+            decoder_config = dataclasses.replace(config, num_layers=num_layers)
         model = cls(
             BertEncoder(config, dtype=dtype, name="encoder"),
             BertDecoder(decoder_config, dtype=dtype, name="decoder"),
@@ -406,7 +412,7 @@ class BertSummarizer(TextModel):
             logger.warning("Newly initialized, to be trained: the decoder's cross-attention.")
             checkpoint.load(
                 model,
-                (*encoder_weights(config.num_layers), *decoder_weights(num_decoder_layers)),
+                (*encoder_weights(config.num_layers), *decoder_weights(decoder_config.num_layers)),
                 optional=(*POOLER, *DECODER_HEAD),
             )
         return model
@@ -421,11 +427,8 @@ class BertSummarizer(TextModel):
             FileExistsError: If the folder is not empty.
             ValueError: If the model has no tokenizer.
         """
-        if self.tokenizer is None:
-            raise ValueError(
-                f"{self.name} has no tokenizer to save: pass tokenizer= when making it."
-            )
-        vocabulary = self.tokenizer.vocabulary
+        tokenizer = self._required_tokenizer()
+        vocabulary = tokenizer.vocabulary
         with new_folder(folder) as temporary:
             write_encoder_decoder(
                 temporary,
@@ -436,7 +439,7 @@ class BertSummarizer(TextModel):
                 sequence_length=self.sequence_length,
                 summary_length=self.summary_length,
             )
-            self.tokenizer.save(temporary)
+            tokenizer.save(temporary)
 
     def export(
         self,
@@ -470,15 +473,13 @@ class BertSummarizer(TextModel):
         }
         if format not in exporters:
             return super().export(filepath, format=format, **options)
-        if self.tokenizer is None:
-            raise ValueError(f"{self.name} has no tokenizer to export: pass tokenizer= to it.")
         choice: dict[str, Any] = {
             "sampler": sampler,
             "no_repeat_ngram_size": no_repeat_ngram_size,
         }
         return exporters[format](
             self,
-            self.tokenizer,
+            self._required_tokenizer(),
             filepath,
             generate=functools.partial(self.generate, **choice),
             sequence_length=self.sequence_length,
