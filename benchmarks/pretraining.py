@@ -126,6 +126,7 @@ def ngrams(run: Path) -> dict[str, Any]:
     All see the same input: where a neighbour is hidden, the n-gram backs off.
     """
     model = BertPretrainer.from_pretrained(run / "model")
+    assert model.tokenizer is not None
     vocabulary = model.tokenizer.vocabulary
     length = max(int(path.name.split("-")[1]) for path in (run / "shards").glob("held_out-*"))
     train, held_out = (
@@ -147,7 +148,7 @@ def ngrams(run: Path) -> dict[str, Any]:
             probability, is_hit = scorer.score(before, left, truth)
             scores[name].append(probability)
             hits[name].append(is_hit)
-    results = {
+    results: dict[str, Any] = {
         name: {
             "loss": float(-np.log(np.concatenate(scores[name])).mean()),
             "accuracy": float(np.concatenate(hits[name]).mean()),
@@ -168,7 +169,7 @@ def ngrams(run: Path) -> dict[str, Any]:
 # === Classifiers ===
 def fetch_news() -> tuple[list[str], list[str]]:
     """Returns the texts of the BBC news corpus, without duplicates, and their sections."""
-    rows = {}
+    rows: dict[str, str] = {}
     with zipfile.ZipFile(fetch(*NEWS)) as package:
         for name in sorted(package.namelist()):
             if "/bbcnews/data/" in name and name.endswith(".txt"):
@@ -271,6 +272,7 @@ def data(run: Path) -> dict[str, float]:
     """Measures how fast text becomes examples, on one core and without starting a process."""
     model = BertPretrainer.from_pretrained(run / "model")
     tokenizer = model.tokenizer
+    assert tokenizer is not None
     tokenizer.graph()
     results = {}
     with tempfile.TemporaryDirectory() as folder:
