@@ -80,7 +80,7 @@ def export_answerer_saved_model(
         return {"logits": logits_of(inputs)}
 
     archive = keras.export.ExportArchive()
-    archive.track(network)
+    # Not the network: Keras saves the variables that endpoints use, and a tracked model's again.
     archive.track(graph)
     texts = [tf.TensorSpec((None,), tf.string, name=name) for name in ("question", "context")]
     archive.add_endpoint("serving_default", answer, texts)

@@ -56,7 +56,7 @@ def export_embeddings_saved_model(
         return {"embeddings": network(graph(text, sequence_length=sequence_length), training=False)}
 
     archive = keras.export.ExportArchive()
-    # Not the network: Keras saves the variables that endpoints use, and a tracked model's once more.
+    # Not the network: Keras saves the variables that endpoints use, and a tracked model's again.
     archive.track(graph)
     text = tf.TensorSpec((None,), tf.string, name="text")
     archive.add_endpoint("serving_default", embeddings, [text])

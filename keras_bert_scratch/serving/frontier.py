@@ -123,7 +123,8 @@ def pick(
             f"{largest_loss:g} points of F1; the smallest has "
             f"{min(row.megabytes for row in figures):.1f} MB, the fastest takes "
             f"{min(map(_milliseconds, figures)):.2f} ms, the best loses "
-            f"{100 * (0 - max(row.macro_f1_change for row in figures)):.2f} points: raise the budget."
+            f"{100 * (0 - max(row.macro_f1_change for row in figures)):.2f} points: raise the "
+            "budget."
         )
     if max_f1_loss is None:
         return max(fitting, key=lambda row: (row.macro_f1, -_milliseconds(row)))

@@ -70,9 +70,7 @@ def export_onnx(
     signature = {name: keras.InputSpec("int32", (None, None), name=name) for name in INPUTS}
     with new_file(path) as temporary:
         with _reshapes_kept():
-            model.export(
-                str(temporary), format="onnx", verbose=False, input_signature=[signature]
-            )
+            model.export(str(temporary), format="onnx", verbose=False, input_signature=[signature])
         exported = onnx.load(temporary)
         for value in (*exported.graph.input, *exported.graph.output):
             axes = value.type.tensor_type.shape.dim

@@ -142,7 +142,7 @@ def export_saved_model(
     pair = tf.TensorSpec((None,), tf.string, name="pair")
     examples = tf.TensorSpec((None,), tf.string, name="inputs")
     archive = keras.export.ExportArchive()
-    # Not the network: Keras saves the variables that endpoints use, and a tracked model's once more.
+    # Not the network: Keras saves the variables that endpoints use, and a tracked model's again.
     archive.track(graph)
     archive.add_endpoint("serving_default", answer, [text])
     if truncation == "head":

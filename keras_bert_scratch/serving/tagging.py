@@ -137,7 +137,7 @@ def export_tagger_saved_model(
         return {"logits": logits_of(inputs)}
 
     archive = keras.export.ExportArchive()
-    # Not the network: Keras saves the variables that endpoints use, and a tracked model's once more.
+    # Not the network: Keras saves the variables that endpoints use, and a tracked model's again.
     archive.track(graph)
     archive.add_endpoint(
         "serving_default", answer, [tf.TensorSpec((None,), tf.string, name="text")]

@@ -231,7 +231,10 @@ def pretrain(
     resume = ExactResume(output / "checkpoint.safetensors", _fingerprint(recipe, shards))
     resume.restore(model)
 
-    masking: dict[str, Any] = {"masking_rate": recipe.masking_rate, "whole_words": recipe.whole_words}
+    masking: dict[str, Any] = {
+        "masking_rate": recipe.masking_rate,
+        "whole_words": recipe.whole_words,
+    }
     batches_per_epoch = recipe.evaluate_every * recipe.gradient_accumulation
     first_epoch = 0
     for number, phase in enumerate(recipe.phases):

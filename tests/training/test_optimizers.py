@@ -127,6 +127,7 @@ def test_settings() -> None:
     assert isinstance(schedule, WarmupLinearDecay)
     assert schedule.get_config() == {
         "peak_learning_rate": 3e-5, "total_steps": 50, "warmup_steps": 5,
+        "batches_per_step": 1,
     }  # fmt: skip
     config = optimizer.get_config()
     # Devlin et al. 2018, A.2; the gradient clipping is that of google-research/bert.
