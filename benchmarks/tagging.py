@@ -11,6 +11,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
@@ -81,7 +82,8 @@ def main() -> None:
     steps = options.epochs * -(-len(train.words) // 16)
     model.compile(adamw(options.learning_rate, total_steps=steps))
     started = time.perf_counter()
-    model.fit(*train, batch_size=16, epochs=options.epochs, verbose=2)
+    with contextlib.redirect_stdout(sys.stderr):
+        model.fit(*train, batch_size=16, epochs=options.epochs, verbose=2)
     seconds = time.perf_counter() - started
     baseline = evaluate_tags(held_out.tags, most_frequent_tags(train, held_out.words))
     report = model.report(*held_out)
