@@ -14,7 +14,7 @@ import tensorflow as tf
 # padding, short enough for the batches of two epochs to differ.
 _BATCHES_SORTED_TOGETHER = 50
 # Lengths are rounded up to a multiple, so that few different shapes occur.
-_LENGTH_MULTIPLE = 8
+LENGTH_MULTIPLE = 8
 
 
 class LengthBucketedBatches:
@@ -110,7 +110,7 @@ class LengthBucketedBatches:
 
     def _padded(self, starts: np.ndarray, lengths: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the inputs of some texts by where their tokens start, and how many they are."""
-        width = -(-int(lengths.max()) // _LENGTH_MULTIPLE) * _LENGTH_MULTIPLE
+        width = -(-int(lengths.max()) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
         is_token = np.arange(width) < lengths[:, None]
         places = np.where(is_token, starts[:, None] + np.arange(width), 0)
         return {

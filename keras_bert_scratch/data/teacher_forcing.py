@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.data.batching import LengthBucketedBatches
+from keras_bert_scratch.data.batching import LENGTH_MULTIPLE, LengthBucketedBatches
 
 
 class TeacherForcedBatches(LengthBucketedBatches):
@@ -30,7 +30,7 @@ class TeacherForcedBatches(LengthBucketedBatches):
         ... )
         >>> inputs, labels, weights = batches.batch(np.array([0]))
         >>> inputs["target_ids"], labels, weights
-        (array([[2, 7]]), array([[7, 3]]), array([[1., 1.]]))
+        (array([[2, 7, 3]]), array([[7, 3, 0]]), array([[1., 1., 0.]]))
     """
 
     labels: np.ndarray
@@ -53,7 +53,7 @@ class TeacherForcedBatches(LengthBucketedBatches):
         self.sample_weight = weights
 
     def batch(self, indices: np.ndarray) -> tuple[Any, ...]:
-        """Pads some texts, and their targets to the longest of these.
+        """Pads some texts, and their targets to the longest of these, rounded up.
 
         Args:
             indices: Of the examples. *Shape:* (B,).
@@ -64,7 +64,8 @@ class TeacherForcedBatches(LengthBucketedBatches):
         """
         inputs, labels, weights = super().batch(indices)
         longest = int(np.max(np.sum(labels != self.pad_id, axis=1)))
-        labels, weights = labels[:, :longest], weights[:, :longest]
+        width = -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE  # at most all of them
+        labels, weights = labels[:, :width], weights[:, :width]
         start = np.full((len(labels), 1), self.start_id, labels.dtype)
         inputs["target_ids"] = np.concatenate([start, labels[:, :-1]], axis=1)
         return inputs, labels, weights
