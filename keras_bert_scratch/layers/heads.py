@@ -67,6 +67,8 @@ class Pooler(keras.layers.Layer):
 class ClassificationHead(keras.layers.Layer):
     """Dropout and a dense layer: one logit a class (Devlin et al. 2018, section 4.1).
 
+    On a sequence of states it gives the logits of every token (sections 4.2 and 5.3).
+
     Args:
         num_classes: C.
         dropout: Rate on the pooled output.
@@ -99,18 +101,18 @@ class ClassificationHead(keras.layers.Layer):
         )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Builds the dense layer for inputs of shape (B, H)."""
+        """Builds the dense layer for inputs of shape (B, H) or (B, S, H)."""
         self.logits.build(input_shape)
 
     def call(self, pooled_output: Any, training: bool | None = None) -> Any:
         """Computes the logits.
 
         Args:
-            pooled_output: *Shape:* (B, H).
+            pooled_output: *Shape:* (B, H), or (B, S, H).
             training: Whether dropout acts.
 
         Returns:
-            *Shape:* (B, C).
+            *Shape:* (B, C), or (B, S, C).
         """
         return self.logits(self.input_dropout(pooled_output, training=training))
 
