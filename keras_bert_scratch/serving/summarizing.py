@@ -73,7 +73,8 @@ def export_summarizer_saved_model(
         return {"summary_ids": summary_ids_of(inputs)}
 
     archive = keras.export.ExportArchive()
-    for resource in (network, graph, detokenize):
+    # Not the network: Keras saves the variables that endpoints use, and a tracked model's again.
+    for resource in (graph, detokenize):
         archive.track(resource)
     text = tf.TensorSpec((None,), tf.string, name="text")
     archive.add_endpoint("serving_default", summarize, [text])
