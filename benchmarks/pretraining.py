@@ -45,28 +45,22 @@ SEEDS = (0, 1, 2)
 
 
 # === Held-out text ===
-class Trigram:
-    """Interpolated counts of one, two and three tokens, looked up in sorted keys.
+class NGram:
+    """Interpolated counts of up to three tokens, looked up in sorted keys.
 
     Args:
         token_ids: Running text.
         vocab_size: Number of tokens.
-        weights: Of the uniform, the unigram, the bigram and the trigram distribution.
+        weights: Of the uniform, the unigram, the bigram and the trigram distribution; as many as
+            are to be used.
     """
 
-    def __init__(
-        self,
-        token_ids: np.ndarray,
-        vocab_size: int,
-        weights: tuple[float, ...] = (0.02, 0.28, 0.4, 0.3),
-    ) -> None:
+    def __init__(self, token_ids: np.ndarray, vocab_size: int, weights: tuple[float, ...]) -> None:
         self.vocab_size, self.weights = vocab_size, weights
         ids = token_ids.astype("int64")
-        self.contexts = [np.zeros(len(ids) - 2, "int64")]
-        self.contexts.append(ids[1:-1])
-        self.contexts.append(ids[:-2] * vocab_size + ids[1:-1])
+        contexts = (0 * ids[2:], ids[1:-1], ids[:-2] * vocab_size + ids[1:-1])
         self.tables = []
-        for context in self.contexts:
+        for context in contexts[: len(weights) - 1]:
             keys, counts = np.unique(context * vocab_size + ids[2:], return_counts=True)
             starts, first, totals = np.unique(
                 keys // vocab_size, return_index=True, return_counts=True
@@ -89,7 +83,7 @@ class Trigram:
         missing = np.zeros(len(truth))
         guess = np.zeros(len(truth), "int64")
         contexts = (0 * left, left, before * v + left)
-        for weight, context, table in zip(self.weights[1:], contexts, self.tables, strict=True):
+        for weight, context, table in zip(self.weights[1:], contexts, self.tables, strict=False):
             keys, counts, starts, sums, best = table
             at = np.minimum(np.searchsorted(starts, context), len(starts) - 1)
             seen = starts[at] == context
@@ -127,43 +121,43 @@ def ngrams(run: Path) -> dict[str, Any]:
     """
     model = BertPretrainer.from_pretrained(run / "model")
     assert model.tokenizer is not None
+    model.compile("sgd")
     vocabulary = model.tokenizer.vocabulary
-    length = max(int(path.name.split("-")[1]) for path in (run / "shards").glob("held_out-*"))
-    train, held_out = (
-        ShardedExamples(run / f"shards/{part}-{length}", vocabulary)
-        for part in ("train", "held_out")
-    )
-    trigram = Trigram(running_text(train), len(vocabulary))
-    scores: dict[str, list[np.ndarray]] = {"unigram": [], "trigram": []}
-    hits: dict[str, list[np.ndarray]] = {"unigram": [], "trigram": []}
-    unigram = Trigram(np.zeros(3, "int32"), len(vocabulary))
-    unigram.weights, unigram.tables = (0.02, 0.98), trigram.tables[:1]
-    for inputs, labels, weights in held_out.evaluation(256, seed=0).as_numpy_iterator():
+    results: dict[str, Any] = {}
+    for folder in sorted((run / "shards").glob("held_out-*")):
+        held_out = ShardedExamples(folder, vocabulary)
+        length = held_out.sequence_length
+        train = running_text(ShardedExamples(run / f"shards/train-{length}", vocabulary))
+        logs = model.evaluate(held_out.evaluation(64, seed=0), verbose=0, return_dict=True)
+        results[f"{length} tokens"] = {
+            "unigram": score(NGram(train, len(vocabulary), (0.02, 0.98)), held_out),
+            "trigram": score(NGram(train, len(vocabulary), (0.02, 0.28, 0.4, 0.3)), held_out),
+            "model": {
+                "loss": float(np.log(logs["masked_language_model_perplexity"])),
+                "accuracy": logs["masked_language_model_accuracy"],
+                "next_sentence_accuracy": logs.get("next_sentence_accuracy"),
+            },
+        }
+    return results
+
+
+def score(ngram: NGram, held_out: ShardedExamples) -> dict[str, float]:
+    """Returns an n-gram's loss and accuracy on the masked positions."""
+    probabilities, hits = [], []
+    for inputs, labels, weights in held_out.evaluation(64, seed=0).as_numpy_iterator():
         row, slot = np.nonzero(weights["masked_language_model"])
         position = inputs["masked_positions"][row, slot]
         ids = inputs["token_ids"].astype("int64")
         left, before = ids[row, position - 1], ids[row, np.maximum(position - 2, 0)]
         truth = labels["masked_language_model"][row, slot].astype("int64")
-        for name, scorer in (("unigram", unigram), ("trigram", trigram)):
-            probability, is_hit = scorer.score(before, left, truth)
-            scores[name].append(probability)
-            hits[name].append(is_hit)
-    results: dict[str, Any] = {
-        name: {
-            "loss": float(-np.log(np.concatenate(scores[name])).mean()),
-            "accuracy": float(np.concatenate(hits[name]).mean()),
-        }
-        for name in scores
+        probability, is_hit = ngram.score(before, left, truth)
+        probabilities.append(probability)
+        hits.append(is_hit)
+    return {
+        "loss": float(-np.log(np.concatenate(probabilities)).mean()),
+        "accuracy": float(np.concatenate(hits).mean()),
+        "positions": sum(map(len, hits)),
     }
-    model.compile("sgd")
-    logs = model.evaluate(held_out.evaluation(64, seed=0), verbose=0, return_dict=True)
-    results["model"] = {
-        "loss": float(np.log(logs["masked_language_model_perplexity"])),
-        "accuracy": logs["masked_language_model_accuracy"],
-        "next_sentence_accuracy": logs.get("next_sentence_accuracy"),
-    }
-    results["positions"] = int(sum(map(len, scores["unigram"])))
-    return results
 
 
 # === Classifiers ===
