@@ -2,7 +2,7 @@
 
     python benchmarks/summarization.py
 
-The corpus is that of Greene and Cunningham (2006): 2,127 different articles, each with the headline
+The corpus is that of Greene and Cunningham (2006): 2,089 different articles, each with the headline
 that the BBC gave it. A tenth is held out. ROUGE of the model, greedy and with four beams, stands
 beside what takes no training: the first sentence, the most central sentence, and as many of the
 first words as a headline has on average.
