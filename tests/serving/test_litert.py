@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from tensorflow.lite.python import schema_py_generated as schema
 
-from keras_bert_scratch import BertClassifier, BertEncoder, WordPieceTokenizer
+from keras_bert_scratch import (
+    BertClassifier,
+    BertConfig,
+    BertEncoder,
+    Vocabulary,
+    WordPieceTokenizer,
+)
 from keras_bert_scratch.serving import litert
 from keras_bert_scratch.serving.parity import PROBE_TEXTS
 from keras_bert_scratch.serving.predictor import LiteRTPredictor, litert_interpreter
@@ -48,7 +54,6 @@ class TestTextIn:
         import keras
         import tensorflow as tf
 
-        from keras_bert_scratch import Vocabulary
         from keras_bert_scratch.text.phone_engine import PhoneEngine
 
         tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "д", "##д", "b"]
@@ -191,6 +196,30 @@ def test_names_explain_themselves_and_weights_are_aligned(trained, tmp_path):
     assert starts
     # A multiple of 16, as schema.fbs says of Buffer.data (force_align: 16).
     assert {start % 16 for start in starts} == {0}
+
+
+def test_int8_keeps_the_precision_of_every_embedding(tmp_path):
+    # A row of 50 would set the step of the whole table to 50/127, twenty times its deviation.
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{n}" for n in range(995))]
+    encoder = BertEncoder(BertConfig.preset("tiny", vocab_size=1000))
+    table = encoder.embeddings.token.embeddings
+    table.assign(np.concatenate([table[:-1], np.full((1, table.shape[1]), 50.0)]))
+    model = BertClassifier(encoder, ["a", "b"], WordPieceTokenizer(Vocabulary(tokens)))
+    model.export(tmp_path / "x.tflite", format="litert", precision="int8")
+    texts = ["w1 w2 w3", "w4 w5", "w6 " * 20]
+    found = LiteRTPredictor(tmp_path / "x.tflite").probabilities(texts)
+    np.testing.assert_allclose(found, model.probabilities(texts), atol=2e-3)
+
+
+def test_dense_layers_are_one_operation_each(trained, tmp_path):
+    path = tmp_path / "x.tflite"
+    trained.export(path, format="litert")
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes())
+    codes = [code.builtinCode for code in model.operatorCodes]
+    used = [codes[operator.opcodeIndex] for operator in model.subgraphs[0].operators]
+    # Query, key, value, output and two of feed-forward in each of 2 blocks; pooler and head.
+    assert used.count(schema.BuiltinOperator.FULLY_CONNECTED) == 14
+    assert schema.BuiltinOperator.REDUCE_PROD not in used
 
 
 def test_a_static_length_below_the_model_s_is_compared_at_that_length(trained, tmp_path):
