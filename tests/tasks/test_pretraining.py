@@ -79,26 +79,42 @@ def _determinism_ends_with_the_test() -> Iterator[None]:
 COMMAND = [sys.executable, "-m", "keras_bert_scratch.cli.main", "pretrain"]
 
 
-def run_and_kill(folder: Path, run: Path, after: float | None) -> bool:
-    """Runs the command in a process of its own; returns whether it was killed before it ended."""
+def start(folder: Path, run: Path) -> subprocess.Popen:
+    """Runs the command in a process of its own."""
     with (folder / "log.txt").open("a") as log:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [*COMMAND, f"{folder}/recipe.yaml", "--output", str(run)], stdout=log, stderr=log
         )
-        try:
-            assert process.wait(after) == 0, (folder / "log.txt").read_text()[-2000:]
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            return True
-        return False
 
 
-def assert_same_run(left: Path, right: Path) -> None:
+def finish(folder: Path, run: Path) -> None:
+    assert start(folder, run).wait() == 0, (folder / "log.txt").read_text()[-2000:]
+
+
+def kill_after(process: subprocess.Popen, run: Path, epochs: int, seconds: float) -> None:
+    """Kills a run so many seconds after its next so many checkpoints."""
+    checkpoint = run / "checkpoint.safetensors"
+
+    def written() -> int:
+        return checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+
+    last = written()
+    while epochs and process.poll() is None:
+        time.sleep(0.01)
+        if written() != last:
+            last = written()
+            epochs -= 1
+    time.sleep(seconds)
+    assert process.poll() is None, "The run ended before it was to be killed."
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def assert_same_run(left: Path, right: Path, epochs: int) -> None:
     history = json.loads((left / "history.json").read_text())
     assert json.loads((right / "history.json").read_text()) == history
-    # 16 updates, one entry every 4: no gap, nothing twice.
-    assert {len(values) for values in history.values()} == {4}
+    # The curve has no gap, and nothing twice.
+    assert {len(values) for values in history.values()} == {epochs}
     for name in ("model/model.safetensors", "checkpoint.safetensors"):
         ours, theirs = load_file(left / name), load_file(right / name)
         assert ours.keys() == theirs.keys()
@@ -106,24 +122,18 @@ def assert_same_run(left: Path, right: Path) -> None:
             np.testing.assert_array_equal(ours[key], theirs[key], err_msg=f"{name} {key}")
 
 
-def kill_and_compare(folder: Path, kills: int) -> None:
-    """Kills at random moments; the results are those of the run that was not killed."""
-    start = time.monotonic()
-    assert not run_and_kill(folder, folder / "whole", None)
-    whole = time.monotonic() - start
-    rng = np.random.default_rng()
-    killed = 0
-    while killed < kills:
-        # A run that goes on is a start and what is left of the steps.
-        assert run_and_kill(folder, folder / "killed", rng.uniform(0.5, 0.97) * whole) or killed
-        killed += 1
-    assert not run_and_kill(folder, folder / "killed", None)
-    assert_same_run(folder / "whole", folder / "killed")
-
-
 @pytest.mark.slow
 def test_ten_kills_change_nothing(folder: Path) -> None:
-    kill_and_compare(folder, 10)
+    phases = [{**phase, "steps": 26} for phase in FIELDS["phases"]]
+    write(folder, phases=phases, evaluate_every=2)
+    finish(folder, folder / "whole")
+    rng = np.random.default_rng()
+    for _ in range(10):
+        # 26 checkpoints in all: each life but the last writes two at most, or none.
+        process = start(folder, folder / "killed")
+        kill_after(process, folder / "killed", int(rng.integers(3)), rng.uniform(0, 0.3))
+    finish(folder, folder / "killed")
+    assert_same_run(folder / "whole", folder / "killed", epochs=26)
 
 
 class Killed(BaseException):
@@ -162,7 +172,7 @@ def test_stops_change_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
             pretrain(recipe, folder / "killed")
     monkeypatch.undo()
     pretrain(recipe, folder / "killed")
-    assert_same_run(folder / "whole", folder / "killed")
+    assert_same_run(folder / "whole", folder / "killed", epochs=4)
 
 
 def test_from_text_to_a_classifier(folder: Path, capsys: pytest.CaptureFixture) -> None:
