@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from keras_bert_scratch.models.decoder import BertDecoder as BertDecoder
     from keras_bert_scratch.models.encoder import BertEncoder as BertEncoder
     from keras_bert_scratch.tasks.classifier import BertClassifier as BertClassifier
+    from keras_bert_scratch.tasks.pretrainer import BertPretrainer as BertPretrainer
+    from keras_bert_scratch.tasks.pretraining import PretrainingRecipe as PretrainingRecipe
+    from keras_bert_scratch.tasks.pretraining import pretrain as pretrain
     from keras_bert_scratch.tasks.question_answerer import (
         BertQuestionAnswerer as BertQuestionAnswerer,
     )
@@ -47,6 +50,9 @@ _MODULE_OF = {
     "BertEncoder": "models.encoder",
     "BertDecoder": "models.decoder",
     "BeamSearch": "models.beam_search",
+    "BertPretrainer": "tasks.pretrainer",
+    "PretrainingRecipe": "tasks.pretraining",
+    "pretrain": "tasks.pretraining",
     "BertClassifier": "tasks.classifier",
     "BertSentenceEncoder": "tasks.sentence_encoder",
     "BertTokenClassifier": "tasks.token_classifier",

@@ -74,6 +74,10 @@ class PretrainingRecipe:
 
     Raises:
         ValueError: If a value is refused, or the values do not fit together.
+
+    Example:
+        >>> PretrainingRecipe.from_yaml("examples/tiny_en/recipe.yaml").vocabulary
+        8000
     """
 
     train: Sequence[str]
