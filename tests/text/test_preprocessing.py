@@ -312,7 +312,10 @@ class TestSavedWithTheModel:
 
     def test_not_into_a_file_that_takes_text(self, tiny_classifier, tmp_path):
         model = with_steps(tiny_classifier(), [StripHtml()])
-        with pytest.raises(ValueError, match=r"raw text; .*\(StripHtml\(\),\): use inputs='ids'"):
+        message = (
+            r"needs a tokenizer with preprocessing=\(\), received \(StripHtml\(\),\): export one"
+        )
+        with pytest.raises(ValueError, match=message):
             model.export(tmp_path / "m.tflite", format="litert", inputs="text")
 
     def test_unknown_step(self):
