@@ -246,7 +246,7 @@ class TestExports:
 
     def test_text_input_reads_heads_only(self, plain, tmp_path):
         with pytest.raises(
-            ValueError, match="the head of the raw text; .* truncation='windows' an"
+            ValueError, match="reads the head of a text, .* truncation='windows': use"
         ):
             windowed(plain).export(tmp_path / "m.tflite", format="litert", inputs="text")
 
