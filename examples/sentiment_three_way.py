@@ -4,7 +4,7 @@ Description: Makes negative, neutral and positive of film-review snippets that p
 to 4, fine-tunes MiniLM with one of three answers to classes of unequal size, tunes the answers on
 held-out text, and reports F1 per class and how well the score follows the ratings.
 
-Run it with `python examples/sentiment_three_way.py`; it takes about ten minutes on 2 cores, and
+Run it with `python examples/sentiment_three_way.py`. It
 fetches what `examples/sentiment.py` does.
 """
 
