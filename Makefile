@@ -11,7 +11,7 @@ demo: $(VENV)/installed
 	$(VENV)/bin/python examples/sentiment.py
 
 test: lint
-	$(VENV)/bin/python -m pytest -m "not slow and not parity"
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m "not slow and not parity"
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .

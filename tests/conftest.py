@@ -6,6 +6,7 @@ import os
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,33 @@ import numpy as np
 import pytest
 
 from keras_bert_scratch.config import BertConfig
+
+_COUNTS = pytest.StashKey[Counter[str]]()
+
+
+@pytest.fixture(scope="session")
+def counts(request) -> Counter[str]:
+    """What was compared with the reference tokenizer, to be printed at the end."""
+    return request.config.stash.setdefault(_COUNTS, Counter())
+
+
+def pytest_sessionfinish(session) -> None:
+    # Tests run in worker processes; what they counted is printed by the process that started them.
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["counts"] = dict(session.config.stash.get(_COUNTS, {}))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error) -> None:
+    found = getattr(node, "workeroutput", {}).get("counts", {})
+    node.config.stash.setdefault(_COUNTS, Counter()).update(found)
+
+
+def pytest_terminal_summary(terminalreporter, config) -> None:
+    if counts := config.stash.get(_COUNTS, None):
+        terminalreporter.section("identity with tokenizers")
+        for name, count in counts.items():
+            terminalreporter.write_line(f"{count:>12,} {name}")
 
 
 @pytest.fixture(scope="session")

@@ -1,27 +1,11 @@
-"""The reference tokenizer, real lines, and the counts of what was compared with it."""
+"""The reference tokenizer and real lines."""
 
 import csv
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-
-_COUNTS = pytest.StashKey[Counter[str]]()
-
-
-@pytest.fixture(scope="session")
-def counts(request) -> Counter[str]:
-    """What was compared with the reference, to be printed at the end."""
-    return request.config.stash.setdefault(_COUNTS, Counter())
-
-
-def pytest_terminal_summary(terminalreporter, config) -> None:
-    if counts := config.stash.get(_COUNTS, None):
-        terminalreporter.section("identity with tokenizers")
-        for name, count in counts.items():
-            terminalreporter.write_line(f"{count:>12,} {name}")
 
 
 @pytest.fixture(scope="session")
