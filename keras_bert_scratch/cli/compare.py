@@ -16,7 +16,7 @@ from keras_bert_scratch.files import check_new_folder, new_folder
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("--model", required=True, help="checkpoint that the exports were made from")
-    parser.add_argument("--data", required=True, help="CSV, TSV or JSONL file of held-out examples")
+    parser.add_argument("--data", required=True, help="file of held-out examples")
     parser.add_argument("exports", nargs="+", help="SavedModel folders or .tflite files")
     parser.add_argument("--output", help="new folder for the table and its picture")
     add_data_arguments(parser)

@@ -16,7 +16,7 @@ from keras_bert_scratch.files import check_new_folder
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("--model", required=True, help="checkpoint, SavedModel or .tflite file")
-    parser.add_argument("--data", required=True, help="CSV, TSV or JSONL file")
+    parser.add_argument("--data", required=True, help="CSV, TSV, JSONL or Parquet file")
     parser.add_argument("--output", help="new folder for the report and its pictures")
     add_data_arguments(parser)
     parser.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--texts",
-        help="CSV, TSV or JSONL file of texts such as the model will read, litert and mediapipe: "
+        help="file of texts such as the model will read, litert and mediapipe: "
         "calibrates full_int8, and checks the file's labels",
     )
     parser.add_argument("--text-column", default="text", help="default: %(default)s")

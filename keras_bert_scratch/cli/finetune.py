@@ -16,7 +16,7 @@ from keras_bert_scratch.files import check_new_folder, new_folder
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("--model", required=True, help="checkpoint folder or hub id to start from")
-    parser.add_argument("--train", required=True, help="CSV, TSV or JSONL file")
+    parser.add_argument("--train", required=True, help="CSV, TSV, JSONL or Parquet file")
     parser.add_argument("--output", required=True, help="new folder for the model and its report")
     held_out = parser.add_mutually_exclusive_group()
     held_out.add_argument("--validation", help="file of held-out examples")

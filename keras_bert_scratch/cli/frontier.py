@@ -18,7 +18,7 @@ from keras_bert_scratch.files import check_new_folder
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("--model", required=True, help="checkpoint folder")
-    parser.add_argument("--data", required=True, help="CSV, TSV or JSONL file of held-out examples")
+    parser.add_argument("--data", required=True, help="file of held-out examples")
     parser.add_argument("--output", required=True, help="new folder for the file and its card")
     add_data_arguments(parser)
     parser.add_argument("--precisions", nargs="+", default=["float32", "float16", "int8"])

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True)
     train = actions.add_parser("train", help="train on texts and summaries, and report ROUGE")
     train.add_argument("--model", required=True, help="checkpoint folder or hub id to start from")
-    train.add_argument("--train", required=True, help="CSV, TSV or JSONL file")
+    train.add_argument("--train", required=True, help="CSV, TSV, JSONL or Parquet file")
     train.add_argument("--validation", required=True, help="file of held-out examples")
     train.add_argument("--output", required=True, help="new folder for the model and its report")
     _add_columns(train)
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_search(run)
     evaluate = actions.add_parser("evaluate", help="compare by ROUGE, beside extractive baselines")
     evaluate.add_argument("--model", required=True, help="checkpoint, SavedModel or .tflite file")
-    evaluate.add_argument("--data", required=True, help="CSV, TSV or JSONL file")
+    evaluate.add_argument("--data", required=True, help="CSV, TSV, JSONL or Parquet file")
     _add_columns(evaluate)
     _add_search(evaluate)
     for action in (train, evaluate):

@@ -53,14 +53,15 @@ def read_examples(
     label_column: str | None = "label",
     label_separator: str | None = None,
 ) -> Examples:
-    r"""Reads texts and labels from a CSV, TSV or JSONL file, whichever the suffix says.
+    r"""Reads texts and labels from a CSV, TSV, JSONL or Parquet file, whichever the suffix says.
 
     CSV and TSV (RFC 4180) have a header, UTF-8 with or without a byte order mark, and may have
     quoted cells of several lines; JSONL (jsonlines.org) has one object a line. Blank lines are
-    skipped. Texts stay as they are; labels lose the space around them.
+    skipped. Parquet needs pyarrow, and errors count its rows as lines. Texts stay as they are;
+    labels lose the space around them.
 
     Args:
-        path: A file that ends in .csv, .tsv or .jsonl.
+        path: A file that ends in .csv, .tsv, .jsonl or .parquet.
         text_column: Column, or JSON key, of the texts.
         pair_column: Column of the second texts, or None.
         label_column: Column of the labels; None reads texts without labels. JSON labels that are
@@ -75,7 +76,8 @@ def read_examples(
         FileNotFoundError: If there is no such file.
         ValueError: If the suffix is another, a column is missing, the file is not UTF-8 or not
             well formed, there are no rows, or a text or label is empty.
-        TypeError: If a JSON value is of another type.
+        TypeError: If a JSON or Parquet value is of another type.
+        ImportError: If the file is Parquet, and pyarrow is not installed.
 
     Example:
         >>> _ = Path("films.csv").write_text('text,label\n"A film, to remember",positive\n')
@@ -86,17 +88,19 @@ def read_examples(
     if not path.exists():
         raise FileNotFoundError(f"There is no file {path}: check the path.")
     suffix = path.suffix.lower()
-    if suffix not in (*_DELIMITERS, ".jsonl"):
+    if suffix not in (*_DELIMITERS, ".jsonl", ".parquet"):
         raise ValueError(
-            f"Cannot read {path}: its name must end in .csv, .tsv or .jsonl, received {suffix!r}."
+            f"Cannot read {path}: its name must end in .csv, .tsv, .jsonl or .parquet, received "
+            f"{suffix!r}."
         )
     columns = {"text_column": text_column, "pair_column": pair_column, "label_column": label_column}
     wanted = {argument: name for argument, name in columns.items() if name is not None}
-    content = _decode(path)
-    if suffix == ".jsonl":
-        rows = list(_jsonl_rows(path, content, wanted))
+    if suffix == ".parquet":
+        rows = list(_parquet_rows(path, wanted))
+    elif suffix == ".jsonl":
+        rows = list(_jsonl_rows(path, _decode(path), wanted))
     else:
-        rows = list(_csv_rows(path, content, _DELIMITERS[suffix], wanted))
+        rows = list(_csv_rows(path, _decode(path), _DELIMITERS[suffix], wanted))
     if not rows:
         raise ValueError(f"{path} has no rows: it needs at least one example.")
     return Examples(
@@ -214,9 +218,29 @@ def _jsonl_rows(path: Path, content: str, wanted: dict[str, str]) -> Iterator[_R
         yield line, row
 
 
+def _parquet_rows(path: Path, wanted: dict[str, str]) -> Iterator[_Row]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise ImportError(
+            f"Reading {path} needs pyarrow: pip install keras_bert_scratch[parquet]."
+        ) from None
+    try:
+        with parquet.ParquetFile(path) as file:
+            _check_columns(f"{path} has no column", file.schema_arrow.names, wanted)
+            row = 0
+            for batch in file.iter_batches(columns=list(wanted.values())):
+                for cells in batch.to_pylist():
+                    row += 1
+                    yield row, cells
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"{path} is not a Parquet file, or damaged: {error}") from None
+
+
 def _json_type(value: Any) -> str:
     names = {dict: "object", list: "list", str: "string", bool: "boolean", type(None): "null"}
-    return names.get(type(value), "number")
+    return names.get(type(value), "number" if isinstance(value, int | float) else "value")
 
 
 def _texts(path: Path, rows: list[_Row], column: str) -> list[str]:

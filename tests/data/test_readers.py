@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from keras_bert_scratch.data.readers import Examples, read_examples, stratified_split
@@ -60,8 +61,6 @@ def test_quoted_cells_line_endings_and_byte_order_mark(write, newline):
 
 
 def test_csv_written_by_pandas_comes_back(tmp_path):
-    import pandas as pd
-
     texts = ['a "quoted" word', "two\nlines", "comma, and\ttab", "日本語 ü", "'"]
     frame = pd.DataFrame({"text": texts, "label": list("ababa")})
     frame.to_csv(tmp_path / "a.csv", index=False)
@@ -91,6 +90,32 @@ def test_several_labels_in_json(write):
     assert read_examples(path, label_separator=",").labels == [["x", "y"], ["z"]]
 
 
+def test_parquet_written_by_pandas(tmp_path, write):
+    path = tmp_path / "a.parquet"
+    frame = pd.DataFrame({"id": [7, 8], "text": ["a\0b", "ä"], "label": [["x", 2 * "y"], []]})
+    frame.to_parquet(path, row_group_size=1)
+    assert read_examples(path) == Examples(["a\0b", "ä"], None, [["x", "yy"], []])
+    assert read_error(ValueError, path, label_column="stars") == (
+        "a.parquet has no column 'stars': its columns are 'id', 'text', 'label'. Name one of them "
+        "with label_column, or pass label_column=None to read texts without labels."
+    )
+    assert read_error(TypeError, path, text_column="id") == (
+        "a.parquet, line 1: 'id' must be a string, received a JSON number."
+    )
+    content = path.read_bytes()
+    for damaged in (b"text,label\na,b\n", content[: len(content) // 2], content[:-8]):
+        assert "a.parquet is not a Parquet file, or damaged: " in read_error(
+            ValueError, write("a.parquet", damaged)
+        )
+
+
+def test_parquet_needs_pyarrow(write, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert read_error(ImportError, write("a.parquet", "")) == (
+        "Reading a.parquet needs pyarrow: pip install keras_bert_scratch[parquet]."
+    )
+
+
 def test_reading_imports_nothing_heavy():
     code = (
         "import sys, keras_bert_scratch.data.readers;"
@@ -109,7 +134,7 @@ def test_missing_file(tmp_path):
 
 def test_other_suffix(write):
     assert read_error(ValueError, write("a.xlsx", "")) == (
-        "Cannot read a.xlsx: its name must end in .csv, .tsv or .jsonl, received '.xlsx'."
+        "Cannot read a.xlsx: its name must end in .csv, .tsv, .jsonl or .parquet, received '.xlsx'."
     )
 
 
