@@ -4,7 +4,6 @@ Axes: B batch, S sequence, W windows of all contexts of a batch, L tokens of the
 """
 
 import json
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bert_scratch.data.spans import SpanSettings
-from keras_bert_scratch.files import new_file, new_folder
-from keras_bert_scratch.serving.litert import check_operations, convert, pack
-from keras_bert_scratch.serving.parity import PROBE_TEXTS, ask
+from keras_bert_scratch.files import new_folder
+from keras_bert_scratch.serving.litert import convert, write_packed
+from keras_bert_scratch.serving.parity import PROBE_TEXTS, ask, check_gap
 from keras_bert_scratch.serving.predictor import INPUTS
-from keras_bert_scratch.serving.saved_model import TOKENS, id_checks, require_tensorflow
+from keras_bert_scratch.serving.saved_model import TOKENS, checked_inputs, require_tensorflow
 from keras_bert_scratch.serving.token_windows import slide
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
@@ -74,10 +73,8 @@ def export_answerer_saved_model(
         return _answers(graph, tokenizer, logits_of, settings, question, context)
 
     def tokens(token_ids: Any, segment_ids: Any, padding_mask: Any) -> dict[str, tf.Tensor]:
-        inputs = dict(zip(INPUTS, (token_ids, segment_ids, padding_mask), strict=True))
-        with tf.control_dependencies(id_checks(inputs, network.encoder.config)):
-            inputs = {name: tf.identity(value) for name, value in inputs.items()}
-        return {"logits": logits_of(inputs)}
+        config = network.encoder.config
+        return {"logits": logits_of(checked_inputs(token_ids, segment_ids, padding_mask, config))}
 
     archive = keras.export.ExportArchive()
     # Not the network: Keras saves the variables that endpoints use, and a tracked model's again.
@@ -246,12 +243,12 @@ def export_answerer_litert(
         calibration=None,
     )
     packed = {"span_settings": settings._asdict(), "tokenizer": tokenizer.get_config()}
-    with new_file(path) as temporary:
-        temporary.write_bytes(pack(model))
-        with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr("tokenizer_config.json", json.dumps(packed, ensure_ascii=False))
-        check_operations(temporary)
-        check_answers(temporary, expected, _LARGEST_GAP[precision])
+    write_packed(
+        path,
+        model,
+        {"tokenizer_config.json": json.dumps(packed, ensure_ascii=False)},
+        lambda temporary: check_answers(temporary, expected, _LARGEST_GAP[precision]),
+    )
 
 
 def check_answers(path: Path, expected: Callable[[Any], np.ndarray], largest_gap: float) -> None:
@@ -266,10 +263,4 @@ def check_answers(path: Path, expected: Callable[[Any], np.ndarray], largest_gap
         RuntimeError: If the export does not load, or a difference is larger or not a number.
     """
     found, _ = ask(path, _PROBES, answer="answers")
-    gap = float(np.max(np.abs(found - expected(_PROBES))))
-    # Written so that a gap that is not a number fails, too.
-    if not gap <= largest_gap:
-        raise RuntimeError(
-            f"The export's probabilities differ from the model's by {gap:.2g}, more than "
-            f"{largest_gap:.2g}: nothing was written."
-        )
+    check_gap(found, expected(_PROBES), largest_gap)

@@ -4,7 +4,6 @@ Axes: B batch, S sequence, H hidden.
 """
 
 import json
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.files import new_file, new_folder
-from keras_bert_scratch.serving.litert import check_operations, convert, pack
+from keras_bert_scratch.files import new_folder
+from keras_bert_scratch.serving.litert import convert, write_packed
 from keras_bert_scratch.serving.parity import PROBE_TEXTS, ask
 from keras_bert_scratch.serving.predictor import INPUTS
 from keras_bert_scratch.serving.saved_model import require_tensorflow
@@ -110,12 +109,12 @@ def export_embeddings_litert(
         calibration=None,
     )
     settings = {"sequence_length": sequence_length, "tokenizer": tokenizer.get_config()}
-    with new_file(path) as temporary:
-        temporary.write_bytes(pack(model))
-        with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr("tokenizer_config.json", json.dumps(settings, ensure_ascii=False))
-        check_operations(temporary)
-        check_embeddings(temporary, expected, _LARGEST_DISTANCE[precision])
+    write_packed(
+        path,
+        model,
+        {"tokenizer_config.json": json.dumps(settings, ensure_ascii=False)},
+        lambda temporary: check_embeddings(temporary, expected, _LARGEST_DISTANCE[precision]),
+    )
 
 
 def check_embeddings(

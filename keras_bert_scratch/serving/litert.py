@@ -420,7 +420,7 @@ class _AlignedBuffer(schema.BufferT):
         return super().Pack(builder)
 
 
-def pack(model: schema.ModelT) -> bytes:
+def _pack(model: schema.ModelT) -> bytes:
     """Writes the object form of a LiteRT file as bytes."""
     for buffer in model.buffers:
         buffer.__class__ = _AlignedBuffer
@@ -454,22 +454,47 @@ def write_litert(
     Raises:
         RuntimeError: If the file needs other operations, or answers otherwise.
     """
+
+    def check(temporary: Path) -> None:
+        check_artifact(temporary, expected, largest_gap=_LARGEST_GAP[precision])
+        if held_out is not None:
+            _check_labels(
+                load_predictor(temporary).probabilities(held_out),
+                np.asarray(expected(held_out)),
+                packed["labels.txt"].splitlines(),
+                precision,
+            )
+
+    write_packed(path, model, packed, check, custom_operations)
+
+
+def write_packed(
+    path: str | Path,
+    model: schema.ModelT,
+    packed: Mapping[str, str],
+    check: Callable[[Path], Any],
+    custom_operations: Collection[str] = (),
+) -> None:
+    """Writes a model and the files packed behind it; the file appears once it passed the checks.
+
+    Args:
+        path: The file to write.
+        model: The model.
+        packed: Names and contents of the files.
+        check: Raises an error if the file, under its temporary name, answers wrongly.
+        custom_operations: Those that the file may need.
+
+    Raises:
+        RuntimeError: If the file needs other operations.
+    """
     with new_file(path) as temporary:
-        temporary.write_bytes(pack(model))
+        temporary.write_bytes(_pack(model))
         # Stored, not compressed: MediaPipe reads the files where they lie.
         with zipfile.ZipFile(temporary, "a") as archive:
             for name, content in packed.items():
                 archive.writestr(name, content)
         check_operations(temporary, custom_operations)
-        check_artifact(temporary, expected, largest_gap=_LARGEST_GAP[precision])
-        if held_out is not None:
-            labels = packed["labels.txt"].splitlines()
-            _check_labels(
-                load_predictor(temporary).probabilities(held_out),
-                np.asarray(expected(held_out)),
-                labels,
-                precision,
-            )
+        check(temporary)
 
 
 def _check_labels(

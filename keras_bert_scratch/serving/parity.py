@@ -58,7 +58,16 @@ def check_artifact(
         RuntimeError: If the export does not load, or a difference is larger or not a number.
     """
     found, _ = ask(path, PROBE_TEXTS)
-    gap = float(np.max(np.abs(found - np.asarray(expected(PROBE_TEXTS)))))
+    return check_gap(found, np.asarray(expected(PROBE_TEXTS)), largest_gap)
+
+
+def check_gap(found: np.ndarray, wanted: np.ndarray, largest_gap: float) -> float:
+    """Returns the largest difference of two arrays of probabilities.
+
+    Raises:
+        RuntimeError: If it is larger than `largest_gap`, or not a number.
+    """
+    gap = float(np.max(np.abs(found - wanted)))
     # Written so that a gap that is not a number fails, too.
     if not gap <= largest_gap:
         raise RuntimeError(

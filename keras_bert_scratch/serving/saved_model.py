@@ -13,13 +13,11 @@ import tensorflow as tf
 from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.files import new_folder
 from keras_bert_scratch.serving.parity import check_artifact
+from keras_bert_scratch.serving.predictor import INPUTS
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.truncation import Truncation
 
-TOKENS = [
-    tf.TensorSpec((None, None), tf.int32, name=name)
-    for name in ("token_ids", "segment_ids", "padding_mask")
-]
+TOKENS = [tf.TensorSpec((None, None), tf.int32, name=name) for name in INPUTS]
 
 
 def require_tensorflow() -> None:
@@ -113,14 +111,8 @@ def export_saved_model(
         }
 
     def tokens(token_ids: Any, segment_ids: Any, padding_mask: Any) -> dict[str, tf.Tensor]:
-        inputs = {
-            "token_ids": token_ids,
-            "segment_ids": segment_ids,
-            "padding_mask": padding_mask,
-        }
-        with tf.control_dependencies(id_checks(inputs, network.encoder.config)):
-            inputs = {name: tf.identity(value) for name, value in inputs.items()}
-        return {"logits": logits_of(inputs)}
+        config = network.encoder.config
+        return {"logits": logits_of(checked_inputs(token_ids, segment_ids, padding_mask, config))}
 
     def embeddings(text: tf.Tensor) -> dict[str, tf.Tensor]:
         is_windows = truncation == "windows"
@@ -220,8 +212,14 @@ def write_warmup_requests(path: Path, *, with_pairs: bool = True) -> None:
         records.write(log.SerializeToString())
 
 
-def id_checks(inputs: dict[str, tf.Tensor], config: BertConfig) -> list[tf.Operation]:
-    """Refuses what the embeddings cannot look up; a GPU would give zeros instead of an error."""
+def checked_inputs(
+    token_ids: Any, segment_ids: Any, padding_mask: Any, config: BertConfig
+) -> dict[str, tf.Tensor]:
+    """Returns ids as a network takes them, which fail when they cannot be looked up.
+
+    A GPU would give zeros instead of an error.
+    """
+    inputs = dict(zip(INPUTS, (token_ids, segment_ids, padding_mask), strict=True))
     checks = [
         tf.debugging.assert_less_equal(
             tf.shape(inputs["token_ids"])[1],
@@ -236,4 +234,5 @@ def id_checks(inputs: dict[str, tf.Tensor], config: BertConfig) -> list[tf.Opera
             tf.debugging.assert_non_negative(inputs[name], message),
             tf.debugging.assert_less(inputs[name], size, message),
         ]
-    return checks
+    with tf.control_dependencies(checks):
+        return {name: tf.identity(value) for name, value in inputs.items()}

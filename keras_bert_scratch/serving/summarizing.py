@@ -6,7 +6,6 @@ Axes: B batch, S sequence, T target sequence.
 """
 
 import json
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_bert_scratch.files import new_file, new_folder
-from keras_bert_scratch.serving.litert import check_operations, convert_function, pack
+from keras_bert_scratch.files import new_folder
+from keras_bert_scratch.serving.litert import convert_function, write_packed
 from keras_bert_scratch.serving.parity import PROBE_TEXTS, ask
 from keras_bert_scratch.serving.predictor import INPUTS
-from keras_bert_scratch.serving.saved_model import TOKENS, id_checks, require_tensorflow
+from keras_bert_scratch.serving.saved_model import TOKENS, checked_inputs, require_tensorflow
 from keras_bert_scratch.text.detokenizer import DetokenizerGraph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
@@ -67,9 +66,8 @@ def export_summarizer_saved_model(
         return {"summary": detokenize(summary_ids_of(inputs))}
 
     def tokens(token_ids: Any, segment_ids: Any, padding_mask: Any) -> dict[str, tf.Tensor]:
-        inputs = dict(zip(INPUTS, (token_ids, segment_ids, padding_mask), strict=True))
-        with tf.control_dependencies(id_checks(inputs, network.encoder.config)):
-            inputs = {name: tf.identity(value) for name, value in inputs.items()}
+        config = network.encoder.config
+        inputs = checked_inputs(token_ids, segment_ids, padding_mask, config)
         return {"summary_ids": summary_ids_of(inputs)}
 
     archive = keras.export.ExportArchive()
@@ -119,12 +117,12 @@ def export_summarizer_litert(
     signature = [tf.TensorSpec((1, None), tf.int32, name=name) for name in INPUTS]
     model = convert_function(tokens, signature, [network], "float32", None)
     settings = {"sequence_length": sequence_length, "tokenizer": tokenizer.get_config()}
-    with new_file(path) as temporary:
-        temporary.write_bytes(pack(model))
-        with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr("tokenizer_config.json", json.dumps(settings, ensure_ascii=False))
-        check_operations(temporary)
-        _check_summaries(temporary, expected)
+    write_packed(
+        path,
+        model,
+        {"tokenizer_config.json": json.dumps(settings, ensure_ascii=False)},
+        lambda temporary: _check_summaries(temporary, expected),
+    )
 
 
 def _check_summaries(path: Path, expected: Callable[[list[str]], list[str]]) -> None:

@@ -4,7 +4,6 @@ Axes: B batch, S sequence, C classes, W words.
 """
 
 import json
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.files import new_file, new_folder
-from keras_bert_scratch.serving.litert import check_operations, convert, pack
-from keras_bert_scratch.serving.parity import PROBE_TEXTS, ask
+from keras_bert_scratch.files import new_folder
+from keras_bert_scratch.serving.litert import convert, write_packed
+from keras_bert_scratch.serving.parity import PROBE_TEXTS, ask, check_gap
 from keras_bert_scratch.serving.predictor import INPUTS
-from keras_bert_scratch.serving.saved_model import TOKENS, id_checks, require_tensorflow
+from keras_bert_scratch.serving.saved_model import TOKENS, checked_inputs, require_tensorflow
 from keras_bert_scratch.serving.tagger import padded
 from keras_bert_scratch.serving.token_windows import slide
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
@@ -131,10 +130,8 @@ def export_tagger_saved_model(
         }
 
     def tokens(token_ids: Any, segment_ids: Any, padding_mask: Any) -> dict[str, tf.Tensor]:
-        inputs = dict(zip(INPUTS, (token_ids, segment_ids, padding_mask), strict=True))
-        with tf.control_dependencies(id_checks(inputs, network.encoder.config)):
-            inputs = {name: tf.identity(value) for name, value in inputs.items()}
-        return {"logits": logits_of(inputs)}
+        config = network.encoder.config
+        return {"logits": logits_of(checked_inputs(token_ids, segment_ids, padding_mask, config))}
 
     archive = keras.export.ExportArchive()
     # Not the network: Keras saves the variables that endpoints use, and a tracked model's again.
@@ -201,12 +198,12 @@ def export_tagger_litert(
         "tags": list(labels),
         "tokenizer": tokenizer.get_config(),
     }
-    with new_file(path) as temporary:
-        temporary.write_bytes(pack(model))
-        with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr("tokenizer_config.json", json.dumps(settings, ensure_ascii=False))
-        check_operations(temporary)
-        check_tags(temporary, expected, _LARGEST_GAP[precision])
+    write_packed(
+        path,
+        model,
+        {"tokenizer_config.json": json.dumps(settings, ensure_ascii=False)},
+        lambda temporary: check_tags(temporary, expected, _LARGEST_GAP[precision]),
+    )
 
 
 def check_tags(
@@ -230,10 +227,4 @@ def check_tags(
             f"The export finds {found.shape[1]} words where the model finds {wanted.shape[1]}: "
             "nothing was written."
         )
-    gap = float(np.max(np.abs(found - wanted)))
-    # Written so that a gap that is not a number fails, too.
-    if not gap <= largest_gap:
-        raise RuntimeError(
-            f"The export's probabilities differ from the model's by {gap:.2g}, more than "
-            f"{largest_gap:.2g}: nothing was written."
-        )
+    check_gap(found, wanted, largest_gap)
