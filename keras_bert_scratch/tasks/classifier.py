@@ -89,25 +89,14 @@ class BertClassifier(TextModel):
         temperature: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        config = encoder.config
-        sequence_length = sequence_length or config.max_positions
         labels = list(labels)
         if len(labels) < 2 or len(set(labels)) < len(labels):
             raise ValueError(f"labels must be at least two different names, received {labels!r}.")
-        if sequence_length > config.max_positions:
-            raise ValueError(
-                f"sequence_length must be at most the encoder's max_positions, received "
-                f"{sequence_length} and {config.max_positions}: choose a smaller one."
-            )
-        if tokenizer is not None and len(tokenizer.vocabulary) != config.vocab_size:
-            raise ValueError(
-                f"The vocabulary has {len(tokenizer.vocabulary)} tokens, the encoder's embedding "
-                f"{config.vocab_size}: use the vocabulary that the checkpoint was trained with."
-            )
         if not temperature > 0:
             raise ValueError(f"temperature must be above 0, received {temperature!r}.")
         check_aggregation(aggregation)
         super().__init__(
+            encoder,
             tokenizer,
             sequence_length,
             truncation=truncation,
@@ -120,11 +109,10 @@ class BertClassifier(TextModel):
         self.temperature = temperature
 
         # === Layers ===
-        self.encoder = encoder
         self.head = ClassificationHead(
             len(labels),
-            dropout=config.dropout,
-            initializer_range=config.initializer_range,
+            dropout=encoder.config.dropout,
+            initializer_range=encoder.config.initializer_range,
             dtype=self.dtype_policy,
             name="head",
         )
@@ -363,10 +351,7 @@ class BertClassifier(TextModel):
             FileExistsError: If the folder is not empty.
             ValueError: If the model has no tokenizer.
         """
-        if self.tokenizer is None:
-            raise ValueError(
-                f"{self.name} has no tokenizer to save: pass tokenizer= when making it."
-            )
+        tokenizer = self.check_tokenizer()
         rows = encoder_weights(self.encoder.config.num_layers)
         with new_folder(folder) as temporary:
             write_checkpoint(
@@ -379,14 +364,14 @@ class BertClassifier(TextModel):
                 problem_type="multi_label_classification"
                 if self.multi_label
                 else "single_label_classification",
-                pad_token_id=self.tokenizer.vocabulary.pad_id,
+                pad_token_id=tokenizer.vocabulary.pad_id,
                 sequence_length=self.sequence_length,
                 truncation=self.truncation,
                 window_stride=self.window_stride,
                 aggregation=self.aggregation,
                 temperature=self.temperature,
             )
-            self.tokenizer.save(temporary)
+            tokenizer.save(temporary)
 
     def export(self, filepath: str | Path, format: str = "tf_saved_model", **options: Any) -> None:
         """Exports for serving: strings in and labels out, or for phones.
@@ -413,8 +398,7 @@ class BertClassifier(TextModel):
         }
         if format not in exporters:
             return super().export(filepath, format=format, **options)
-        if self.tokenizer is None:
-            raise ValueError(f"{self.name} has no tokenizer to export: pass tokenizer= to it.")
+        tokenizer = self.check_tokenizer()
         activation = self._activation
         if self.truncation != "head":
             if format not in ("tf_saved_model", "litert"):
@@ -427,7 +411,7 @@ class BertClassifier(TextModel):
                 activation = self._activation_of_windows
         return exporters[format](
             self,
-            self.tokenizer,
+            tokenizer,
             self.labels,
             filepath,
             activation=activation,
@@ -441,20 +425,10 @@ class BertClassifier(TextModel):
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),
-            "encoder": keras.saving.serialize_keras_object(self.encoder),
             "labels": self.labels,
-            "tokenizer": self.tokenizer and self.tokenizer.get_config(),
-            "sequence_length": self.sequence_length,
             "truncation": self.truncation,
             "window_stride": self.window_stride,
             "aggregation": self.aggregation,
             "multi_label": self.multi_label,
             "temperature": self.temperature,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BertClassifier":
-        """Inverts `get_config`."""
-        encoder = keras.saving.deserialize_keras_object(config["encoder"], custom_objects)
-        tokenizer = config["tokenizer"] and WordPieceTokenizer.from_config(config["tokenizer"])
-        return cls(**{**config, "encoder": encoder, "tokenizer": tokenizer})

@@ -22,12 +22,13 @@ from keras_bert_scratch.evaluation.metrics import Perplexity
 from keras_bert_scratch.files import new_folder
 from keras_bert_scratch.layers.heads import ClassificationHead, MaskedLanguageModelHead
 from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.tasks.encoder_model import EncoderModel
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import MASK
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
-class BertPretrainer(keras.Model):
+class BertPretrainer(EncoderModel):
     """Predicts hidden tokens, and whether a sentence follows (Devlin et al. 2018, section 3.1).
 
     Train it on the batches of `data.shards.ShardedExamples`.
@@ -56,17 +57,10 @@ class BertPretrainer(keras.Model):
         next_sentence: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(encoder, tokenizer, **kwargs)
         config = encoder.config
-        if tokenizer is not None and len(tokenizer.vocabulary) != config.vocab_size:
-            raise ValueError(
-                f"The vocabulary has {len(tokenizer.vocabulary)} tokens, the encoder's embedding "
-                f"{config.vocab_size}: use the vocabulary that the checkpoint was trained with."
-            )
-        self.tokenizer = tokenizer
 
         # === Layers ===
-        self.encoder = encoder
         self.masked_language_model = MaskedLanguageModelHead(
             config.hidden_dim,
             config.vocab_size,
@@ -174,12 +168,11 @@ class BertPretrainer(keras.Model):
         Raises:
             ValueError: If the text has no [MASK], is too long, or the model has no tokenizer.
         """
-        if self.tokenizer is None:
-            raise ValueError(f"{self.name} has no tokenizer: pass tokenizer= when making it.")
-        settings = {**self.tokenizer.get_config(), "allow_special_tokens": True}
+        tokenizer = self.check_tokenizer()
+        settings = {**tokenizer.get_config(), "allow_special_tokens": True}
         encoding = WordPieceTokenizer.from_config(settings).encode(text)
         token_ids = np.array([encoding.token_ids], "int32")
-        positions = np.flatnonzero(token_ids[0] == self.tokenizer.vocabulary.mask_id)
+        positions = np.flatnonzero(token_ids[0] == tokenizer.vocabulary.mask_id)
         if not len(positions):
             raise ValueError(f"The text has no {MASK}: write it where a token is to be guessed.")
         longest = self.encoder.config.max_positions
@@ -197,7 +190,7 @@ class BertPretrainer(keras.Model):
         probabilities, tokens = keras.ops.top_k(keras.ops.softmax(logits), top_k)
         return [
             {
-                self.tokenizer.vocabulary.id_to_token(int(token)): float(probability)
+                tokenizer.vocabulary.id_to_token(int(token)): float(probability)
                 for token, probability in zip(*row, strict=True)
             }
             for row in zip(
@@ -249,10 +242,7 @@ class BertPretrainer(keras.Model):
             FileExistsError: If the folder is not empty.
             ValueError: If the model has no tokenizer.
         """
-        if self.tokenizer is None:
-            raise ValueError(
-                f"{self.name} has no tokenizer to save: pass tokenizer= when making it."
-            )
+        tokenizer = self.check_tokenizer()
         encoder, heads = self._weights_of_encoder_and_heads()
         with new_folder(folder) as temporary:
             write_checkpoint(
@@ -262,9 +252,9 @@ class BertPretrainer(keras.Model):
                 architecture="BertForMaskedLM"
                 if self.next_sentence is None
                 else "BertForPreTraining",
-                pad_token_id=self.tokenizer.vocabulary.pad_id,
+                pad_token_id=tokenizer.vocabulary.pad_id,
             )
-            self.tokenizer.save(temporary)
+            tokenizer.save(temporary)
 
     def _weights_of_encoder_and_heads(self) -> tuple[tuple[Weight, ...], tuple[Weight, ...]]:
         encoder = encoder_weights(self.encoder.config.num_layers)
@@ -275,16 +265,4 @@ class BertPretrainer(keras.Model):
     # === Config ===
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "encoder": keras.saving.serialize_keras_object(self.encoder),
-            "tokenizer": self.tokenizer and self.tokenizer.get_config(),
-            "next_sentence": self.next_sentence is not None,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BertPretrainer":
-        """Inverts `get_config`."""
-        encoder = keras.saving.deserialize_keras_object(config["encoder"], custom_objects)
-        tokenizer = config["tokenizer"] and WordPieceTokenizer.from_config(config["tokenizer"])
-        return cls(**{**config, "encoder": encoder, "tokenizer": tokenizer})
+        return {**super().get_config(), "next_sentence": self.next_sentence is not None}

@@ -83,25 +83,12 @@ class BertSentenceEncoder(TextModel):
         sequence_length: int | None = None,
         **kwargs: Any,
     ) -> None:
-        config = encoder.config
-        sequence_length = sequence_length or config.max_positions
         check_pooling(pooling)
-        if sequence_length > config.max_positions:
-            raise ValueError(
-                f"sequence_length must be at most the encoder's max_positions, received "
-                f"{sequence_length} and {config.max_positions}: choose a smaller one."
-            )
-        if tokenizer is not None and len(tokenizer.vocabulary) != config.vocab_size:
-            raise ValueError(
-                f"The vocabulary has {len(tokenizer.vocabulary)} tokens, the encoder's embedding "
-                f"{config.vocab_size}: use the vocabulary that the checkpoint was trained with."
-            )
-        super().__init__(tokenizer, sequence_length, **kwargs)
+        super().__init__(encoder, tokenizer, sequence_length, **kwargs)
         self.pooling = pooling
         self.normalize = normalize
 
         # === Layers ===
-        self.encoder = encoder
         # Nothing of the loss reaches it: an optimizer would ask for gradients that do not exist.
         self.encoder.pooler.trainable = False
         self.built = True
@@ -311,19 +298,16 @@ class BertSentenceEncoder(TextModel):
             FileExistsError: If the folder is not empty.
             ValueError: If the model has no tokenizer.
         """
-        if self.tokenizer is None:
-            raise ValueError(
-                f"{self.name} has no tokenizer to save: pass tokenizer= when making it."
-            )
+        tokenizer = self.check_tokenizer()
         with new_folder(folder) as temporary:
             write_checkpoint(
                 temporary,
                 self,
                 (*encoder_weights(self.encoder.config.num_layers), *POOLER),
                 architecture="BertModel",
-                pad_token_id=self.tokenizer.vocabulary.pad_id,
+                pad_token_id=tokenizer.vocabulary.pad_id,
             )
-            self.tokenizer.save(temporary)
+            tokenizer.save(temporary)
             modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
             modules += [("2_Normalize", "Normalize")] * self.normalize
             documents = {
@@ -377,11 +361,9 @@ class BertSentenceEncoder(TextModel):
         }
         if format not in exporters:
             return super().export(filepath, format=format, **options)
-        if self.tokenizer is None:
-            raise ValueError(f"{self.name} has no tokenizer to export: pass tokenizer= to it.")
         return exporters[format](
             self,
-            self.tokenizer,
+            self.check_tokenizer(),
             filepath,
             sequence_length=self.sequence_length,
             expected=functools.partial(self.encode, verbose=0),
@@ -393,21 +375,9 @@ class BertSentenceEncoder(TextModel):
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),
-            "encoder": keras.saving.serialize_keras_object(self.encoder),
-            "tokenizer": self.tokenizer and self.tokenizer.get_config(),
             "pooling": self.pooling,
             "normalize": self.normalize,
-            "sequence_length": self.sequence_length,
         }
-
-    @classmethod
-    def from_config(
-        cls, config: dict[str, Any], custom_objects: Any = None
-    ) -> "BertSentenceEncoder":
-        """Inverts `get_config`."""
-        encoder = keras.saving.deserialize_keras_object(config["encoder"], custom_objects)
-        tokenizer = config["tokenizer"] and WordPieceTokenizer.from_config(config["tokenizer"])
-        return cls(**{**config, "encoder": encoder, "tokenizer": tokenizer})
 
 
 class TextIndex:

@@ -83,7 +83,6 @@ class BertSummarizer(TextModel):
         summary_length: int = 64,
         **kwargs: Any,
     ) -> None:
-        sequence_length = sequence_length or encoder.config.max_positions
         for name in ("vocab_size", "hidden_dim"):
             sizes = getattr(encoder.config, name), getattr(decoder.config, name)
             if sizes[0] != sizes[1]:
@@ -91,26 +90,15 @@ class BertSummarizer(TextModel):
                     f"Encoder and decoder must have the same {name}, received {sizes[0]} and "
                     f"{sizes[1]}: make both from one config."
                 )
-        if tokenizer is not None and len(tokenizer.vocabulary) != encoder.config.vocab_size:
+        super().__init__(encoder, tokenizer, sequence_length, **kwargs)
+        if not 3 <= summary_length <= decoder.config.max_positions:
             raise ValueError(
-                f"The vocabulary has {len(tokenizer.vocabulary)} tokens, the encoder's embedding "
-                f"{encoder.config.vocab_size}: use the vocabulary that the checkpoint was trained "
-                "with."
+                "summary_length must be from 3 to the decoder's max_positions, "
+                f"{decoder.config.max_positions}; received {summary_length}."
             )
-        for name, length, least, network in (
-            ("sequence_length", sequence_length, 2, encoder),
-            ("summary_length", summary_length, 3, decoder),
-        ):
-            if not least <= length <= network.config.max_positions:
-                raise ValueError(
-                    f"{name} must be from {least} to the positions of the {network.name}, "
-                    f"{network.config.max_positions}; received {length}."
-                )
-        super().__init__(tokenizer, sequence_length, **kwargs)
         self.summary_length = summary_length
 
         # === Layers ===
-        self.encoder = encoder
         self.encoder.pooler.trainable = False  # nothing reads it
         self.decoder = decoder
         self.built = True
@@ -183,7 +171,7 @@ class BertSummarizer(TextModel):
         """
         if isinstance(y, np.ndarray) and y.ndim == 2:
             return y
-        tokenizer = self._required_tokenizer()
+        tokenizer = self.check_tokenizer()
         summaries, _ = text_columns(y)
         tokenize = functools.partial(
             tokenizer.graph("fast").ragged, sequence_length=self.summary_length
@@ -196,11 +184,6 @@ class BertSummarizer(TextModel):
                 f"{empty[0]}: {summaries[empty[0]]!r}. Remove them with their texts."
             )
         return token_ids[:, 1:].to_tensor(tokenizer.vocabulary.pad_id).numpy()
-
-    def _required_tokenizer(self) -> WordPieceTokenizer:
-        if self.tokenizer is None:
-            raise ValueError(f"{self.name} has no tokenizer: pass tokenizer= when making it.")
-        return self.tokenizer
 
     def batches(
         self,
@@ -237,7 +220,7 @@ class BertSummarizer(TextModel):
                 f"{min(len(texts), len(y))} has no {fewer}."
             )
         labels = self.encode_labels(y)
-        tokenizer = self._required_tokenizer()
+        tokenizer = self.check_tokenizer()
         tokenize = functools.partial(
             tokenizer.graph("fast").ragged, sequence_length=self.sequence_length
         )
@@ -271,7 +254,7 @@ class BertSummarizer(TextModel):
         Returns:
             int32 ids, [CLS] and [SEP] included. *Shape:* (B, summary_length).
         """
-        vocabulary = self._required_tokenizer().vocabulary
+        vocabulary = self.check_tokenizer().vocabulary
         return self.decoder.generate(
             self.encoder(inputs, training=False)["sequence_output"],
             inputs["padding_mask"],
@@ -317,7 +300,7 @@ class BertSummarizer(TextModel):
             raise ValueError(
                 f"no_repeat_ngram_size must be at least 0, received {no_repeat_ngram_size}."
             )
-        decode = self._required_tokenizer().decode
+        decode = self.check_tokenizer().decode
         batches = self.batches(texts, batch_size=batch_size)
         generate = self._generator(sampler, no_repeat_ngram_size)
         summaries: dict[int, str] = {}
@@ -427,7 +410,7 @@ class BertSummarizer(TextModel):
             FileExistsError: If the folder is not empty.
             ValueError: If the model has no tokenizer.
         """
-        tokenizer = self._required_tokenizer()
+        tokenizer = self.check_tokenizer()
         vocabulary = tokenizer.vocabulary
         with new_folder(folder) as temporary:
             write_encoder_decoder(
@@ -479,7 +462,7 @@ class BertSummarizer(TextModel):
         }
         return exporters[format](
             self,
-            self._required_tokenizer(),
+            self.check_tokenizer(),
             filepath,
             generate=functools.partial(self.generate, **choice),
             sequence_length=self.sequence_length,
@@ -491,19 +474,12 @@ class BertSummarizer(TextModel):
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),
-            "encoder": keras.saving.serialize_keras_object(self.encoder),
             "decoder": keras.saving.serialize_keras_object(self.decoder),
-            "tokenizer": self.tokenizer and self.tokenizer.get_config(),
-            "sequence_length": self.sequence_length,
             "summary_length": self.summary_length,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BertSummarizer":
         """Inverts `get_config`."""
-        networks = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
-            for name in ("encoder", "decoder")
-        }
-        tokenizer = config["tokenizer"] and WordPieceTokenizer.from_config(config["tokenizer"])
-        return cls(**{**config, **networks, "tokenizer": tokenizer})
+        decoder = keras.saving.deserialize_keras_object(config["decoder"], custom_objects)
+        return super().from_config({**config, "decoder": decoder}, custom_objects)

@@ -1,4 +1,4 @@
-"""What every task shares: `fit`, `evaluate` and `predict` that take raw strings.
+"""What tasks about whole texts share: `fit`, `evaluate` and `predict` that take raw strings.
 
 Axes: B batch, S sequence.
 """
@@ -13,6 +13,8 @@ import tensorflow as tf
 
 from keras_bert_scratch.data.batching import LengthBucketedBatches, WindowBatches
 from keras_bert_scratch.data.readers import stratified_split
+from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.tasks.encoder_model import EncoderModel
 from keras_bert_scratch.text.columns import check_not_empty, text_columns
 from keras_bert_scratch.text.graph import TokenizerGraph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
@@ -26,16 +28,18 @@ from keras_bert_scratch.text.truncation import (
 _CHUNK = 4096
 
 
-class TextModel(keras.Model):
-    """A Keras model with its tokenizer attached; subclasses add an encoder, a head and labels.
+class TextModel(EncoderModel):
+    """A model that takes texts; subclasses add a head and labels.
 
     Where Keras takes `x`, this takes texts, too: a list, a numpy array or a pandas Series of
     strings; a tuple of two of them for pairs; a `tf.data` dataset of batches of strings. Anything
     else, such as a dict or a dataset of ready inputs, goes to Keras as it is.
 
     Args:
+        encoder: The encoder.
         tokenizer: Turns texts into ids; None if only ready inputs are used.
-        sequence_length: Tokens, [CLS] and [SEP] included, to which texts are truncated.
+        sequence_length: Tokens, [CLS] and [SEP] included, to which texts are truncated; by default
+            all that the encoder's positions cover.
         truncation: Which tokens of a longer text are read, see `text.truncation`. With "windows",
             each window is an example of its own in `fit`; elsewhere `call` finds `num_windows`, the
             windows of each text, in its inputs.
@@ -44,29 +48,30 @@ class TextModel(keras.Model):
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Raises:
-        ValueError: If the truncation is unknown, or the stride does not fit.
+        ValueError: If the tokenizer or the length does not fit the encoder, the truncation is
+            unknown, or the stride does not fit.
     """
 
     def __init__(
         self,
+        encoder: BertEncoder,
         tokenizer: WordPieceTokenizer | None,
-        sequence_length: int,
+        sequence_length: int | None,
         *,
         truncation: Truncation = "head",
         window_stride: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(encoder, tokenizer, **kwargs)
+        self.sequence_length = self.check_length(sequence_length)
         check_truncation(truncation)
         if truncation == "windows":
-            check_window_stride(window_stride, check_sequence_length(sequence_length, 1))
+            check_window_stride(window_stride, check_sequence_length(self.sequence_length, 1))
         elif window_stride is not None:
             raise ValueError(
                 f"window_stride={window_stride} is for windows, received truncation="
                 f'{truncation!r}: use truncation="windows", or leave the stride out.'
             )
-        self.tokenizer = tokenizer
-        self.sequence_length = sequence_length
         self.truncation = truncation
         self.window_stride = window_stride
 
@@ -305,6 +310,11 @@ class TextModel(keras.Model):
             truncation=self.truncation,
             window_stride=self.window_stride,
         )
+
+    # === Config ===
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments that these tasks have."""
+        return {**super().get_config(), "sequence_length": self.sequence_length}
 
 
 def tokenize_in_chunks(

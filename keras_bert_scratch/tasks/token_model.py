@@ -18,12 +18,13 @@ from keras_bert_scratch.data.batching import LengthBucketedBatches
 from keras_bert_scratch.files import new_folder
 from keras_bert_scratch.layers.heads import ClassificationHead
 from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.tasks.encoder_model import EncoderModel
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 logger = logging.getLogger(__name__)
 
 
-class TokenModel(keras.Model):
+class TokenModel(EncoderModel):
     """An encoder, and a head on the state of every token; subclasses say what its outputs mean.
 
     Where Keras takes `x`, this takes a list of examples, too; anything else, such as a dict or a
@@ -56,34 +57,20 @@ class TokenModel(keras.Model):
         sequence_length: int | None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        config = encoder.config
-        sequence_length = sequence_length or config.max_positions
-        if sequence_length > config.max_positions:
-            raise ValueError(
-                f"sequence_length must be at most the encoder's max_positions, received "
-                f"{sequence_length} and {config.max_positions}: choose a smaller one."
-            )
-        if tokenizer is not None and len(tokenizer.vocabulary) != config.vocab_size:
-            raise ValueError(
-                f"The vocabulary has {len(tokenizer.vocabulary)} tokens, the encoder's embedding "
-                f"{config.vocab_size}: use the vocabulary that the checkpoint was trained with."
-            )
+        super().__init__(encoder, tokenizer, **kwargs)
+        self.sequence_length = self.check_length(sequence_length)
         if tokenizer is not None and tokenizer.preprocessing:
             raise ValueError(
                 f"Answers are spans of the text, and {tokenizer.preprocessing[0]} changes it before"
                 " they are found: use a tokenizer without preprocessing, and texts that are clean."
             )
-        self.tokenizer = tokenizer
-        self.sequence_length = sequence_length
 
         # === Layers ===
-        self.encoder = encoder
         self.encoder.pooler.trainable = False
         self.head = ClassificationHead(
             num_outputs,
             dropout=dropout,
-            initializer_range=config.initializer_range,
+            initializer_range=encoder.config.initializer_range,
             dtype=self.dtype_policy,
             name="head",
         )
@@ -93,16 +80,6 @@ class TokenModel(keras.Model):
         """Creates the head's weights; the encoder has its own."""
         self.head.build((None, None, self.encoder.config.hidden_dim))
         self.built = True
-
-    def check_tokenizer(self) -> WordPieceTokenizer:
-        """Returns the tokenizer.
-
-        Raises:
-            ValueError: If there is none.
-        """
-        if self.tokenizer is None:
-            raise ValueError(f"{self.name} has no tokenizer: pass tokenizer= when making it.")
-        return self.tokenizer
 
     # === Training ===
     def batches(
@@ -233,20 +210,8 @@ class TokenModel(keras.Model):
 
     # === Config ===
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments that all tasks have."""
-        return {
-            **super().get_config(),
-            "encoder": keras.saving.serialize_keras_object(self.encoder),
-            "tokenizer": self.tokenizer and self.tokenizer.get_config(),
-            "sequence_length": self.sequence_length,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """Inverts `get_config`."""
-        encoder = keras.saving.deserialize_keras_object(config["encoder"], custom_objects)
-        tokenizer = config["tokenizer"] and WordPieceTokenizer.from_config(config["tokenizer"])
-        return cls(**{**config, "encoder": encoder, "tokenizer": tokenizer})
+        """Returns the constructor's arguments that these tasks have."""
+        return {**super().get_config(), "sequence_length": self.sequence_length}
 
 
 def ragged(rows: Sequence[Sequence[int]]) -> tf.RaggedTensor:

@@ -243,5 +243,5 @@ def test_labels_are_lines(tiny_classifier, tmp_path):
 def test_an_untrained_model_has_no_tokenizer_to_pack(tiny_classifier, tmp_path):
     config = tiny_classifier().encoder.config
     model = BertClassifier(BertEncoder(config), ["a", "b"])
-    with pytest.raises(ValueError, match="has no tokenizer to export"):
+    with pytest.raises(ValueError, match="has no tokenizer: pass tokenizer="):
         model.export(tmp_path / "x.tflite", format="litert")

@@ -66,7 +66,7 @@ class TestConstruction:
         bare = BertClassifier(model.encoder, LABELS)
         with pytest.raises(ValueError, match="has no tokenizer, so it cannot take texts"):
             bare.predict(["good film"])
-        with pytest.raises(ValueError, match="has no tokenizer to export"):
+        with pytest.raises(ValueError, match="has no tokenizer: pass tokenizer="):
             bare.export("nowhere")
 
 

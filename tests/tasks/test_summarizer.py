@@ -124,9 +124,9 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"summary_length": 17}, "summary_length must be from 3 to the positions of the .*16"),
+            ({"summary_length": 17}, "summary_length must be from 3 to .* 16; received 17"),
             ({"summary_length": 2}, "summary_length must be from 3 .* received 2"),
-            ({"sequence_length": 17}, "sequence_length must be from 2 .* received 17"),
+            ({"sequence_length": 17}, "sequence_length must be at most .* received 17"),
         ],
     )
     def test_lengths(self, make, settings, message):
