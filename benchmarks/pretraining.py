@@ -189,7 +189,7 @@ def fine_tune(
     batch_size = 16
     batches = -(-len(train) // batch_size)
     epochs = max(3, 200 // batches)
-    model.compile(adamw(5e-4, total_steps=epochs * batches))
+    model.compile(adamw(5e-4, total_steps=epochs * batches, warmup_ratio=0.1))
     model.fit(
         [texts[i] for i in train], [labels[i] for i in train],
         batch_size=batch_size, epochs=epochs, verbose=0,

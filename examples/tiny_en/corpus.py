@@ -33,6 +33,8 @@ PACKAGES = {
 # Glosses of related words stand beside each other; so many make a document.
 GLOSSES_TOGETHER = 16
 HELD_OUT_EVERY = 20
+# WordNet's signs for relations of words.
+RELATIONS = {"@": "A kind of", "~": "For example", "&": "Like", "!": "Not", "+": "See"}
 
 
 def bible(root: Path) -> Iterator[str]:
@@ -87,19 +89,36 @@ def chapters(lines: list[str]) -> Iterator[str]:
 
 
 def wordnet(root: Path) -> Iterator[str]:
-    """Yields glosses and their examples as prose."""
-    for part in ("noun", "verb", "adj", "adv"):
-        glosses = []
-        for line in (root / f"usr/share/wordnet/data.{part}").read_text("latin-1").splitlines():
-            if line.startswith("  ") or " | " not in line:
-                continue
+    """Yields WordNet's synonyms, glosses, examples and related words as prose."""
+    lines = {}
+    for part, name in (("n", "noun"), ("v", "verb"), ("a", "adj"), ("r", "adv")):
+        content = (root / f"usr/share/wordnet/data.{name}").read_text("latin-1")
+        lines[part] = [line for line in content.splitlines() if not line.startswith("  ")]
+    words = {
+        (part, line.split()[0]): words_of(line) for part, found in lines.items() for line in found
+    }
+    for part, found in lines.items():
+        entries = []
+        for line in found:
             fields, gloss = line.split(" | ", 1)
-            word = fields.split()[4].replace("_", " ").split("(")[0]
             definition, *examples = re.split(r'; (?=")', gloss.strip())
-            sentences = [f"{word}: {definition}", *(e.strip('"; ') for e in examples)]
-            glosses.append(" ".join(f"{s[0].upper()}{s[1:]}." for s in sentences if s))
-        for first in range(0, len(glosses), GLOSSES_TOGETHER):
-            yield " ".join(glosses[first : first + GLOSSES_TOGETHER])
+            sentences = [f"{', '.join(words[part, fields.split()[0]])}: {definition}"]
+            sentences += [example.strip('"; ') for example in examples]
+            for sign, phrase in RELATIONS.items():
+                pointers = re.findall(rf" {re.escape(sign)} (\d{{8}}) ([nvar])", fields)
+                related = dict.fromkeys(w for at, of in pointers for w in words[of, at][:2])
+                if related:
+                    sentences.append(f"{phrase} {', '.join(list(related)[:8])}")
+            entries.append(" ".join(f"{s[0].upper()}{s[1:]}." for s in sentences if s))
+        for first in range(0, len(entries), GLOSSES_TOGETHER):
+            yield " ".join(entries[first : first + GLOSSES_TOGETHER])
+
+
+def words_of(line: str) -> list[str]:
+    """Returns the words of a synset: their number stands fourth, in hexadecimal."""
+    fields = line.split()
+    words = fields[4 : 4 + 2 * int(fields[3], 16) : 2]
+    return [word.replace("_", " ").split("(")[0] for word in words]
 
 
 def main(packages: str, output: str) -> None:
