@@ -11,7 +11,7 @@ demo: $(VENV)/installed
 	$(VENV)/bin/python examples/sentiment.py
 
 test: lint
-	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m "not slow and not parity"
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not parity"
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
@@ -20,7 +20,7 @@ lint: $(VENV)/installed
 
 # Compares live with transformers on PyTorch, and with Keras' JAX and PyTorch backends.
 parity: $(PARITY_VENV)/installed
-	$(PARITY_VENV)/bin/python -m pytest -m parity
+	$(PARITY_VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m parity
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
