@@ -88,6 +88,7 @@ class BertEncoder(keras.Model):
         training: bool | None = None,
         return_hidden_states: bool = False,
         return_attention: bool = False,
+        pooled_only: bool = False,
     ) -> dict[str, Any]:
         """Encodes a batch.
 
@@ -97,6 +98,8 @@ class BertEncoder(keras.Model):
             training: Whether dropout acts.
             return_hidden_states: Whether to return the states of every layer, too.
             return_attention: Whether to return the attention probabilities of every layer, too.
+            pooled_only: Whether the last block computes [CLS] only, which is all that
+                `pooled_output` needs: S is 1 in what it returns.
 
         Returns:
             A dict of `sequence_output`, *shape:* (B, S, H), and `pooled_output`, *shape:* (B, H);
@@ -112,7 +115,11 @@ class BertEncoder(keras.Model):
         hidden_states, attention = [x], []
         for block in self.blocks:
             x, probabilities = block(
-                x, attention_bias=attention_bias, training=training, return_attention=True
+                x,
+                attention_bias=attention_bias,
+                training=training,
+                return_attention=True,
+                first_only=pooled_only and block is self.blocks[-1],
             )
             hidden_states.append(x)
             attention.append(probabilities)

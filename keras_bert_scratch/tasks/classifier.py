@@ -135,8 +135,8 @@ class BertClassifier(TextModel):
         Returns:
             *Shape:* (B, C).
         """
-        pooled_output = self.encoder(inputs, training=training)["pooled_output"]
-        logits = self.head(pooled_output, training=training)
+        outputs = self.encoder(inputs, training=training, pooled_only=True)
+        logits = self.head(outputs["pooled_output"], training=training)
         if "num_windows" in inputs:
             logits = aggregate_windows(logits, inputs["num_windows"], self.aggregation)
         return logits
