@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_bert_scratch.training.optimizers import BertAdamW, adamw
 from keras_bert_scratch.training.schedules import WarmupLinearDecay
@@ -58,6 +59,43 @@ def test_gradients_are_clipped_by_their_global_norm() -> None:
         x.path.split("/")[-1]: float(x[0]) for x in optimizer.variables if "momentum" in x.path
     }
     np.testing.assert_allclose(sorted(moments.values()), [0.06, 0.08], rtol=1e-5)
+
+
+@pytest.mark.parametrize("clip_norm", [1.0, None])
+def test_equals_keras(clip_norm: float | None) -> None:
+    settings = {"learning_rate": 0.01, "weight_decay": 0.1, "global_clipnorm": clip_norm}
+    models = []
+    for optimizer in (BertAdamW(**settings), keras.optimizers.AdamW(**settings)):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [keras.layers.Embedding(9, 4), keras.layers.Flatten(), keras.layers.Dense(1)]
+        )
+        optimizer.exclude_from_weight_decay(var_names=["bias"])
+        model.compile(optimizer, "mse")
+        rng = np.random.default_rng(0)
+        for _ in range(5):
+            # No token twice: see the next test.
+            model.train_on_batch(rng.permutation(9).reshape(3, 3), 9 * rng.normal(size=(3, 1)))
+        models.append(model)
+    for ours, theirs in zip(models[0].weights, models[1].weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_the_gradients_of_a_token_that_comes_twice_are_added_up() -> None:
+    # Keras' own clipping adds up their squares instead: it would find the norm sqrt(3^2 + 1^2).
+    table = keras.Variable([[0.0], [0.0]], name="embeddings")
+    gradient = tf.IndexedSlices(tf.constant([[3.0], [1.0]]), tf.constant([1, 1]), (2, 1))
+    optimizer = make_optimizer()
+    optimizer.apply([gradient], [table])
+    moments = {x.path.split("_")[-1]: np.array(x) for x in optimizer.variables if x.ndim == 2}
+    np.testing.assert_allclose(moments["momentum"], [[0], [0.1]], rtol=1e-5)  # of 4, clipped to 1
+    np.testing.assert_allclose(moments["velocity"], [[0], [0.001]], rtol=1e-4)
+
+
+def test_a_gradient_that_is_not_finite_shows() -> None:
+    kernel = keras.Variable([1.0], name="kernel")
+    make_optimizer().apply([keras.ops.array([np.inf])], [kernel])
+    assert np.isnan(kernel[0])
 
 
 @pytest.fixture
