@@ -1,11 +1,14 @@
 """Fine-tunes a checkpoint on a file of texts and labels, and reports how good it is."""
 
 import argparse
+import hashlib
 import json
+from typing import Any
 
 import keras_bert_scratch
 from keras_bert_scratch.cli.common import (
     add_data_arguments,
+    add_distribute_argument,
     progress_to_stderr,
     read_data,
     texts_of,
@@ -47,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="fit a temperature to the held-out texts, so that probabilities mean what they say",
     )
+    parser.add_argument(
+        "--checkpoint",
+        help="file (.safetensors) that is written after every epoch; a training that was stopped "
+        "goes on from it exactly",
+    )
+    add_distribute_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -54,6 +63,10 @@ def run(options: argparse.Namespace) -> None:
     """Runs the command; all input is checked before the model is loaded."""
     if options.class_weights and options.label_separator:
         raise ValueError("--class-weights is for one label a text: leave --label-separator away.")
+    if options.checkpoint and options.early_stopping:
+        raise ValueError(
+            "--checkpoint does not keep what --early-stopping counts: leave one of them away."
+        )
     check_new_folder(options.output)
     train = read_data(options.train, options)
     labels = sorted({label for row in train.labels for label in _labels_of(row)})
@@ -78,38 +91,62 @@ def run(options: argparse.Namespace) -> None:
 
     from keras_bert_scratch import BertClassifier, adamw
     from keras_bert_scratch.data.labels import balanced_class_weights
-    from keras_bert_scratch.evaluation.classification import evaluate_classification
-    from keras_bert_scratch.evaluation.report import write_report
-
-    keras.utils.set_random_seed(options.seed)
-    model = BertClassifier.from_pretrained(
-        options.model,
-        labels,
-        sequence_length=options.sequence_length,
-        multi_label=options.label_separator is not None,
-        dtype=options.dtype,
+    from keras_bert_scratch.training.distribution import (
+        chief_first,
+        distribution_strategy,
+        is_chief,
     )
-    batches = -(-len(train) // options.batch_size)
-    model.compile(adamw(options.learning_rate, total_steps=options.epochs * batches))
-    callbacks = []
+    from keras_bert_scratch.training.resuming import ExactResume
+
+    strategy = distribution_strategy(options.distribute)
+    keras.utils.set_random_seed(options.seed)
+    with strategy.scope():
+        model = BertClassifier.from_pretrained(
+            options.model,
+            labels,
+            sequence_length=options.sequence_length,
+            multi_label=options.label_separator is not None,
+            dtype=options.dtype,
+        )
+        batches = -(-len(train) // options.batch_size)
+        model.compile(adamw(options.learning_rate, total_steps=options.epochs * batches))
+        if options.checkpoint:
+            resume = ExactResume(options.checkpoint, _recipe(options, train))
+            resume.restore(model)
+    callbacks: list[keras.callbacks.Callback] = [resume] if options.checkpoint else []
+    weights = None
+    if options.class_weights:
+        class_ids = model.encode_labels(train.labels)
+        balanced = balanced_class_weights(class_ids)
+        weights = [balanced[class_id] for class_id in class_ids.tolist()]
     if options.early_stopping:
         callbacks.append(
             keras.callbacks.EarlyStopping(
                 patience=options.early_stopping, restore_best_weights=True
             )
         )
-    with new_folder(options.output) as folder, progress_to_stderr():
+    with progress_to_stderr():
         history = model.fit(
             texts_of(train),
             train.labels,
             batch_size=options.batch_size,
             epochs=options.epochs,
+            initial_epoch=resume.epochs_done if options.checkpoint else 0,
             validation_data=(texts_of(held_out), held_out.labels),
-            class_weight=balanced_class_weights(model.encode_labels(train.labels))
-            if options.class_weights
-            else None,
+            sample_weight=weights,
             callbacks=callbacks,
-        )
+        ).history
+    # Those that only wait must not leave before: the cluster would count them as lost.
+    with chief_first(strategy):
+        if is_chief(strategy):
+            _write(options, model, held_out, resume.history if options.checkpoint else history)
+
+
+def _write(options: argparse.Namespace, model: Any, held_out: Any, history: Any) -> None:
+    from keras_bert_scratch.evaluation.classification import evaluate_classification
+    from keras_bert_scratch.evaluation.report import write_report
+
+    with new_folder(options.output) as folder, progress_to_stderr():
         calibration = None
         if options.calibrate:
             calibration = model.calibrate(texts_of(held_out), held_out.labels)
@@ -126,6 +163,18 @@ def run(options: argparse.Namespace) -> None:
     else:
         print(report.to_text())
         print(calibration.to_text() if calibration else "")
+
+
+def _recipe(options: argparse.Namespace, train: Any) -> dict[str, Any]:
+    """Returns what the weights depend on, for a checkpoint to be checked by."""
+    names = (
+        "epochs batch_size learning_rate sequence_length dtype seed class_weights label_separator"
+    )
+    examples = repr((train.texts, train.pairs, train.labels))
+    return {
+        **{name: getattr(options, name) for name in names.split()},
+        "examples": hashlib.sha256(examples.encode()).hexdigest(),
+    }
 
 
 def _labels_of(row: str | list[str]) -> list[str]:

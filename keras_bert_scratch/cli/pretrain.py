@@ -4,7 +4,7 @@ import argparse
 import logging
 import sys
 
-from keras_bert_scratch.cli.common import progress_to_stderr
+from keras_bert_scratch.cli.common import add_distribute_argument, progress_to_stderr
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--processes", type=int, default=1, help="to make examples with (default: %(default)s)"
     )
+    add_distribute_argument(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -24,5 +25,10 @@ def run(options: argparse.Namespace) -> None:
     logging.getLogger("keras_bert_scratch").setLevel(logging.INFO)
     recipe = PretrainingRecipe.from_yaml(options.recipe)
     with progress_to_stderr():
-        pretrain(recipe, options.output, num_processes=options.processes)
+        pretrain(
+            recipe,
+            options.output,
+            num_processes=options.processes,
+            distribute=options.distribute,
+        )
     print(f"{options.output}/model")

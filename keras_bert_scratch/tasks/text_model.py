@@ -182,7 +182,9 @@ class TextModel(EncoderModel):
             **kwargs: The other arguments of `keras.Model.fit`.
 
         Raises:
-            ValueError: If a text is empty, labels are unknown, or all of one class.
+            ValueError: If a text is empty, labels are unknown, or all of one class; under
+                `tf.distribute`, if the workers' texts or seeds differ, or the replicas cannot share
+                a batch evenly.
         """
         validation_batch_size = kwargs.pop("validation_batch_size", None) or batch_size
         if _is_text(x):
@@ -204,6 +206,7 @@ class TextModel(EncoderModel):
             batches = self.batches(
                 x, y, sample_weight, batch_size=batch_size, seed=seed, training=True
             )
+            self.check_workers(batches)
             x, y, sample_weight = batches.dataset(), None, None
             callbacks = [batches.follow_epochs(), *keras.tree.flatten(callbacks or [])]
         else:

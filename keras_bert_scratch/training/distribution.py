@@ -14,6 +14,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_bert_scratch.data.batching import LengthBucketedBatches
+from keras_bert_scratch.training.losses import InBatchContrastiveLoss
+
 # What TensorFlow raises on the others when a worker has died, depending on what they were doing.
 _LOST = (
     tf.errors.UnavailableError,
@@ -84,9 +87,9 @@ def _check_tf_config(text: str) -> None:
         )
 
 
-def is_chief(model: keras.Model) -> bool:
+def is_chief(strategy: Any) -> bool:
     """Whether this process is the one that writes files."""
-    resolver = getattr(model.distribute_strategy, "cluster_resolver", None)
+    resolver = getattr(strategy, "cluster_resolver", None)
     return resolver is None or not resolver.task_id
 
 
@@ -113,6 +116,13 @@ def shard(
         What `keras.Model.fit` and `evaluate` take; as long as the dataset.
     """
     replicas = strategy.num_replicas_in_sync
+    spec = dataset.element_spec
+    inputs = spec[0] if isinstance(spec, tuple) else spec
+    if isinstance(inputs, dict) and "num_windows" in inputs:
+        raise ValueError(
+            'With truncation="windows", a row is a window of a text, and tf.distribute would part '
+            "the windows of one text: validate on a copy of the model made without a strategy."
+        )
 
     def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
         local = replicas // context.num_input_pipelines
@@ -131,6 +141,16 @@ def shard(
     # Keras reads the number of steps here; TensorFlow would count the shares of all local replicas.
     sharded._cardinality = np.int64(dataset.cardinality())
     return sharded
+
+
+def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy) -> None:
+    """Raises a ValueError if the replicas cannot share a global batch evenly."""
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        raise ValueError(
+            f"The batch size {batch_size} is that of all {replicas} replicas together, and must be "
+            f"a multiple of them, such as {-(-batch_size // replicas) * replicas}."
+        )
 
 
 def check_workers_agree(strategy: tf.distribute.Strategy, facts: dict[str, Any]) -> None:
@@ -152,9 +172,7 @@ def check_workers_agree(strategy: tf.distribute.Strategy, facts: dict[str, Any])
 
     @tf.function
     def gather() -> Any:
-        return strategy.run(
-            lambda: tf.distribute.get_replica_context().all_gather(ours, axis=0)
-        )
+        return strategy.run(lambda: tf.distribute.get_replica_context().all_gather(ours, axis=0))
 
     with _named_loss():
         theirs = strategy.experimental_local_results(gather())[0].numpy()
@@ -170,6 +188,20 @@ def check_workers_agree(strategy: tf.distribute.Strategy, facts: dict[str, Any])
             f"The workers do not have the same {', '.join(found)} as worker 0: start all of them "
             "with the same files, options and seeds."
         )
+
+
+@contextlib.contextmanager
+def chief_first(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Lets worker 0 run the block before the others, which then find the files that it made.
+
+    Raises:
+        WorkerLostError: If a worker stopped.
+    """
+    if not is_chief(strategy):
+        check_workers_agree(strategy, {"turn": True})
+    yield
+    if is_chief(strategy):
+        check_workers_agree(strategy, {"turn": True})
 
 
 def state_hash(model: keras.Model) -> str:
@@ -210,16 +242,16 @@ class DistributableModel(keras.Model):
         # Of TensorFlow's trainer only.
         return getattr(self, "_distribute_strategy", None)
 
-    def compile(self, *args: Any, **kwargs: Any) -> None:
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **kwargs: Any) -> None:
         """Compiles as Keras does.
 
         Raises:
-            ValueError: If the optimizer does what fails under a strategy.
+            ValueError: If the optimizer or the loss does what fails under a strategy.
         """
-        super().compile(*args, **kwargs)
-        optimizer = self.optimizer
-        if self._strategy is None or optimizer is None:
+        super().compile(optimizer, loss, **kwargs)
+        if self._strategy is None:
             return
+        optimizer = self.optimizer
         unsupported = {
             "gradient_accumulation_steps": "use a smaller batch_size, or more replicas",
             "use_ema": "leave it out",
@@ -235,8 +267,28 @@ class DistributableModel(keras.Model):
                 "Loss scaling does not work under tf.distribute: Keras skips updates in a branch "
                 'of the graph, where replicas cannot meet; use dtype="mixed_bfloat16".'
             )
+        if isinstance(loss, InBatchContrastiveLoss):
+            raise ValueError(
+                "InBatchContrastiveLoss does not work under tf.distribute: each replica would "
+                "compare the texts of its own rows only; train on one device."
+            )
         # They come summed from train_step, so that clipping sees the gradient of the global batch.
         optimizer._all_reduce_sum_gradients = list
+
+    def check_workers(self, batches: LengthBucketedBatches) -> None:
+        """Compares the batches to train on across the workers; does nothing without a strategy.
+
+        Raises:
+            ValueError: If the workers differ, or B is not a multiple of the replicas.
+            WorkerLostError: If a worker stopped.
+        """
+        if self._strategy is None:
+            return
+        check_batch_size(batches.batch_size, self._strategy)
+        check_workers_agree(
+            self._strategy,
+            {"data": batches.fingerprint(), "seed": batches.seed, "batch size": batches.batch_size},
+        )
 
     def fit(
         self, x: Any = None, y: Any = None, *, validation_data: Any = None, **kwargs: Any
@@ -250,14 +302,20 @@ class DistributableModel(keras.Model):
         """
         if self._strategy is not None:
             if kwargs.get("class_weight"):
-                raise ValueError("class_weight does not work under tf.distribute: pass weights as "
-                                 "sample_weight.")
+                raise ValueError(
+                    "class_weight does not work under tf.distribute, which takes ready data: "
+                    "pass one weight an example as sample_weight."
+                )
             x = self._shard(x)
             if validation_data is not None:
                 validation_data = self._shard(validation_data)
             check_workers_agree(
                 self._strategy,
-                {"weights": state_hash(self), "initial_epoch": kwargs.get("initial_epoch", 0)},
+                {
+                    "weights": state_hash(self),
+                    "epochs": (kwargs.get("initial_epoch", 0), kwargs.get("epochs", 1)),
+                    "validation": validation_data is not None,
+                },
             )
         with _named_loss():
             return super().fit(x, y, validation_data=validation_data, **kwargs)
@@ -340,4 +398,3 @@ class DistributableModel(keras.Model):
         if self._strategy is None or not is_multi_worker(self._strategy):
             return logs
         return {name: tf.expand_dims(value, 0) for name, value in logs.items()}
-
