@@ -93,7 +93,7 @@ def is_chief(strategy: Any) -> bool:
     return resolver is None or not resolver.task_id
 
 
-def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
+def is_multi_worker(strategy: tf.distribute.Strategy | None) -> bool:
     """Whether other processes take part."""
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) and bool(
         strategy.cluster_resolver.cluster_spec().as_dict()
@@ -174,7 +174,7 @@ def check_workers_agree(strategy: tf.distribute.Strategy, facts: dict[str, Any])
     def gather() -> Any:
         return strategy.run(lambda: tf.distribute.get_replica_context().all_gather(ours, axis=0))
 
-    with _named_loss():
+    with _named_loss(strategy):
         theirs = strategy.experimental_local_results(gather())[0].numpy()
     differs = (theirs != theirs[0]).any(axis=2)
     if differs.any():
@@ -213,10 +213,12 @@ def state_hash(model: keras.Model) -> str:
 
 
 @contextlib.contextmanager
-def _named_loss() -> Iterator[None]:
+def _named_loss(strategy: tf.distribute.Strategy | None) -> Iterator[None]:
     try:
         yield
     except _LOST as error:
+        if not is_multi_worker(strategy):
+            raise
         raise WorkerLostError(
             f"A worker stopped answering ({error.message.splitlines()[0]}): see what happened to "
             "it, and start all workers again, or fewer; with a checkpoint they go on from it."
@@ -224,17 +226,18 @@ def _named_loss() -> Iterator[None]:
 
 
 class DistributableModel(keras.Model):
-    """A Keras model whose `fit` and `evaluate` work under a strategy; without one it is Keras' own.
+    """A Keras model whose `fit` and `evaluate` work under a strategy.
 
     Batches are the global ones: the weights are those that one device would have learned from
     them, gradients clipped by their global norm included (dropout apart, which draws by replica).
     `predict` runs on this process alone.
 
-    Keras 3.15 falls short of that in three places. Under MultiWorkerMirroredStrategy, its
-    `_maybe_symbolic_build` reduces a batch to its mean, which fails on a PerReplica of a batch
-    whose shapes differ ("Attempt to convert a value (PerReplica ..."), and its logs are reduced
-    over an axis that scalars lack. Under every strategy its optimizers clip the gradients of each
-    replica before they are summed, and average replicas whose rows differ in number as equals.
+    Keras 3.15 falls short of that. Under MultiWorkerMirroredStrategy, its `_maybe_symbolic_build`
+    reduces a batch to its mean over the replicas ("Attempt to convert a value (PerReplica ...)"),
+    and logs are reduced over an axis that scalars lack. Under every strategy its optimizers clip
+    the gradients of each replica before they are summed, and replicas count alike whose rows
+    differ in number. On TensorFlow, even on one device, the norm by which it clips is that of an
+    embedding's gradient token by token, before those of the same token are summed.
     """
 
     @property
@@ -317,7 +320,7 @@ class DistributableModel(keras.Model):
                     "validation": validation_data is not None,
                 },
             )
-        with _named_loss():
+        with _named_loss(self._strategy):
             return super().fit(x, y, validation_data=validation_data, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -329,7 +332,7 @@ class DistributableModel(keras.Model):
         """
         if self._strategy is not None:
             x = self._shard(x)
-        with _named_loss():
+        with _named_loss(self._strategy):
             return super().evaluate(x, y, *args, **kwargs)
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
@@ -395,6 +398,6 @@ class DistributableModel(keras.Model):
         return self._logs(super().test_step(*args))
 
     def _logs(self, logs: Any) -> Any:
-        if self._strategy is None or not is_multi_worker(self._strategy):
+        if not is_multi_worker(self._strategy):
             return logs
         return {name: tf.expand_dims(value, 0) for name, value in logs.items()}

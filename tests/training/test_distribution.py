@@ -65,7 +65,7 @@ def results(processes: list[subprocess.Popen[str]]) -> list[dict[str, Any]]:
     """Waits for processes, and returns what each printed; of a killed one, nothing."""
     found = []
     for process in processes:
-        output, errors = process.communicate(timeout=600)
+        output, errors = process.communicate(timeout=1800)
         lines = [line for line in output.splitlines() if line.startswith("{")]
         assert lines or process.returncode == -signal.SIGKILL, errors
         found.append(json.loads(lines[-1]) if lines else {})
@@ -73,7 +73,7 @@ def results(processes: list[subprocess.Popen[str]]) -> list[dict[str, Any]]:
 
 
 def wait_for_epoch(file: Path, epoch: int) -> None:
-    end = time.monotonic() + 600
+    end = time.monotonic() + 1800
     while not file.exists() or int(file.read_text() or -1) < epoch:
         assert time.monotonic() < end
         time.sleep(0.1)
