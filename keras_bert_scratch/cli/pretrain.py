@@ -20,15 +20,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
     from keras_bert_scratch.tasks.pretraining import PretrainingRecipe, pretrain
+    from keras_bert_scratch.training.distribution import distribution_strategy
 
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
     logging.getLogger("keras_bert_scratch").setLevel(logging.INFO)
+    # Before TensorFlow makes its first tensor, which a recipe does.
+    strategy = distribution_strategy(options.distribute)
     recipe = PretrainingRecipe.from_yaml(options.recipe)
     with progress_to_stderr():
         pretrain(
             recipe,
             options.output,
             num_processes=options.processes,
-            distribute=options.distribute,
+            strategy=strategy,
         )
     print(f"{options.output}/model")

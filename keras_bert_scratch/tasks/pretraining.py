@@ -24,7 +24,6 @@ from keras_bert_scratch.training.distribution import (
     check_batch_size,
     check_workers_agree,
     chief_first,
-    distribution_strategy,
     is_chief,
 )
 from keras_bert_scratch.training.optimizers import pretraining_optimizer
@@ -206,7 +205,7 @@ def pretrain(
     output: str | Path,
     *,
     num_processes: int = 1,
-    distribute: str | None = None,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> BertPretrainer:
     """Pretrains an encoder. Called again after it was stopped, it goes on exactly.
 
@@ -215,8 +214,8 @@ def pretrain(
         output: The folder of the run. In it, `model` is the result, a checkpoint for
             `from_pretrained`, and history.json its curves; `logs` is for TensorBoard.
         num_processes: Files of text that are made into examples at the same time.
-        distribute: As of `training.distribution.distribution_strategy`. Of several workers the
-            first makes the examples, while the others wait; where these have no disk in common with
+        strategy: Of `training.distribution.distribution_strategy`. Of several workers the first
+            makes the examples, while the others wait; where these have no disk in common with
             it, they make them again, and need a copy of its checkpoint to go on.
 
     Returns:
@@ -224,7 +223,7 @@ def pretrain(
 
     Raises:
         ValueError: If the text is too little, or the folder holds the run of another recipe; with
-            `distribute`, also if the workers' recipes or texts differ, gradients are to be
+            a strategy, also if the workers' recipes or texts differ, gradients are to be
             accumulated, or a batch size is no multiple of the replicas.
         WorkerLostError: If another worker stopped.
 
@@ -233,8 +232,8 @@ def pretrain(
         >>> pretrain(recipe, "run").fill_mask("In the [MASK] God created the heaven.")
     """
     output = Path(output)
-    strategy = distribution_strategy(distribute)
-    if distribute and recipe.gradient_accumulation > 1:
+    strategy = strategy or tf.distribute.get_strategy()
+    if strategy.num_replicas_in_sync > 1 and recipe.gradient_accumulation > 1:
         raise ValueError(
             f"gradient_accumulation is {recipe.gradient_accumulation}, which does not work under "
             "tf.distribute: set it to 1, and use more replicas for larger batches."

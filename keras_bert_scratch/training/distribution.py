@@ -32,7 +32,9 @@ class WorkerLostError(RuntimeError):
 
 
 def distribution_strategy(name: str | None) -> tf.distribute.Strategy:
-    """Returns the strategy under whose `scope()` a model is to be made, restored and compiled.
+    """Returns the strategy under whose `scope()` a model is to be made, compiled and restored.
+
+    Call it first: the connection to other workers is made before TensorFlow's first tensor.
 
     Args:
         name: `"mirrored"` for all GPUs of this machine; `"multi-worker"` for the machines that the
