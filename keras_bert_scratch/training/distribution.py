@@ -42,7 +42,8 @@ def distribution_strategy(name: str | None) -> tf.distribute.Strategy:
             and with the same seeds; None for no distribution.
 
     Raises:
-        ValueError: If the name is unknown, or TF_CONFIG does not name this worker.
+        ValueError: If the name is unknown, TF_CONFIG does not name this worker, or the backend is
+            another.
 
     Example:
         >>> strategy = distribution_strategy("mirrored")
@@ -53,6 +54,11 @@ def distribution_strategy(name: str | None) -> tf.distribute.Strategy:
     """
     if name is None:
         return tf.distribute.get_strategy()
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"Training is distributed on Keras' TensorFlow backend only, this one is "
+            f"{keras.backend.backend()}: set KERAS_BACKEND=tensorflow."
+        )
     if name == "mirrored":
         return tf.distribute.MirroredStrategy()
     if name == "multi-worker":
@@ -89,17 +95,16 @@ def _check_tf_config(text: str) -> None:
         )
 
 
-def is_chief(strategy: Any) -> bool:
-    """Whether this process is the one that writes files."""
-    resolver = getattr(strategy, "cluster_resolver", None)
-    return resolver is None or not resolver.task_id
-
-
 def is_multi_worker(strategy: tf.distribute.Strategy | None) -> bool:
     """Whether other processes take part."""
-    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) and bool(
-        strategy.cluster_resolver.cluster_spec().as_dict()
-    )
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return False
+    return len(strategy.cluster_resolver.cluster_spec().as_dict().get("worker", ())) > 1
+
+
+def is_chief(strategy: tf.distribute.Strategy | None) -> bool:
+    """Whether this process is the one that writes files."""
+    return not is_multi_worker(strategy) or strategy.cluster_resolver.task_id == 0
 
 
 def shard(

@@ -271,3 +271,9 @@ def test_unknown_strategy() -> None:
     with pytest.raises(ValueError, match='"mirrored" or "multi-worker", received \'tpu\''):
         distribution_strategy("tpu")
     assert distribution_strategy(None) is tf.distribute.get_strategy()
+
+
+def test_other_backends(monkeypatch) -> None:
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ValueError, match="TensorFlow backend only, this one is jax: set KERAS_"):
+        distribution_strategy("mirrored")
