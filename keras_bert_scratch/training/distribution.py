@@ -389,14 +389,12 @@ class DistributableModel(keras.Model):
             part = self.optimizer.scale_loss(loss * share)
         self._loss_tracker.update_state(loss, sample_weight=rows)
         weights = self.trainable_weights
-        gradients = [
-            # Dense: the norm of a table's gradient is that of its sums, not of its occurrences.
-            (tf.convert_to_tensor(gradient), weight)
-            for gradient, weight in zip(tape.gradient(part, weights), weights, strict=True)
-            if gradient is not None
-        ]
-        gradients, weights = zip(*gradients, strict=True)
-        gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
+        gradients = tape.gradient(part, weights)
+        # Dense: the norm of a table's gradient is that of its sums, not of its occurrences.
+        dense = [tf.convert_to_tensor(gradient) for gradient in gradients if gradient is not None]
+        summed = iter(replica.all_reduce(tf.distribute.ReduceOp.SUM, dense))
+        # Keras leaves out weights without a gradient, but wants to know of them.
+        gradients = [None if gradient is None else next(summed) for gradient in gradients]
         self.optimizer.apply(gradients, weights)
         return self._logs(self.compute_metrics(x, y, y_pred, sample_weight))
 
