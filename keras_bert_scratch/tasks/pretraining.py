@@ -223,8 +223,8 @@ def pretrain(
 
     Raises:
         ValueError: If the text is too little, or the folder holds the run of another recipe; with
-            a strategy, also if the workers' recipes or texts differ, gradients are to be
-            accumulated, or a batch size is no multiple of the replicas.
+            a strategy, also if the workers' recipes or texts differ, `gradient_accumulation` or
+            `steps_per_execution` is above 1, or a batch size is no multiple of the replicas.
         WorkerLostError: If another worker stopped.
 
     Example:
@@ -233,11 +233,12 @@ def pretrain(
     """
     output = Path(output)
     strategy = strategy or tf.distribute.get_strategy()
-    if strategy.num_replicas_in_sync > 1 and recipe.gradient_accumulation > 1:
-        raise ValueError(
-            f"gradient_accumulation is {recipe.gradient_accumulation}, which does not work under "
-            "tf.distribute: set it to 1, and use more replicas for larger batches."
-        )
+    for name in ("gradient_accumulation", "steps_per_execution"):
+        if strategy.num_replicas_in_sync > 1 and getattr(recipe, name) > 1:
+            raise ValueError(
+                f"{name} is {getattr(recipe, name)}, which does not work under tf.distribute: set "
+                "it to 1."
+            )
     for phase in recipe.phases:
         check_batch_size(phase.batch_size, strategy)
     output.mkdir(parents=True, exist_ok=True)

@@ -256,11 +256,17 @@ class DistributableModel(keras.Model):
         """Compiles as Keras does.
 
         Raises:
-            ValueError: If the optimizer or the loss does what fails under a strategy.
+            ValueError: If the optimizer, the loss or an argument does what fails under a strategy.
         """
         super().compile(optimizer, loss, **kwargs)
         if self._strategy is None:
             return
+        if self.steps_per_execution > 1:
+            raise ValueError(
+                f"steps_per_execution={self.steps_per_execution} does not work under "
+                "tf.distribute: Keras' loop over the steps cannot read a batch of several workers; "
+                "leave it out."
+            )
         optimizer = self.optimizer
         unsupported = {
             "gradient_accumulation_steps": "use a smaller batch_size, or more replicas",

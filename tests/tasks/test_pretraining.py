@@ -151,7 +151,8 @@ def test_ten_kills_change_nothing(folder: Path) -> None:
 @pytest.mark.slow
 def test_two_workers_learn_what_one_does(folder: Path) -> None:
     encoder = {**FIELDS["encoder"], "dropout": 0.0, "attention_dropout": 0.0}
-    recipe = write(folder, encoder=encoder, gradient_accumulation=1)
+    changes = {"gradient_accumulation": 1, "steps_per_execution": 1}
+    recipe = write(folder, encoder=encoder, **changes)
     finish(folder, folder / "one")
     ports = free_ports(2)
     workers = [f"127.0.0.1:{port}" for port in ports]
@@ -179,10 +180,12 @@ def test_two_workers_learn_what_one_does(folder: Path) -> None:
         np.testing.assert_allclose(curves[1][name], values, rtol=1e-4, err_msg=name)
 
 
-def test_accumulation_is_not_distributed(folder: Path) -> None:
-    recipe = PretrainingRecipe.from_yaml(write(folder))
+@pytest.mark.parametrize("name", ["gradient_accumulation", "steps_per_execution"])
+def test_what_is_not_distributed(folder: Path, name: str) -> None:
+    fields = {"gradient_accumulation": 1, "steps_per_execution": 1, name: 2}
+    recipe = PretrainingRecipe.from_yaml(write(folder, **fields))
     two = types.SimpleNamespace(num_replicas_in_sync=2)
-    with pytest.raises(ValueError, match="gradient_accumulation is 2, which .*: set it to 1"):
+    with pytest.raises(ValueError, match=f"{name} is 2, which does not work .*: set it to 1"):
         pretrain(recipe, folder / "run", strategy=two)
     assert not (folder / "run").exists()
 

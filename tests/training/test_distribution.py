@@ -242,6 +242,8 @@ def test_what_else_is_refused(tiny_classifier, reviews) -> None:
         model = tiny_classifier()
         with pytest.raises(ValueError, match="InBatchContrastiveLoss does not work under"):
             model.compile("sgd", InBatchContrastiveLoss())
+        with pytest.raises(ValueError, match="steps_per_execution=2 does not .*; leave it out"):
+            model.compile("sgd", steps_per_execution=2)
         model.compile("sgd")
     texts, labels = reviews
     with pytest.raises(ValueError, match="class_weight does not work .* as sample_weight"):
