@@ -23,6 +23,7 @@ from keras_bert_scratch.text.truncation import (
     check_truncation,
     check_window_stride,
 )
+from keras_bert_scratch.training.memory import check_training_fits
 
 # Texts tokenized at a time: bounds the memory of one call of the graph.
 _CHUNK = 4096
@@ -182,7 +183,8 @@ class TextModel(EncoderModel):
             **kwargs: The other arguments of `keras.Model.fit`.
 
         Raises:
-            ValueError: If a text is empty, labels are unknown, or all of one class.
+            ValueError: If a text is empty, labels are unknown or all of one class, or a batch needs
+                more memory than there is.
         """
         validation_batch_size = kwargs.pop("validation_batch_size", None) or batch_size
         if _is_text(x):
@@ -203,6 +205,12 @@ class TextModel(EncoderModel):
             seed = int(np.random.randint(2**31)) if shuffle else None
             batches = self.batches(
                 x, y, sample_weight, batch_size=batch_size, seed=seed, training=True
+            )
+            check_training_fits(
+                self.encoder,
+                sum(int(np.prod(weight.shape)) for weight in self.trainable_weights),
+                min(batch_size, len(batches.lengths)),
+                int(batches.lengths.max()),
             )
             x, y, sample_weight = batches.dataset(), None, None
             callbacks = [batches.follow_epochs(), *keras.tree.flatten(callbacks or [])]

@@ -71,6 +71,21 @@ class TestConstruction:
 
 
 class TestFit:
+    def test_other_lengths_do_not_trace_again(self, model, monkeypatch):
+        calls = []
+        call = BertClassifier.call
+        monkeypatch.setattr(
+            BertClassifier, "call", lambda *args, **kwargs: calls.append(1) or call(*args, **kwargs)
+        )
+        compiled(model).fit(["good film", "bad film"], LABELS, batch_size=1, verbose=0)
+        model.predict(["good film"], verbose=0)
+        before = len(calls)
+        assert before > 0
+        longer = ["good " * n for n in range(1, 9)]
+        model.fit(longer, LABELS * 4, batch_size=3, verbose=0)
+        model.predict(longer, batch_size=2, verbose=0)
+        assert len(calls) == before
+
     def test_learns_and_reports_accuracy_precision_recall_f1(self, model, reviews):
         texts, labels = reviews
         compiled(model).fit(texts, labels, epochs=12, batch_size=8, verbose=0)
