@@ -79,12 +79,13 @@ class TestFit:
         )
         longer = ["good " * n for n in range(1, 9)]
         compiled(model).fit(["good film", "bad film"], LABELS, batch_size=1, verbose=0)
-        assert len(calls) == 1
+        assert calls
+        calls.clear()
         model.fit(longer, LABELS * 4, batch_size=3, verbose=0)
-        assert len(calls) == 1
+        assert not calls
         # Keras traces `predict` for its first shape, then for any B, then for any S.
         model.predict(longer[:5], batch_size=2, verbose=0)
-        assert len(calls) <= 4
+        assert len(calls) <= 3
         calls.clear()
         model.predict(longer, batch_size=3, verbose=0)
         assert not calls
