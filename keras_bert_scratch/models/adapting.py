@@ -76,7 +76,8 @@ def remove_lora(encoder: BertEncoder) -> None:
         dense.lora_kernel_a = dense.lora_kernel_b = dense.lora_rank = None
         dense.lora_enabled = False
     if adapted:
-        encoder.trainable = True
+        for weight in encoder.weights:
+            weight.trainable = True
 
 
 def freeze_layers(encoder: BertEncoder, num_layers: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_bert_scratch.checkpoints.adapters import AdapterCheckpoint, write_adapter
 from keras_bert_scratch.checkpoints.google import open_checkpoint
 from keras_bert_scratch.checkpoints.huggingface import write_checkpoint
 from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, POOLER, encoder_weights
@@ -372,6 +373,47 @@ class BertClassifier(TextModel):
                 temperature=self.temperature,
             )
             tokenizer.save(temporary)
+
+    def save_adapter(self, folder: str | Path) -> None:
+        """Writes what was trained after `enable_lora`, the low-rank updates and the head.
+
+        Args:
+            folder: Where to write: must not exist, or be empty.
+
+        Raises:
+            FileExistsError: If the folder is not empty.
+            ValueError: If the encoder has no low-rank updates.
+        """
+        with new_folder(folder) as temporary:
+            write_adapter(
+                temporary,
+                self,
+                CLASSIFIER,
+                task_type="SEQ_CLS",
+                labels=self.labels,
+                temperature=self.temperature,
+            )
+
+    def load_adapter(self, folder: str | Path) -> None:
+        """Loads what `save_adapter` has written for the same encoder, in place of any before it.
+
+        Args:
+            folder: The folder.
+
+        Raises:
+            FileNotFoundError: If the folder holds no adapters.
+            ValueError: If they are of another encoder, of other labels, or damaged.
+        """
+        adapter = AdapterCheckpoint(folder)
+        if adapter.fields.get("labels") != self.labels:
+            raise ValueError(
+                f"{folder} holds adapters for the labels {adapter.fields.get('labels')!r}, the "
+                f"model has {self.labels!r}: make the model with those."
+            )
+        adapter.load_adapter(self, CLASSIFIER)
+        self.temperature = adapter.fields["temperature"]
+        # Functions that Keras has traced do not know of the new weights.
+        self.train_function = self.test_function = self.predict_function = None
 
     def export(self, filepath: str | Path, format: str = "tf_saved_model", **options: Any) -> None:
         """Exports for serving: strings in and labels out, or for phones.
