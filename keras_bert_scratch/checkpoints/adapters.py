@@ -63,8 +63,7 @@ class AdapterCheckpoint(HuggingFaceCheckpoint):
         if theirs != ours:
             raise ValueError(
                 f"{self.folder} holds adapters of another encoder (sha256 {str(theirs)[:12]}..., "
-                f"the model's is {ours[:12]}...): load them on the encoder that they were trained "
-                f"on, which was {self.fields.get('base_model_name_or_path')!r}."
+                f"the model's is {ours[:12]}...): load the checkpoint that they were trained on."
             )
         remove_lora(root.encoder)
         enable_lora(root.encoder, self.fields["r"])

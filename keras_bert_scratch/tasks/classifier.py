@@ -25,6 +25,7 @@ from keras_bert_scratch.layers.windows import (
     aggregate_windows,
     check_aggregation,
 )
+from keras_bert_scratch.models.adapting import keep_layers
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.serving.litert import export_litert
 from keras_bert_scratch.serving.mobile_metadata import export_mediapipe
@@ -265,6 +266,21 @@ class BertClassifier(TextModel):
             {self.labels[c]: float(row[c]) for c in np.argsort(-row, kind="stable")}
             for row in self.probabilities(texts, batch_size)
         ]
+
+    def with_layers(self, layers: Sequence[int]) -> "BertClassifier":
+        """Makes a smaller classifier of some of the encoder's blocks; see `keep_layers`.
+
+        Args:
+            layers: Numbers of the blocks to copy, counted from 0.
+
+        Raises:
+            ValueError: If `layers` is empty, or names a block that there is not.
+        """
+        encoder = keep_layers(self.encoder, layers)
+        config = {**self.get_config(), "encoder": encoder, "tokenizer": self.tokenizer}
+        smaller = BertClassifier(**config)
+        smaller.head.set_weights(self.head.get_weights())
+        return smaller
 
     # === Weights in and out ===
     @classmethod

@@ -191,6 +191,8 @@ class PretrainingRecipe:
             warmup_ratio=self.warmup_ratio,
             weight_decay=self.weight_decay,
             gradient_accumulation=self.gradient_accumulation,
+            # That of google-research/bert; the others have Keras' in fine-tuning, too.
+            **({"epsilon": 1e-6} if self.optimizer == "adamw" else {}),
         )
 
 

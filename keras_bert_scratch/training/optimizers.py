@@ -91,13 +91,12 @@ class _Recipe(NamedTuple):
 
 
 _RECIPES = {
-    "adamw": _Recipe(BertAdamW, 5e-5, {"epsilon": 1e-6}),
+    "adamw": _Recipe(BertAdamW, 5e-5, {"epsilon": 1e-8}),
     "lamb": _Recipe(BertLamb, 1e-3, {"epsilon": 1e-6}),
     "lion": _Recipe(BertLion, 1e-5),
     "muon": _Recipe(BertMuon, 5e-5, {"exclude_layers": ["logits"]}),
     "schedule-free": _Recipe(BertScheduleFreeAdamW, 5e-5),
 }
-OPTIMIZERS = tuple(_RECIPES)
 
 
 def adamw(
@@ -137,7 +136,6 @@ def adamw(
         weight_decay=weight_decay,
         clip_norm=clip_norm,
         layer_decay=layer_decay,
-        epsilon=1e-8,
     )
 
 
@@ -179,7 +177,7 @@ def bert_optimizer(
         >>> optimizer = bert_optimizer("lamb", 2e-3, total_steps=10_000)
     """
     if name not in _RECIPES:
-        raise ValueError(f"The optimizers are {', '.join(OPTIMIZERS)}; received {name!r}.")
+        raise ValueError(f"The optimizers are {', '.join(_RECIPES)}; received {name!r}.")
     recipe = _RECIPES[name]
     schedule: Any = _schedule(
         recipe.fine_tuning_rate if peak_learning_rate is None else peak_learning_rate,
