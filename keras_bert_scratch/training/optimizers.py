@@ -87,15 +87,15 @@ class _Recipe(NamedTuple):
 
     optimizer_class: Any
     fine_tuning_rate: float
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any]
 
 
 _RECIPES = {
     "adamw": _Recipe(BertAdamW, 5e-5, {"epsilon": 1e-8}),
     "lamb": _Recipe(BertLamb, 1e-3, {"epsilon": 1e-6}),
-    "lion": _Recipe(BertLion, 1e-5),
+    "lion": _Recipe(BertLion, 1e-5, {}),
     "muon": _Recipe(BertMuon, 5e-5, {"exclude_layers": ["logits"]}),
-    "schedule-free": _Recipe(BertScheduleFreeAdamW, 5e-5),
+    "schedule-free": _Recipe(BertScheduleFreeAdamW, 5e-5, {}),
 }
 
 
