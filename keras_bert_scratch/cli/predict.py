@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Runs the command: a line of input gives a line of output."""
     if options.output is not None:
-        return _write_shards(options)
+        _write_shards(options)
+        return
     model = load_any(options.model)
     for first_number, texts in lines_in_chunks(options.file):
         for line in _predict(model, first_number, texts, options):

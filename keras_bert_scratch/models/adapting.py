@@ -101,8 +101,9 @@ def freeze_layers(encoder: BertEncoder, num_layers: int) -> None:
             f"The encoder has {len(encoder.blocks)} layers, received num_layers={num_layers!r} to "
             "freeze: choose from 0 to all of them."
         )
-    for layer in (encoder.embeddings, *encoder.blocks[:num_layers]):
-        layer.trainable = False
+    encoder.embeddings.trainable = False
+    for block in encoder.blocks[:num_layers]:
+        block.trainable = False
 
 
 def keep_layers(encoder: BertEncoder, layers: Sequence[int]) -> BertEncoder:
@@ -132,10 +133,10 @@ def keep_layers(encoder: BertEncoder, layers: Sequence[int]) -> BertEncoder:
         )
     config = dataclasses.replace(encoder.config, num_layers=len(layers))
     smaller = BertEncoder(config, dtype=encoder.dtype_policy)
-    theirs = (encoder.embeddings, *(encoder.blocks[n] for n in layers), encoder.pooler)
-    ours = (smaller.embeddings, *smaller.blocks, smaller.pooler)
-    for source, target in zip(theirs, ours, strict=True):
-        target.set_weights(source.get_weights())
+    smaller.embeddings.set_weights(encoder.embeddings.get_weights())
+    smaller.pooler.set_weights(encoder.pooler.get_weights())
+    for block, n in zip(smaller.blocks, layers, strict=True):
+        block.set_weights(encoder.blocks[n].get_weights())
     return smaller
 
 

@@ -46,8 +46,12 @@ class _BertSettings(keras.optimizers.Optimizer):
         index = self._get_variable_index(variable)
         rate = ops.cast(learning_rate, variable.dtype) * self.factors[index]
         if self.weight_decay and self._use_weight_decay(variable):
-            self.assign_sub(variable, variable * self.weight_decay * rate)
+            self.decay(variable, variable * self.weight_decay * rate)
         super().update_step(gradient, variable, rate)
+
+    def decay(self, variable: Any, amount: Any) -> None:
+        """Makes a variable smaller by its decay."""
+        self.assign_sub(variable, amount)
 
     def _apply_weight_decay(self, variables: Any) -> None:
         """Leaves the decay to `update_step`: here Keras has one rate for all."""
@@ -79,7 +83,17 @@ class BertMuon(_BertSettings, keras.optimizers.Muon):
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
 class BertScheduleFreeAdamW(_BertSettings, keras.optimizers.ScheduleFreeAdamW):
-    """Keras' schedule-free AdamW (Defazio et al. 2024)."""
+    """Keras' schedule-free AdamW (Defazio et al. 2024), with decay."""
+
+    def decay(self, variable: Any, amount: Any) -> None:
+        """Makes the iterate smaller that steps are taken from, as the paper's algorithm 1 does.
+
+        Keras would decay the variable alone, (1 - beta_1) iterate + beta_1 average; the average
+        changes by steps of the iterate only.
+        """
+        iterate = self._momentums[self._get_variable_index(variable)]
+        self.assign_sub(iterate, amount)
+        self.assign_sub(variable, (1 - self.beta_1) * amount)
 
 
 class _Recipe(NamedTuple):
