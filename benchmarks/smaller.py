@@ -105,7 +105,6 @@ def measure(parts: Sequence[str], output: Path, limit: int | None = None) -> dic
         output: The JSON; a folder beside it keeps the teacher.
         limit: Snippets to use; by default all.
     """
-    logging.getLogger("keras_bert_scratch").setLevel(logging.ERROR)
     results: dict[str, Any] = json.loads(output.read_text()) if output.exists() else {}
     texts, labels = fetch_snippets()
     data = split(texts[:limit], labels[:limit])
@@ -165,6 +164,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("smaller.json"))
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     options = parser.parse_args()
+    logging.getLogger("keras_bert_scratch").setLevel(logging.ERROR)
     measure(options.parts, options.output)
 
 
