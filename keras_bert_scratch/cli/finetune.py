@@ -139,7 +139,8 @@ def run(options: argparse.Namespace) -> None:
         freeze_layers(model.encoder, options.freeze)
     trainee = model
     if options.teacher:
-        trainee = Distiller(model, BertClassifier.from_pretrained(options.teacher))
+        teacher = BertClassifier.from_pretrained(options.teacher, dtype=options.dtype)
+        trainee = Distiller(model, teacher)
     learning_rate = options.learning_rate
     if learning_rate is None and options.lora and options.optimizer == "adamw":
         learning_rate = 5e-4

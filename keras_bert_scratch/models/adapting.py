@@ -30,8 +30,8 @@ def enable_lora(encoder: BertEncoder, rank: int) -> None:
         >>> enable_lora(model.encoder, rank=8)
         >>> model.compile(adamw(5e-4, total_steps=800))
     """
-    if rank < 1:
-        raise ValueError(f"The rank of LoRA must be at least 1, received {rank!r}.")
+    if not isinstance(rank, int) or rank < 1:
+        raise ValueError(f"The rank of LoRA must be a whole number from 1, received {rank!r}.")
     for dense in _dense_layers(encoder):
         dense.enable_lora(rank)
     for weight in encoder.weights:

@@ -427,7 +427,7 @@ class BertClassifier(TextModel):
                 f"model has {self.labels!r}: make the model with those."
             )
         adapter.load_adapter(self, CLASSIFIER)
-        self.temperature = adapter.fields["temperature"]
+        self.temperature = adapter.fields.get("temperature", 1.0)
         # Functions that Keras has traced do not know of the new weights.
         self.train_function = self.test_function = self.predict_function = None
 

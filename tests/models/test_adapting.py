@@ -117,9 +117,11 @@ class TestLoRA:
         merge_lora(encoder)
         assert len(encoder.trainable_weights) == trainable
 
-    def test_rank(self, encoder):
-        with pytest.raises(ValueError, match="rank of LoRA must be at least 1, received 0"):
-            enable_lora(encoder, 0)
+    @pytest.mark.parametrize("rank", [0, None, 1.5])
+    def test_rank(self, encoder, rank):
+        message = f"rank of LoRA must be a whole number from 1, received {rank!r}"
+        with pytest.raises(ValueError, match=message):
+            enable_lora(encoder, rank)
 
 
 class TestFreezing:
