@@ -24,7 +24,7 @@ def enable_lora(encoder: BertEncoder, rank: int) -> None:
         rank: Of the updates.
 
     Raises:
-        ValueError: If the rank is below 1, or the encoder has such updates already.
+        ValueError: If the rank is no whole number from 1, or the encoder has such updates already.
 
     Example:
         >>> enable_lora(model.encoder, rank=8)
