@@ -35,7 +35,7 @@ def rematerialize(layer: keras.layers.Layer, x: Any, **kwargs: Any) -> Any:
             "KERAS_BACKEND, or leave rematerialize out."
         )
     variables = layer.variables
-    seeds = layer.non_trainable_variables
+    seeds = [v for v in variables if not keras.backend.is_float_dtype(v.dtype)]
 
     def call(x: Any, *values: Any) -> tuple[Any, list[Any]]:
         mapping = list(zip(variables, values, strict=True))
