@@ -38,13 +38,11 @@ def run(options: argparse.Namespace) -> None:
     """Runs the command; all files are read before the model is loaded."""
     if options.output:
         check_new_folder(options.output)
-    from keras_bert_scratch.evaluation.slices import evaluate_slices, length_groups
-
     examples = read_data(options.data, options)
     train = read_data(options.train, options) if options.train else None
-    slices: dict[str, Any] = {"length": length_groups(texts_of(examples))}
+    groups: dict[str, Any] = {}
     if options.slice_column:
-        slices["column"] = keras_bert_scratch.read_examples(
+        groups["column"] = keras_bert_scratch.read_examples(
             options.data, text_column=options.text_column, label_column=options.slice_column
         ).labels
 
@@ -54,6 +52,7 @@ def run(options: argparse.Namespace) -> None:
     from keras_bert_scratch.evaluation.duplicates import find_duplicates
     from keras_bert_scratch.evaluation.label_noise import find_label_suspects
     from keras_bert_scratch.evaluation.report import write_report
+    from keras_bert_scratch.evaluation.slices import evaluate_slices, length_groups
     from keras_bert_scratch.evaluation.stress import stress_test
     from keras_bert_scratch.text.columns import joined_columns
 
@@ -68,8 +67,8 @@ def run(options: argparse.Namespace) -> None:
     figures: Any = (true_ids, probabilities, model.labels)
     report = evaluate_classification(*figures, multi_label=is_multi_label)
     details: dict[str, Any] = {
-        f"by_{by}": evaluate_slices(groups, *figures, multi_label=is_multi_label)
-        for by, groups in slices.items()
+        f"by_{by}": evaluate_slices(names, *figures, multi_label=is_multi_label)
+        for by, names in {"length": length_groups(texts), **groups}.items()
     }
     if not is_multi_label:
         details["label_suspects"] = find_label_suspects(

@@ -120,12 +120,13 @@ def find_duplicates(texts: Any, others: Any = None, *, threshold: float = 0.9) -
         equal_to.setdefault(_plain(text), []).append(position)
     pairs = []
     for position, text in enumerate(texts):
-        same = [
-            other for other in equal_to.get(_plain(text), ()) if not within or other != position
-        ]
-        other = same[0] if same else int(found[position, 0])
-        # Bags of letters may be the same where texts are not.
-        similarity = 1.0 if same else min(float(1 - distances[position, 0]), 0.9999)
+        equal = equal_to.get(_plain(text), ())
+        other = next((place for place in equal if not within or place != position), None)
+        similarity = 1.0
+        if other is None:
+            other = int(found[position, 0])
+            # Bags of letters may be the same where texts are not.
+            similarity = min(float(1 - distances[position, 0]), 0.9999)
         if similarity >= threshold:
             pairs.append(Duplicate(position, other, similarity, text, places[other]))
     return Duplicates(len(texts), threshold, sorted(pairs, key=lambda pair: -pair.similarity))

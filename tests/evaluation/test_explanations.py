@@ -68,8 +68,8 @@ def test_few_points_say_how_far_off_they_are(tiny_classifier):
     assert rough.completeness_error > 10 * exact.completeness_error
 
 
-def test_a_linear_model_is_explained_by_its_weights(tiny_classifier):
-    # With nothing in the blocks but the residual of [CLS]... no word can matter.
+def test_no_word_matters_that_attention_does_not_pass_on(tiny_classifier):
+    # The answer is read from [CLS], and attention adds nothing to it.
     model = tiny_classifier()
     for block in model.encoder.blocks:
         block.attention.output_projection.kernel.assign(
