@@ -243,11 +243,11 @@ def plot_stress(report: StressReport, path: str | Path | None = None) -> Figure:
     axes = figure.add_subplot()
     values = [stress.accuracy for stress in report.stresses.values()]
     bars = axes.barh(list(report.stresses), values, color=_TRAIN_COLOR)
-    axes.bar_label(bars, fmt="{:.1%}", padding=3, fontsize=8)
+    axes.bar_label(bars, fmt="{:.1%}", label_type="center", color="white", fontsize=8)
     label = f"as they are: {report.accuracy:.1%}"
     axes.axvline(report.accuracy, color=_VALIDATION_COLOR, linestyle="--", label=label)
     axes.invert_yaxis()
-    axes.set(xlabel=f"Accuracy ({report.num_texts} texts)", xlim=(0, 1.12))
+    axes.set(xlabel=f"Accuracy ({report.num_texts} texts)", xlim=(0, 1))
     figure.legend(fontsize=8, loc="outside upper center")
     _save(figure, path)
     return figure

@@ -4,6 +4,7 @@ Axes: n examples, C classes.
 """
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ class Slices:
     """The figures of every part.
 
     Attributes:
-        reports: Of every part, by its name.
+        reports: Of every part, by its name, in the order of names and the numbers in them.
     """
 
     reports: dict[str, ClassificationReport]
@@ -73,7 +74,7 @@ def evaluate_slices(
         ...     ["web", "web", "mail"], [0, 1, 1], [[1, 0], [0, 1], [1, 0]], ["no", "yes"]
         ... )
         >>> {name: report.accuracy for name, report in slices.reports.items()}
-        {'web': 1.0, 'mail': 0.0}
+        {'mail': 0.0, 'web': 1.0}
     """
     strangers = [group for group in groups if not isinstance(group, str)]
     if strangers:
@@ -86,14 +87,18 @@ def evaluate_slices(
             f"There are {len(names)} groups for {len(scores)} scores and {len(true)} labels: give "
             "one of each an example."
         )
-    return Slices(
-        {
-            name: evaluate_classification(
-                true[names == name], scores[names == name], class_names, multi_label=multi_label
-            )
-            for name in dict.fromkeys(groups)
-        },
-    )
+    reports = {
+        name: evaluate_classification(
+            true[names == name], scores[names == name], class_names, multi_label=multi_label
+        )
+        for name in sorted(set(groups), key=_by_number)
+    }
+    return Slices(reports)
+
+
+def _by_number(name: str) -> list[str | int]:
+    """Sorts "9 words" before "10 words": every other part is a number."""
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
 
 
 def length_groups(texts: Any, num_groups: int = 4) -> list[str]:
@@ -117,8 +122,9 @@ def length_groups(texts: Any, num_groups: int = 4) -> list[str]:
     # A length on a bound goes to the group below it.
     group_ids = np.searchsorted(np.unique(bounds), lengths)
     names = {}
-    for group_id in group_ids:
-        shortest, *_, longest = np.sort(lengths[group_ids == group_id])[[0, -1]]
+    for group_id in np.unique(group_ids):
+        members = lengths[group_ids == group_id]
+        shortest, longest = members.min(), members.max()
         span = f"{shortest} to {longest}" if shortest < longest else f"{shortest}"
         names[group_id] = f"{span} words"
     return [names[group_id] for group_id in group_ids]

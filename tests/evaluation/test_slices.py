@@ -9,15 +9,20 @@ SCORES = [[1, 0], [0, 1], [1, 0], [0, 1]]
 
 def test_each_group_on_its_own():
     slices = evaluate_slices(["web", "mail", "web", "mail"], [0, 1, 1, 1], SCORES, ["no", "yes"])
-    assert list(slices.reports) == ["web", "mail"]
-    web, mail = slices.reports.values()
+    assert list(slices.reports) == ["mail", "web"]
+    mail, web = slices.reports.values()
     assert (web.num_examples, web.accuracy, mail.accuracy) == (2, 0.5, 1.0)
     assert slices.to_dict()["web"]["accuracy"] == 0.5
-    header, first, second = slices.to_text().splitlines()
+    header, second, first = slices.to_text().splitlines()
     assert header.split() == "examples accuracy 95 % interval macro F1".split()
     # All of web's answers are "no", one of them right: F1 is 2/3 and 0.
     assert first.split() == ["web", "2", "0.5000", "0.0000", "to", "1.0000", "0.3333"]
     assert second.split()[:3] == ["mail", "2", "1.0000"]
+
+
+def test_numbers_stand_in_their_order():
+    slices = evaluate_slices(["10 to 12", "9", "1 to 9", "x"], [0, 1, 1, 1], SCORES, ["no", "yes"])
+    assert list(slices.reports) == ["1 to 9", "9", "10 to 12", "x"]
 
 
 def test_several_labels():
