@@ -66,7 +66,7 @@ class AdapterCheckpoint(HuggingFaceCheckpoint):
                 f"the model's is {ours[:12]}...): load the checkpoint that they were trained on."
             )
         remove_lora(root.encoder)
-        enable_lora(root.encoder, self.fields.get("r"))
+        enable_lora(root.encoder, self.fields.get("r"))  # type: ignore[arg-type]
         self.load(root, _rows(root.encoder, head))
 
 

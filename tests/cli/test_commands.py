@@ -269,3 +269,85 @@ def test_class_weights_are_balanced(folder, tmp_path):
 
     # n / (classes x count), by hand.
     assert balanced_class_weights(np.array([0, 0, 0, 1])) == {0: pytest.approx(2 / 3), 1: 2.0}
+
+
+# === evaluate ===
+@pytest.fixture(scope="module")
+def held_out(folder):
+    """A file whose first text stands in train.csv, too; the model misses the last one's label."""
+    path = folder / "held_out.csv"
+    rows = ["a really good film,positive,web", "the bad bad film,negative,web"]
+    rows += ["great great movie,positive,mail", "an awful film,positive,mail"]
+    path.write_text("\n".join(["text,label,source", *rows]) + "\n")
+    return path
+
+
+def test_evaluate_with_the_training_file(folder, held_out, capsys, tmp_path):
+    command = ["evaluate", "--model", f"{folder}/model", "--data", f"{held_out}", "--train"]
+    command += [f"{folder}/train.csv", "--slice-column", "source", "--output", f"{tmp_path}/report"]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert "accuracy 0.7500 on 4 examples\n95 % intervals: accuracy 0.2500 to 1.0000" in text
+    assert "baseline (TF-IDF + logistic regression): accuracy 0.7500" in text
+    assert "WARNING: The model does not beat the baseline" in text
+    assert "1 exact and " in text
+
+    names = {path.name for path in (tmp_path / "report").iterdir()}
+    parts = ["baseline", "by_column", "by_length", "label_suspects", "leaks"]
+    assert {f"{part}.{kind}" for part in parts for kind in ("txt", "json")} <= names
+    by_column = json.loads((tmp_path / "report" / "by_column.json").read_text())
+    assert {name: figures["accuracy"] for name, figures in by_column.items()} == {
+        "web": 1.0,
+        "mail": 0.5,
+    }
+
+
+def test_evaluate_prints_the_same_as_json(folder, held_out, capsys):
+    command = ["evaluate", "--model", f"{folder}/saved_model", "--data", f"{held_out}", "--json"]
+    assert main([*command, "--train", f"{folder}/train.csv"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["baseline"]["test"] == {"first_only": 0, "second_only": 0, "p_value": 1.0}
+    exact = [pair["position"] for pair in found["leaks"]["pairs"] if pair["similarity"] == 1]
+    assert exact == [0]
+    assert found["label_suspects"]["num_examples"] == 4
+
+
+def test_evaluate_refuses_an_unknown_slice_column_before_it_loads_the_model(held_out, capsys):
+    command = ["evaluate", "--model", "none", "--data", f"{held_out}", "--slice-column", "site"]
+    assert main(command) == 1
+    assert "has no column 'site': its columns are 'text', 'label', 'source'" in (
+        capsys.readouterr().err
+    )
+
+
+def test_evaluate_under_stress(folder, held_out, capsys, tmp_path):
+    command = ["evaluate", "--model", f"{folder}/m.tflite", "--data", f"{held_out}", "--stress"]
+    assert main([*command, "--output", f"{tmp_path}/report"]) == 0
+    text = capsys.readouterr().out
+    assert "\nstress\n" in text
+    # The vocabulary is uncased: letters of another case are no other text.
+    (row,) = [line.split() for line in text.splitlines() if line.startswith("upper case ")]
+    assert row[2:] == ["0.7500", "+0.0000", "100.0%", "0.0%"]
+    assert {"stress.txt", "stress.json", "stress.png"} <= {
+        path.name for path in (tmp_path / "report").iterdir()
+    }
+
+
+# === explain ===
+def test_explain(folder, capsys, tmp_path):
+    command = ["explain", "--model", f"{folder}/model", "a really awful film"]
+    assert main([*command, "--output", f"{tmp_path}/why", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["label"], found["words"]) == ("negative", ["a", "really", "awful", "film"])
+    assert int(np.argmax(found["scores"])) == 2
+    assert {path.name for path in (tmp_path / "why").iterdir()} == {
+        "explanation.html", "explanation.json", "explanation.png",
+    }  # fmt: skip
+    assert main([*command, "--method", "rollout"]) == 0
+    assert capsys.readouterr().out.startswith("negative (attention roll-out)\n")
+
+
+def test_explain_refuses_a_label_of_attention(folder, capsys):
+    command = ["explain", "--model", f"{folder}/model", "a", "--method", "rollout", "--label", "x"]
+    assert main(command) == 1
+    assert "--label is for --method gradients: attention has no label." in capsys.readouterr().err
