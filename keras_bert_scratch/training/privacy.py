@@ -6,7 +6,7 @@ are looked up, H hidden.
 
 import functools
 import importlib.metadata
-from typing import Any
+from typing import Any, Self
 
 import keras
 import tensorflow as tf
@@ -264,6 +264,11 @@ class DifferentialPrivacy:
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return self._config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Inverts `get_config`; what was spent is told by the one that spent it."""
+        return cls(**config)
 
 
 class EpsilonInLogs(keras.callbacks.Callback):
