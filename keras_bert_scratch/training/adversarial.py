@@ -18,8 +18,8 @@ class AdversarialTraining:
     The perturbation r of a text, (S, H), has an L2 norm of at most `radius`. With one step it is
     r = radius · g / |g|, where g is the gradient of the loss by the embeddings: FGM (Miyato et al.
     2017, "Adversarial Training Methods for Semi-Supervised Text Classification", equation 5). With
-    more it is PGD (Madry et al. 2018, section 2.1), from r = 0: each step goes `step_size` · g / |g|
-    further, and back to the ball if it left it. Padding is not perturbed.
+    more it is PGD (Madry et al. 2018, section 2.1), from r = 0: each step goes on by `step_size` ·
+    g / |g|, and back to the ball if it left it. Padding is not perturbed.
 
     A batch costs `steps` + 1 times its time.
 
