@@ -146,10 +146,8 @@ def plot(results: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(5, 3.5), layout="constrained")
     axes = figure.subplots()
     axes.axhline(plain, color="gray", linestyle="--", label="not private")
-    axes.plot(
-        list(found), [np.mean([run["accuracy"] for run in runs]) for runs in found.values()], "o-",
-        label="private",
-    )  # fmt: skip
+    accuracies = [np.mean([run["accuracy"] for run in runs]) for runs in found.values()]
+    axes.plot([epsilon or 0 for epsilon in found], accuracies, "o-", label="private")
     axes.set(xscale="log", xlabel=f"epsilon at delta = {DELTA:g}", ylabel="held-out accuracy")
     axes.legend()
     return figure

@@ -226,8 +226,9 @@ class PoissonBatches(LengthBucketedBatches):
     Args:
         *args: `token_ids` and `segment_ids` of `LengthBucketedBatches`.
         microbatch_size: Of what the rows of a batch are a multiple.
-        **kwargs: `batch_size`, here the expected size of a batch, `pad_id`, `labels`,
-            `sample_weight` and `seed` of `LengthBucketedBatches`.
+        seed: Of the draws.
+        **kwargs: `batch_size`, here the expected size of a batch, `pad_id`, `labels` and
+            `sample_weight` of `LengthBucketedBatches`.
 
     Example:
         >>> ids = tf.ragged.constant([[2, 7, 3]] * 8)
@@ -239,9 +240,10 @@ class PoissonBatches(LengthBucketedBatches):
         [[1, 7], [5], [], [0, 1, 6]]
     """
 
-    def __init__(self, *args: Any, microbatch_size: int, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, microbatch_size: int, seed: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.microbatch_size = microbatch_size
+        self.seed: int = seed
 
     def order(self, epoch: int) -> list[np.ndarray]:
         """Returns the indices of the examples of every batch of an epoch."""

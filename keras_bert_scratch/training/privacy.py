@@ -11,7 +11,7 @@ from typing import Any, Self
 import keras
 import tensorflow as tf
 
-from keras_bert_scratch.data.batching import PoissonBatches
+from keras_bert_scratch.data.batching import LengthBucketedBatches
 
 # Below, noise protects nothing; above, it leaves nothing to learn from.
 _NOISE_MULTIPLIERS = (0.25, 1000.0)
@@ -179,7 +179,9 @@ class DifferentialPrivacy:
                 'several of them: choose "head", "tail" or "head_tail".'
             )
 
-    def start(self, batches: PoissonBatches, epochs: int = 1, initial_epoch: int = 0) -> None:
+    def start(
+        self, batches: LengthBucketedBatches, epochs: int = 1, initial_epoch: int = 0
+    ) -> None:
         """Finds what is not given; `fit` calls it.
 
         Args:
@@ -226,7 +228,12 @@ class DifferentialPrivacy:
 
         Returns:
             The loss and the metrics.
+
+        Raises:
+            ValueError: If `fit` has not begun.
         """
+        if self.sampling_probability is None or self.noise_multiplier is None:
+            raise ValueError("Differential privacy draws its batches itself: train by fit.")
         optimizer, variables = model.optimizer, model.trainable_variables
         loss_tracker = next(metric for metric in model.metrics if metric.name == "loss")
 
@@ -304,7 +311,7 @@ class EpsilonInLogs(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds it."""
         if logs is not None:
-            logs["epsilon"] = self.epsilon
+            logs["epsilon"] = self.privacy.epsilon
 
 
 def find_noise_multiplier(epsilon: float, delta: float, probability: float, steps: int) -> float:
