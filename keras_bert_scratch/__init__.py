@@ -38,10 +38,12 @@ if TYPE_CHECKING:
     )
     from keras_bert_scratch.text.tokenizer import WordPieceTokenizer as WordPieceTokenizer
     from keras_bert_scratch.text.vocabulary import Vocabulary as Vocabulary
+    from keras_bert_scratch.training.adversarial import AdversarialTraining as AdversarialTraining
     from keras_bert_scratch.training.losses import CosineSimilarityLoss as CosineSimilarityLoss
     from keras_bert_scratch.training.losses import InBatchContrastiveLoss as InBatchContrastiveLoss
     from keras_bert_scratch.training.optimizers import adamw as adamw
     from keras_bert_scratch.training.optimizers import bert_optimizer as bert_optimizer
+    from keras_bert_scratch.training.privacy import DifferentialPrivacy as DifferentialPrivacy
 
 __version__ = "0.1.0"
 
@@ -74,6 +76,8 @@ _MODULE_OF = {
     "bert_optimizer": "training.optimizers",
     "InBatchContrastiveLoss": "training.losses",
     "CosineSimilarityLoss": "training.losses",
+    "DifferentialPrivacy": "training.privacy",
+    "AdversarialTraining": "training.adversarial",
 }
 __all__ = ["__version__", *_MODULE_OF]
 

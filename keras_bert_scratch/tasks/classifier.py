@@ -145,7 +145,13 @@ class BertClassifier(TextModel):
 
     # === Training ===
     def compile(
-        self, optimizer: Any, loss: Any = "auto", *, metrics: Any = "auto", **kwargs: Any
+        self,
+        optimizer: Any,
+        loss: Any = "auto",
+        *,
+        metrics: Any = "auto",
+        training_step: Any = None,
+        **kwargs: Any,
     ) -> None:
         """Compiles as `keras.Model.compile` does, with defaults that fit the task.
 
@@ -154,6 +160,8 @@ class BertClassifier(TextModel):
             loss: By default cross-entropy on the logits: sparse, or binary with `multi_label`.
             metrics: By default accuracy and macro precision, recall and F1; with `multi_label`
                 binary accuracy and micro precision and recall and macro F1.
+            training_step: How `fit` trains on a batch, by default as Keras does: a
+                `DifferentialPrivacy` or an `AdversarialTraining`.
             **kwargs: The other arguments of `keras.Model.compile`.
         """
         if loss == "auto":
@@ -180,7 +188,14 @@ class BertClassifier(TextModel):
                     MacroF1(num_classes, name="f1"),
                 ]
             )
+        self.training_step = training_step
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """Returns the arguments of `compile`, so that a loaded model goes on as privately."""
+        config = super().get_compile_config()
+        step = keras.saving.serialize_keras_object(self.training_step)
+        return config and {**config, "training_step": step}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model; Keras refuses to for classes with a `compile` of their own."""
