@@ -21,6 +21,16 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_distribute_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds the argument that says where to train."""
+    parser.add_argument(
+        "--distribute",
+        choices=["mirrored", "multi-worker"],
+        help="train on all GPUs of this machine; or on the machines that TF_CONFIG lists, running "
+        "this command on each. Batch sizes are those of all together",
+    )
+
+
 def read_data(path: str, options: argparse.Namespace) -> Any:
     """Reads a file of examples by the arguments of `add_data_arguments`."""
     return keras_bert_scratch.read_examples(

@@ -1,11 +1,14 @@
 """Fine-tunes a checkpoint on a file of texts and labels, and reports how good it is."""
 
 import argparse
+import hashlib
 import json
+from typing import Any
 
 import keras_bert_scratch
 from keras_bert_scratch.cli.common import (
     add_data_arguments,
+    add_distribute_argument,
     progress_to_stderr,
     read_data,
     texts_of,
@@ -61,6 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--teacher", help="checkpoint of a fine-tuned classifier, to learn from its answers, too"
     )
+    parser.add_argument(
+        "--rematerialize",
+        action="store_true",
+        help="compute what stands in a layer again for its gradient: less memory, a third slower",
+    )
     parser.add_argument("--sequence-length", type=int, help="truncate texts to so many tokens")
     parser.add_argument("--dtype", help="such as mixed_bfloat16 (default: float32)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
@@ -78,6 +86,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="fit a temperature to the held-out texts, so that probabilities mean what they say",
     )
+    parser.add_argument(
+        "--checkpoint",
+        help="file (.safetensors) that is written after every epoch; a training that was stopped "
+        "goes on from it exactly",
+    )
+    add_distribute_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -89,6 +103,12 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(
             "--teacher is for one label a text, and all classes of one weight: leave "
             "--label-separator and --class-weights away."
+        )
+    if options.teacher and options.distribute:
+        raise ValueError("--teacher works on one machine only: leave --distribute away.")
+    if options.checkpoint and options.early_stopping:
+        raise ValueError(
+            "--checkpoint does not keep what --early-stopping counts: leave one of them away."
         )
     check_new_folder(options.output)
     train = read_data(options.train, options)
@@ -120,57 +140,82 @@ def run(options: argparse.Namespace) -> None:
         freeze_layers,
     )
     from keras_bert_scratch.data.labels import balanced_class_weights
-    from keras_bert_scratch.evaluation.classification import evaluate_classification
-    from keras_bert_scratch.evaluation.report import write_report
+    from keras_bert_scratch.training.distribution import (
+        chief_first,
+        distribution_strategy,
+        is_chief,
+    )
+    from keras_bert_scratch.training.resuming import ExactResume
 
+    strategy = distribution_strategy(options.distribute)
     keras.utils.set_random_seed(options.seed)
-    model = BertClassifier.from_pretrained(
-        options.model,
-        labels,
-        sequence_length=options.sequence_length,
-        multi_label=options.label_separator is not None,
-        dtype=options.dtype,
-    )
-    if options.keep_layers:
-        model = model.with_layers(options.keep_layers)
-    if options.lora:
-        enable_lora(model.encoder, options.lora)
-    if options.freeze is not None:
-        freeze_layers(model.encoder, options.freeze)
-    trainee = model
-    if options.teacher:
-        teacher = BertClassifier.from_pretrained(options.teacher, dtype=options.dtype)
-        trainee = Distiller(model, teacher)
-    learning_rate = options.learning_rate
-    if learning_rate is None and options.lora and options.optimizer == "adamw":
-        learning_rate = 5e-4
-    trainee.compile(
-        bert_optimizer(
-            options.optimizer,
-            learning_rate,
-            total_steps=options.epochs * -(-len(train) // options.batch_size),
-            layer_decay=options.layer_decay,
+    with strategy.scope():
+        model = BertClassifier.from_pretrained(
+            options.model,
+            labels,
+            sequence_length=options.sequence_length,
+            multi_label=options.label_separator is not None,
+            dtype=options.dtype,
         )
-    )
-    callbacks = []
+        if options.keep_layers:
+            model = model.with_layers(options.keep_layers)
+        if options.lora:
+            enable_lora(model.encoder, options.lora)
+        if options.freeze is not None:
+            freeze_layers(model.encoder, options.freeze)
+        model.encoder.rematerialize = options.rematerialize
+        trainee = model
+        if options.teacher:
+            teacher = BertClassifier.from_pretrained(options.teacher, dtype=options.dtype)
+            trainee = Distiller(model, teacher)
+        learning_rate = options.learning_rate
+        if learning_rate is None and options.lora and options.optimizer == "adamw":
+            learning_rate = 5e-4
+        trainee.compile(
+            bert_optimizer(
+                options.optimizer,
+                learning_rate,
+                total_steps=options.epochs * -(-len(train) // options.batch_size),
+                layer_decay=options.layer_decay,
+            )
+        )
+        if options.checkpoint:
+            resume = ExactResume(options.checkpoint, _recipe(options, train))
+            resume.restore(trainee)
+    callbacks: list[keras.callbacks.Callback] = [resume] if options.checkpoint else []
+    weights = None
+    if options.class_weights:
+        class_ids = model.encode_labels(train.labels)
+        balanced = balanced_class_weights(class_ids)
+        weights = [balanced[class_id] for class_id in class_ids.tolist()]
     if options.early_stopping:
         callbacks.append(
             keras.callbacks.EarlyStopping(
                 patience=options.early_stopping, restore_best_weights=True
             )
         )
-    with new_folder(options.output) as folder, progress_to_stderr():
+    with progress_to_stderr():
         history = trainee.fit(
             texts_of(train),
             train.labels,
             batch_size=options.batch_size,
             epochs=options.epochs,
+            initial_epoch=resume.epochs_done if options.checkpoint else 0,
             validation_data=(texts_of(held_out), held_out.labels),
-            class_weight=balanced_class_weights(model.encode_labels(train.labels))
-            if options.class_weights
-            else None,
+            sample_weight=weights,
             callbacks=callbacks,
-        )
+        ).history
+    # Those that only wait must not leave before: the cluster would count them as lost.
+    with chief_first(strategy):
+        if is_chief(strategy):
+            _write(options, model, held_out, resume.history if options.checkpoint else history)
+
+
+def _write(options: argparse.Namespace, model: Any, held_out: Any, history: Any) -> None:
+    from keras_bert_scratch.evaluation.classification import evaluate_classification
+    from keras_bert_scratch.evaluation.report import write_report
+
+    with new_folder(options.output) as folder, progress_to_stderr():
         calibration = None
         if options.calibrate:
             calibration = model.calibrate(texts_of(held_out), held_out.labels)
@@ -189,6 +234,19 @@ def run(options: argparse.Namespace) -> None:
     else:
         print(report.to_text())
         print(calibration.to_text() if calibration else "")
+
+
+def _recipe(options: argparse.Namespace, train: Any) -> dict[str, Any]:
+    """Returns what the weights depend on, for a checkpoint to be checked by."""
+    names = (
+        "epochs batch_size optimizer learning_rate layer_decay lora freeze keep_layers teacher "
+        "sequence_length dtype seed class_weights label_separator"
+    )
+    examples = repr((train.texts, train.pairs, train.labels))
+    return {
+        **{name: getattr(options, name) for name in names.split()},
+        "examples": hashlib.sha256(examples.encode()).hexdigest(),
+    }
 
 
 def _labels_of(row: str | list[str]) -> list[str]:

@@ -4,7 +4,7 @@ import argparse
 import logging
 import sys
 
-from keras_bert_scratch.cli.common import progress_to_stderr
+from keras_bert_scratch.cli.common import add_distribute_argument, progress_to_stderr
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,15 +14,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--processes", type=int, default=1, help="to make examples with (default: %(default)s)"
     )
+    add_distribute_argument(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
     from keras_bert_scratch.tasks.pretraining import PretrainingRecipe, pretrain
+    from keras_bert_scratch.training.distribution import distribution_strategy
 
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
     logging.getLogger("keras_bert_scratch").setLevel(logging.INFO)
+    # Before TensorFlow makes its first tensor, which a recipe does.
+    strategy = distribution_strategy(options.distribute)
     recipe = PretrainingRecipe.from_yaml(options.recipe)
     with progress_to_stderr():
-        pretrain(recipe, options.output, num_processes=options.processes)
+        pretrain(
+            recipe,
+            options.output,
+            num_processes=options.processes,
+            strategy=strategy,
+        )
     print(f"{options.output}/model")

@@ -3,6 +3,7 @@
 Axes: B batch, S sequence, W windows of all texts of a batch.
 """
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,6 +76,15 @@ class LengthBucketedBatches:
     def __len__(self) -> int:
         """Number of batches an epoch."""
         return -(-len(self.lengths) // self.batch_size)
+
+    def fingerprint(self) -> str:
+        """Returns a hash of all examples, in their order."""
+        digest = hashlib.sha256()
+        columns = (self.token_ids, self.segment_ids, self.starts, self.labels, self.sample_weight)
+        for column in columns:
+            if column is not None:
+                digest.update(np.ascontiguousarray(column).tobytes())
+        return digest.hexdigest()
 
     def order(self, epoch: int) -> list[np.ndarray]:
         """Returns the indices of the examples of every batch of an epoch."""

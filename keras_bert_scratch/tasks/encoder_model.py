@@ -6,9 +6,10 @@ import keras
 
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.training.distribution import DistributableModel
 
 
-class EncoderModel(keras.Model):
+class EncoderModel(DistributableModel):
     """A Keras model on top of an encoder, with its tokenizer attached.
 
     Args:

@@ -20,6 +20,12 @@ from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.pretrainer import BertPretrainer
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import Vocabulary, train_vocabulary
+from keras_bert_scratch.training.distribution import (
+    check_batch_size,
+    check_workers_agree,
+    chief_first,
+    is_chief,
+)
 from keras_bert_scratch.training.optimizers import bert_optimizer
 from keras_bert_scratch.training.resuming import ExactResume
 
@@ -197,7 +203,11 @@ class PretrainingRecipe:
 
 
 def pretrain(
-    recipe: PretrainingRecipe, output: str | Path, *, num_processes: int = 1
+    recipe: PretrainingRecipe,
+    output: str | Path,
+    *,
+    num_processes: int = 1,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> BertPretrainer:
     """Pretrains an encoder. Called again after it was stopped, it goes on exactly.
 
@@ -206,37 +216,56 @@ def pretrain(
         output: The folder of the run. In it, `model` is the result, a checkpoint for
             `from_pretrained`, and history.json its curves; `logs` is for TensorBoard.
         num_processes: Files of text that are made into examples at the same time.
+        strategy: Of `training.distribution.distribution_strategy`. Of several workers the first
+            makes the examples, while the others wait; where these have no disk in common with
+            it, they make them again, and need a copy of its checkpoint to go on.
 
     Returns:
         The model.
 
     Raises:
-        ValueError: If the text is too little, or the folder holds the run of another recipe.
+        ValueError: If the text is too little, or the folder holds the run of another recipe; with
+            a strategy, also if the workers' recipes or texts differ, gradients are to be
+            accumulated, or a batch size is no multiple of the replicas.
+        WorkerLostError: If another worker stopped.
 
     Example:
         >>> recipe = PretrainingRecipe.from_yaml("recipe.yaml")
         >>> pretrain(recipe, "run").fill_mask("In the [MASK] God created the heaven.")
     """
     output = Path(output)
+    strategy = strategy or tf.distribute.get_strategy()
+    if strategy.num_replicas_in_sync > 1 and recipe.gradient_accumulation > 1:
+        raise ValueError(
+            f"gradient_accumulation is {recipe.gradient_accumulation}, which does not work under "
+            "tf.distribute: set it to 1, and use more replicas for larger batches."
+        )
+    for phase in recipe.phases:
+        check_batch_size(phase.batch_size, strategy)
     output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(recipe.seed)
     if recipe.deterministic:
         tf.config.experimental.enable_op_determinism()
-    tokenizer = _tokenizer(recipe, output)
-    shards = {
-        length: _shards(recipe, output, tokenizer, length, num_processes)
-        for length in {phase.sequence_length: None for phase in recipe.phases}
-    }
-    model = BertPretrainer(
-        BertEncoder(recipe.config(len(tokenizer.vocabulary)), dtype=recipe.dtype),
-        tokenizer,
-        next_sentence=recipe.next_sentence,
-        dtype=recipe.dtype,
-    )
-    model.compile(recipe.make_optimizer(), steps_per_execution=recipe.steps_per_execution)
-    resume = ExactResume(output / "checkpoint.safetensors", _fingerprint(recipe, shards))
-    resume.restore(model)
+    with chief_first(strategy):
+        tokenizer = _tokenizer(recipe, output)
+        shards = {
+            length: _shards(recipe, output, tokenizer, length, num_processes)
+            for length in {phase.sequence_length: None for phase in recipe.phases}
+        }
+    fingerprint = _fingerprint(recipe, shards)
+    check_workers_agree(strategy, {"recipe or texts": fingerprint})
+    with strategy.scope():
+        model = BertPretrainer(
+            BertEncoder(recipe.config(len(tokenizer.vocabulary)), dtype=recipe.dtype),
+            tokenizer,
+            next_sentence=recipe.next_sentence,
+            dtype=recipe.dtype,
+        )
+        model.compile(recipe.make_optimizer(), steps_per_execution=recipe.steps_per_execution)
+        resume = ExactResume(output / "checkpoint.safetensors", fingerprint)
+        resume.restore(model)
 
+    callbacks = [keras.callbacks.TensorBoard(output / "logs")] if is_chief(strategy) else []
     masking: dict[str, Any] = {
         "masking_rate": recipe.masking_rate,
         "whole_words": recipe.whole_words,
@@ -261,15 +290,17 @@ def pretrain(
                 steps_per_epoch=batches_per_epoch,
                 validation_data=held_out.evaluation(batch_size, seed=seed, **masking),
                 shuffle=False,  # the dataset is
-                callbacks=[resume, keras.callbacks.TensorBoard(output / "logs")],
+                callbacks=[resume, *callbacks],
                 verbose=2,
             )
         first_epoch = last_epoch
 
-    with new_file(output / "history.json") as temporary:
-        temporary.write_text(json.dumps(resume.history, indent=1) + "\n", encoding="utf-8")
-    if not (output / "model").exists():
-        model.save_pretrained(output / "model")
+    with chief_first(strategy):
+        if is_chief(strategy):
+            with new_file(output / "history.json") as temporary:
+                temporary.write_text(json.dumps(resume.history, indent=1) + "\n", encoding="utf-8")
+            if not (output / "model").exists():
+                model.save_pretrained(output / "model")
     return model
 
 

@@ -191,7 +191,9 @@ class TextModel(EncoderModel):
 
         Raises:
             ValueError: If a text is empty, labels are unknown or all of one class, or a batch needs
-                more memory than there is; with `DifferentialPrivacy`, if it cannot hold.
+                more memory than there is; with `DifferentialPrivacy`, if it cannot hold; under
+                `tf.distribute`, if the workers' texts or seeds differ, or the replicas cannot share
+                a batch evenly.
         """
         validation_batch_size = kwargs.pop("validation_batch_size", None) or batch_size
         privacy = self.training_step
@@ -225,6 +227,7 @@ class TextModel(EncoderModel):
                 min(batch_size, len(batches.lengths)),
                 int(batches.lengths.max()),
             )
+            self.check_workers(batches)
             callbacks = [batches.follow_epochs(), *keras.tree.flatten(callbacks or [])]
             if isinstance(privacy, DifferentialPrivacy):
                 privacy.start(batches, kwargs.get("epochs", 1), kwargs.get("initial_epoch", 0))

@@ -141,6 +141,7 @@ class TokenModel(EncoderModel):
             # numpy's generator is one of those that keras.utils.set_random_seed seeds.
             seed = int(np.random.randint(2**31)) if shuffle else None
             batches = self.batches(x, y, batch_size=batch_size, seed=seed)
+            self.check_workers(batches)
             x, y, shuffle = self.dataset(batches), None, False
             callbacks = [batches.follow_epochs(), *keras.tree.flatten(callbacks or [])]
         elif not isinstance(x, tf.data.Dataset):

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from keras_bert_scratch.files import new_file
+from keras_bert_scratch.training.distribution import is_chief
 
 _METADATA = "training"
 
@@ -23,7 +24,8 @@ class ExactResume(keras.callbacks.Callback):
     seeds, the history and the data.)
 
     Args:
-        path: The file, ending in .safetensors; written beside and renamed.
+        path: The file, ending in .safetensors; written beside and renamed. Under `tf.distribute`
+            all workers restore from it, in the strategy's scope: it must stand where all can read.
         recipe: What the training depends on besides, as plain JSON types: a file of another recipe
             is refused.
 
@@ -74,10 +76,13 @@ class ExactResume(keras.callbacks.Callback):
         self.epochs_done, self.history = saved["epochs_done"], saved["history"]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Saves."""
+        """Saves; under `tf.distribute`, only the first worker writes."""
         self.epochs_done = epoch + 1
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
+        # An attribute of TensorFlow's trainer only.
+        if not is_chief(getattr(self.model, "distribute_strategy", None)):
+            return
         saved = {
             "recipe": self.recipe,
             "epochs_done": self.epochs_done,

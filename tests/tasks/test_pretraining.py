@@ -1,11 +1,15 @@
 """The recipe: what it makes, what it refuses, and that a killed run goes on exactly."""
 
+import contextlib
 import dataclasses
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,6 +83,14 @@ def _determinism_ends_with_the_test() -> Iterator[None]:
 COMMAND = [sys.executable, "-m", "keras_bert_scratch.cli.main", "pretrain"]
 
 
+def free_ports(number: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
 def start(folder: Path, run: Path) -> subprocess.Popen:
     """Runs the command in a process of its own."""
     with (folder / "log.txt").open("a") as log:
@@ -134,6 +146,45 @@ def test_ten_kills_change_nothing(folder: Path) -> None:
         kill_after(process, folder / "killed", int(rng.integers(3)), rng.uniform(0, 0.3))
     finish(folder, folder / "killed")
     assert_same_run(folder / "whole", folder / "killed", epochs=26)
+
+
+@pytest.mark.slow
+def test_two_workers_learn_what_one_does(folder: Path) -> None:
+    encoder = {**FIELDS["encoder"], "dropout": 0.0, "attention_dropout": 0.0}
+    recipe = write(folder, encoder=encoder, gradient_accumulation=1)
+    finish(folder, folder / "one")
+    ports = free_ports(2)
+    workers = [f"127.0.0.1:{port}" for port in ports]
+    processes = []
+    for index in (0, 1):
+        task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+        with (folder / f"log{index}.txt").open("w") as log:
+            processes.append(
+                subprocess.Popen(
+                    [*COMMAND, recipe, "--output", folder / "two", "--distribute", "multi-worker"],
+                    env={**os.environ, "TF_CONFIG": json.dumps(task), "CUDA_VISIBLE_DEVICES": ""},
+                    stdout=log,
+                    stderr=log,
+                )
+            )
+    for index, process in enumerate(processes):
+        assert process.wait() == 0, (folder / f"log{index}.txt").read_text()[-2000:]
+    one, two = (load_file(folder / run / "model/model.safetensors") for run in ("one", "two"))
+    for name in one:
+        # Adam makes steps of rounding errors where the gradient is none, as a key's bias has.
+        bound = 0.1 if name.endswith("key.bias") else 2e-6
+        np.testing.assert_allclose(two[name], one[name], rtol=0, atol=bound, err_msg=name)
+    curves = [json.loads((folder / run / "history.json").read_text()) for run in ("one", "two")]
+    for name, values in curves[0].items():
+        np.testing.assert_allclose(curves[1][name], values, rtol=1e-4, err_msg=name)
+
+
+def test_accumulation_is_not_distributed(folder: Path) -> None:
+    recipe = PretrainingRecipe.from_yaml(write(folder))
+    two = types.SimpleNamespace(num_replicas_in_sync=2)
+    with pytest.raises(ValueError, match="gradient_accumulation is 2, which .*: set it to 1"):
+        pretrain(recipe, folder / "run", strategy=two)
+    assert not (folder / "run").exists()
 
 
 class Killed(BaseException):

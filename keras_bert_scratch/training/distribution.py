@@ -1,0 +1,410 @@
+"""Training on several devices and machines with `tf.distribute`, equal to training on one.
+
+Axes: B rows of a global batch, R replicas.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_bert_scratch.data.batching import LengthBucketedBatches
+from keras_bert_scratch.training.losses import InBatchContrastiveLoss
+
+# What TensorFlow raises on the others when a worker has died, depending on what they were doing.
+_LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+)
+
+
+class WorkerLostError(RuntimeError):
+    """Another worker of the training stopped answering."""
+
+
+def distribution_strategy(name: str | None) -> tf.distribute.Strategy:
+    """Returns the strategy under whose `scope()` a model is to be made, compiled and restored.
+
+    Call it first: the connection to other workers is made before TensorFlow's first tensor.
+
+    Args:
+        name: `"mirrored"` for all GPUs of this machine; `"multi-worker"` for the machines that the
+            environment variable TF_CONFIG lists, of which each runs this program, on the same data
+            and with the same seeds; None for no distribution.
+
+    Raises:
+        ValueError: If the name is unknown, TF_CONFIG does not name this worker, or the backend is
+            another.
+
+    Example:
+        >>> strategy = distribution_strategy("mirrored")
+        >>> with strategy.scope():
+        ...     model = BertClassifier.from_pretrained("path/or/hub-id", labels=["bad", "good"])
+        ...     model.compile(adamw(5e-5, total_steps=800))
+        >>> model.fit(texts, labels, batch_size=64)  # of all replicas together
+    """
+    if name is None:
+        return tf.distribute.get_strategy()
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"Training is distributed on Keras' TensorFlow backend only, this one is "
+            f"{keras.backend.backend()}: set KERAS_BACKEND=tensorflow."
+        )
+    if name == "mirrored":
+        return tf.distribute.MirroredStrategy()
+    if name == "multi-worker":
+        _check_tf_config(os.environ.get("TF_CONFIG", ""))
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    raise ValueError(f'distribute must be "mirrored" or "multi-worker", received {name!r}.')
+
+
+def _check_tf_config(text: str) -> None:
+    example = (
+        '{"cluster": {"worker": ["host0:12345", "host1:12345"]}, '
+        '"task": {"type": "worker", "index": 0}}'
+    )
+    try:
+        config = json.loads(text)
+        workers, task = config["cluster"]["worker"], config["task"]
+        task_type, index = task["type"], int(task["index"])
+        if not isinstance(workers, list) or not workers:
+            raise TypeError("cluster.worker must be a list of addresses")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"TF_CONFIG is {text!r}, which cannot be read ({type(error).__name__}: {error}): set "
+            f"it on every worker, like {example}."
+        ) from error
+    if set(config["cluster"]) != {"worker"} or task_type != "worker":
+        raise ValueError(
+            f"TF_CONFIG is {text!r}: all tasks of the cluster must be of type worker; number 0 "
+            f"writes the files. Set it like {example}."
+        )
+    if not 0 <= index < len(workers):
+        raise ValueError(
+            f"TF_CONFIG is {text!r}: it lists {len(workers)} workers, so there is no worker "
+            f"{index}; index must be from 0 to {len(workers) - 1}."
+        )
+
+
+def is_multi_worker(strategy: tf.distribute.Strategy | None) -> bool:
+    """Whether other processes take part."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return False
+    return len(strategy.cluster_resolver.cluster_spec().as_dict().get("worker", ())) > 1
+
+
+def is_chief(strategy: tf.distribute.Strategy | None) -> bool:
+    """Whether this process is the one that writes files."""
+    if strategy is None or not is_multi_worker(strategy):
+        return True
+    return strategy.cluster_resolver.task_id == 0
+
+
+def shard(
+    dataset: tf.data.Dataset, strategy: tf.distribute.Strategy
+) -> tf.distribute.DistributedDataset:
+    """Gives each replica every R-th row of every global batch.
+
+    All workers read the same dataset. A batch whose rows are not a multiple of R leaves some
+    replicas one row less than others, or none.
+
+    Args:
+        dataset: Of global batches. *Shape:* (B, ...) each leaf.
+        strategy: Of R replicas.
+
+    Returns:
+        What `keras.Model.fit` and `evaluate` take; as long as the dataset.
+    """
+    replicas = strategy.num_replicas_in_sync
+    spec = dataset.element_spec
+    inputs = spec[0] if isinstance(spec, tuple) else spec
+    if isinstance(inputs, dict) and "num_windows" in inputs:
+        raise ValueError(
+            'With truncation="windows", a row is a window of a text, and tf.distribute would part '
+            "the windows of one text: validate on a copy of the model made without a strategy."
+        )
+
+    def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        local = replicas // context.num_input_pipelines
+        first = context.input_pipeline_id * local
+
+        def shares(*batch: Any) -> tf.data.Dataset:
+            return tf.data.Dataset.range(first, first + local).map(
+                lambda replica: keras.tree.map_structure(
+                    lambda leaf: leaf[replica::replicas], batch
+                )
+            )
+
+        return dataset.flat_map(shares).prefetch(tf.data.AUTOTUNE)
+
+    sharded = strategy.distribute_datasets_from_function(of_worker)
+    # Keras reads the number of steps here; TensorFlow would count the shares of all local replicas.
+    sharded._cardinality = np.int64(dataset.cardinality())
+    return sharded
+
+
+def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy) -> None:
+    """Raises a ValueError if the replicas cannot share a global batch evenly."""
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        raise ValueError(
+            f"The batch size {batch_size} is that of all {replicas} replicas together, and must be "
+            f"a multiple of them, such as {-(-batch_size // replicas) * replicas}."
+        )
+
+
+def check_workers_agree(strategy: tf.distribute.Strategy, facts: dict[str, Any]) -> None:
+    """Compares across the workers what has to be the same on all, before anything is trained.
+
+    Args:
+        strategy: Of the training.
+        facts: Values by name, compared by the hash of their representation.
+
+    Raises:
+        ValueError: If a worker has another value than worker 0; on all workers.
+        WorkerLostError: If a worker stopped.
+    """
+    if not is_multi_worker(strategy):
+        return
+    digests = [list(hashlib.sha256(repr(value).encode()).digest()) for value in facts.values()]
+    # float32, because every collective implementation has it, and it holds a byte exactly.
+    ours = tf.constant([digests], tf.float32)
+
+    @tf.function
+    def gather() -> Any:
+        return strategy.run(lambda: tf.distribute.get_replica_context().all_gather(ours, axis=0))
+
+    with _named_loss(strategy):
+        theirs = strategy.experimental_local_results(gather())[0].numpy()
+    differs = (theirs != theirs[0]).any(axis=2)
+    if differs.any():
+        local = len(strategy.extended.worker_devices)
+        found = [
+            f"{name} (worker {np.flatnonzero(differs[:, i])[0] // local})"
+            for i, name in enumerate(facts)
+            if differs[:, i].any()
+        ]
+        raise ValueError(
+            f"The workers do not have the same {', '.join(found)} as worker 0: start all of them "
+            "with the same files, options and seeds."
+        )
+
+
+@contextlib.contextmanager
+def chief_first(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Lets worker 0 run the block before the others, which then find the files that it made.
+
+    Raises:
+        WorkerLostError: If a worker stopped.
+    """
+    if not is_chief(strategy):
+        check_workers_agree(strategy, {"turn": True})
+    yield
+    if is_chief(strategy):
+        check_workers_agree(strategy, {"turn": True})
+
+
+def state_hash(model: keras.Model) -> str:
+    """Returns the sha256 of a model's weights and its optimizer's."""
+    digest = hashlib.sha256()
+    for variable in (*model.variables, *model.optimizer.variables):
+        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _named_loss(strategy: tf.distribute.Strategy | None) -> Iterator[None]:
+    try:
+        yield
+    except _LOST as error:
+        if not is_multi_worker(strategy):
+            raise
+        raise WorkerLostError(
+            f"A worker stopped answering ({error.message.splitlines()[0]}): see what happened to "
+            "it, and start all workers again, or fewer; with a checkpoint they go on from it."
+        ) from error
+
+
+class DistributableModel(keras.Model):
+    """A Keras model whose `fit` and `evaluate` work under a strategy.
+
+    Batches are the global ones: the weights are those that one device would have learned from
+    them, gradients clipped by their global norm included (dropout apart, which draws by replica).
+    `predict` runs on this process alone.
+
+    Keras 3.15 falls short of that. Under MultiWorkerMirroredStrategy, its `_maybe_symbolic_build`
+    reduces a batch to its mean over the replicas ("Attempt to convert a value (PerReplica ...)"),
+    and logs are reduced over an axis that scalars lack. Under every strategy its optimizers clip
+    the gradients of each replica before they are summed, and replicas count alike whose rows
+    differ in number. On TensorFlow, even on one device, the norm by which it clips is that of an
+    embedding's gradient token by token, before those of the same token are summed.
+    """
+
+    @property
+    def _strategy(self) -> tf.distribute.Strategy | None:
+        # Of TensorFlow's trainer only.
+        return getattr(self, "_distribute_strategy", None)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compiles as Keras does.
+
+        Raises:
+            ValueError: If the optimizer or the loss does what fails under a strategy.
+        """
+        super().compile(*args, **kwargs)
+        if self._strategy is None:
+            return
+        optimizer = self.optimizer
+        unsupported = {
+            "gradient_accumulation_steps": "use a smaller batch_size, or more replicas",
+            "use_ema": "leave it out",
+        }
+        for name, way_out in unsupported.items():
+            if getattr(optimizer, name):
+                raise ValueError(
+                    f"{name}={getattr(optimizer, name)!r} does not work under tf.distribute: Keras "
+                    f"updates it in a branch of the graph, where replicas cannot meet; {way_out}."
+                )
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            raise ValueError(
+                "Loss scaling does not work under tf.distribute: Keras skips updates in a branch "
+                'of the graph, where replicas cannot meet; use dtype="mixed_bfloat16".'
+            )
+        if isinstance(self.loss, InBatchContrastiveLoss):
+            raise ValueError(
+                "InBatchContrastiveLoss does not work under tf.distribute: each replica would "
+                "compare the texts of its own rows only; train on one device."
+            )
+        # They come summed from train_step, so that clipping sees the gradient of the global batch.
+        optimizer._all_reduce_sum_gradients = list
+
+    def check_workers(self, batches: LengthBucketedBatches) -> None:
+        """Compares the batches to train on across the workers; does nothing without a strategy.
+
+        Raises:
+            ValueError: If the workers differ, or B is not a multiple of the replicas.
+            WorkerLostError: If a worker stopped.
+        """
+        if self._strategy is None:
+            return
+        check_batch_size(batches.batch_size, self._strategy)
+        check_workers_agree(
+            self._strategy,
+            {"data": batches.fingerprint(), "seed": batches.seed, "batch size": batches.batch_size},
+        )
+
+    def fit(
+        self, x: Any = None, y: Any = None, *, validation_data: Any = None, **kwargs: Any
+    ) -> keras.callbacks.History:
+        """Trains as Keras does; under a strategy, on a dataset of global batches.
+
+        Raises:
+            TypeError: If the data is no dataset, under a strategy.
+            ValueError: If the weights of the workers differ.
+            WorkerLostError: If a worker stopped.
+        """
+        if self._strategy is not None:
+            if kwargs.get("class_weight"):
+                raise ValueError(
+                    "class_weight does not work under tf.distribute, which takes ready data: "
+                    "pass one weight an example as sample_weight."
+                )
+            x = self._shard(x)
+            if validation_data is not None:
+                validation_data = self._shard(validation_data)
+            check_workers_agree(
+                self._strategy,
+                {
+                    "weights": state_hash(self),
+                    "epochs": (kwargs.get("initial_epoch", 0), kwargs.get("epochs", 1)),
+                    "validation": validation_data is not None,
+                },
+            )
+        with _named_loss(self._strategy):
+            return super().fit(x, y, validation_data=validation_data, **kwargs)
+
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Evaluates as Keras does; under a strategy, on a dataset of global batches.
+
+        Raises:
+            TypeError: If the data is no dataset, under a strategy.
+            WorkerLostError: If a worker stopped.
+        """
+        if self._strategy is not None:
+            x = self._shard(x)
+        with _named_loss(self._strategy):
+            return super().evaluate(x, y, *args, **kwargs)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Predicts as Keras does, on this process alone."""
+        strategy = self._strategy
+        if strategy is None:
+            return super().predict(*args, **kwargs)
+        self._distribute_strategy = None
+        try:
+            return super().predict(*args, **kwargs)
+        finally:
+            self._distribute_strategy = strategy
+
+    def _shard(self, x: Any) -> tf.distribute.DistributedDataset:
+        if isinstance(x, tf.distribute.DistributedDataset):
+            return x
+        if not isinstance(x, tf.data.Dataset):
+            raise TypeError(
+                f"Under tf.distribute, {self.name} takes texts or a tf.data.Dataset of global "
+                f"batches, received {type(x).__name__}."
+            )
+        return shard(x, self._strategy)
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        if self._strategy is not None and iterator is not None:
+            _, _, batches = next(iter(iterator))
+            data_batch = keras.tree.map_structure(
+                lambda leaf: self._strategy.experimental_local_results(leaf)[0], next(batches)
+            )
+            iterator = None
+        super()._maybe_symbolic_build(iterator, data_batch)
+
+    def train_step(self, *args: Any) -> Any:
+        """Does the step of a global batch; on JAX and PyTorch, Keras' own."""
+        if keras.backend.backend() != "tensorflow":
+            return super().train_step(*args)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(*args)
+        replica = tf.distribute.get_replica_context()
+        rows = tf.cast(tf.shape(keras.tree.flatten(x)[0])[0], tf.float32)
+        share = rows / replica.all_reduce(tf.distribute.ReduceOp.SUM, rows)
+        with tf.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            # Keras divides by the number of replicas, for means over equal shares.
+            loss = replica.num_replicas_in_sync * self.compute_loss(
+                x, y, y_pred, sample_weight, training=True
+            )
+            part = self.optimizer.scale_loss(loss * share)
+        self._loss_tracker.update_state(loss, sample_weight=rows)
+        weights = self.trainable_weights
+        gradients = tape.gradient(part, weights)
+        # Dense: the norm of a table's gradient is that of its sums, not of its occurrences.
+        dense = [tf.convert_to_tensor(gradient) for gradient in gradients if gradient is not None]
+        summed = iter(replica.all_reduce(tf.distribute.ReduceOp.SUM, dense))
+        # Keras leaves out weights without a gradient, but wants to know of them.
+        gradients = [None if gradient is None else next(summed) for gradient in gradients]
+        self.optimizer.apply(gradients, weights)
+        return self._logs(self.compute_metrics(x, y, y_pred, sample_weight))
+
+    def test_step(self, *args: Any) -> Any:
+        """Does a step as Keras does."""
+        return self._logs(super().test_step(*args))
+
+    def _logs(self, logs: Any) -> Any:
+        if not is_multi_worker(self._strategy):
+            return logs
+        return {name: tf.expand_dims(value, 0) for name, value in logs.items()}

@@ -1,0 +1,279 @@
+"""Two processes learn what one learns from the same batches, and survive what befalls one of them.
+
+The tests that start processes are slow:
+
+python -m pytest tests/training/test_distribution.py -m slow
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_bert_scratch.training.distribution import check_batch_size, distribution_strategy
+from keras_bert_scratch.training.losses import InBatchContrastiveLoss
+
+WORKER = Path(__file__).with_name("distribution_worker.py")
+ROOT = Path(__file__).parents[2]
+
+
+def free_ports(number: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(number)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def start(*settings: dict[str, Any]) -> list[subprocess.Popen[str]]:
+    """Starts one process for each settings; several make a cluster."""
+    ports = free_ports(len(settings))
+    workers = [f"127.0.0.1:{port}" for port in ports]
+    processes = []
+    for index, one in enumerate(settings):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+        if len(settings) > 1:
+            one = {**one, "distribute": "multi-worker"}
+            task = {"type": "worker", "index": index}
+            environment["TF_CONFIG"] = json.dumps({"cluster": {"worker": workers}, "task": task})
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, WORKER, json.dumps(one)],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    return processes
+
+
+def results(processes: list[subprocess.Popen[str]]) -> list[dict[str, Any]]:
+    """Waits for processes, and returns what each printed; of a killed one, nothing."""
+    found = []
+    for process in processes:
+        output, errors = process.communicate(timeout=1800)
+        lines = [line for line in output.splitlines() if line.startswith("{")]
+        assert lines or process.returncode == -signal.SIGKILL, errors
+        found.append(json.loads(lines[-1]) if lines else {})
+    return found
+
+
+def wait_for_epoch(file: Path, epoch: int) -> None:
+    end = time.monotonic() + 1800
+    while not file.exists() or int(file.read_text() or -1) < epoch:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def difference(left: dict[str, Any], right: dict[str, Any]) -> dict[str, float]:
+    assert left.keys() == right.keys()
+    return {
+        name: float(np.abs(np.subtract(left[name], right[name])).max())
+        for name in left
+        if "seed_generator" not in name
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_two_processes_equal_one(tmp_path: Path, optimizer: str) -> None:
+    settings = {"optimizer": optimizer, "look": True}
+    (one,) = results(start({**settings, "checkpoint": str(tmp_path / "one.safetensors")}))
+    two = {**settings, "checkpoint": str(tmp_path / "two.safetensors")}
+    first, second = results(start(two, two))
+    assert one["updates"] == first["updates"] == 50  # 5 epochs of 73 examples: 9 x 8, and 1
+    assert first["hash"] == second["hash"] != one["hash"]
+
+    found = difference(one["weights"], first["weights"])
+    # A key's bias moves all scores of a query alike, which the softmax ignores: its gradient is
+    # rounding error alone, and Adam makes steps of the learning rate from it.
+    rounding = {name: found.pop(name) for name in list(found) if name.endswith("key/bias")}
+    assert len(rounding) == 2
+    assert max(found.values()) <= 1e-6
+    assert max(rounding.values()) <= (1e-6 if optimizer == "sgd" else 1e-3)
+    np.testing.assert_allclose(first["logits"], one["logits"], atol=2e-6)
+    for name, values in one["history"].items():
+        np.testing.assert_allclose(first["history"][name], values, rtol=1e-5)
+        assert first["history"][name] == second["history"][name]
+
+    for epoch, every_example in enumerate(one["given"]):
+        assert len(every_example) == 73
+        ours, theirs = first["given"][epoch], second["given"][epoch]
+        assert (len(ours), len(theirs)) == (9 * 4 + 1, 9 * 4)
+        assert sorted(ours + theirs) == sorted(every_example)
+
+
+def test_two_replicas_in_one_process_equal_one(tmp_path: Path) -> None:
+    settings = {
+        "optimizer": "sgd",
+        "checkpoint": str(tmp_path / "one.safetensors"),
+        "epochs": 2,
+        "examples": 25,  # 3 x 8, and 1
+        "then": {"checkpoint": str(tmp_path / "two.safetensors"), "distribute": "two CPUs"},
+    }
+    (one,) = results(start(settings))
+    two = one["then"]
+    assert one["updates"] == two["updates"] == 8
+    assert one["hash"] != two["hash"]
+    assert max(difference(one["weights"], two["weights"]).values()) <= 1e-6
+    for name, values in one["history"].items():
+        np.testing.assert_allclose(two["history"][name], values, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_goes_on_after_a_kill(tmp_path: Path) -> None:
+    settings = {"optimizer": "adamw", "dropout": 0.1}
+    whole_file, broken_file = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
+    whole = {**settings, "checkpoint": str(whole_file)}
+    unbroken = results(start(whole, whole))
+    assert unbroken[0]["hash"] == unbroken[1]["hash"]
+
+    broken = {**settings, "checkpoint": str(broken_file)}
+    progress = tmp_path / "progress"
+    processes = start(broken, {**broken, "progress": str(progress)})
+    wait_for_epoch(progress, 1)
+    processes[1].kill()
+    killed = time.monotonic()
+    survivor, _ = results(processes)
+    print(f"The other worker ended {time.monotonic() - killed:.1f} s after the kill.")
+    assert "WorkerLostError: A worker stopped answering (" in survivor["error"]
+    assert "start all workers again, or fewer" in survivor["error"]
+
+    # One process, without a cluster, from a copy; then two.
+    alone_file = tmp_path / "alone.safetensors"
+    alone_file.write_bytes(broken_file.read_bytes())
+    (alone,) = results(start({**settings, "checkpoint": str(alone_file)}))
+    again = results(start(broken, broken))
+    assert again[0]["start"] == again[1]["start"] == alone["start"] >= 2
+    assert again[0]["hash"] == again[1]["hash"] == unbroken[0]["hash"]
+    assert again[0]["history"] == unbroken[0]["history"]
+    assert alone["updates"] == 50
+    # Dropout draws otherwise in another number of replicas: close, not equal.
+    np.testing.assert_allclose(alone["history"]["loss"], unbroken[0]["history"]["loss"], rtol=0.1)
+    assert alone["history"]["loss"][:2] == unbroken[0]["history"]["loss"][:2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"examples": 72}, "ValueError: The workers do not have the same data (worker 1) as"),
+        ({"seed": 1}, "ValueError: The workers do not have the same seed (worker 1) as worker 0: "),
+    ],
+)
+def test_workers_that_differ_are_found(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    settings = {"optimizer": "sgd", "checkpoint": str(tmp_path / "a.safetensors")}
+    for result in results(start(settings, {**settings, **changes})):
+        assert result["error"].startswith(message)
+    assert not (tmp_path / "a.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("", r"TF_CONFIG is '', which cannot be read \(JSONDecodeError"),
+        ("{}", r"which cannot be read \(KeyError: 'cluster'\): set it on every worker, like \{"),
+        (
+            '{"cluster": {"worker": []}, "task": {"type": "worker", "index": 0}}',
+            "cluster.worker must be a list of addresses",
+        ),
+        (
+            '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}',
+            "lists 2 workers, so there is no worker 2; index must be from 0 to 1",
+        ),
+        (
+            '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "ps", "index": 0}}',
+            "all tasks of the cluster must be of type worker",
+        ),
+    ],
+)
+def test_bad_tf_config(monkeypatch, value: str, message: str) -> None:
+    monkeypatch.setenv("TF_CONFIG", value)
+    with pytest.raises(ValueError, match=message):
+        distribution_strategy("multi-worker")
+
+
+def test_a_batch_that_cannot_be_shared() -> None:
+    three = types.SimpleNamespace(num_replicas_in_sync=3)
+    check_batch_size(9, three)
+    with pytest.raises(ValueError, match="The batch size 8 .* all 3 replicas .* such as 9"):
+        check_batch_size(8, three)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "message"),
+    [
+        (
+            keras.optimizers.SGD(gradient_accumulation_steps=2),
+            "gradient_accumulation_steps=2 does not work under tf.distribute: .* batch_size",
+        ),
+        (keras.optimizers.SGD(use_ema=True), "use_ema=True does not work .*; leave it out"),
+        (
+            keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()),
+            'Loss scaling does not work .* use dtype="mixed_bfloat16"',
+        ),
+    ],
+)
+def test_optimizers_that_would_fail(tiny_classifier, optimizer: Any, message: str) -> None:
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = tiny_classifier()
+        with pytest.raises(ValueError, match=message):
+            model.compile(optimizer)
+
+
+def test_what_else_is_refused(tiny_classifier, reviews) -> None:
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = tiny_classifier()
+        with pytest.raises(ValueError, match="InBatchContrastiveLoss does not work under"):
+            model.compile("sgd", InBatchContrastiveLoss())
+        model.compile("sgd")
+    texts, labels = reviews
+    with pytest.raises(ValueError, match="class_weight does not work .* as sample_weight"):
+        model.fit(texts, labels, class_weight={0: 1.0})
+    with pytest.raises(TypeError, match="texts or a tf.data.Dataset .*, received dict"):
+        model.fit({"token_ids": np.zeros((2, 4))}, np.zeros(2))
+    model.truncation = "windows"
+    with pytest.raises(ValueError, match="part the windows of one text: validate on a copy"):
+        model.evaluate(texts, labels)
+
+
+def test_clips_by_the_norm_of_the_gradient(tiny_classifier) -> None:
+    # Both rows have the same token twice: the norm over occurrences would be smaller.
+    model = tiny_classifier()
+    model.compile(keras.optimizers.SGD(1.0, global_clipnorm=1e-3), metrics=[])
+    before = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
+    model.fit(["good good", "good good"], [1, 0], batch_size=2, verbose=0)
+    steps = [
+        keras.ops.convert_to_numpy(weight) - old
+        for weight, old in zip(model.trainable_weights, before, strict=True)
+    ]
+    norm = np.sqrt(sum((step.astype("float64") ** 2).sum() for step in steps))
+    np.testing.assert_allclose(norm, 1e-3, rtol=1e-3)
+
+
+def test_unknown_strategy() -> None:
+    with pytest.raises(ValueError, match='"mirrored" or "multi-worker", received \'tpu\''):
+        distribution_strategy("tpu")
+    assert distribution_strategy(None) is tf.distribute.get_strategy()
+
+
+def test_other_backends(monkeypatch) -> None:
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ValueError, match="TensorFlow backend only, this one is jax: set KERAS_"):
+        distribution_strategy("mirrored")
