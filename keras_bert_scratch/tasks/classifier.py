@@ -188,6 +188,11 @@ class BertClassifier(TextModel):
                     MacroF1(num_classes, name="f1"),
                 ]
             )
+        if training_step is not None and self._strategy is not None:
+            raise ValueError(
+                f"{type(training_step).__name__} does not work under tf.distribute, which has a "
+                "step of its own: make and compile the model outside of a strategy's scope."
+            )
         self.training_step = training_step
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
