@@ -84,8 +84,8 @@ def test_answers_are_the_only_ones_of_their_kind_in_a_sentence_but_not_in_the_co
     pairs = {"5%": "May", "May": "5%", "9%": "July", "July": "9%"}
     assert {q.history[0].answer: q.answers[0].text for q in following} == pairs
     for question in following:
-        asked = {"And when?", "And what percentage?"} - {question.question}
-        assert len(asked) == 1
+        is_date = question.answers[0].text in ("May", "July")
+        assert question.question == ("And when?" if is_date else "And what percentage?")
         assert question.answers[0].start == answers[question.answers[0].text]
         assert question.history[0].question in {q.question for q in first}
 
