@@ -66,6 +66,7 @@ class LengthBucketedBatches:
         self.segment_ids = segment_ids.flat_values.numpy()
         self.starts = token_ids.row_splits.numpy()[:-1]
         self.lengths = token_ids.row_lengths().numpy()
+        self.sort_keys = self.lengths
         self.batch_size = batch_size
         self.pad_id = pad_id
         self.labels = labels
@@ -90,7 +91,7 @@ class LengthBucketedBatches:
         """Returns the indices of the examples of every batch of an epoch."""
         size = self.batch_size
         if self.seed is None:
-            indices = np.argsort(self.lengths, kind="stable")
+            indices = np.argsort(self.sort_keys, kind="stable")
             return [indices[start : start + size] for start in range(0, len(indices), size)]
         generator = np.random.default_rng((self.seed, epoch))
         shuffled = generator.permutation(len(self.lengths))
@@ -98,7 +99,7 @@ class LengthBucketedBatches:
         run_size = size * _BATCHES_SORTED_TOGETHER
         for run_start in range(0, len(shuffled), run_size):
             run = shuffled[run_start : run_start + run_size]
-            run = run[np.argsort(self.lengths[run], kind="stable")]
+            run = run[np.argsort(self.sort_keys[run], kind="stable")]
             batches += [run[start : start + size] for start in range(0, len(run), size)]
         return [batches[i] for i in generator.permutation(len(batches))]
 

@@ -46,6 +46,10 @@ class TeacherForcedBatches(LengthBucketedBatches):
     ) -> None:
         super().__init__(token_ids, segment_ids, labels=labels, **kwargs)
         self.start_id = start_id
+        # Texts that are padded to one width come in the order of their targets' lengths.
+        widths = -(-self.lengths // LENGTH_MULTIPLE)
+        target_lengths = np.sum(labels != self.pad_id, axis=1)
+        self.sort_keys = widths * (labels.shape[1] + 1) + target_lengths
         # One weight a token: padding has none.
         weights = (labels != self.pad_id).astype("float32")
         if self.sample_weight is not None:
