@@ -69,8 +69,8 @@ def find_label_suspects(
 
     A class's threshold is the mean probability that its own examples give it, which a class that
     the model is sure of has high. An example is counted to the class it is most probable of among
-    those whose threshold it reaches; where that is not its own, the label is suspect. A suspect is
-    a mistake of the model as often as one of the label: read them.
+    those whose threshold it reaches; where that is not its own, the label is suspect. Of a weak
+    model most suspects are the model's mistakes, not the labels': read them before changing one.
 
     Args:
         true_ids: Class ids as given. *Shape:* (n,).
