@@ -413,6 +413,8 @@ class BertClassifier(TextModel):
     def save_adapter(self, folder: str | Path) -> None:
         """Writes what was trained after `enable_lora`, the low-rank updates and the head.
 
+        The library `peft` loads the folder, too, on top of `transformers`' model.
+
         Args:
             folder: Where to write: must not exist, or be empty.
 
