@@ -6,6 +6,10 @@ Six layers, 384 wide, random weights: the time does not depend on them. Everythi
 the same process, many times; the least time of each counts, since other work on the machine can
 only add. With one thread that is the processor's time, with more the clock's: run it on a machine
 that does nothing else. Models take ready ids, so that the tokenizer does not count.
+
+Where PyTorch and transformers are installed, a BertForSequenceClassification of the same sizes
+joins in, exported by torch.onnx and quantized as ours is: what ONNX Runtime is otherwise given. Its
+last block computes all tokens; ours computes [CLS] alone.
 """
 
 import os
@@ -14,6 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import argparse
 import functools
+import importlib.util
 import json
 import tempfile
 import time
@@ -34,9 +39,17 @@ from keras_bert_scratch.serving import LiteRTPredictor, OnnxPredictor
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LITERT, LITERT_INT8, ONNX, ONNX_INT8 = "LiteRT", "LiteRT int8", "ONNX Runtime", "ONNX Runtime int8"
+TRANSFORMERS = "transformers int8"
+FILES = {
+    LITERT: "float.tflite",
+    LITERT_INT8: "int8.tflite",
+    ONNX: "float.onnx",
+    ONNX_INT8: "int8.onnx",
+}
+HAS_TRANSFORMERS = all(importlib.util.find_spec(name) for name in ("torch", "transformers"))
 
 
-def write_models(folder: Path) -> dict[str, Path]:
+def write_models(folder: Path) -> None:
     """Exports one model four times; int8 is dynamic, each by its own house's quantizer."""
     from onnxruntime.quantization import quantize_dynamic
 
@@ -48,27 +61,59 @@ def write_models(folder: Path) -> dict[str, Path]:
     model = BertClassifier(
         encoder, ["negative", "positive"], WordPieceTokenizer(Vocabulary(tokens))
     )
-    paths = {
-        LITERT: folder / "float.tflite",
-        LITERT_INT8: folder / "int8.tflite",
-        ONNX: folder / "float.onnx",
-        ONNX_INT8: folder / "int8.onnx",
-    }
-    model.export(paths[LITERT], format="litert")
-    model.export(paths[LITERT_INT8], format="litert", precision="int8")
-    model.export(paths[ONNX], format="onnx")
-    quantize_dynamic(paths[ONNX], paths[ONNX_INT8])
-    return paths
+    model.export(folder / FILES[LITERT], format="litert")
+    model.export(folder / FILES[LITERT_INT8], format="litert", precision="int8")
+    model.export(folder / FILES[ONNX], format="onnx")
+    quantize_dynamic(folder / FILES[ONNX], folder / FILES[ONNX_INT8])
 
 
-def runners(paths: dict[str, Path], threads: int, length: int) -> dict[str, Callable[[], Any]]:
+def write_transformers(folder: Path) -> None:
+    """Exports transformers' model as ONNX, quantized dynamically."""
+    import torch
+    import transformers
+    from onnxruntime.quantization import quantize_dynamic
+
+    config = transformers.BertConfig(
+        vocab_size=30522,
+        num_hidden_layers=6,
+        num_attention_heads=12,
+        hidden_size=384,
+        intermediate_size=1536,
+    )
+    model = transformers.BertForSequenceClassification(config).eval()
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+    torch.onnx.export(
+        model,
+        (torch.ones(2, 16, dtype=torch.int64),) * 3,
+        folder / "transformers.onnx",
+        input_names=names,
+        output_names=["logits"],
+        dynamic_axes={name: {0: "batch", 1: "length"} for name in names},
+        dynamo=False,
+    )
+    quantize_dynamic(folder / "transformers.onnx", folder / "transformers_int8.onnx")
+
+
+def runners(folder: Path, threads: int, length: int) -> dict[str, Callable[[], Any]]:
     """Returns a function a model that runs it on one row of random ids."""
+    import onnxruntime
+
     row = np.random.default_rng(0).integers(5, 30000, (1, length), dtype="int32")
     inputs = {"token_ids": row, "segment_ids": 0 * row, "padding_mask": 0 * row + 1}
     found: dict[str, Callable[[], Any]] = {}
-    for name, path in paths.items():
-        predictor = (OnnxPredictor if path.suffix == ".onnx" else LiteRTPredictor)(path, threads)
-        found[name] = functools.partial(predictor.probabilities_of_ids, inputs)
+    for name, file in FILES.items():
+        kind = OnnxPredictor if file.endswith(".onnx") else LiteRTPredictor
+        found[name] = functools.partial(kind(folder / file, threads).probabilities_of_ids, inputs)
+    if HAS_TRANSFORMERS:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(folder / "transformers_int8.onnx", options)
+        ids = row.astype("int64")
+        found[TRANSFORMERS] = functools.partial(
+            session.run,
+            None,
+            {"input_ids": ids, "attention_mask": 0 * ids + 1, "token_type_ids": 0 * ids},
+        )
     return found
 
 
@@ -89,7 +134,7 @@ def measure(
 
 
 def main() -> None:
-    """Prints a table, and the two ratios that LiteRT's dynamic int8 is chosen for."""
+    """Prints a table, and LiteRT's dynamic int8 against the others."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--lengths", type=int, nargs="+", default=[16, 64, 128, 256])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
@@ -101,27 +146,26 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(options.models or temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        names = ("float.tflite", "int8.tflite", "float.onnx", "int8.onnx")
-        paths = dict(
-            zip((LITERT, LITERT_INT8, ONNX, ONNX_INT8), map(folder.joinpath, names), strict=True)
-        )
-        if not all(path.exists() for path in paths.values()):
-            paths = write_models(folder)
-        for name, path in paths.items():
-            print(f"{name:18} {path.stat().st_size / 1e6:6.1f} MB")
-        print(f"\n{'tokens':>6} {'threads':>7}" + "".join(f"{name:>19}" for name in paths), end="")
-        print(f"{'int8 / ONNX int8':>19}{'int8 / float':>14}")
+        if not all((folder / file).exists() for file in FILES.values()):
+            write_models(folder)
+        if HAS_TRANSFORMERS and not (folder / "transformers_int8.onnx").exists():
+            write_transformers(folder)
+        for name, file in FILES.items():
+            print(f"{name:18} {(folder / file).stat().st_size / 1e6:6.1f} MB")
+        names = [*FILES, *[TRANSFORMERS] * HAS_TRANSFORMERS]
+        ratios = [ONNX_INT8, *[TRANSFORMERS] * HAS_TRANSFORMERS, LITERT]
+        print(f"\n{'tokens':>6} {'threads':>7}" + "".join(f"{name:>20}" for name in names), end="")
+        print("".join(f"{'/ ' + name:>20}" for name in ratios))
         rows = []
         for threads in options.threads:
             for length in options.lengths:
                 clock = time.thread_time if threads == 1 else time.perf_counter
-                least = measure(runners(paths, threads, length), options.seconds, clock)
+                least = measure(runners(folder, threads, length), options.seconds, clock)
                 rows.append({"tokens": length, "threads": threads, **least})
                 print(
                     f"{length:6} {threads:7}"
-                    + "".join(f"{milliseconds:16.2f} ms" for milliseconds in least.values())
-                    + f"{least[LITERT_INT8] / least[ONNX_INT8]:19.2f}"
-                    + f"{least[LITERT_INT8] / least[LITERT]:14.2f}",
+                    + "".join(f"{least[name]:17.2f} ms" for name in names)
+                    + "".join(f"{least[LITERT_INT8] / least[name]:20.2f}" for name in ratios),
                     flush=True,
                 )
     if options.json:

@@ -3,6 +3,7 @@
     python benchmarks/pretraining.py ngrams RUN
     python benchmarks/pretraining.py finetune RUN/model --output finetune.json
     python benchmarks/pretraining.py data RUN
+    python benchmarks/pretraining.py step RUN
 
 RUN is the folder of a `keras-bert-scratch pretrain`.
 """
@@ -287,17 +288,43 @@ def data(run: Path) -> dict[str, float]:
     return results
 
 
+# === The step ===
+def step(run: Path, batch_size: int = 32, length: int = 128, repeats: int = 20) -> dict[str, float]:
+    """Times steps that predict 15 % of the positions, and steps that would predict all."""
+    model = BertPretrainer.from_pretrained(run / "model")
+    model.compile("sgd")
+    vocab_size = model.encoder.config.vocab_size
+    rng = np.random.default_rng(0)
+    ids = rng.integers(5, vocab_size, (batch_size, length))
+    times: dict[int, list[float]] = {20: [], length: []}
+    for _ in range(repeats):
+        for predictions, seconds in times.items():
+            positions = np.tile(np.arange(predictions), (batch_size, 1))
+            inputs = {
+                "token_ids": ids,
+                "segment_ids": 0 * ids,
+                "padding_mask": 0 * ids + 1,
+                "masked_positions": positions,
+            }
+            labels = {"masked_language_model": ids[:, :predictions], "next_sentence": ids[:, 0] % 2}
+            started = time.perf_counter()
+            model.train_on_batch(inputs, labels)
+            seconds.append(time.perf_counter() - started)
+    # The first step of each traces the graph.
+    return {f"{n} of {length} predicted, ms": 1e3 * np.median(s[1:]) for n, s in times.items()}
+
+
 def main() -> None:
     """Runs one of the measurements, and prints its figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["ngrams", "finetune", "data"])
+    parser.add_argument("what", choices=["ngrams", "finetune", "data", "step"])
     parser.add_argument("path", type=Path)
     parser.add_argument("--output", type=Path, default=Path("finetune.json"))
     options = parser.parse_args()
     if options.what == "finetune":
         finetune(options.path, options.output)
     else:
-        measure = {"ngrams": ngrams, "data": data}[options.what]
+        measure = {"ngrams": ngrams, "data": data, "step": step}[options.what]
         print(json.dumps(measure(options.path), indent=1))
 
 

@@ -80,7 +80,7 @@ def step_times(checkpoint: str | Path, rows: int, repeats: int) -> dict[str, Any
     texts, labels = fetch_snippets()
     keras.utils.set_random_seed(0)
     chosen = np.random.default_rng(0).choice(len(texts), rows, replace=False)
-    functions = {}
+    functions: dict[str, Any] = {}
     for name in ("plain", "private"):
         model = load(checkpoint)
         privacy = DifferentialPrivacy(noise_multiplier=1.0, delta=DELTA)
@@ -95,6 +95,7 @@ def step_times(checkpoint: str | Path, rows: int, repeats: int) -> dict[str, Any
         inputs, y, *_ = batches.batch(chosen)
         data = tf.nest.map_structure(tf.constant, (inputs, y, np.ones(rows, "float32")))
         model.make_train_function()
+        assert model.train_function is not None
         functions[name] = functools.partial(model.train_function, itertools.repeat(data))
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for repeat in range(1 + repeats):

@@ -29,7 +29,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
     parser.add_argument("--epochs", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
-    parser.add_argument("--learning-rate", type=float, default=5e-5, help="default: %(default)s")
+    parser.add_argument(
+        "--optimizer",
+        default="adamw",
+        help="adamw, lamb, lion, muon or schedule-free (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--learning-rate",
+        type=float,
+        help="default: one that fits the optimizer; 5e-4 for adamw with --lora",
+    )
+    parser.add_argument(
+        "--layer-decay",
+        type=float,
+        default=1.0,
+        metavar="RATIO",
+        help="learning rate of a layer over that of the layer above it, such as 0.9",
+    )
+    parser.add_argument(
+        "--lora",
+        type=int,
+        metavar="RANK",
+        help="train low-rank adapters and the head only; they are written apart, too",
+    )
+    parser.add_argument(
+        "--freeze", type=int, metavar="K", help="leave the embeddings and the first K layers alone"
+    )
+    parser.add_argument(
+        "--keep-layers", type=int, nargs="+", metavar="N", help="train these layers alone, from 0"
+    )
+    parser.add_argument(
+        "--teacher", help="checkpoint of a fine-tuned classifier, to learn from its answers, too"
+    )
     parser.add_argument("--sequence-length", type=int, help="truncate texts to so many tokens")
     parser.add_argument("--dtype", help="such as mixed_bfloat16 (default: float32)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
@@ -54,6 +85,11 @@ def run(options: argparse.Namespace) -> None:
     """Runs the command; all input is checked before the model is loaded."""
     if options.class_weights and options.label_separator:
         raise ValueError("--class-weights is for one label a text: leave --label-separator away.")
+    if options.teacher and (options.class_weights or options.label_separator):
+        raise ValueError(
+            "--teacher is for one label a text, and all classes of one weight: leave "
+            "--label-separator and --class-weights away."
+        )
     check_new_folder(options.output)
     train = read_data(options.train, options)
     labels = sorted({label for row in train.labels for label in _labels_of(row)})
@@ -76,7 +112,13 @@ def run(options: argparse.Namespace) -> None:
 
     import keras
 
-    from keras_bert_scratch import BertClassifier, adamw
+    from keras_bert_scratch import (
+        BertClassifier,
+        Distiller,
+        bert_optimizer,
+        enable_lora,
+        freeze_layers,
+    )
     from keras_bert_scratch.data.labels import balanced_class_weights
     from keras_bert_scratch.evaluation.classification import evaluate_classification
     from keras_bert_scratch.evaluation.report import write_report
@@ -89,8 +131,27 @@ def run(options: argparse.Namespace) -> None:
         multi_label=options.label_separator is not None,
         dtype=options.dtype,
     )
-    batches = -(-len(train) // options.batch_size)
-    model.compile(adamw(options.learning_rate, total_steps=options.epochs * batches))
+    if options.keep_layers:
+        model = model.with_layers(options.keep_layers)
+    if options.lora:
+        enable_lora(model.encoder, options.lora)
+    if options.freeze is not None:
+        freeze_layers(model.encoder, options.freeze)
+    trainee = model
+    if options.teacher:
+        teacher = BertClassifier.from_pretrained(options.teacher, dtype=options.dtype)
+        trainee = Distiller(model, teacher)
+    learning_rate = options.learning_rate
+    if learning_rate is None and options.lora and options.optimizer == "adamw":
+        learning_rate = 5e-4
+    trainee.compile(
+        bert_optimizer(
+            options.optimizer,
+            learning_rate,
+            total_steps=options.epochs * -(-len(train) // options.batch_size),
+            layer_decay=options.layer_decay,
+        )
+    )
     callbacks = []
     if options.early_stopping:
         callbacks.append(
@@ -99,7 +160,7 @@ def run(options: argparse.Namespace) -> None:
             )
         )
     with new_folder(options.output) as folder, progress_to_stderr():
-        history = model.fit(
+        history = trainee.fit(
             texts_of(train),
             train.labels,
             batch_size=options.batch_size,
@@ -120,6 +181,8 @@ def run(options: argparse.Namespace) -> None:
             multi_label=model.multi_label,
         )
         model.save_pretrained(folder)
+        if options.lora:
+            model.save_adapter(folder / "adapter")
         write_report(folder / "report", report, history, calibration)
     if options.json:
         print(json.dumps(report.to_dict()))

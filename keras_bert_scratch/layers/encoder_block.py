@@ -96,6 +96,7 @@ class EncoderBlock(keras.layers.Layer):
         attention_bias: Any = None,
         training: bool | None = None,
         return_attention: bool = False,
+        first_only: bool = False,
     ) -> Any:
         """Runs both sub-layers, each followed by dropout, residual and norm.
 
@@ -104,13 +105,21 @@ class EncoderBlock(keras.layers.Layer):
             attention_bias: Added to the scores. *Shape:* broadcastable to (B, N, S, S).
             training: Whether dropout acts.
             return_attention: Whether to return the attention probabilities, too.
+            first_only: Whether to compute the first position only, which still attends to all.
 
         Returns:
             *Shape:* (B, S, H); with `return_attention` a pair of it and the probabilities.
-            *Shape:* (B, N, S, S).
+            *Shape:* (B, N, S, S). With `first_only`, (B, 1, H) and (B, N, 1, S).
         """
+        keys_and_values = self.attention.keys_and_values(x)
+        if first_only:
+            x = x[:, :1]
         attended, probabilities = self.attention(
-            x, attention_bias=attention_bias, training=training, return_attention=True
+            x,
+            attention_bias=attention_bias,
+            training=training,
+            return_attention=True,
+            keys_and_values=keys_and_values,
         )
         x = self.attention_norm(x + self.attention_output_dropout(attended, training=training))
         transformed = self.feed_forward(x)

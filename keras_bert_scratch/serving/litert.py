@@ -391,6 +391,14 @@ def _forms_for_litert(precision: str) -> Iterator[None]:
         x = tf.matmul(x, layer.kernel)
         return layer.activation(x if layer.bias is None else x + layer.bias)
 
+    def norm(layer: keras.layers.LayerNormalization, x: Any) -> Any:
+        # Keras' form, the scale first and then both products, has one pass over x more.
+        x = tf.cast(x, tf.float32)
+        centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
+        variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
+        scaled = centred * tf.math.rsqrt(variance + layer.epsilon)
+        return tf.cast(scaled * layer.gamma + layer.beta, layer.compute_dtype)
+
     def embedding(layer: keras.layers.Embedding, ids: Any) -> Any:
         # A table has one scale in LiteRT, by its largest value, in which most rows would lose all
         # but a few steps. Rows of largest value 1 lose nothing; nor do their own scales, as
@@ -405,6 +413,7 @@ def _forms_for_litert(precision: str) -> Iterator[None]:
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(keras.layers.Dense, "call", dense))
+        stack.enter_context(mock.patch.object(keras.layers.LayerNormalization, "call", norm))
         if precision in ("int8", "full_int8"):
             stack.enter_context(mock.patch.object(keras.layers.Embedding, "call", embedding))
         yield

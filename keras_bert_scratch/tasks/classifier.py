@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_bert_scratch.checkpoints.adapters import AdapterCheckpoint, write_adapter
 from keras_bert_scratch.checkpoints.google import open_checkpoint
 from keras_bert_scratch.checkpoints.huggingface import write_checkpoint
 from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, POOLER, encoder_weights
@@ -24,6 +25,7 @@ from keras_bert_scratch.layers.windows import (
     aggregate_windows,
     check_aggregation,
 )
+from keras_bert_scratch.models.adapting import keep_layers
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.serving.litert import export_litert
 from keras_bert_scratch.serving.mobile_metadata import export_mediapipe
@@ -135,8 +137,8 @@ class BertClassifier(TextModel):
         Returns:
             *Shape:* (B, C).
         """
-        pooled_output = self.encoder(inputs, training=training)["pooled_output"]
-        logits = self.head(pooled_output, training=training)
+        outputs = self.encoder(inputs, training=training, pooled_only=True)
+        logits = self.head(outputs["pooled_output"], training=training)
         if "num_windows" in inputs:
             logits = aggregate_windows(logits, inputs["num_windows"], self.aggregation)
         return logits
@@ -280,6 +282,21 @@ class BertClassifier(TextModel):
             for row in self.probabilities(texts, batch_size)
         ]
 
+    def with_layers(self, layers: Sequence[int]) -> "BertClassifier":
+        """Makes a smaller classifier of some of the encoder's blocks; see `keep_layers`.
+
+        Args:
+            layers: Numbers of the blocks to copy, counted from 0.
+
+        Raises:
+            ValueError: If `layers` is empty, or names a block that there is not.
+        """
+        encoder = keep_layers(self.encoder, layers)
+        config = {**self.get_config(), "encoder": encoder, "tokenizer": self.tokenizer}
+        smaller = BertClassifier(**config)
+        smaller.head.set_weights(self.head.get_weights())
+        return smaller
+
     # === Weights in and out ===
     @classmethod
     def from_pretrained(
@@ -387,6 +404,47 @@ class BertClassifier(TextModel):
                 temperature=self.temperature,
             )
             tokenizer.save(temporary)
+
+    def save_adapter(self, folder: str | Path) -> None:
+        """Writes what was trained after `enable_lora`, the low-rank updates and the head.
+
+        Args:
+            folder: Where to write: must not exist, or be empty.
+
+        Raises:
+            FileExistsError: If the folder is not empty.
+            ValueError: If the encoder has no low-rank updates.
+        """
+        with new_folder(folder) as temporary:
+            write_adapter(
+                temporary,
+                self,
+                CLASSIFIER,
+                task_type="SEQ_CLS",
+                labels=self.labels,
+                temperature=self.temperature,
+            )
+
+    def load_adapter(self, folder: str | Path) -> None:
+        """Loads what `save_adapter` has written for the same encoder, in place of any before it.
+
+        Args:
+            folder: The folder.
+
+        Raises:
+            FileNotFoundError: If the folder holds no adapters.
+            ValueError: If they are of another encoder, of other labels, or damaged.
+        """
+        adapter = AdapterCheckpoint(folder)
+        if adapter.fields.get("labels") != self.labels:
+            raise ValueError(
+                f"{folder} holds adapters for the labels {adapter.fields.get('labels')!r}, the "
+                f"model has {self.labels!r}: make the model with those."
+            )
+        adapter.load_adapter(self, CLASSIFIER)
+        self.temperature = adapter.fields.get("temperature", 1.0)
+        # Functions that Keras has traced do not know of the new weights.
+        self.train_function = self.test_function = self.predict_function = None
 
     def export(self, filepath: str | Path, format: str = "tf_saved_model", **options: Any) -> None:
         """Exports for serving: strings in and labels out, or for phones.

@@ -23,6 +23,7 @@ from keras_bert_scratch.text.truncation import (
     check_truncation,
     check_window_stride,
 )
+from keras_bert_scratch.training.memory import check_training_fits
 from keras_bert_scratch.training.privacy import DifferentialPrivacy, EpsilonInLogs
 
 # Texts tokenized at a time: bounds the memory of one call of the graph.
@@ -189,8 +190,8 @@ class TextModel(EncoderModel):
             **kwargs: The other arguments of `keras.Model.fit`.
 
         Raises:
-            ValueError: If a text is empty, labels are unknown, or all of one class; with
-                `DifferentialPrivacy`, if it cannot hold, see there.
+            ValueError: If a text is empty, labels are unknown or all of one class, or a batch needs
+                more memory than there is; with `DifferentialPrivacy`, if it cannot hold.
         """
         validation_batch_size = kwargs.pop("validation_batch_size", None) or batch_size
         privacy = self.training_step
@@ -217,6 +218,12 @@ class TextModel(EncoderModel):
             seed = int(np.random.randint(2**31)) if shuffle else None
             batches = self.batches(
                 x, y, sample_weight, batch_size=batch_size, seed=seed, training=True
+            )
+            check_training_fits(
+                self.encoder,
+                sum(int(np.prod(weight.shape)) for weight in self.trainable_weights),
+                min(batch_size, len(batches.lengths)),
+                int(batches.lengths.max()),
             )
             callbacks = [batches.follow_epochs(), *keras.tree.flatten(callbacks or [])]
             if isinstance(privacy, DifferentialPrivacy):
@@ -247,11 +254,11 @@ class TextModel(EncoderModel):
             **kwargs,
         )
 
-    def train_step(self, data: Any) -> dict[str, Any]:
+    def train_step(self, *args: Any) -> Any:
         """Trains on a batch as Keras does, or as `training_step` does."""
         if self.training_step is None:
-            return super().train_step(data)
-        return self.training_step(self, data)
+            return super().train_step(*args)
+        return self.training_step(self, *args)
 
     def evaluate(
         self,

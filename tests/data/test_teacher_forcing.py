@@ -7,7 +7,6 @@ TEXTS = tf.ragged.constant([[2, 7, 8, 9, 3], [2, 7, 3], [2, 3]], dtype=tf.int32)
 # As wide as the longest of other batches.
 LABELS = np.array([[5, 6, 3], [5, 3, 0], [5, 6, 7]], "int32")
 LABELS = np.pad(np.concatenate([LABELS, [[0], [0], [3]]], 1), ((0, 0), (0, 16))).astype("int32")
-NOTHING = [0] * 5  # up to a multiple of 8
 
 
 def batches(**kwargs):
@@ -18,17 +17,16 @@ def batches(**kwargs):
 
 def test_targets_stand_one_place_to_the_right_of_the_labels():
     inputs, labels, weights = batches().batch(np.array([0, 1]))
-    np.testing.assert_array_equal(labels, [[5, 6, 3, *NOTHING], [5, 3, 0, *NOTHING]])
-    expected = [[2, 5, 6, 3, *NOTHING[1:]], [2, 5, 3, 0, *NOTHING[1:]]]
-    np.testing.assert_array_equal(inputs["target_ids"], expected)
-    np.testing.assert_array_equal(weights, [[1, 1, 1, *NOTHING], [1, 1, 0, *NOTHING]])
-    np.testing.assert_array_equal(inputs["token_ids"][:, :5], [[2, 7, 8, 9, 3], [2, 7, 3, 0, 0]])
+    np.testing.assert_array_equal(labels, [[5, 6, 3], [5, 3, 0]])
+    np.testing.assert_array_equal(inputs["target_ids"], [[2, 5, 6], [2, 5, 3]])
+    np.testing.assert_array_equal(weights, [[1, 1, 1], [1, 1, 0]])
+    np.testing.assert_array_equal(inputs["token_ids"], [[2, 7, 8, 9, 3], [2, 7, 3, 0, 0]])
 
 
 def test_a_texts_weight_is_that_of_its_tokens():
     weighted = batches(sample_weight=np.array([2.0, 0.5, 1.0], "float32"))
     weights = weighted.batch(np.array([0, 1]))[2]
-    np.testing.assert_array_equal(weights, [[2, 2, 2, *NOTHING], [0.5, 0.5, 0, *NOTHING]])
+    np.testing.assert_array_equal(weights, [[2, 2, 2], [0.5, 0.5, 0]])
 
 
 def test_the_dataset_serves_every_example_once():

@@ -48,6 +48,18 @@ def test_outputs(golden: Golden) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
 
 
+def test_pooled_only(golden: Golden) -> None:
+    outputs = golden.encoder(golden.inputs, return_attention=True, pooled_only=True)
+    batch, length = golden.inputs["token_ids"].shape
+    assert outputs["sequence_output"].shape[:2] == (batch, 1)
+    assert outputs["attention"][-2].shape[2:] == (length, length)
+    for ours, theirs in [
+        (outputs["pooled_output"], golden.expected["pooled_output"]),
+        (outputs["attention"][-1], golden.expected["attention"][-1][:, :, :1]),
+    ]:
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+
+
 def test_outputs_in_a_compiled_graph(golden: Golden) -> None:
     spec = {name: tf.TensorSpec((None, None), tf.int32) for name in INPUTS}
     outputs = tf.function(golden.encoder, input_signature=[spec])(golden.inputs)

@@ -91,8 +91,8 @@ class TestFit:
 
     def test_batches_label_first_tokens(self, model):
         inputs, labels = next(iter(model.dataset(model.batches([["cats", "ann"]], [[0, 1]]))))
-        assert inputs["token_ids"].shape == labels.shape == (1, 8)
-        assert labels.numpy()[0].tolist() == [IGNORED, 0, IGNORED, 1] + [IGNORED] * 4
+        assert inputs["token_ids"].shape == labels.shape == (1, 5)
+        assert labels.numpy()[0].tolist() == [IGNORED, 0, IGNORED, 1, IGNORED]
 
     def test_same_seed_same_training(self, sentences):
         losses = []
