@@ -277,7 +277,7 @@ def held_out(folder):
     """A file whose first text stands in train.csv, too; the model misses the last one's label."""
     path = folder / "held_out.csv"
     rows = ["a really good film,positive,web", "the bad bad film,negative,web"]
-    rows += ["great great movie,positive,mail", "an awful film,positive,mail"]
+    rows += ["great great movie,positive,mail", "bad bad awful film,positive,mail"]
     path.write_text("\n".join(["text,label,source", *rows]) + "\n")
     return path
 

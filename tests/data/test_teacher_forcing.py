@@ -37,7 +37,7 @@ def test_the_dataset_serves_every_example_once():
 
 def test_batches_have_targets_of_similar_lengths_where_texts_are_padded_alike():
     texts = tf.ragged.constant([[2] * 9, [2] * 16, [2]], dtype=tf.int32)
-    # 9 and 16 tokens become 16: the targets' 3 and 2 decide.
+    # 9 and 16 tokens are of nearly one length: the targets' 3 and 2 decide.
     sorted_batches = TeacherForcedBatches(
         texts, tf.zeros_like(texts), start_id=2, labels=LABELS, batch_size=2, pad_id=0
     )
