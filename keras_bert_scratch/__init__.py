@@ -13,10 +13,15 @@ if TYPE_CHECKING:
     from keras_bert_scratch.data.readers import stratified_split as stratified_split
     from keras_bert_scratch.data.spans import read_squad as read_squad
     from keras_bert_scratch.data.tags import read_conll as read_conll
+    from keras_bert_scratch.models.adapting import enable_lora as enable_lora
+    from keras_bert_scratch.models.adapting import freeze_layers as freeze_layers
+    from keras_bert_scratch.models.adapting import keep_layers as keep_layers
+    from keras_bert_scratch.models.adapting import merge_lora as merge_lora
     from keras_bert_scratch.models.beam_search import BeamSearch as BeamSearch
     from keras_bert_scratch.models.decoder import BertDecoder as BertDecoder
     from keras_bert_scratch.models.encoder import BertEncoder as BertEncoder
     from keras_bert_scratch.tasks.classifier import BertClassifier as BertClassifier
+    from keras_bert_scratch.tasks.distiller import Distiller as Distiller
     from keras_bert_scratch.tasks.pretrainer import BertPretrainer as BertPretrainer
     from keras_bert_scratch.tasks.pretraining import PretrainingRecipe as PretrainingRecipe
     from keras_bert_scratch.tasks.pretraining import pretrain as pretrain
@@ -33,9 +38,12 @@ if TYPE_CHECKING:
     )
     from keras_bert_scratch.text.tokenizer import WordPieceTokenizer as WordPieceTokenizer
     from keras_bert_scratch.text.vocabulary import Vocabulary as Vocabulary
+    from keras_bert_scratch.training.adversarial import AdversarialTraining as AdversarialTraining
     from keras_bert_scratch.training.losses import CosineSimilarityLoss as CosineSimilarityLoss
     from keras_bert_scratch.training.losses import InBatchContrastiveLoss as InBatchContrastiveLoss
     from keras_bert_scratch.training.optimizers import adamw as adamw
+    from keras_bert_scratch.training.optimizers import bert_optimizer as bert_optimizer
+    from keras_bert_scratch.training.privacy import DifferentialPrivacy as DifferentialPrivacy
 
 __version__ = "0.1.0"
 
@@ -48,20 +56,28 @@ _MODULE_OF = {
     "Vocabulary": "text.vocabulary",
     "WordPieceTokenizer": "text.tokenizer",
     "BertEncoder": "models.encoder",
+    "enable_lora": "models.adapting",
+    "merge_lora": "models.adapting",
+    "freeze_layers": "models.adapting",
+    "keep_layers": "models.adapting",
     "BertDecoder": "models.decoder",
     "BeamSearch": "models.beam_search",
     "BertPretrainer": "tasks.pretrainer",
     "PretrainingRecipe": "tasks.pretraining",
     "pretrain": "tasks.pretraining",
     "BertClassifier": "tasks.classifier",
+    "Distiller": "tasks.distiller",
     "BertSentenceEncoder": "tasks.sentence_encoder",
     "BertTokenClassifier": "tasks.token_classifier",
     "BertQuestionAnswerer": "tasks.question_answerer",
     "BertSummarizer": "tasks.summarizer",
     "BertSklearnClassifier": "tasks.sklearn",
     "adamw": "training.optimizers",
+    "bert_optimizer": "training.optimizers",
     "InBatchContrastiveLoss": "training.losses",
     "CosineSimilarityLoss": "training.losses",
+    "DifferentialPrivacy": "training.privacy",
+    "AdversarialTraining": "training.adversarial",
 }
 __all__ = ["__version__", *_MODULE_OF]
 

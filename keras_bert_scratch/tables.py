@@ -27,6 +27,21 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+def shortened(text: str, num_characters: int) -> str:
+    """Returns a text on one line, cut if it is longer.
+
+    Args:
+        text: The text; runs of white space become one space.
+        num_characters: Of the result at most, the sign of the cut included.
+
+    Example:
+        >>> shortened("a long text", 7)
+        'a long…'
+    """
+    text = " ".join(text.split())
+    return text if len(text) <= num_characters else f"{text[: num_characters - 1]}…"
+
+
 def _width(text: str) -> int:
     """Returns the columns of a terminal that a text takes (Unicode Standard Annex 11)."""
     return sum(

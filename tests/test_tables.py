@@ -1,4 +1,4 @@
-from keras_bert_scratch.tables import format_table
+from keras_bert_scratch.tables import format_table, shortened
 
 
 def test_the_first_column_stands_left_the_others_right():
@@ -9,3 +9,8 @@ def test_wide_and_combining_characters_keep_the_columns():
     # 电影 takes four columns of a terminal; "e" and its accent take one.
     lines = format_table(["", "n"], [["电影", "1"], ["e\u0301", "2"]]).splitlines()
     assert lines == ["      n", "电影  1", "e\u0301     2"]
+
+
+def test_shortened():
+    assert shortened("a long text", 7) == "a long…"
+    assert shortened("a\n\tlong  text ", 11) == "a long text"

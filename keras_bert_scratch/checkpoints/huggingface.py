@@ -119,7 +119,7 @@ class HuggingFaceCheckpoint(Checkpoint):
         self.files = {
             self._canonical(name): (file, name)
             for file in _weight_files(self.folder)
-            for name in _names(file)
+            for name in tensor_names(file)
         }
         self.names = set(self.files)
 
@@ -211,15 +211,17 @@ def config_fields(config: BertConfig) -> dict[str, Any]:
     return {**sizes, "hidden_act": hidden_act[config.activation]}
 
 
-def write_config(folder: Path, fields: dict[str, Any]) -> None:
-    """Writes config.json."""
-    (folder / "config.json").write_text(
+def write_config(folder: Path, fields: dict[str, Any], file: str = "config.json") -> None:
+    """Writes fields as JSON."""
+    (folder / file).write_text(
         json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
 
 
-def write_weights(folder: Path, root: Any, rows: Sequence[Weight]) -> None:
-    """Writes model.safetensors beside config.json; see `write_checkpoint`."""
+def write_weights(
+    folder: Path, root: Any, rows: Sequence[Weight], file: str = "model.safetensors"
+) -> None:
+    """Writes weights beside their config; see `write_checkpoint`."""
     tensors = {}
     for row in rows:
         network = at(root, row.ours.split(".")[0])
@@ -228,11 +230,12 @@ def write_weights(folder: Path, root: Any, rows: Sequence[Weight]) -> None:
             config = network.config
             tensor = sinusoidal_positions(config.max_positions, config.hidden_dim)
         else:
-            tensor = keras.ops.convert_to_numpy(at(root, row.ours))
+            # A kernel that LoRA has merged comes in the compute dtype.
+            tensor = keras.ops.convert_to_numpy(keras.ops.cast(at(root, row.ours), "float32"))
         tensors[row.huggingface] = np.ascontiguousarray(tensor.T if row.transpose else tensor)
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(tensors, folder / file, metadata={"format": "pt"})
     # safetensors makes files for their owner alone.
-    shutil.copymode(folder / "config.json", folder / "model.safetensors")
+    shutil.copymode(next(folder.glob("*config.json")), folder / file)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -294,7 +297,8 @@ def _weight_files(folder: Path) -> list[Path]:
     return [folder / shard for shard in sorted(set(shards))]
 
 
-def _names(file: Path) -> list[str]:
+def tensor_names(file: Path) -> list[str]:
+    """Reads the names of the tensors in a safetensors file."""
     with _open(file) as opened:
         return list(opened.keys())
 

@@ -32,7 +32,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
     parser.add_argument("--epochs", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
-    parser.add_argument("--learning-rate", type=float, default=5e-5, help="default: %(default)s")
+    parser.add_argument(
+        "--optimizer",
+        default="adamw",
+        help="adamw, lamb, lion, muon or schedule-free (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--learning-rate",
+        type=float,
+        help="default: one that fits the optimizer; 5e-4 for adamw with --lora",
+    )
+    parser.add_argument(
+        "--layer-decay",
+        type=float,
+        default=1.0,
+        metavar="RATIO",
+        help="learning rate of a layer over that of the layer above it, such as 0.9",
+    )
+    parser.add_argument(
+        "--lora",
+        type=int,
+        metavar="RANK",
+        help="train low-rank adapters and the head only; they are written apart, too",
+    )
+    parser.add_argument(
+        "--freeze", type=int, metavar="K", help="leave the embeddings and the first K layers alone"
+    )
+    parser.add_argument(
+        "--keep-layers", type=int, nargs="+", metavar="N", help="train these layers alone, from 0"
+    )
+    parser.add_argument(
+        "--teacher", help="checkpoint of a fine-tuned classifier, to learn from its answers, too"
+    )
+    parser.add_argument(
+        "--rematerialize",
+        action="store_true",
+        help="compute what stands in a layer again for its gradient: less memory, a third slower",
+    )
     parser.add_argument("--sequence-length", type=int, help="truncate texts to so many tokens")
     parser.add_argument("--dtype", help="such as mixed_bfloat16 (default: float32)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
@@ -63,6 +99,13 @@ def run(options: argparse.Namespace) -> None:
     """Runs the command; all input is checked before the model is loaded."""
     if options.class_weights and options.label_separator:
         raise ValueError("--class-weights is for one label a text: leave --label-separator away.")
+    if options.teacher and (options.class_weights or options.label_separator):
+        raise ValueError(
+            "--teacher is for one label a text, and all classes of one weight: leave "
+            "--label-separator and --class-weights away."
+        )
+    if options.teacher and options.distribute:
+        raise ValueError("--teacher works on one machine only: leave --distribute away.")
     if options.checkpoint and options.early_stopping:
         raise ValueError(
             "--checkpoint does not keep what --early-stopping counts: leave one of them away."
@@ -89,7 +132,13 @@ def run(options: argparse.Namespace) -> None:
 
     import keras
 
-    from keras_bert_scratch import BertClassifier, adamw
+    from keras_bert_scratch import (
+        BertClassifier,
+        Distiller,
+        bert_optimizer,
+        enable_lora,
+        freeze_layers,
+    )
     from keras_bert_scratch.data.labels import balanced_class_weights
     from keras_bert_scratch.training.distribution import (
         chief_first,
@@ -108,11 +157,31 @@ def run(options: argparse.Namespace) -> None:
             multi_label=options.label_separator is not None,
             dtype=options.dtype,
         )
-        batches = -(-len(train) // options.batch_size)
-        model.compile(adamw(options.learning_rate, total_steps=options.epochs * batches))
+        if options.keep_layers:
+            model = model.with_layers(options.keep_layers)
+        if options.lora:
+            enable_lora(model.encoder, options.lora)
+        if options.freeze is not None:
+            freeze_layers(model.encoder, options.freeze)
+        model.encoder.rematerialize = options.rematerialize
+        trainee = model
+        if options.teacher:
+            teacher = BertClassifier.from_pretrained(options.teacher, dtype=options.dtype)
+            trainee = Distiller(model, teacher)
+        learning_rate = options.learning_rate
+        if learning_rate is None and options.lora and options.optimizer == "adamw":
+            learning_rate = 5e-4
+        trainee.compile(
+            bert_optimizer(
+                options.optimizer,
+                learning_rate,
+                total_steps=options.epochs * -(-len(train) // options.batch_size),
+                layer_decay=options.layer_decay,
+            )
+        )
         if options.checkpoint:
             resume = ExactResume(options.checkpoint, _recipe(options, train))
-            resume.restore(model)
+            resume.restore(trainee)
     callbacks: list[keras.callbacks.Callback] = [resume] if options.checkpoint else []
     weights = None
     if options.class_weights:
@@ -126,7 +195,7 @@ def run(options: argparse.Namespace) -> None:
             )
         )
     with progress_to_stderr():
-        history = model.fit(
+        history = trainee.fit(
             texts_of(train),
             train.labels,
             batch_size=options.batch_size,
@@ -157,6 +226,8 @@ def _write(options: argparse.Namespace, model: Any, held_out: Any, history: Any)
             multi_label=model.multi_label,
         )
         model.save_pretrained(folder)
+        if options.lora:
+            model.save_adapter(folder / "adapter")
         write_report(folder / "report", report, history, calibration)
     if options.json:
         print(json.dumps(report.to_dict()))
@@ -168,7 +239,8 @@ def _write(options: argparse.Namespace, model: Any, held_out: Any, history: Any)
 def _recipe(options: argparse.Namespace, train: Any) -> dict[str, Any]:
     """Returns what the weights depend on, for a checkpoint to be checked by."""
     names = (
-        "epochs batch_size learning_rate sequence_length dtype seed class_weights label_separator"
+        "epochs batch_size optimizer learning_rate layer_decay lora freeze keep_layers teacher "
+        "sequence_length dtype seed class_weights label_separator"
     )
     examples = repr((train.texts, train.pairs, train.labels))
     return {

@@ -1,11 +1,16 @@
 """Classifies lines of a file or of standard input by any kind of model."""
 
 import argparse
+import hashlib
 import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from keras_bert_scratch.cli.common import lines_in_chunks, load_any, progress_to_stderr
+from keras_bert_scratch.files import check_new_folder, new_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,18 +21,84 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pairs", action="store_true", help="a line holds two texts, separated by a tab"
     )
     parser.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument(
+        "--output", help="folder of files to write instead of printing; goes on where it stopped"
+    )
+    parser.add_argument(
+        "--shard-lines",
+        type=int,
+        default=10_000,
+        help="lines of a file of --output (default: %(default)s)",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
     """Runs the command: a line of input gives a line of output."""
+    if options.output is not None:
+        _write_shards(options)
+        return
     model = load_any(options.model)
     for first_number, texts in lines_in_chunks(options.file):
-        columns = _pairs(first_number, texts) if options.pairs else texts
-        with progress_to_stderr():
-            rows = model.probabilities(columns, options.batch_size)
-        for text, row in zip(texts, rows, strict=True):
-            print(_describe(text, row, model.labels, options.json))
+        for line in _predict(model, first_number, texts, options):
+            print(line)
+
+
+def _write_shards(options: argparse.Namespace) -> None:
+    """Writes one file for so many lines of input; those that are there already are left alone."""
+    if options.file == "-" or options.shard_lines < 1:
+        raise ValueError(
+            "--output needs a file, not standard input, and --shard-lines of at least 1; received "
+            f"{options.file!r} and {options.shard_lines}."
+        )
+    run = {
+        "model": _sha256(options.model),
+        "file": _sha256(options.file),
+        **{name: getattr(options, name) for name in ("pairs", "batch_size", "json", "shard_lines")},
+    }
+    folder = Path(options.output)
+    record = folder / "run.json"
+    if not record.exists():
+        check_new_folder(folder)
+        with new_file(record) as temporary:
+            temporary.write_text(json.dumps(run, indent=2) + "\n")
+    theirs = json.loads(record.read_text())
+    if differing := [name for name in run if run[name] != theirs.get(name)]:
+        raise ValueError(
+            f"{folder} holds the predictions of another run, which differs in "
+            f"{', '.join(differing)}: name another folder, or remove it."
+        )
+    model = load_any(options.model)
+    chunks = lines_in_chunks(options.file, options.shard_lines)
+    for number, (first_number, texts) in enumerate(chunks):
+        shard = folder / f"predictions-{number:06}.{'jsonl' if options.json else 'tsv'}"
+        if not shard.exists():
+            lines = _predict(model, first_number, texts, options)
+            with new_file(shard) as temporary:
+                temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    print(folder)
+
+
+def _sha256(path: str) -> str:
+    """Returns the hash of a file or of all files of a folder; that of a hub id is its name."""
+    place = Path(path)
+    files = sorted(file for file in (place, *place.rglob("*")) if file.is_file())
+    digest = hashlib.sha256(b"" if files else path.encode())
+    for file in files:
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _predict(
+    model: Any, first_number: int, texts: list[str], options: argparse.Namespace
+) -> Iterator[str]:
+    """Yields one line of output a text."""
+    columns = _pairs(first_number, texts) if options.pairs else texts
+    with progress_to_stderr():
+        rows = model.probabilities(columns, options.batch_size)
+    for text, row in zip(texts, rows, strict=True):
+        yield _describe(text, row, model.labels, options.json)
 
 
 def _pairs(first_number: int, lines: list[str]) -> tuple[list[str], list[str]]:

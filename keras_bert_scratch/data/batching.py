@@ -66,6 +66,7 @@ class LengthBucketedBatches:
         self.segment_ids = segment_ids.flat_values.numpy()
         self.starts = token_ids.row_splits.numpy()[:-1]
         self.lengths = token_ids.row_lengths().numpy()
+        self.sort_keys = self.lengths
         self.batch_size = batch_size
         self.pad_id = pad_id
         self.labels = labels
@@ -90,7 +91,7 @@ class LengthBucketedBatches:
         """Returns the indices of the examples of every batch of an epoch."""
         size = self.batch_size
         if self.seed is None:
-            indices = np.argsort(self.lengths, kind="stable")
+            indices = np.argsort(self.sort_keys, kind="stable")
             return [indices[start : start + size] for start in range(0, len(indices), size)]
         generator = np.random.default_rng((self.seed, epoch))
         shuffled = generator.permutation(len(self.lengths))
@@ -98,7 +99,7 @@ class LengthBucketedBatches:
         run_size = size * _BATCHES_SORTED_TOGETHER
         for run_start in range(0, len(shuffled), run_size):
             run = shuffled[run_start : run_start + run_size]
-            run = run[np.argsort(self.lengths[run], kind="stable")]
+            run = run[np.argsort(self.sort_keys[run], kind="stable")]
             batches += [run[start : start + size] for start in range(0, len(run), size)]
         return [batches[i] for i in generator.permutation(len(batches))]
 
@@ -225,6 +226,65 @@ class WindowBatches(LengthBucketedBatches):
     def input_signature(self) -> dict[str, tf.TensorSpec]:
         """Returns the types of `inputs`."""
         return {**super().input_signature(), "num_windows": tf.TensorSpec((None,), tf.int32)}
+
+
+class PoissonBatches(LengthBucketedBatches):
+    """Batches in which every example stands with the same probability, independently of all others.
+
+    That is batch_size / n for n examples (Abadi et al. 2016, "Deep Learning with Differential
+    Privacy", section 3.1, where batches are called lots). A batch may be of any size: it is filled
+    up to a multiple of `microbatch_size`, and at least to that, with rows of weight 0.
+
+    Args:
+        *args: `token_ids` and `segment_ids` of `LengthBucketedBatches`.
+        microbatch_size: Of what the rows of a batch are a multiple.
+        seed: Of the draws.
+        **kwargs: `batch_size`, here the expected size of a batch, `pad_id`, `labels` and
+            `sample_weight` of `LengthBucketedBatches`.
+
+    Example:
+        >>> ids = tf.ragged.constant([[2, 7, 3]] * 8)
+        >>> batches = PoissonBatches(
+        ...     ids, tf.zeros_like(ids), labels=np.arange(8), batch_size=2, microbatch_size=4,
+        ...     pad_id=0, seed=0,
+        ... )
+        >>> [batch.tolist() for batch in batches.order(0)]
+        [[1, 7], [5], [], [0, 1, 6]]
+    """
+
+    def __init__(self, *args: Any, microbatch_size: int, seed: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.microbatch_size = microbatch_size
+        self.seed: int = seed
+
+    def order(self, epoch: int) -> list[np.ndarray]:
+        """Returns the indices of the examples of every batch of an epoch."""
+        generator = np.random.default_rng((self.seed, epoch))
+        n = len(self.lengths)
+        # How many of n independent draws succeed is binomial; which of them, uniform.
+        sizes = generator.binomial(n, self.batch_size / n, size=len(self))
+        return [np.sort(generator.choice(n, size, replace=False)) for size in sizes]
+
+    def batch(self, indices: np.ndarray) -> tuple[Any, ...]:
+        """Pads some examples to the longest of them, and fills the batch up.
+
+        Args:
+            indices: Of the examples.
+
+        Returns:
+            `(inputs, labels, sample_weight)`, see `LengthBucketedBatches`; B is a multiple of
+            `microbatch_size`.
+        """
+        microbatches = max(1, -(-len(indices) // self.microbatch_size))
+        # resize repeats the indices; an empty batch has copies of the first example.
+        rows = np.resize(indices if len(indices) else 0, microbatches * self.microbatch_size)
+        inputs, labels, *weights = super().batch(rows)
+        is_drawn = (np.arange(len(rows)) < len(indices)).astype("float32")
+        return inputs, labels, is_drawn * weights[0] if weights else is_drawn
+
+    def signature(self) -> tuple[Any, ...]:
+        """Returns the types of what `batch` returns."""
+        return (*super().signature()[:2], tf.TensorSpec((None,), tf.float32))
 
 
 class PairBatches(LengthBucketedBatches):

@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from keras_bert_scratch.data.batching import LENGTH_MULTIPLE, LengthBucketedBatches
 
+_NEARLY_ONE_LENGTH = 8
+
 
 class TeacherForcedBatches(LengthBucketedBatches):
     """Texts and targets: the decoder is given each true token, and is to predict the next.
@@ -46,6 +48,11 @@ class TeacherForcedBatches(LengthBucketedBatches):
     ) -> None:
         super().__init__(token_ids, segment_ids, labels=labels, **kwargs)
         self.start_id = start_id
+        # Texts of nearly one length come in the order of their targets' lengths: padding of the
+        # decoder and its vocabulary projection costs more than padding of the encoder.
+        widths = -(-self.lengths // _NEARLY_ONE_LENGTH)
+        target_lengths = np.sum(labels != self.pad_id, axis=1)
+        self.sort_keys = widths * (labels.shape[1] + 1) + target_lengths
         # One weight a token: padding has none.
         weights = (labels != self.pad_id).astype("float32")
         if self.sample_weight is not None:

@@ -16,6 +16,7 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
+from keras_bert_scratch.evaluation.significance import bootstrap_intervals
 from keras_bert_scratch.tables import format_table
 
 
@@ -35,6 +36,8 @@ class ClassificationReport:
         weighted_precision: Mean over the classes, each weighted by its support.
         weighted_recall: Likewise.
         weighted_f1: Likewise.
+        intervals: Of `accuracy` and `macro_f1`, the lower and the upper end of the 95 % interval
+            that `bootstrap_intervals` finds.
         per_class: For every name, in order, its `precision`, `recall`, `f1` and `support` (number
             of examples that have the label).
         confusion_matrix: Number of examples, rows true and columns predicted. *Shape:* (C, C); with
@@ -50,6 +53,7 @@ class ClassificationReport:
     weighted_precision: float
     weighted_recall: float
     weighted_f1: float
+    intervals: dict[str, tuple[float, float]]
     per_class: dict[str, dict[str, float]]
     confusion_matrix: np.ndarray
     warnings: list[str]
@@ -67,7 +71,9 @@ class ClassificationReport:
     def to_dict(self) -> dict[str, Any]:
         """Returns all attributes as plain JSON types."""
         fields = dataclasses.asdict(self)
-        return {**fields, "confusion_matrix": self.confusion_matrix.tolist()}
+        intervals = {name: list(ends) for name, ends in self.intervals.items()}
+        matrix = self.confusion_matrix.tolist()
+        return {**fields, "intervals": intervals, "confusion_matrix": matrix}
 
     def to_json(self) -> str:
         """Returns all attributes as JSON."""
@@ -86,11 +92,17 @@ class ClassificationReport:
         accuracy = "accuracy (all labels right)" if self.is_multi_label else "accuracy"
         parts = [
             *(f"WARNING: {warning}" for warning in self.warnings),
-            f"{accuracy} {self.accuracy:.4f} on {self.num_examples} examples",
+            f"{accuracy} {self.accuracy:.4f} on {self.num_examples} examples\n"
+            f"95 % intervals: accuracy {self.interval_text('accuracy')}, macro F1 "
+            f"{self.interval_text('macro_f1')}",
             format_table(["", *_SHARES, "support"], rows),
             self._confusion_text(),
         ]
         return "\n\n".join(parts) + "\n"
+
+    def interval_text(self, name: str) -> str:
+        """Returns the interval of `accuracy` or `macro_f1` in words."""
+        return "{:.4f} to {:.4f}".format(*self.intervals[name])
 
     def _confusion_text(self) -> str:
         names = self.class_names
@@ -149,11 +161,12 @@ def evaluate_classification(
     true = _checked_labels(true_ids, len(scores), len(names), multi_label)
     if multi_label:
         _check_probabilities(scores, threshold)
-        predicted = (scores > threshold).astype(int)
-        matrix = multilabel_confusion_matrix(true, predicted)
-    else:
-        predicted = scores.argmax(axis=1)
-        matrix = confusion_matrix(true, predicted, labels=range(len(names)))
+    predicted = predicted_ids(scores, multi_label, threshold)
+    matrix = (
+        multilabel_confusion_matrix(true, predicted)
+        if multi_label
+        else confusion_matrix(true, predicted, labels=range(len(names)))
+    )
 
     def figures(average: str | None) -> Any:
         return precision_recall_fscore_support(
@@ -170,6 +183,7 @@ def evaluate_classification(
         weighted_precision=float(weighted[0]),
         weighted_recall=float(weighted[1]),
         weighted_f1=float(weighted[2]),
+        intervals=bootstrap_intervals(true, predicted, len(names)),
         per_class={
             name: {"precision": float(p), "recall": float(r), "f1": float(f1), "support": int(n)}
             for name, p, r, f1, n in zip(names, *figures(None), strict=True)
@@ -177,6 +191,25 @@ def evaluate_classification(
         confusion_matrix=matrix,
         warnings=_constant_prediction(true, predicted, names),
     )
+
+
+def predicted_ids(scores: Any, multi_label: bool = False, threshold: float = 0.5) -> np.ndarray:
+    """Returns a classifier's answers.
+
+    Args:
+        scores: As for `evaluate_classification`. *Shape:* (n, C).
+        multi_label: Likewise.
+        threshold: Likewise.
+
+    Returns:
+        Class ids, *shape:* (n,); with `multi_label` zeros and ones, *shape:* (n, C).
+
+    Example:
+        >>> predicted_ids([[0.3, 0.7]]), predicted_ids([[0.3, 0.7]], multi_label=True)
+        (array([1]), array([[0, 1]]))
+    """
+    scores = np.asarray(scores)
+    return (scores > threshold).astype(int) if multi_label else scores.argmax(axis=1)
 
 
 def _checked_scores(scores: Any, num_classes: int) -> np.ndarray:

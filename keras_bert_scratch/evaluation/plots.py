@@ -7,7 +7,7 @@ Matplotlib's settings are followed: for class names in Chinese, name a font that
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +16,12 @@ from matplotlib.ticker import MaxNLocator
 
 from keras_bert_scratch.evaluation.calibration import Calibration, confidence_and_correctness
 from keras_bert_scratch.evaluation.classification import ClassificationReport
+from keras_bert_scratch.evaluation.stress import StressReport
 from keras_bert_scratch.files import new_file
+
+if TYPE_CHECKING:
+    # It imports Keras, which the pictures do not need.
+    from keras_bert_scratch.evaluation.explanations import Explanation, Faithfulness
 
 _LONGEST_NAME = 28
 # Above so many classes, counts would be too small to read; the colors still show where errors are.
@@ -215,6 +220,91 @@ def plot_calibration(
         error = f"{calibration.errors[name]:.3f}"
         axes.plot(x, y, marker="o", label=f"{name}: calibration error {error}")
     axes.set(xlabel="Confidence", ylabel="Accuracy", xlim=(0, 1), ylim=(0, 1))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    _save(figure, path)
+    return figure
+
+
+def plot_stress(report: StressReport, path: str | Path | None = None) -> Figure:
+    """Draws the accuracy under every perturbation as bars, and that of the texts as a line.
+
+    Args:
+        report: Of `stress_test`.
+        path: Image file to write (its suffix says which kind), or None.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> figure = plot_stress(stress_test(model.probabilities, texts, ids, labels), "stress.png")
+    """
+    figure = Figure(figsize=(6, 1.5 + 0.35 * len(report.stresses)), layout="constrained")
+    axes = figure.add_subplot()
+    values = [stress.accuracy for stress in report.stresses.values()]
+    bars = axes.barh(list(report.stresses), values, color=_TRAIN_COLOR)
+    axes.bar_label(bars, fmt="{:.1%}", label_type="center", color="white", fontsize=8)
+    label = f"as they are: {report.accuracy:.1%}"
+    axes.axvline(report.accuracy, color=_VALIDATION_COLOR, linestyle="--", label=label)
+    axes.invert_yaxis()
+    axes.set(xlabel=f"Accuracy ({report.num_texts} texts)", xlim=(0, 1))
+    figure.legend(fontsize=8, loc="outside upper center")
+    _save(figure, path)
+    return figure
+
+
+def plot_explanation(explanation: "Explanation", path: str | Path | None = None) -> Figure:
+    """Draws what each word did as bars, in the order of the text.
+
+    Args:
+        explanation: Of `integrated_gradients` or `explain_by_rollout`.
+        path: Image file to write (its suffix says which kind), or None.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> figure = plot_explanation(integrated_gradients(model, "a film to remember"), "why.png")
+    """
+    count = len(explanation.spans)
+    figure = Figure(figsize=(6, 1.2 + 0.25 * count), layout="constrained")
+    axes = figure.add_subplot()
+    colors = ["#2e8b57" if score > 0 else "#c0392b" for score in explanation.scores]
+    axes.barh(range(count), explanation.scores, color=colors)
+    names = [_shortened(word) for word in explanation.words]
+    axes.set_yticks(range(count), names, fontsize=9, parse_math=False)
+    axes.invert_yaxis()
+    axes.axvline(0, color="black", linewidth=0.8)
+    title = f"{_shortened(explanation.label)} ({explanation.method})"
+    axes.set_title(title, fontsize=10, parse_math=False)
+    _save(figure, path)
+    return figure
+
+
+def plot_faithfulness(result: "Faithfulness", path: str | Path | None = None) -> Figure:
+    """Draws the deletion curve beside that of a random order.
+
+    Args:
+        result: Of `faithfulness`.
+        path: Image file to write (its suffix says which kind), or None.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> explanations = [integrated_gradients(model, text) for text in texts]
+        >>> result = faithfulness(model.probabilities, model.labels, explanations)
+        >>> figure = plot_faithfulness(result, "deletion.png")
+    """
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for name, curve, areas in (
+        ("random order", result.random_curve, result.random_areas),
+        ("by explanation", result.curve, result.areas),
+    ):
+        axes.plot(result.fractions, curve, label=f"{name}: area {areas.mean():.3f}")
+    axes.set(xlabel="Share of the words deleted", ylabel="Probability of the explained label")
+    axes.set_ylim(0, 1)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     _save(figure, path)

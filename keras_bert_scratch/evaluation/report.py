@@ -1,8 +1,9 @@
 """A folder that tells how a classifier did."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from keras_bert_scratch.evaluation.calibration import Calibration
 from keras_bert_scratch.evaluation.classification import ClassificationReport
@@ -10,8 +11,20 @@ from keras_bert_scratch.evaluation.plots import (
     plot_calibration,
     plot_confusion_matrix,
     plot_learning_curves,
+    plot_stress,
 )
+from keras_bert_scratch.evaluation.stress import StressReport
 from keras_bert_scratch.files import new_folder
+
+
+class Details(Protocol):
+    """What a report may hold besides its figures."""
+
+    def to_text(self) -> str:
+        """Returns it as tables and sentences."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it as plain JSON types."""
 
 
 def write_report(
@@ -19,16 +32,19 @@ def write_report(
     report: ClassificationReport,
     history: Any = None,
     calibration: Calibration | None = None,
+    details: Mapping[str, Details] | None = None,
 ) -> None:
     """Writes report.txt, report.json and confusion_matrix.png; learning_curves.png with a history.
 
-    With a calibration also calibration.json and calibration.png.
+    With a calibration also calibration.json and calibration.png; with details a text and a JSON
+    file of each, some of which quote examples, and of a stress report a picture.
 
     Args:
         directory: The folder to write; must not exist, or be empty. It appears when complete.
         report: Of `evaluate_classification`.
         history: What `fit` returned, or its `history`, or None.
         calibration: What `calibrate` returned, or None.
+        details: Such as `Slices` or `BaselineComparison`, by the name of their files, or None.
 
     Raises:
         FileExistsError: If the folder exists and is not empty.
@@ -48,3 +64,9 @@ def write_report(
             figures = json.dumps(calibration.to_dict(), indent=2)
             (folder / "calibration.json").write_text(figures + "\n", encoding="utf-8")
             plot_calibration(calibration, folder / "calibration.png")
+        for name, found in (details or {}).items():
+            (folder / f"{name}.txt").write_text(found.to_text(), encoding="utf-8")
+            figures = json.dumps(found.to_dict(), indent=2, ensure_ascii=False)
+            (folder / f"{name}.json").write_text(figures + "\n", encoding="utf-8")
+            if isinstance(found, StressReport):
+                plot_stress(found, folder / f"{name}.png")

@@ -12,6 +12,7 @@ from keras_bert_scratch.layers.attention import padding_bias
 from keras_bert_scratch.layers.embeddings import BertEmbeddings
 from keras_bert_scratch.layers.encoder_block import EncoderBlock
 from keras_bert_scratch.layers.heads import Pooler
+from keras_bert_scratch.layers.rematerialization import rematerialize
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
@@ -22,6 +23,8 @@ class BertEncoder(keras.Model):
 
     Args:
         config: Every size and switch.
+        rematerialize: Whether training keeps the states between the blocks only, and computes
+            what stood in a block again: see `layers.rematerialization`.
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Example:
@@ -34,9 +37,10 @@ class BertEncoder(keras.Model):
         ((1, 4, 128), (1, 128))
     """
 
-    def __init__(self, config: BertConfig, **kwargs: Any) -> None:
+    def __init__(self, config: BertConfig, *, rematerialize: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config = config
+        self.rematerialize = rematerialize
 
         # === Layers ===
         self.embeddings = BertEmbeddings(
@@ -114,15 +118,20 @@ class BertEncoder(keras.Model):
         attention_bias = padding_bias(inputs["padding_mask"], self.compute_dtype)
         hidden_states, attention = [x], []
         for block in self.blocks:
-            x, probabilities = block(
-                x,
-                attention_bias=attention_bias,
-                training=training,
-                return_attention=True,
-                first_only=pooled_only and block is self.blocks[-1],
-            )
+            arguments = {
+                "attention_bias": attention_bias,
+                "training": training,
+                "return_attention": return_attention,
+                "first_only": pooled_only and block is self.blocks[-1],
+            }
+            if self.rematerialize and training:
+                x = rematerialize(block, x, **arguments)
+            else:
+                x = block(x, **arguments)
+            if return_attention:
+                x, probabilities = x
+                attention.append(probabilities)
             hidden_states.append(x)
-            attention.append(probabilities)
 
         outputs = {"sequence_output": x, "pooled_output": self.pooler(x)}
         if return_hidden_states:
@@ -134,7 +143,11 @@ class BertEncoder(keras.Model):
     # === Config ===
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {**super().get_config(), "config": self.config.to_dict()}
+        return {
+            **super().get_config(),
+            "config": self.config.to_dict(),
+            "rematerialize": self.rematerialize,
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BertEncoder":

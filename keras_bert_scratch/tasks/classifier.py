@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_bert_scratch.checkpoints.adapters import AdapterCheckpoint, write_adapter
 from keras_bert_scratch.checkpoints.google import open_checkpoint
 from keras_bert_scratch.checkpoints.huggingface import write_checkpoint
 from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, POOLER, encoder_weights
@@ -24,6 +25,7 @@ from keras_bert_scratch.layers.windows import (
     aggregate_windows,
     check_aggregation,
 )
+from keras_bert_scratch.models.adapting import keep_layers
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.serving.litert import export_litert
 from keras_bert_scratch.serving.mobile_metadata import export_mediapipe
@@ -143,7 +145,13 @@ class BertClassifier(TextModel):
 
     # === Training ===
     def compile(
-        self, optimizer: Any, loss: Any = "auto", *, metrics: Any = "auto", **kwargs: Any
+        self,
+        optimizer: Any,
+        loss: Any = "auto",
+        *,
+        metrics: Any = "auto",
+        training_step: Any = None,
+        **kwargs: Any,
     ) -> None:
         """Compiles as `keras.Model.compile` does, with defaults that fit the task.
 
@@ -152,6 +160,8 @@ class BertClassifier(TextModel):
             loss: By default cross-entropy on the logits: sparse, or binary with `multi_label`.
             metrics: By default accuracy and macro precision, recall and F1; with `multi_label`
                 binary accuracy and micro precision and recall and macro F1.
+            training_step: How `fit` trains on a batch, by default as Keras does: a
+                `DifferentialPrivacy` or an `AdversarialTraining`.
             **kwargs: The other arguments of `keras.Model.compile`.
         """
         if loss == "auto":
@@ -178,7 +188,19 @@ class BertClassifier(TextModel):
                     MacroF1(num_classes, name="f1"),
                 ]
             )
+        if training_step is not None and self._strategy is not None:
+            raise ValueError(
+                f"{type(training_step).__name__} does not work under tf.distribute, which has a "
+                "step of its own: make and compile the model outside of a strategy's scope."
+            )
+        self.training_step = training_step
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """Returns the arguments of `compile`, so that a loaded model goes on as privately."""
+        config = super().get_compile_config()
+        step = keras.saving.serialize_keras_object(self.training_step)
+        return config and {**config, "training_step": step}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model; Keras refuses to for classes with a `compile` of their own."""
@@ -264,6 +286,21 @@ class BertClassifier(TextModel):
             {self.labels[c]: float(row[c]) for c in np.argsort(-row, kind="stable")}
             for row in self.probabilities(texts, batch_size)
         ]
+
+    def with_layers(self, layers: Sequence[int]) -> "BertClassifier":
+        """Makes a smaller classifier of some of the encoder's blocks; see `keep_layers`.
+
+        Args:
+            layers: Numbers of the blocks to copy, counted from 0.
+
+        Raises:
+            ValueError: If `layers` is empty, or names a block that there is not.
+        """
+        encoder = keep_layers(self.encoder, layers)
+        config = {**self.get_config(), "encoder": encoder, "tokenizer": self.tokenizer}
+        smaller = BertClassifier(**config)
+        smaller.head.set_weights(self.head.get_weights())
+        return smaller
 
     # === Weights in and out ===
     @classmethod
@@ -372,6 +409,49 @@ class BertClassifier(TextModel):
                 temperature=self.temperature,
             )
             tokenizer.save(temporary)
+
+    def save_adapter(self, folder: str | Path) -> None:
+        """Writes what was trained after `enable_lora`, the low-rank updates and the head.
+
+        The library `peft` loads the folder, too, on top of `transformers`' model.
+
+        Args:
+            folder: Where to write: must not exist, or be empty.
+
+        Raises:
+            FileExistsError: If the folder is not empty.
+            ValueError: If the encoder has no low-rank updates.
+        """
+        with new_folder(folder) as temporary:
+            write_adapter(
+                temporary,
+                self,
+                CLASSIFIER,
+                task_type="SEQ_CLS",
+                labels=self.labels,
+                temperature=self.temperature,
+            )
+
+    def load_adapter(self, folder: str | Path) -> None:
+        """Loads what `save_adapter` has written for the same encoder, in place of any before it.
+
+        Args:
+            folder: The folder.
+
+        Raises:
+            FileNotFoundError: If the folder holds no adapters.
+            ValueError: If they are of another encoder, of other labels, or damaged.
+        """
+        adapter = AdapterCheckpoint(folder)
+        if adapter.fields.get("labels") != self.labels:
+            raise ValueError(
+                f"{folder} holds adapters for the labels {adapter.fields.get('labels')!r}, the "
+                f"model has {self.labels!r}: make the model with those."
+            )
+        adapter.load_adapter(self, CLASSIFIER)
+        self.temperature = adapter.fields.get("temperature", 1.0)
+        # Functions that Keras has traced do not know of the new weights.
+        self.train_function = self.test_function = self.predict_function = None
 
     def export(self, filepath: str | Path, format: str = "tf_saved_model", **options: Any) -> None:
         """Exports for serving: strings in and labels out, or for phones.

@@ -131,7 +131,7 @@ class BertPretrainer(EncoderModel):
         large one. Perplexity and accuracy are means over the masked positions alone.
 
         Args:
-            optimizer: A Keras optimizer; see `training.optimizers.pretraining_optimizer`.
+            optimizer: A Keras optimizer; see `training.optimizers.bert_optimizer`.
             loss: By default cross-entropy for both heads.
             weighted_metrics: By default accuracy for both heads, and perplexity.
             **kwargs: The other arguments of `keras.Model.compile`.

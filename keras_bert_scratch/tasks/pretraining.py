@@ -26,7 +26,7 @@ from keras_bert_scratch.training.distribution import (
     chief_first,
     is_chief,
 )
-from keras_bert_scratch.training.optimizers import pretraining_optimizer
+from keras_bert_scratch.training.optimizers import bert_optimizer
 from keras_bert_scratch.training.resuming import ExactResume
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class PretrainingRecipe:
         static_masking: Whether to hide the same tokens each time.
         lowercase: Whether to lower-case the text.
         text_column: Column of the text, in files that have columns.
-        optimizer: One of `training.optimizers.pretraining_optimizer`.
+        optimizer: One of `training.optimizers.bert_optimizer`.
         warmup_ratio: Share of the updates in which the rate rises.
         weight_decay: Of matrices and tables.
         gradient_accumulation: Parts in which the gradients of a batch are computed.
@@ -190,13 +190,15 @@ class PretrainingRecipe:
 
     def make_optimizer(self) -> keras.optimizers.Optimizer:
         """Returns the optimizer, with a schedule over all phases."""
-        return pretraining_optimizer(
+        return bert_optimizer(
             self.optimizer,
             self.learning_rate,
             total_steps=sum(phase.steps for phase in self.phases),
             warmup_ratio=self.warmup_ratio,
             weight_decay=self.weight_decay,
             gradient_accumulation=self.gradient_accumulation,
+            # That of google-research/bert; the others have Keras' in fine-tuning, too.
+            **({"epsilon": 1e-6} if self.optimizer == "adamw" else {}),
         )
 
 

@@ -340,9 +340,10 @@ class BertSummarizer(TextModel):
     ) -> "BertSummarizer":
         """Loads a summarizer, or an encoder from which both encoder and decoder start.
 
-        Of an encoder's checkpoint, the decoder's embeddings, self-attention and feed-forward layers
-        start with the encoder's weights, its head with the masked-LM's if there is one, and its
-        cross-attention anew.
+        Of an encoder's checkpoint, the decoder's embeddings, attentions and feed-forward layers
+        start with the encoder's weights, and its head with the masked-LM's if there is one.
+        Cross-attention starts as self-attention does: from random weights, the decoder learns
+        summaries by heart long before it learns to read the text.
 
         Args:
             path_or_hub_id: A local folder (no network is used) or the id of a model on the hub: of
@@ -392,12 +393,16 @@ class BertSummarizer(TextModel):
         if isinstance(checkpoint, EncoderDecoderCheckpoint):
             checkpoint.load_all(model)
         else:
-            logger.warning("Newly initialized, to be trained: the decoder's cross-attention.")
             checkpoint.load(
                 model,
                 (*encoder_weights(config.num_layers), *decoder_weights(decoder_config.num_layers)),
                 optional=(*POOLER, *DECODER_HEAD),
             )
+            logger.warning(
+                "To be trained: the decoder's cross-attention, a copy of its self-attention."
+            )
+            for block in model.decoder.blocks:
+                block.cross_attention.set_weights(block.attention.get_weights())
         return model
 
     def save_pretrained(self, folder: str | Path) -> None:

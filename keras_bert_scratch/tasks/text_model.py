@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.data.batching import LengthBucketedBatches, WindowBatches
+from keras_bert_scratch.data.batching import LengthBucketedBatches, PoissonBatches, WindowBatches
 from keras_bert_scratch.data.readers import stratified_split
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.encoder_model import EncoderModel
@@ -23,6 +23,8 @@ from keras_bert_scratch.text.truncation import (
     check_truncation,
     check_window_stride,
 )
+from keras_bert_scratch.training.memory import check_training_fits
+from keras_bert_scratch.training.privacy import DifferentialPrivacy, EpsilonInLogs
 
 # Texts tokenized at a time: bounds the memory of one call of the graph.
 _CHUNK = 4096
@@ -51,6 +53,9 @@ class TextModel(EncoderModel):
         ValueError: If the tokenizer or the length does not fit the encoder, the truncation is
             unknown, or the stride does not fit.
     """
+
+    # Trains in the place of Keras' own step; for tasks whose `compile` takes one.
+    training_step: Callable[[keras.Model, Any], dict[str, Any]] | None = None
 
     def __init__(
         self,
@@ -132,7 +137,8 @@ class TextModel(EncoderModel):
             functools.partial(tokenize, sequence_length=self.sequence_length), columns
         )
         segment_ids = tf.zeros_like(token_ids) if is_windows else second
-        settings = {"batch_size": batch_size, "pad_id": self.tokenizer.vocabulary.pad_id}
+        pad_id = self.tokenizer.vocabulary.pad_id
+        settings: dict[str, Any] = {"batch_size": batch_size, "pad_id": pad_id}
         if is_windows:
             num_windows = second.numpy()
             if not training:
@@ -148,9 +154,11 @@ class TextModel(EncoderModel):
                 None if column is None else np.repeat(column, num_windows, axis=0)
                 for column in (labels, weights)
             )
-        return LengthBucketedBatches(
-            token_ids, segment_ids, labels=labels, sample_weight=weights, seed=seed, **settings
-        )
+        settings.update(labels=labels, sample_weight=weights, seed=seed)
+        if training and isinstance(self.training_step, DifferentialPrivacy):
+            settings["microbatch_size"] = self.training_step.microbatch_size
+            return PoissonBatches(token_ids, segment_ids, **settings)
+        return LengthBucketedBatches(token_ids, segment_ids, **settings)
 
     def fit(
         self,
@@ -182,11 +190,18 @@ class TextModel(EncoderModel):
             **kwargs: The other arguments of `keras.Model.fit`.
 
         Raises:
-            ValueError: If a text is empty, labels are unknown, or all of one class; under
+            ValueError: If a text is empty, labels are unknown or all of one class, or a batch needs
+                more memory than there is; with `DifferentialPrivacy`, if it cannot hold; under
                 `tf.distribute`, if the workers' texts or seeds differ, or the replicas cannot share
                 a batch evenly.
         """
         validation_batch_size = kwargs.pop("validation_batch_size", None) or batch_size
+        privacy = self.training_step
+        if isinstance(privacy, DifferentialPrivacy):
+            privacy.check_fit(
+                draws=_is_text(x) and shuffle and kwargs.get("steps_per_epoch") is None,
+                is_windows=self.truncation == "windows",
+            )
         if _is_text(x):
             y = self.encode_labels(y)
             if validation_split:
@@ -206,9 +221,18 @@ class TextModel(EncoderModel):
             batches = self.batches(
                 x, y, sample_weight, batch_size=batch_size, seed=seed, training=True
             )
+            check_training_fits(
+                self.encoder,
+                sum(int(np.prod(weight.shape)) for weight in self.trainable_weights),
+                min(batch_size, len(batches.lengths)),
+                int(batches.lengths.max()),
+            )
             self.check_workers(batches)
-            x, y, sample_weight = batches.dataset(), None, None
             callbacks = [batches.follow_epochs(), *keras.tree.flatten(callbacks or [])]
+            if isinstance(privacy, DifferentialPrivacy):
+                privacy.start(batches, kwargs.get("epochs", 1), kwargs.get("initial_epoch", 0))
+                callbacks.insert(0, EpsilonInLogs(privacy))
+            x, y, sample_weight = batches.dataset(), None, None
         else:
             x = self._tokenize_dataset(x, training=True)
             if not isinstance(x, tf.data.Dataset):
@@ -232,6 +256,12 @@ class TextModel(EncoderModel):
             shuffle=shuffle and not isinstance(x, tf.data.Dataset),
             **kwargs,
         )
+
+    def train_step(self, *args: Any) -> Any:
+        """Trains on a batch as Keras does, or as `training_step` does."""
+        if self.training_step is None:
+            return super().train_step(*args)
+        return self.training_step(self, *args)
 
     def evaluate(
         self,

@@ -32,6 +32,20 @@ def text_columns(x: Any) -> tuple[list[str], list[str] | None]:
     return texts, rest[0] if rest else None
 
 
+def joined_columns(x: Any) -> list[str]:
+    """Returns one text an example: of a pair both, with a space between them.
+
+    Args:
+        x: As for `text_columns`.
+
+    Example:
+        >>> joined_columns((["Who?"], ["Me."]))
+        ['Who? Me.']
+    """
+    texts, pairs = text_columns(x)
+    return texts if pairs is None else [f"{a} {b}" for a, b in zip(texts, pairs, strict=True)]
+
+
 def check_not_empty(x: Any) -> None:
     """Refuses texts without a character that is not white space.
 

@@ -104,7 +104,9 @@ def is_multi_worker(strategy: tf.distribute.Strategy | None) -> bool:
 
 def is_chief(strategy: tf.distribute.Strategy | None) -> bool:
     """Whether this process is the one that writes files."""
-    return not is_multi_worker(strategy) or strategy.cluster_resolver.task_id == 0
+    if strategy is None or not is_multi_worker(strategy):
+        return True
+    return strategy.cluster_resolver.task_id == 0
 
 
 def shard(
@@ -252,13 +254,13 @@ class DistributableModel(keras.Model):
         # Of TensorFlow's trainer only.
         return getattr(self, "_distribute_strategy", None)
 
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **kwargs: Any) -> None:
+    def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compiles as Keras does.
 
         Raises:
             ValueError: If the optimizer, the loss or an argument does what fails under a strategy.
         """
-        super().compile(optimizer, loss, **kwargs)
+        super().compile(*args, **kwargs)
         if self._strategy is None:
             return
         if self.steps_per_execution > 1:
@@ -283,7 +285,7 @@ class DistributableModel(keras.Model):
                 "Loss scaling does not work under tf.distribute: Keras skips updates in a branch "
                 'of the graph, where replicas cannot meet; use dtype="mixed_bfloat16".'
             )
-        if isinstance(loss, InBatchContrastiveLoss):
+        if isinstance(self.loss, InBatchContrastiveLoss):
             raise ValueError(
                 "InBatchContrastiveLoss does not work under tf.distribute: each replica would "
                 "compare the texts of its own rows only; train on one device."

@@ -1,4 +1,4 @@
-"""Losses that Keras lacks: of pairs of embeddings, and the focal loss on class ids.
+"""Losses that Keras lacks: of pairs of embeddings, on class ids, and from a teacher.
 
 Axes: B batch, H hidden, C classes.
 """
@@ -161,6 +161,69 @@ class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "gamma": self.gamma, "alpha": self.alpha}
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class DistillationLoss(keras.losses.Loss):
+    """Cross-entropy with the right class, mixed with that of a teacher's softened probabilities.
+
+    (1 - w) CE(y, softmax(s)) + w T² CE(softmax(t / T), softmax(s / T)) for the logits s of the
+    student and t of the teacher; T² keeps the size of the gradients (Hinton et al. 2015, section
+    2).
+
+    Args:
+        temperature: T. Higher ones tell more of how the teacher ranks the wrong classes.
+        teacher_weight: w, from 0 to 1.
+        **kwargs: `name`, `reduction` and `dtype`, for `keras.losses.Loss`.
+
+    Raises:
+        ValueError: If the temperature is not above 0, or the weight not from 0 to 1.
+
+    Example:
+        >>> loss = DistillationLoss(temperature=1.0, teacher_weight=1.0)
+        >>> float(loss(np.array([[0, 0.0, 0.0]]), np.array([[0.0, 0.0]])))  # log 2
+        0.693...
+    """
+
+    def __init__(
+        self, temperature: float = 2.0, teacher_weight: float = 0.5, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if not temperature > 0 or not 0 <= teacher_weight <= 1:
+            raise ValueError(
+                "temperature must be above 0 and teacher_weight from 0 to 1, received "
+                f"{temperature!r} and {teacher_weight!r}."
+            )
+        self.temperature = temperature
+        self.teacher_weight = teacher_weight
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Computes the loss of each example.
+
+        Args:
+            y_true: The class id, then the teacher's logits. *Shape:* (B, 1 + C).
+            y_pred: Logits. *Shape:* (B, C).
+
+        Returns:
+            *Shape:* (B,).
+        """
+        labels = keras.losses.sparse_categorical_crossentropy(
+            y_true[:, 0], y_pred, from_logits=True
+        )
+        teacher = ops.softmax(y_true[:, 1:] / self.temperature)
+        soft = keras.losses.categorical_crossentropy(
+            teacher, y_pred / self.temperature, from_logits=True
+        )
+        weight = self.teacher_weight
+        return (1 - weight) * labels + weight * self.temperature**2 * soft
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "temperature": self.temperature,
+            "teacher_weight": self.teacher_weight,
+        }
 
 
 def _unit_vectors(embeddings: Any) -> tuple[Any, Any]:

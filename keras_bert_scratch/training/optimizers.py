@@ -1,28 +1,87 @@
-"""Optimizers with BERT's settings."""
+"""Keras' optimizers with BERT's settings."""
 
-from typing import Any
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
+from keras import ops
 
 from keras_bert_scratch.training.schedules import WarmupLinearDecay
 
 
-@keras.saving.register_keras_serializable("keras_bert_scratch")
-class BertAdamW(keras.optimizers.AdamW):
-    """Keras' AdamW that never decays biases and layer norms (Devlin et al. 2018, A.2).
+class _BertSettings(keras.optimizers.Optimizer):
+    """What BERT's optimizers have in common, on top of Keras' own: which weights change how much.
 
-    A class, because `exclude_from_weight_decay` alone is forgotten when a model is saved.
+    Biases and layer norms do not decay (Devlin et al. 2018, A.2). Lower layers have lower rates:
+    pooler and heads the full one, each block below `layer_decay` times that of the layer above, and
+    the embeddings the lowest (Howard & Ruder 2018, 3.1; Clark et al. 2020, A). A class, because
+    neither would be saved with a model otherwise.
 
-    On TensorFlow one operation updates a weight, and one sums its squares, where Keras' own take a
-    dozen, each of them a pass through memory: a seventh of a step of MiniLM on 32 x 32 tokens.
+    The norm that gradients are clipped by is that of a table's summed gradient; Keras would add up
+    the squares of a token that comes twice.
 
     Args:
-        **kwargs: For `keras.optimizers.AdamW`.
+        layer_decay: Above 0, at most 1.
+        **kwargs: For Keras' optimizer.
+
+    Raises:
+        ValueError: If `layer_decay` is out of its range.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, layer_decay: float = 1.0, **kwargs: Any) -> None:
+        if not 0 < layer_decay <= 1:
+            raise ValueError(
+                f"layer_decay must be above 0 and at most 1, received {layer_decay!r}."
+            )
         super().__init__(**kwargs)
+        self.layer_decay = layer_decay
         self.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        """Finds the depth of every variable by its path."""
+        depths = _depths([variable.path for variable in variables])
+        self.factors = tuple(self.layer_decay ** (max(depths) - depth) for depth in depths)
+        super().build(variables)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Decays a variable, and updates it, both at its own rate."""
+        index = self._get_variable_index(variable)
+        rate = ops.cast(learning_rate, variable.dtype) * self.factors[index]
+        if self.weight_decay and self._use_weight_decay(variable):
+            self.decay(variable, variable * self.weight_decay * rate)
+        super().update_step(gradient, variable, rate)
+
+    def decay(self, variable: Any, amount: Any) -> None:
+        """Makes a variable smaller by its decay."""
+        self.assign_sub(variable, amount)
+
+    def _apply_weight_decay(self, variables: Any) -> None:
+        """Leaves the decay to `update_step`: here Keras has one rate for all."""
+
+    def _clip_gradients(self, grads: list[Any]) -> list[Any]:
+        if keras.backend.backend() != "tensorflow" or not self.global_clipnorm:
+            return super()._clip_gradients(grads)
+        import tensorflow as tf
+
+        grads = [grad if grad is None else tf.convert_to_tensor(grad) for grad in grads]
+        halves = [tf.nn.l2_loss(grad) for grad in grads if grad is not None]
+        norm = tf.sqrt(2.0 * tf.add_n(halves))
+        # As in Keras, a norm that is not finite shows: the second term is then NaN.
+        scale = self.global_clipnorm / tf.maximum(norm, self.global_clipnorm) + (norm - norm)
+        return [grad if grad is None else grad * scale for grad in grads]
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "layer_decay": self.layer_decay}
+
+
+class _FusedAdamW(keras.optimizers.AdamW):
+    """Keras' AdamW, of which on TensorFlow one operation updates a weight.
+
+    Keras' own takes a dozen, each of them a pass through memory: together with the sum of squares
+    of `_BertSettings` this saves a seventh of a step of MiniLM on 32 x 32 tokens.
+    """
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Updates one weight (Kingma & Ba 2015, algorithm 1, in the form that ends section 2)."""
@@ -46,17 +105,57 @@ class BertAdamW(keras.optimizers.AdamW):
             grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),
         )
 
-    def _clip_gradients(self, grads: list[Any]) -> list[Any]:
-        if keras.backend.backend() != "tensorflow" or not self.global_clipnorm:
-            return super()._clip_gradients(grads)
-        import tensorflow as tf
 
-        grads = [grad if grad is None else tf.convert_to_tensor(grad) for grad in grads]
-        halves = [tf.nn.l2_loss(grad) for grad in grads if grad is not None]
-        norm = tf.sqrt(2.0 * tf.add_n(halves))
-        # As in Keras, a norm that is not finite shows: the second term is then NaN.
-        scale = self.global_clipnorm / tf.maximum(norm, self.global_clipnorm) + (norm - norm)
-        return [grad if grad is None else grad * scale for grad in grads]
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class BertAdamW(_BertSettings, _FusedAdamW):
+    """Keras' AdamW (Loshchilov & Hutter 2017)."""
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class BertLamb(_BertSettings, keras.optimizers.Lamb):
+    """Keras' LAMB (You et al. 2019)."""
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class BertLion(_BertSettings, keras.optimizers.Lion):
+    """Keras' Lion (Chen et al. 2023)."""
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class BertMuon(_BertSettings, keras.optimizers.Muon):
+    """Keras' Muon (Jordan et al. 2024), with its AdamW for all that is no matrix of a layer."""
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class BertScheduleFreeAdamW(_BertSettings, keras.optimizers.ScheduleFreeAdamW):
+    """Keras' schedule-free AdamW (Defazio et al. 2024), with decay."""
+
+    def decay(self, variable: Any, amount: Any) -> None:
+        """Makes the iterate smaller that steps are taken from, as the paper's algorithm 1 does.
+
+        Keras would decay the variable alone, (1 - beta_1) iterate + beta_1 average; the average
+        changes by steps of the iterate only.
+        """
+        iterate = self._momentums[self._get_variable_index(variable)]
+        self.assign_sub(iterate, amount)
+        self.assign_sub(variable, (1 - self.beta_1) * amount)
+
+
+class _Recipe(NamedTuple):
+    """An optimizer's class, its peak rate for fine-tuning, and its own arguments."""
+
+    optimizer_class: Any
+    fine_tuning_rate: float
+    arguments: dict[str, Any]
+
+
+_RECIPES = {
+    "adamw": _Recipe(BertAdamW, 5e-5, {"epsilon": 1e-8}),
+    "lamb": _Recipe(BertLamb, 1e-3, {"epsilon": 1e-6}),
+    "lion": _Recipe(BertLion, 1e-5, {}),
+    "muon": _Recipe(BertMuon, 5e-5, {"exclude_layers": ["logits"]}),
+    "schedule-free": _Recipe(BertScheduleFreeAdamW, 5e-5, {}),
+}
 
 
 def adamw(
@@ -66,7 +165,8 @@ def adamw(
     warmup_ratio: float = 0.1,
     weight_decay: float = 0.01,
     clip_norm: float = 1.0,
-) -> BertAdamW:
+    layer_decay: float = 1.0,
+) -> keras.optimizers.Optimizer:
     """Returns the optimizer that BERT is fine-tuned with.
 
     AdamW (Loshchilov & Hutter 2017) with bias correction, decay on matrices only, gradients
@@ -78,74 +178,84 @@ def adamw(
         warmup_ratio: Share of the steps in which the rate rises.
         weight_decay: Decoupled decay of the matrices and tables.
         clip_norm: Largest global norm of the gradients.
+        layer_decay: Rate of a layer over that of the layer above it; see `bert_optimizer`.
 
     Raises:
-        ValueError: If `warmup_ratio` is not in [0, 1), or `total_steps` below 1.
+        ValueError: If `warmup_ratio` is not in [0, 1), `total_steps` below 1, or `layer_decay` not
+            in (0, 1].
 
     Example:
         >>> optimizer = adamw(5e-5, total_steps=800)
     """
-    return BertAdamW(
-        learning_rate=_schedule(peak_learning_rate, total_steps, warmup_ratio),
+    return bert_optimizer(
+        "adamw",
+        peak_learning_rate,
+        total_steps=total_steps,
+        warmup_ratio=warmup_ratio,
         weight_decay=weight_decay,
-        epsilon=1e-8,
-        global_clipnorm=clip_norm,
+        clip_norm=clip_norm,
+        layer_decay=layer_decay,
     )
 
 
-def pretraining_optimizer(
+def bert_optimizer(
     name: str,
-    peak_learning_rate: float,
+    peak_learning_rate: float | None = None,
     *,
     total_steps: int,
     warmup_ratio: float = 0.1,
     weight_decay: float = 0.01,
     clip_norm: float = 1.0,
+    layer_decay: float = 1.0,
     gradient_accumulation: int = 1,
+    **arguments: Any,
 ) -> keras.optimizers.Optimizer:
     """Returns one of Keras' optimizers with BERT's schedule, clipping and decay.
 
     Args:
-        name: `"adamw"`, `"lamb"` (You et al. 2019), `"lion"` (Chen et al. 2023) or `"muon"` (Jordan
-            et al. 2024; embeddings, vectors and the next-sentence head are left to its AdamW).
-        peak_learning_rate: The rate at the end of the warm-up.
+        name: `"adamw"`, `"lamb"` (You et al. 2019), `"lion"` (Chen et al. 2023), `"muon"` (Jordan
+            et al. 2024; embeddings, vectors and the heads' last matrices are left to its AdamW), or
+            `"schedule-free"` (Defazio et al. 2024; AdamW whose rate stays at the peak, and whose
+            weights are nine tenths the average of those of all steps).
+        peak_learning_rate: The rate at the end of the warm-up; by default one for fine-tuning.
         total_steps: Updates.
         warmup_ratio: Share of the updates in which the rate rises.
         weight_decay: Decoupled decay of the matrices and tables.
         clip_norm: Largest global norm of the gradients.
+        layer_decay: Rate of a layer over that of the layer above it, above 0 and at most 1: pooler
+            and heads have the full rate, the last of L blocks `layer_decay` times that, and the
+            embeddings `layer_decay ** (L + 1)` times (Howard & Ruder 2018, section 3.1).
         gradient_accumulation: Batches whose gradients are averaged for one update.
+        **arguments: Of Keras' optimizer, such as `epsilon`.
 
     Raises:
-        ValueError: If the name is unknown, `warmup_ratio` is not in [0, 1), or `total_steps` below
-            1.
+        ValueError: If the name is unknown, `warmup_ratio` is not in [0, 1), `total_steps` below
+            1, or `layer_decay` not in (0, 1].
 
     Example:
-        >>> optimizer = pretraining_optimizer("lamb", 2e-3, total_steps=10_000)
+        >>> optimizer = bert_optimizer("lamb", 2e-3, total_steps=10_000)
     """
-    classes: dict[str, tuple[type[keras.optimizers.Optimizer], dict[str, Any]]] = {
-        "adamw": (BertAdamW, {"epsilon": 1e-6}),
-        "lamb": (keras.optimizers.Lamb, {"epsilon": 1e-6}),
-        "lion": (keras.optimizers.Lion, {}),
-        "muon": (
-            keras.optimizers.Muon,
-            {"adam_weight_decay": weight_decay, "exclude_layers": ["next_sentence"]},
-        ),
-    }
-    if name not in classes:
-        raise ValueError(f"The optimizers are {', '.join(classes)}; received {name!r}.")
-    optimizer_class, arguments = classes[name]
-    optimizer = optimizer_class(
-        learning_rate=_schedule(
-            peak_learning_rate, total_steps, warmup_ratio, gradient_accumulation
-        ),
+    if name not in _RECIPES:
+        raise ValueError(f"The optimizers are {', '.join(_RECIPES)}; received {name!r}.")
+    recipe = _RECIPES[name]
+    schedule: Any = _schedule(
+        recipe.fine_tuning_rate if peak_learning_rate is None else peak_learning_rate,
+        total_steps,
+        warmup_ratio,
+        gradient_accumulation,
+    )
+    if name == "schedule-free":
+        arguments["warmup_steps"] = schedule.warmup_steps
+        schedule = schedule.peak_learning_rate
+    return recipe.optimizer_class(
+        learning_rate=schedule,
         weight_decay=weight_decay,
         global_clipnorm=clip_norm,
+        layer_decay=layer_decay,
         # Keras counts from 2; None is its word for 1.
         gradient_accumulation_steps=gradient_accumulation if gradient_accumulation > 1 else None,
-        **arguments,
+        **{**recipe.arguments, **arguments},
     )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
 
 
 def _schedule(
@@ -156,3 +266,13 @@ def _schedule(
     return WarmupLinearDecay(
         peak_learning_rate, total_steps, int(warmup_ratio * total_steps), batches_per_step
     )
+
+
+def _depths(paths: Sequence[str]) -> list[int]:
+    """Returns 0 for embeddings, n + 1 for block n, and one more than the last for all else."""
+    blocks = [re.search(r"(?:^|/)block_(\d+)/", path) for path in paths]
+    top = 1 + max((int(match[1]) + 1 for match in blocks if match), default=0)
+    return [
+        int(match[1]) + 1 if match else 0 if "embeddings/" in path else top
+        for match, path in zip(blocks, paths, strict=True)
+    ]

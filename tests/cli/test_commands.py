@@ -78,6 +78,90 @@ def test_predict_reads_a_file_of_pairs(folder, capsys, tmp_path):
     assert text == "good\tfilm"
 
 
+class TestShardsOfPredictions:
+    @pytest.fixture
+    def texts(self, tmp_path):
+        (tmp_path / "texts.txt").write_text("".join(f"a good film {n}\n" for n in range(7)))
+        return tmp_path / "texts.txt"
+
+    def predict(self, folder, texts, output, *more):
+        return main(
+            ["predict", "--model", f"{folder}/m.tflite", f"{texts}", "--output", f"{output}"]
+            + ["--shard-lines", "3", "--json", *more]
+        )
+
+    def contents(self, output):
+        return {path.name: path.read_bytes() for path in output.iterdir()}
+
+    def test_one_line_for_each_text_in_order(self, folder, texts, tmp_path, capsys):
+        assert self.predict(folder, texts, tmp_path / "output") == 0
+        assert capsys.readouterr().out == f"{tmp_path}/output\n"
+        shards = sorted((tmp_path / "output").glob("predictions-*.jsonl"))
+        lines = [shard.read_text().splitlines() for shard in shards]
+        assert [len(shard) for shard in lines] == [3, 3, 1]
+        found = [json.loads(line)["text"] for shard in lines for line in shard]
+        assert found == [f"a good film {n}" for n in range(7)]
+
+    def test_goes_on_after_an_interruption_with_the_same_output(
+        self, folder, texts, tmp_path, monkeypatch
+    ):
+        from keras_bert_scratch.serving.predictor import LiteRTPredictor
+
+        assert self.predict(folder, texts, tmp_path / "unbroken") == 0
+        probabilities = LiteRTPredictor.probabilities
+        seen = []
+
+        def interrupted(predictor, texts, batch_size):
+            seen.append(texts[0])
+            if len(seen) == 2:
+                raise KeyboardInterrupt
+            return probabilities(predictor, texts, batch_size)
+
+        monkeypatch.setattr(LiteRTPredictor, "probabilities", interrupted)
+        assert self.predict(folder, texts, tmp_path / "broken") == 130
+        assert sorted(self.contents(tmp_path / "broken")) == [
+            "predictions-000000.jsonl", "run.json",
+        ]  # fmt: skip
+        assert self.predict(folder, texts, tmp_path / "broken") == 0
+        assert self.contents(tmp_path / "broken") == self.contents(tmp_path / "unbroken")
+        # The first shard was not made again.
+        assert seen == ["a good film 0", "a good film 3", "a good film 3", "a good film 6"]
+
+    def test_another_run(self, folder, texts, tmp_path, capsys):
+        assert self.predict(folder, texts, tmp_path / "output") == 0
+        texts.write_text("other\n")
+        before = self.contents(tmp_path / "output")
+        assert self.predict(folder, texts, tmp_path / "output", "--batch-size", "2") == 1
+        error = capsys.readouterr().err
+        assert (
+            "holds the predictions of another run, which differs in file, batch_size: na" in error
+        )
+        assert self.contents(tmp_path / "output") == before
+
+    def test_standard_input(self, folder, tmp_path, capsys):
+        assert self.predict(folder, "-", tmp_path / "output") == 1
+        assert "--output needs a file, not standard input" in capsys.readouterr().err
+
+    def test_no_lines(self, folder, texts, tmp_path, capsys):
+        assert self.predict(folder, texts, tmp_path / "output", "--shard-lines", "0") == 1
+        assert "--shard-lines of at least 1; received" in capsys.readouterr().err
+
+
+def test_finetune_a_student_by_adapters(folder, tmp_path, capsys):
+    command = ["finetune", "--model", f"{folder}/start", "--train", f"{folder}/train.csv"]
+    status = main(
+        [*command, "--output", f"{tmp_path}/small", "--teacher", f"{folder}/model"]
+        + ["--keep-layers", "1", "--lora", "2", "--freeze", "0", "--layer-decay", "0.9"]
+        + ["--optimizer", "lion", "--epochs", "1"]
+    )
+    assert status == 0, capsys.readouterr().err
+    config = json.loads((tmp_path / "small/config.json").read_text())
+    assert config["num_hidden_layers"] == 1
+    adapter = json.loads((tmp_path / "small/adapter/adapter_config.json").read_text())
+    assert adapter["r"] == 2
+    assert adapter["labels"] == ["negative", "positive"]
+
+
 class TestRefusals:
     """Exit status 1 and one line that says what is wrong, before any work."""
 
@@ -112,6 +196,16 @@ class TestRefusals:
         )
         assert "has labels that" in error
         assert "neutral" in error
+
+    def test_a_teacher_of_several_labels(self, capsys, folder):
+        error = self.finetune(
+            capsys, folder, folder / "train.csv", "--teacher", "x", "--label-separator", ";"
+        )
+        assert "--teacher is for one label a text" in error
+
+    def test_unknown_optimizer(self, capsys, folder):
+        error = self.finetune(capsys, folder, folder / "train.csv", "--optimizer", "sgd")
+        assert "The optimizers are adamw, lamb, lion, muon, schedule-free; received 'sgd'" in error
 
     def test_output_folder_is_not_empty(self, capsys, folder):
         error = self.refused(
@@ -175,3 +269,85 @@ def test_class_weights_are_balanced(folder, tmp_path):
 
     # n / (classes x count), by hand.
     assert balanced_class_weights(np.array([0, 0, 0, 1])) == {0: pytest.approx(2 / 3), 1: 2.0}
+
+
+# === evaluate ===
+@pytest.fixture(scope="module")
+def held_out(folder):
+    """A file whose first text stands in train.csv, too; the model misses the last one's label."""
+    path = folder / "held_out.csv"
+    rows = ["a really good film,positive,web", "the bad bad film,negative,web"]
+    rows += ["great great movie,positive,mail", "bad bad awful film,positive,mail"]
+    path.write_text("\n".join(["text,label,source", *rows]) + "\n")
+    return path
+
+
+def test_evaluate_with_the_training_file(folder, held_out, capsys, tmp_path):
+    command = ["evaluate", "--model", f"{folder}/model", "--data", f"{held_out}", "--train"]
+    command += [f"{folder}/train.csv", "--slice-column", "source", "--output", f"{tmp_path}/report"]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert "accuracy 0.7500 on 4 examples\n95 % intervals: accuracy 0.2500 to 1.0000" in text
+    assert "baseline (TF-IDF + logistic regression): accuracy 0.7500" in text
+    assert "WARNING: The model does not beat the baseline" in text
+    assert "1 exact and " in text
+
+    names = {path.name for path in (tmp_path / "report").iterdir()}
+    parts = ["baseline", "by_column", "by_length", "label_suspects", "leaks"]
+    assert {f"{part}.{kind}" for part in parts for kind in ("txt", "json")} <= names
+    by_column = json.loads((tmp_path / "report" / "by_column.json").read_text())
+    assert {name: figures["accuracy"] for name, figures in by_column.items()} == {
+        "web": 1.0,
+        "mail": 0.5,
+    }
+
+
+def test_evaluate_prints_the_same_as_json(folder, held_out, capsys):
+    command = ["evaluate", "--model", f"{folder}/saved_model", "--data", f"{held_out}", "--json"]
+    assert main([*command, "--train", f"{folder}/train.csv"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["baseline"]["test"] == {"first_only": 0, "second_only": 0, "p_value": 1.0}
+    exact = [pair["position"] for pair in found["leaks"]["pairs"] if pair["similarity"] == 1]
+    assert exact == [0]
+    assert found["label_suspects"]["num_examples"] == 4
+
+
+def test_evaluate_refuses_an_unknown_slice_column_before_it_loads_the_model(held_out, capsys):
+    command = ["evaluate", "--model", "none", "--data", f"{held_out}", "--slice-column", "site"]
+    assert main(command) == 1
+    assert "has no column 'site': its columns are 'text', 'label', 'source'" in (
+        capsys.readouterr().err
+    )
+
+
+def test_evaluate_under_stress(folder, held_out, capsys, tmp_path):
+    command = ["evaluate", "--model", f"{folder}/m.tflite", "--data", f"{held_out}", "--stress"]
+    assert main([*command, "--output", f"{tmp_path}/report"]) == 0
+    text = capsys.readouterr().out
+    assert "\nstress\n" in text
+    # The vocabulary is uncased: letters of another case are no other text.
+    (row,) = [line.split() for line in text.splitlines() if line.startswith("upper case ")]
+    assert row[2:] == ["0.7500", "+0.0000", "100.0%", "0.0%"]
+    assert {"stress.txt", "stress.json", "stress.png"} <= {
+        path.name for path in (tmp_path / "report").iterdir()
+    }
+
+
+# === explain ===
+def test_explain(folder, capsys, tmp_path):
+    command = ["explain", "--model", f"{folder}/model", "a really awful film"]
+    assert main([*command, "--output", f"{tmp_path}/why", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["label"], found["words"]) == ("negative", ["a", "really", "awful", "film"])
+    assert int(np.argmax(found["scores"])) == 2
+    assert {path.name for path in (tmp_path / "why").iterdir()} == {
+        "explanation.html", "explanation.json", "explanation.png",
+    }  # fmt: skip
+    assert main([*command, "--method", "rollout"]) == 0
+    assert capsys.readouterr().out.startswith("negative (attention roll-out)\n")
+
+
+def test_explain_refuses_a_label_of_attention(folder, capsys):
+    command = ["explain", "--model", f"{folder}/model", "a", "--method", "rollout", "--label", "x"]
+    assert main(command) == 1
+    assert "--label is for --method gradients: attention has no label." in capsys.readouterr().err

@@ -7,9 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 
-from keras_bert_scratch.data.batching import LengthBucketedBatches, PairBatches
+from keras_bert_scratch.data.batching import LengthBucketedBatches, PairBatches, PoissonBatches
 
 N = 230
 
@@ -202,3 +203,82 @@ class TestPairs:
             for (pair,) in self.make(batch_size=2).dataset()
         ]
         assert shapes == [[(2, 3), (2, 2)], [(1, 2), (1, 9)]]
+
+
+# === Poisson sampling ===
+def make_poisson_batches(n: int, batch_size: int, **kwargs: Any) -> PoissonBatches:
+    """Example i holds the id i + 1, and its label is i."""
+    token_ids = tf.RaggedTensor.from_row_lengths(
+        np.arange(1, n + 1, dtype="int32"), np.ones(n, int)
+    )
+    return PoissonBatches(
+        token_ids,
+        tf.zeros_like(token_ids),
+        labels=np.arange(n),
+        batch_size=batch_size,
+        microbatch_size=4,
+        pad_id=0,
+        seed=3,
+        **kwargs,
+    )
+
+
+def test_poisson_draws_each_example_alone_with_the_same_probability() -> None:
+    n, batch_size, epochs = 20, 6, 1000
+    batches = make_poisson_batches(n, batch_size)
+    assert len(batches) == 4
+    drawn = np.zeros((4 * epochs, n))
+    for epoch in range(epochs):
+        for step, indices in enumerate(batches.order(epoch)):
+            assert len(set(indices)) == len(indices)
+            drawn[4 * epoch + step, indices] = 1
+    # Sizes are binomial: a sample of fixed size, or rounds of all examples, would fail.
+    q = batch_size / n
+    sizes = np.bincount(drawn.sum(1).astype(int), minlength=n + 1)
+    expected = len(drawn) * scipy.stats.binom.pmf(np.arange(n + 1), n, q)
+    common = expected > 5
+    merged = [[*column[common], column[~common].sum()] for column in (sizes, expected)]
+    assert scipy.stats.chisquare(*merged).pvalue > 0.01
+    # Each of the examples comes as often as the others, ...
+    deviation = np.sqrt(q * (1 - q) / len(drawn))
+    assert np.all(abs(drawn.mean(0) - q) < 4 * deviation)
+    # ... independently of the others, and of the batch before.
+    bound = 4 / np.sqrt(len(drawn))
+    correlation = np.corrcoef(drawn.T)
+    assert np.all(abs(correlation[np.triu_indices(n, 1)]) < bound)
+    following = [np.corrcoef(drawn[:-1, i], drawn[1:, i])[0, 1] for i in range(n)]
+    assert np.all(np.abs(following) < bound)
+
+
+def test_poisson_order_follows_from_seed_and_epoch() -> None:
+    batches, again = make_poisson_batches(50, 8), make_poisson_batches(50, 8)
+    for left, right in zip(batches.order(2), again.order(2), strict=True):
+        np.testing.assert_array_equal(left, right)
+    assert [len(b) for b in batches.order(0)] != [len(b) for b in batches.order(1)]
+
+
+@pytest.mark.parametrize(
+    ("indices", "ids", "weights"),
+    [
+        ([], [1, 1, 1, 1], [0, 0, 0, 0]),
+        ([2], [3, 3, 3, 3], [1, 0, 0, 0]),
+        ([0, 1, 2, 5], [1, 2, 3, 6], [1, 1, 1, 1]),
+        ([0, 1, 2, 5, 7], [1, 2, 3, 6, 8, 1, 2, 3], [1, 1, 1, 1, 1, 0, 0, 0]),
+    ],
+)
+def test_poisson_batch_is_filled_up_with_weight_0(
+    indices: list[int], ids: list[int], weights: list[int]
+) -> None:
+    inputs, labels, sample_weight = make_poisson_batches(9, 3).batch(np.array(indices, int))
+    assert inputs["token_ids"][:, 0].tolist() == ids
+    assert labels.tolist() == [i - 1 for i in ids]
+    assert sample_weight.tolist() == weights
+    given = make_poisson_batches(9, 3, sample_weight=np.arange(9, dtype="float32"))
+    expected = [(i - 1) * weight for i, weight in zip(ids, weights, strict=True)]
+    assert given.batch(np.array(indices, int))[2].tolist() == expected
+
+
+def test_poisson_dataset() -> None:
+    batches = make_poisson_batches(50, 8)
+    drawn = [y[w > 0].tolist() for _, y, w in batches.dataset().as_numpy_iterator()]
+    assert drawn == [indices.tolist() for indices in batches.order(0)]

@@ -33,3 +33,12 @@ def test_the_dataset_serves_every_example_once():
     rows = [row for _, labels, _ in batches(seed=1).dataset() for row in labels.numpy().tolist()]
     stripped = sorted([token for token in row if token] for row in rows)
     assert stripped == [[5, 3], [5, 6, 3], [5, 6, 7, 3]]
+
+
+def test_batches_have_targets_of_similar_lengths_where_texts_are_padded_alike():
+    texts = tf.ragged.constant([[2] * 9, [2] * 16, [2]], dtype=tf.int32)
+    # 9 and 16 tokens are of nearly one length: the targets' 3 and 2 decide.
+    sorted_batches = TeacherForcedBatches(
+        texts, tf.zeros_like(texts), start_id=2, labels=LABELS, batch_size=2, pad_id=0
+    )
+    assert np.concatenate(sorted_batches.order(0)).tolist() == [2, 1, 0]

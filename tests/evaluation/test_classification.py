@@ -89,8 +89,13 @@ def test_averages_are_those_of_scikit_learns_report(average):
 
 # === As text and JSON ===
 def test_text(report):
+    (low, high), (f1_low, f1_high) = report.intervals.values()
+    assert low < report.accuracy < high
+    assert f1_low < report.macro_f1 < f1_high
     assert report.to_text() == (
         "accuracy 0.6667 on 6 examples\n"
+        f"95 % intervals: accuracy {low:.4f} to {high:.4f}, "
+        f"macro F1 {f1_low:.4f} to {f1_high:.4f}\n"
         "\n"
         "                  precision  recall      f1  support\n"
         "a                    0.6667  0.6667  0.6667        3\n"

@@ -4,6 +4,7 @@ import pytest
 
 from keras_bert_scratch.evaluation.classification import evaluate_classification
 from keras_bert_scratch.evaluation.report import write_report
+from keras_bert_scratch.evaluation.slices import evaluate_slices
 
 
 @pytest.fixture
@@ -27,6 +28,13 @@ def test_writes_text_json_and_picture(report, tmp_path):
 def test_writes_learning_curves_into_an_empty_folder(report, tmp_path):
     write_report(tmp_path, report, {"loss": [1.0, 0.5]})
     assert (tmp_path / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_writes_details(report, tmp_path):
+    slices = evaluate_slices(["a", "a"], [0, 1], [[1, 0], [0, 1]], ["no", "sí"])
+    write_report(tmp_path, report, details={"by_source": slices})
+    assert (tmp_path / "by_source.txt").read_text(encoding="utf-8") == slices.to_text()
+    assert json.loads((tmp_path / "by_source.json").read_text("utf-8")) == slices.to_dict()
 
 
 def test_refuses_a_folder_that_is_not_empty(report, tmp_path):

@@ -71,6 +71,25 @@ class TestConstruction:
 
 
 class TestFit:
+    def test_other_lengths_do_not_trace_again(self, model, monkeypatch):
+        calls = []
+        call = BertClassifier.call
+        monkeypatch.setattr(
+            BertClassifier, "call", lambda *args, **kwargs: calls.append(1) or call(*args, **kwargs)
+        )
+        longer = ["good " * n for n in range(1, 9)]
+        compiled(model).fit(["good film", "bad film"], LABELS, batch_size=1, verbose=0)
+        assert calls
+        calls.clear()
+        model.fit(longer, LABELS * 4, batch_size=3, verbose=0)
+        assert not calls
+        # Keras traces `predict` for its first shape, then for any B, then for any S.
+        model.predict(longer[:5], batch_size=2, verbose=0)
+        assert len(calls) <= 3
+        calls.clear()
+        model.predict(longer, batch_size=3, verbose=0)
+        assert not calls
+
     def test_learns_and_reports_accuracy_precision_recall_f1(self, model, reviews):
         texts, labels = reviews
         compiled(model).fit(texts, labels, epochs=12, batch_size=8, verbose=0)

@@ -14,7 +14,7 @@ from keras_bert_scratch.tasks.classifier import BertClassifier
 from keras_bert_scratch.tasks.pretrainer import BertPretrainer
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from keras_bert_scratch.training.optimizers import pretraining_optimizer
+from keras_bert_scratch.training.optimizers import bert_optimizer
 
 WORDS = "paris is the capital of france . it lies in ##s a b c d e f g h i j k l m n".split()
 TOKENIZER = WordPieceTokenizer(Vocabulary([*SPECIAL_TOKENS, *WORDS]))
@@ -94,7 +94,7 @@ def test_accumulated_gradients_are_those_of_the_large_batch(
         config = {**tiny_config.to_dict(), "dropout": 0.0, "attention_dropout": 0.0}
         model = BertPretrainer(BertEncoder(BertConfig.from_dict(config)))
         model.compile(
-            pretraining_optimizer(
+            bert_optimizer(
                 "adamw", 0.1, total_steps=2, warmup_ratio=0.0, gradient_accumulation=accumulation
             )
         )
@@ -124,7 +124,7 @@ def test_it_learns_to_fill_masks(model: BertPretrainer) -> None:
         "masked_positions": np.full((8, 1), 4, "int32"),
     }
     labels = {"masked_language_model": ids[:, 4:5], "next_sentence": ids[:, 0] * 0}
-    model.compile(pretraining_optimizer("adamw", 0.01, total_steps=40))
+    model.compile(bert_optimizer("adamw", 0.01, total_steps=40))
     model.fit(inputs, labels, batch_size=8, epochs=30, verbose=0)
     (guesses,) = model.fill_mask("Paris is the [MASK] of France.")
     assert len(guesses) == 5

@@ -185,12 +185,16 @@ class TestSaving:
         source = make()
         BertClassifier(source.encoder, ["a", "b"], source.tokenizer).save_pretrained(tmp_path / "c")
         model = BertSummarizer.from_pretrained(tmp_path / "c", summary_length=8)
-        for network in (model.encoder, model.decoder):
-            np.testing.assert_array_equal(
-                network.blocks[0].attention.query.kernel,
-                source.encoder.blocks[0].attention.query.kernel,
-            )
-        assert "Newly initialized, to be trained: the decoder's cross-attention." in caplog.text
+        expected = source.encoder.blocks[0].attention.get_weights()
+        decoder_block = model.decoder.blocks[0]
+        for attention in (
+            model.encoder.blocks[0].attention,
+            decoder_block.attention,
+            decoder_block.cross_attention,
+        ):
+            for found, weight in zip(attention.get_weights(), expected, strict=True):
+                np.testing.assert_array_equal(found, weight)
+        assert "the decoder's cross-attention, a copy of its self-attention" in caplog.text
         assert "decoder.head.dense.kernel" in caplog.text
         with pytest.raises(ValueError, match="from 1 to the encoder's 1, received 2"):
             BertSummarizer.from_pretrained(tmp_path / "c", num_decoder_layers=2)

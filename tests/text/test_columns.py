@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_bert_scratch.text.columns import check_not_empty, text_columns
+from keras_bert_scratch.text.columns import check_not_empty, joined_columns, text_columns
 
 
 class Tensor:
@@ -62,3 +62,8 @@ def test_empty_texts():
         check_not_empty(["a", " \n", ""])
     with pytest.raises(ValueError, match="1 of 1 examples have an empty second text, the first"):
         check_not_empty((["a"], [""]))
+
+
+def test_joined():
+    assert joined_columns(["a", "b"]) == ["a", "b"]
+    assert joined_columns((["a", "b"], ["c", "d"])) == ["a c", "b d"]

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_bert_scratch.training.adversarial import AdversarialTraining
 from keras_bert_scratch.training.distribution import check_batch_size, distribution_strategy
 from keras_bert_scratch.training.losses import InBatchContrastiveLoss
 
@@ -244,6 +245,8 @@ def test_what_else_is_refused(tiny_classifier, reviews) -> None:
             model.compile("sgd", InBatchContrastiveLoss())
         with pytest.raises(ValueError, match="steps_per_execution=2 does not .*; leave it out"):
             model.compile("sgd", steps_per_execution=2)
+        with pytest.raises(ValueError, match="AdversarialTraining does not work under tf.distrib"):
+            model.compile("sgd", training_step=AdversarialTraining())
         model.compile("sgd")
     texts, labels = reviews
     with pytest.raises(ValueError, match="class_weight does not work .* as sample_weight"):

@@ -1,4 +1,4 @@
-"""AdamW with BERT's settings, against the equations in numpy."""
+"""Optimizers with BERT's settings, against the equations in numpy."""
 
 import json
 import math
@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_bert_scratch.training.optimizers import BertAdamW, adamw
+from keras_bert_scratch import BertClassifier, BertConfig, BertEncoder
+from keras_bert_scratch.training.optimizers import BertAdamW, adamw, bert_optimizer
 from keras_bert_scratch.training.schedules import WarmupLinearDecay
 
 RATE, DECAY, EPSILON, BETA_1, BETA_2 = 0.1, 0.25, 1e-8, 0.9, 0.999
@@ -183,3 +184,102 @@ def test_bad_warmup_ratio(warmup_ratio: float) -> None:
 def test_no_steps() -> None:
     with pytest.raises(ValueError, match="below total_steps, received warmup_steps=0 and total_s"):
         adamw(total_steps=0)
+
+
+NAMES = ("adamw", "lamb", "lion", "muon", "schedule-free")
+
+
+class TestEveryOptimizer:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_decays_matrices_only_when_made_from_its_config(
+        self, model: keras.Model, name: str
+    ) -> None:
+        optimizer = bert_optimizer(
+            name, RATE, total_steps=1000, warmup_ratio=0.0, weight_decay=DECAY
+        )
+        config = json.dumps(keras.saving.serialize_keras_object(optimizer))
+        optimizer = keras.saving.deserialize_keras_object(json.loads(config))
+        optimizer.build(model.trainable_weights)
+        assert_decays_matrices_only(after_one_step_without_gradient(model, optimizer))
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_first_step_has_the_peak_rate(self, name: str) -> None:
+        # Of the gradient (3, 0; 0, 4) in a matrix (1, 0; 0, 1), clipped to (0.6, 0; 0, 0.8):
+        # AdamW, Lion and schedule-free go by its sign; LAMB's step is as long as the weights, here
+        # also the sign; Muon's is the orthogonal matrix next to it, times 0.2 sqrt(2) in Keras, of
+        # which five iterations give the singular values to within a third.
+        matrix = keras.Variable([[1.0, 0.0], [0.0, 1.0]], name="kernel")
+        optimizer = bert_optimizer(name, RATE, total_steps=1000, warmup_ratio=0.0, weight_decay=0.0)
+        optimizer.apply([keras.ops.array([[3.0, 0.0], [0.0, 4.0]])], [matrix])
+        step = np.eye(2) * RATE
+        if name == "muon":
+            step *= 0.2 * math.sqrt(2)
+        np.testing.assert_allclose(1 - np.diag(matrix), np.diag(step), rtol=0.35)
+        if name != "muon":
+            np.testing.assert_allclose(np.eye(2) - matrix, step, rtol=1e-3)
+
+    def test_a_rate_for_fine_tuning_is_the_default(self) -> None:
+        schedule = bert_optimizer("lion", total_steps=10)._learning_rate
+        assert schedule.peak_learning_rate == 1e-5
+
+    def test_schedule_free_warms_up_and_then_stays(self) -> None:
+        config = bert_optimizer("schedule-free", 1e-3, total_steps=50).get_config()
+        assert (config["learning_rate"], config["warmup_steps"]) == (pytest.approx(1e-3), 5)
+
+    def test_unknown(self) -> None:
+        message = "The optimizers are adamw, lamb, lion, muon, schedule-free; received 'adam'."
+        with pytest.raises(ValueError, match=re.escape(message)):
+            bert_optimizer("adam", total_steps=10)
+
+
+class TestLayerDecay:
+    @pytest.fixture
+    def classifier(self, tiny_config: BertConfig) -> BertClassifier:
+        return BertClassifier(BertEncoder(tiny_config), ["negative", "positive"])
+
+    def rates(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[str, float]:
+        """Returns how far a gradient of 1 moves each weight; Adam's first step is the rate."""
+        before = [np.array(weight) for weight in model.trainable_weights]
+        optimizer.apply([keras.ops.ones(w.shape) for w in model.trainable_weights])
+        return {
+            w.path.split("/", 1)[1]: float(np.max(b - np.array(w)))
+            for w, b in zip(model.trainable_weights, before, strict=True)
+        }
+
+    def test_rates_by_hand(self, classifier: BertClassifier) -> None:
+        optimizer = make_optimizer(layer_decay=0.5, weight_decay=0.0)
+        optimizer.build(classifier.trainable_weights)
+        rates = self.rates(classifier, optimizer)
+        # Three blocks: pooler and head, block 2, 1, 0, embeddings.
+        expected = {
+            "head": 1, "pooler": 1, "block_2": 1 / 2, "block_1": 1 / 4, "block_0": 1 / 8,
+            "embeddings": 1 / 16,
+        }  # fmt: skip
+        assert {path.split("/")[0] for path in rates} == set(expected)
+        for path, rate in rates.items():
+            assert rate == pytest.approx(RATE * expected[path.split("/")[0]], rel=1e-3), path
+
+    def test_decay_of_the_weights_has_the_same_rates(self, classifier: BertClassifier) -> None:
+        optimizer = make_optimizer(layer_decay=0.5)
+        optimizer.build(classifier.trainable_weights)
+        for weight in classifier.weights:
+            weight.assign(np.ones(weight.shape))
+        shrunk = after_one_step_without_gradient(classifier, optimizer)
+        kernel = classifier.encoder.blocks[1].attention.query.kernel
+        np.testing.assert_allclose(kernel, 1 - RATE * DECAY / 4, rtol=1e-5)
+        np.testing.assert_allclose(classifier.head.logits.kernel, 1 - RATE * DECAY, rtol=1e-5)
+        assert shrunk["bias"] == 1
+
+    def test_survives_saving(self, classifier: BertClassifier, tmp_path: Path) -> None:
+        classifier.compile(make_optimizer(layer_decay=0.5, weight_decay=0.0))
+        classifier.optimizer.build(classifier.trainable_weights)
+        classifier.save(tmp_path / "model.keras")
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+        rates = self.rates(loaded, loaded.optimizer)
+        assert rates["block_0/attention/query/kernel"] == pytest.approx(RATE / 8, rel=1e-3)
+
+    @pytest.mark.parametrize("layer_decay", [0.0, 1.5, math.nan])
+    def test_bad_ratio(self, layer_decay: float) -> None:
+        message = f"layer_decay must be above 0 and at most 1, received {layer_decay!r}."
+        with pytest.raises(ValueError, match=re.escape(message)):
+            make_optimizer(layer_decay=layer_decay)

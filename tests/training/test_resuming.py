@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_bert_scratch.training.optimizers import pretraining_optimizer
+from keras_bert_scratch.training.optimizers import bert_optimizer
 from keras_bert_scratch.training.resuming import ExactResume
 
 RECIPE = {"seed": 1, "optimizer": {"name": "adamw", "rate": 0.01}}
@@ -23,7 +23,7 @@ def make_model(width: int = 4) -> keras.Model:
             keras.layers.Dense(1),
         ]
     )
-    model.compile(pretraining_optimizer("adamw", 0.01, total_steps=40), "mse", metrics=["mae"])
+    model.compile(bert_optimizer("adamw", 0.01, total_steps=40), "mse", metrics=["mae"])
     return model
 
 

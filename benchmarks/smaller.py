@@ -1,0 +1,172 @@
+"""Training less, and smaller models: LoRA beside full fine-tuning, students beside their teacher.
+
+    python benchmarks/smaller.py --output smaller.json
+    python benchmarks/smaller.py --output smaller.json --parts students optimizers
+
+On the film-review snippets with MiniLM of 6 layers (see examples/sentiment.py for the split), in
+mixed bfloat16, with three seeds. Goes on where its JSON stops.
+
+- students: the teacher is MiniLM, fine-tuned for two epochs, one for all. The student has the
+  pretrained embeddings and layers 0 and 3, and learns for three epochs from the labels alone, or
+  from the teacher's answers, too (temperature 2, weight 0.5).
+- lora: all weights at a peak rate of 5e-5, or adapters of rank 8 at 5e-4, three epochs each.
+- optimizers: the student without a teacher, one epoch with each optimizer at its default rate.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_bert_scratch import BertClassifier, Distiller, bert_optimizer, enable_lora
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+from sentiment import LABELS, fetch_checkpoint, fetch_snippets, split
+
+SEEDS = (0, 1, 2)
+STUDENT_LAYERS = [0, 3]
+OPTIMIZERS = ("adamw", "lamb", "lion", "muon", "schedule-free")
+Texts = tuple[list[str], list[str]]
+
+
+def minilm() -> BertClassifier:
+    """Returns MiniLM with a new head."""
+    return BertClassifier.from_pretrained(
+        fetch_checkpoint(), labels=LABELS, sequence_length=64, dtype="mixed_bfloat16"
+    )
+
+
+def train(
+    model: Any, data: tuple[Texts, Texts], epochs: int, optimizer: str = "adamw", rate: Any = None
+) -> dict[str, float]:
+    """Trains; returns the accuracy on the held-out texts, the weights trained, and the seconds."""
+    (texts, labels), held_out = data
+    steps = epochs * -(-len(texts) // 32)
+    start = time.process_time()
+    model.compile(bert_optimizer(optimizer, rate, total_steps=steps))
+    model.fit(texts, labels, batch_size=32, epochs=epochs, verbose=0)
+    seconds = time.process_time() - start
+    student = getattr(model, "student", model)
+    predicted = student.probabilities(held_out[0], batch_size=64).argmax(1)
+    return {
+        "accuracy": float(np.mean(predicted == student.encode_labels(held_out[1]))),
+        "trained": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
+        "cpu_seconds": seconds,
+    }
+
+
+def lora(rank: int | None) -> Callable[..., dict[str, float]]:
+    """Returns what fine-tunes MiniLM, with adapters if there is a rank."""
+
+    def run(data: tuple[Texts, Texts]) -> dict[str, float]:
+        model = minilm()
+        if rank:
+            enable_lora(model.encoder, rank)
+        return train(model, data, 3, rate=5e-4 if rank else None)
+
+    return run
+
+
+def student(teacher: Path | None) -> Callable[..., dict[str, float]]:
+    """Returns what trains the student, with a teacher if there is one."""
+
+    def run(data: tuple[Texts, Texts]) -> dict[str, float]:
+        model: Any = minilm().with_layers(STUDENT_LAYERS)
+        if teacher:
+            model = Distiller(
+                model, BertClassifier.from_pretrained(teacher, dtype="mixed_bfloat16")
+            )
+        return train(model, data, 3)
+
+    return run
+
+
+def with_optimizer(name: str) -> Callable[..., dict[str, float]]:
+    """Returns what trains the student for an epoch."""
+    return lambda data: train(minilm().with_layers(STUDENT_LAYERS), data, 1, name)
+
+
+def measure(parts: Sequence[str], output: Path, limit: int | None = None) -> dict[str, Any]:
+    """Measures what the JSON lacks.
+
+    Args:
+        parts: Of `students`, `lora` and `optimizers`.
+        output: The JSON; a folder beside it keeps the teacher.
+        limit: Snippets to use; by default all.
+    """
+    results: dict[str, Any] = json.loads(output.read_text()) if output.exists() else {}
+    texts, labels = fetch_snippets()
+    data = split(texts[:limit], labels[:limit])
+    teacher = output.with_suffix(".teacher")
+
+    def fine_tune_teacher(data: tuple[Texts, Texts]) -> dict[str, float]:
+        model = minilm()
+        result = train(model, data, 2)
+        model.save_pretrained(teacher)
+        return result
+
+    runs: list[tuple[str, Callable[..., dict[str, float]]]] = []
+    if "students" in parts:
+        runs.append(("teacher, 6 layers, 0", fine_tune_teacher))
+    for seed in SEEDS:
+        if "students" in parts:
+            runs.append((f"2 layers, labels alone, {seed}", student(None)))
+            runs.append((f"2 layers, with the teacher, {seed}", student(teacher)))
+        if "optimizers" in parts:
+            runs += [(f"{name}, one epoch, {seed}", with_optimizer(name)) for name in OPTIMIZERS]
+        if "lora" in parts:
+            runs.append((f"6 layers, all weights, {seed}", lora(None)))
+            runs.append((f"6 layers, LoRA of rank 8, {seed}", lora(8)))
+    for key, run in runs:
+        if key not in results:
+            keras.utils.set_random_seed(int(key.split(", ")[-1]))
+            results[key] = run(data)
+            output.write_text(json.dumps(results, indent=1) + "\n")
+            print(key, f"{results[key]['accuracy']:.4f}", flush=True)
+    print(table(results))
+    return results
+
+
+def table(results: dict[str, dict[str, float]]) -> str:
+    """Writes the mean and range over the seeds as a table."""
+    groups: dict[str, list[dict[str, float]]] = {}
+    for key, result in results.items():
+        groups.setdefault(key.rsplit(", ", 1)[0], []).append(result)
+    lines = [
+        "| what | seeds | accuracy | from | to | weights trained | CPU seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, rows in groups.items():
+        accuracy = 100 * np.array([row["accuracy"] for row in rows])
+        seconds = np.mean([row["cpu_seconds"] for row in rows])
+        lines.append(
+            f"| {name} | {len(rows)} | {accuracy.mean():.2f} % | {accuracy.min():.2f} % | "
+            f"{accuracy.max():.2f} % | {rows[0]['trained']:,} | {seconds:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measures, and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parts = ["students", "lora", "optimizers"]
+    parser.add_argument("--output", type=Path, default=Path("smaller.json"))
+    parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
+    options = parser.parse_args()
+    logging.getLogger("keras_bert_scratch").setLevel(logging.ERROR)
+    measure(options.parts, options.output)
+
+
+if __name__ == "__main__":
+    main()

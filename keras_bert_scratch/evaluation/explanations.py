@@ -1,0 +1,365 @@
+"""Which words an answer came from: integrated gradients, attention roll-out, a check of both.
+
+Axes: S sequence, H hidden, N heads, C classes, W words of the text, P points of a path, n texts.
+"""
+
+import dataclasses
+import functools
+import html
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from scipy.integrate import trapezoid
+from scipy.stats import binomtest
+
+from keras_bert_scratch.layers.attention import padding_bias
+from keras_bert_scratch.tables import format_table
+from keras_bert_scratch.text.tokenizer import Encoding
+from keras_bert_scratch.text.vocabulary import CONTINUATION
+
+# Shares of the words that are gone, at which curves of texts of any length meet.
+_FRACTIONS = np.linspace(0, 1, 21)
+_RANDOM_ORDERS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """What each word of a text did for an answer.
+
+    Attributes:
+        method: How it was found.
+        text: What was explained: the text, after the tokenizer's preprocessing.
+        label: The label whose answer is explained.
+        spans: Where each word starts and ends in `text`. W of them, in order; words are those of
+            BERT, so that punctuation marks and Chinese characters are words, too.
+        scores: What each word did: of integrated gradients what it added to the log-odds of the
+            label, below 0 if it spoke against; of roll-out the share of the attention that reached
+            it, without direction. *Shape:* (W,).
+        completeness_error: Of integrated gradients, by how much the scores miss the difference of
+            log-odds that they explain, relative to it; 0 for roll-out.
+    """
+
+    method: str
+    text: str
+    label: str
+    spans: list[tuple[int, int]]
+    scores: np.ndarray
+    completeness_error: float = 0.0
+
+    @property
+    def words(self) -> list[str]:
+        """The words. W of them."""
+        return [self.text[start:end] for start, end in self.spans]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns all attributes as plain JSON types."""
+        return {**dataclasses.asdict(self), "scores": self.scores.tolist(), "words": self.words}
+
+    def to_text(self) -> str:
+        """Returns a row a word."""
+        rows = [
+            [word, f"{score:+.4f}"] for word, score in zip(self.words, self.scores, strict=True)
+        ]
+        return f"{self.label} ({self.method})\n{format_table(['word', 'score'], rows)}\n"
+
+    def to_html(self) -> str:
+        """Returns a page with the text, its words colored: green for the label, red against."""
+        largest = np.abs(self.scores).max(initial=1e-12)
+        parts, end = [], 0
+        for span, score in zip(self.spans, self.scores, strict=True):
+            color = "0, 140, 60" if score > 0 else "210, 40, 40"
+            parts.append(html.escape(self.text[end : span[0]]))
+            end = span[1]
+            parts.append(
+                f'<span title="{score:+.4f}" style="background: rgba({color}, '
+                f'{abs(score) / largest:.2f})">{html.escape(self.text[span[0] : end])}</span>'
+            )
+        parts.append(html.escape(self.text[end:]))
+        return (
+            '<!DOCTYPE html>\n<html><head><meta charset="utf-8"><title>Explanation</title></head>\n'
+            '<body style="font: 1.2em/1.8 sans-serif; max-width: 40em; margin: 2em auto">\n'
+            f"<p>{html.escape(self.label)} ({html.escape(self.method)})</p>\n"
+            f'<p dir="auto" style="white-space: pre-wrap">{"".join(parts)}</p>\n</body></html>\n'
+        )
+
+
+# === Integrated gradients ===
+def integrated_gradients(
+    model: Any, text: str, label: str | None = None, *, num_points: int = 64
+) -> Explanation:
+    """Shares an answer out among the words (Sundararajan et al. 2017, equation 1).
+
+    What is explained is the log-odds of the label, log(p / (1 - p)), against those of the same text
+    with [MASK] for every token. The path between both is a straight line in the output of the
+    embeddings; the integral along it is Gauss and Legendre's. The scores add up to the difference
+    of the log-odds ("completeness"), but for `completeness_error`.
+
+    Args:
+        model: A `BertClassifier` with a tokenizer, on Keras' TensorFlow backend.
+        text: One text.
+        label: One of the model's; by default the most probable.
+        num_points: P, where the gradient is taken: more make the error smaller.
+
+    Raises:
+        RuntimeError: If Keras runs on another backend.
+        ValueError: If the label is none of the model's, the text has no word, or is longer than the
+            model reads at once.
+
+    Example:
+        >>> explanation = integrated_gradients(model, "a film to remember")
+        >>> dict(zip(explanation.words, explanation.scores.round(2), strict=True))
+        {'a': 0.05, 'film': -0.1, 'to': 0.2, 'remember': 2.7}
+    """
+    import tensorflow as tf
+
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            f"Integrated gradients are TensorFlow's, and Keras runs on {keras.backend.backend()}: "
+            "set KERAS_BACKEND=tensorflow, or use explain_by_rollout."
+        )
+    encoding, shown, inputs = _encode(model, text)
+    class_id = _class_id(model, inputs, label)
+    is_text = np.array(encoding.sequence) == 0
+    masked = np.where(is_text, model.tokenizer.vocabulary.mask_id, inputs["token_ids"])
+    embedded, baseline = (
+        model.encoder.embeddings(ids, inputs["segment_ids"])
+        for ids in (inputs["token_ids"], masked)
+    )
+    # Points and weights of the interval from -1 to 1, brought to that from 0 to 1.
+    points, weights = np.polynomial.legendre.leggauss(num_points)
+    shares = tf.constant((points + 1)[:, None, None] / 2, embedded.dtype)
+    path = baseline + shares * (embedded - baseline)  # (P, S, H)
+    with tf.GradientTape() as tape:
+        tape.watch(path)
+        log_odds = _log_odds(model, path, inputs["padding_mask"], class_id)
+    gradient = tf.tensordot(tf.constant(weights / 2, path.dtype), tape.gradient(log_odds, path), 1)
+    by_token = keras.ops.convert_to_numpy(tf.reduce_sum((embedded - baseline) * gradient, -1))[0]
+
+    ends = tf.concat([baseline, embedded], 0)
+    before, after = _log_odds(model, ends, inputs["padding_mask"], class_id).numpy()
+    error = abs(by_token.sum() - (after - before)) / max(abs(after - before), 1e-12)
+    spans, scores = _by_word(encoding, by_token)
+    return Explanation(
+        "integrated gradients", shown, model.labels[class_id], spans, scores, float(error)
+    )
+
+
+def _log_odds(model: Any, embedded: Any, padding_mask: np.ndarray, class_id: int) -> Any:
+    """Goes from the output of the embeddings, (P, S, H), to a label's log-odds, (P,)."""
+    x, bias = embedded, padding_bias(padding_mask, model.encoder.compute_dtype)
+    for block in model.encoder.blocks:
+        x = block(x, attention_bias=bias)
+    logits = model.head(model.encoder.pooler(x)) / model.temperature
+    if model.multi_label:
+        return logits[:, class_id]
+    # log(p / (1 - p)) of a softmax.
+    others = [c for c in range(len(model.labels)) if c != class_id]
+    return logits[:, class_id] - keras.ops.logsumexp(keras.ops.take(logits, others, -1), axis=-1)
+
+
+# === Attention roll-out ===
+def attention_rollout(attention: Sequence[Any]) -> np.ndarray:
+    """Follows the attention through all layers (Abnar and Zuidema 2020, section 3).
+
+    Half of what a position holds comes past the attention, by the residual: with the mean A of a
+    layer's heads, a layer passes on A / 2 + I / 2, and layers one after the other their product.
+
+    Args:
+        attention: Of every layer, the first first. *Shape:* (N, S, S) each.
+
+    Returns:
+        How much of each position (columns) every position of the last layer (rows) holds; rows add
+        up to 1. *Shape:* (S, S).
+
+    Example:
+        >>> attention_rollout([np.array([[[0.0, 1.0], [0.0, 1.0]]])])  # all look at the second
+        array([[0.5, 0.5],
+               [0. , 1. ]])
+    """
+    layers = [np.mean(layer, axis=0) / 2 for layer in attention]
+    layers = [layer + np.eye(len(layer)) / 2 for layer in layers]
+    return functools.reduce(lambda below, layer: layer @ below, layers)
+
+
+def explain_by_rollout(model: Any, text: str) -> Explanation:
+    """Tells which words reached [CLS], which the answer is made from, by `attention_rollout`.
+
+    The scores add up to less than 1: the rest stays with [CLS] and [SEP]. They say where attention
+    went, not for which label; check them by `faithfulness` before believing them.
+
+    Args:
+        model: A `BertClassifier` with a tokenizer.
+        text: One text.
+
+    Raises:
+        ValueError: If the text has no word, or is longer than the model reads at once.
+    """
+    encoding, shown, inputs = _encode(model, text)
+    attention = model.encoder(inputs, return_attention=True)["attention"]
+    rollout = attention_rollout([keras.ops.convert_to_numpy(layer)[0] for layer in attention])
+    spans, scores = _by_word(encoding, rollout[0])
+    label = model.labels[_class_id(model, inputs, None)]
+    return Explanation("attention roll-out", shown, label, spans, scores)
+
+
+# === From texts to tokens, and from tokens to words ===
+def _encode(model: Any, text: str) -> tuple[Encoding, str, dict[str, np.ndarray]]:
+    """Returns the encoding of a text, the text that its offsets are of, and the model's inputs."""
+    tokenizer = model.check_tokenizer()
+    encoding = tokenizer.encode(text)
+    length = len(encoding.token_ids)
+    if length < 3:
+        raise ValueError(f"The text {text!r} has no word that could be explained: give another.")
+    if length > model.sequence_length:
+        raise ValueError(
+            f"The text has {length} tokens, and the model reads {model.sequence_length} at once: "
+            "explain a part of it."
+        )
+    shown = functools.reduce(lambda shown, step: step(shown), tokenizer.preprocessing, text)
+    inputs = {
+        "token_ids": np.array([encoding.token_ids], "int32"),
+        "segment_ids": np.array([encoding.segment_ids], "int32"),
+        "padding_mask": np.ones((1, length), "int32"),
+    }
+    return encoding, shown, inputs
+
+
+def _class_id(model: Any, inputs: dict[str, np.ndarray], label: str | None) -> int:
+    if label is None:
+        return int(np.argmax(keras.ops.convert_to_numpy(model(inputs))[0]))
+    if label not in model.labels:
+        raise ValueError(
+            f"Unknown label {label!r}: the model's labels are {', '.join(model.labels)}."
+        )
+    return model.labels.index(label)
+
+
+def _by_word(encoding: Encoding, by_token: np.ndarray) -> tuple[list[tuple[int, int]], np.ndarray]:
+    """Adds up what belongs to the tokens of a word."""
+    spans: list[tuple[int, int]] = []
+    scores: list[float] = []
+    for token, (start, end), sequence, score in zip(
+        encoding.tokens, encoding.offsets, encoding.sequence, by_token.tolist(), strict=True
+    ):
+        if sequence is None:
+            continue
+        # A character such as ½ may become several tokens, of the same place.
+        if spans and (token.startswith(CONTINUATION) or start < spans[-1][1]):
+            spans[-1] = (spans[-1][0], end)
+            scores[-1] += score
+        else:
+            spans.append((start, end))
+            scores.append(score)
+    return spans, np.array(scores)
+
+
+# === Faithfulness ===
+@dataclasses.dataclass(frozen=True)
+class Faithfulness:
+    """How fast the answers fall when the words go that explanations call the most important.
+
+    Attributes:
+        fractions: Shares of the words that are gone. *Shape:* (21,).
+        curve: Mean probability of the explained label, by explanation. *Shape:* (21,).
+        random_curve: Likewise, in random order. *Shape:* (21,).
+        areas: Below the curve of each text; smaller is better. *Shape:* (n,).
+        random_areas: Likewise, the mean of several random orders. *Shape:* (n,).
+    """
+
+    fractions: np.ndarray
+    curve: np.ndarray
+    random_curve: np.ndarray
+    areas: np.ndarray
+    random_areas: np.ndarray
+
+    @property
+    def p_value(self) -> float:
+        """How probable so many texts below random would be if the order did not matter."""
+        below, above = (
+            np.sum(self.areas < self.random_areas),
+            np.sum(self.areas > self.random_areas),
+        )
+        return float(binomtest(int(below), int(below + above)).pvalue) if below + above else 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns all attributes as plain JSON types."""
+        fields = {name: values.tolist() for name, values in dataclasses.asdict(self).items()}
+        return {**fields, "p_value": self.p_value}
+
+    def to_text(self) -> str:
+        """Returns the mean areas in a sentence."""
+        below = int(np.sum(self.areas < self.random_areas))
+        return (
+            f"area below the deletion curve {self.areas.mean():.4f}, in random order "
+            f"{self.random_areas.mean():.4f}; smaller on {below} of {len(self.areas)} texts, "
+            f"p = {self.p_value:.2g} (sign test)\n"
+        )
+
+
+def faithfulness(
+    probabilities: Callable[[Any], np.ndarray],
+    labels: Sequence[str],
+    explanations: Sequence[Explanation],
+    *,
+    seed: int = 0,
+) -> Faithfulness:
+    """Deletes words from texts, the most important first, and at random (Samek et al. 2017).
+
+    An explanation that names the words that decide makes the probability of its label fall faster
+    than chance does. Words are left out of the text, which is then asked about as any other.
+
+    Args:
+        probabilities: Turns texts into the probability of every class, (number of texts, C).
+        labels: The C labels, in their order.
+        explanations: n of them, one a text.
+        seed: Of the random orders.
+
+    Raises:
+        ValueError: If there is no explanation.
+
+    Example:
+        >>> explanations = [integrated_gradients(model, text) for text in texts]
+        >>> result = faithfulness(model.probabilities, model.labels, explanations)
+        >>> result.areas.mean(), result.random_areas.mean()
+        (0.41, 0.68)
+    """
+    if not explanations:
+        raise ValueError("There are no explanations: give one for each of at least one text.")
+    generator = np.random.default_rng(seed)
+    texts: list[str] = []
+    for explanation in explanations:
+        orders = [np.argsort(-explanation.scores, kind="stable")]
+        orders += [generator.permutation(len(explanation.spans)) for _ in range(_RANDOM_ORDERS)]
+        texts += [text for order in orders for text in _deletions(explanation, order)]
+    answers = iter(probabilities(texts))
+    curves, random_curves = [], []
+    for explanation in explanations:
+        gone = np.linspace(0, 1, len(explanation.spans) + 1)
+        class_id = labels.index(explanation.label)
+        first, *others = (
+            np.interp(_FRACTIONS, gone, [next(answers)[class_id] for _ in gone])
+            for _ in range(1 + _RANDOM_ORDERS)
+        )
+        curves.append(first)
+        random_curves.append(np.mean(others, axis=0))
+    return Faithfulness(
+        _FRACTIONS,
+        np.mean(curves, axis=0),
+        np.mean(random_curves, axis=0),
+        trapezoid(curves, _FRACTIONS),
+        trapezoid(random_curves, _FRACTIONS),
+    )
+
+
+def _deletions(explanation: Explanation, order: np.ndarray) -> list[str]:
+    """Returns the text without the first k words of an order, for k from 0 to W."""
+    texts = [explanation.text]
+    for k in range(1, len(order) + 1):
+        kept, end = [], 0
+        for start, stop in sorted(explanation.spans[i] for i in order[:k]):
+            kept.append(explanation.text[end:start])
+            end = stop
+        texts.append("".join(kept) + explanation.text[end:])
+    return texts

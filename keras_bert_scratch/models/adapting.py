@@ -1,0 +1,147 @@
+"""Changing an encoder before it is trained: low-rank adapters, frozen layers, fewer layers."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import keras
+
+from keras_bert_scratch.models.encoder import BertEncoder
+
+
+def enable_lora(encoder: BertEncoder, rank: int) -> None:
+    """Leaves nothing to train in an encoder but low-rank updates of its dense layers.
+
+    LoRA (Hu et al. 2021, section 4.1) on the six matrices of every block: query, key, value and
+    output of the attention, and both of the feed-forward network. Each becomes W + A B with A of
+    shape (inputs, rank) and B of shape (rank, outputs), which starts as 0; W stays as it is, as do
+    biases, norms, embeddings and pooler. It is Keras' `Dense.enable_lora`. What stands on the
+    encoder, such as a classification head, is still trained.
+
+    Updates want a higher learning rate than weights: try 5e-4. Call this before `compile`.
+
+    Args:
+        encoder: The encoder, such as `model.encoder`.
+        rank: Of the updates.
+
+    Raises:
+        ValueError: If the rank is no whole number from 1, or the encoder has such updates already.
+
+    Example:
+        >>> enable_lora(model.encoder, rank=8)
+        >>> model.compile(adamw(5e-4, total_steps=800))
+    """
+    if not isinstance(rank, int) or rank < 1:
+        raise ValueError(f"The rank of LoRA must be a whole number from 1, received {rank!r}.")
+    for dense in _dense_layers(encoder):
+        dense.enable_lora(rank)
+    for weight in encoder.weights:
+        weight.trainable = weight.name.startswith("lora_")
+
+
+def merge_lora(encoder: BertEncoder) -> None:
+    """Adds the low-rank updates to their matrices and removes them: an encoder like any other.
+
+    An export then computes no updates. `save_pretrained` writes merged matrices anyway.
+
+    Args:
+        encoder: The encoder; one without updates is left alone.
+
+    Example:
+        >>> merge_lora(model.encoder)
+        >>> model.export("saved_models/films.tflite", format="litert", precision="int8")
+    """
+    for dense in _dense_layers(encoder):
+        if dense.lora_enabled:
+            # Not from `dense.kernel`, which is rounded to the compute dtype.
+            update = keras.ops.matmul(dense.lora_kernel_a, dense.lora_kernel_b)
+            dense._kernel.assign_add(update * (dense.lora_alpha / dense.lora_rank))
+    remove_lora(encoder)
+
+
+def remove_lora(encoder: BertEncoder) -> None:
+    """Removes the low-rank updates: the encoder is what it was, and can be trained as a whole.
+
+    Args:
+        encoder: The encoder; one without updates is left alone.
+
+    Example:
+        >>> remove_lora(model.encoder)
+    """
+    adapted = [dense for dense in _dense_layers(encoder) if dense.lora_enabled]
+    for dense in adapted:
+        # A function that was traced before still adds the product.
+        dense.lora_kernel_b.assign(keras.ops.zeros_like(dense.lora_kernel_b))
+        for weight in (dense.lora_kernel_a, dense.lora_kernel_b):
+            dense._untrack_variable(weight)
+        dense.lora_kernel_a = dense.lora_kernel_b = dense.lora_rank = None
+        dense.lora_enabled = False
+    if adapted:
+        for weight in encoder.weights:
+            weight.trainable = True
+
+
+def freeze_layers(encoder: BertEncoder, num_layers: int) -> None:
+    """Excludes the embeddings and the first blocks from training.
+
+    Lower layers hold what tasks have in common (Howard & Ruder 2018, section 3.3). Call this before
+    `compile`, and after `enable_lora`.
+
+    Args:
+        encoder: The encoder, such as `model.encoder`.
+        num_layers: Blocks to freeze; with 0 only the embeddings are.
+
+    Raises:
+        ValueError: If the encoder has not so many blocks.
+
+    Example:
+        >>> freeze_layers(model.encoder, 3)
+    """
+    if not 0 <= num_layers <= len(encoder.blocks):
+        raise ValueError(
+            f"The encoder has {len(encoder.blocks)} layers, received num_layers={num_layers!r} to "
+            "freeze: choose from 0 to all of them."
+        )
+    encoder.embeddings.trainable = False
+    for block in encoder.blocks[:num_layers]:
+        block.trainable = False
+
+
+def keep_layers(encoder: BertEncoder, layers: Sequence[int]) -> BertEncoder:
+    """Makes an encoder of some of another's blocks, as a student starts from its teacher.
+
+    DistilBERT takes every other one (Sanh et al. 2019, section 3).
+
+    Args:
+        encoder: The encoder, which stays as it is.
+        layers: Numbers of the blocks to copy, counted from 0, in their new order.
+
+    Returns:
+        An encoder with `len(layers)` blocks; embeddings and pooler are copied, too.
+
+    Raises:
+        ValueError: If `layers` is empty, or names a block that there is not.
+
+    Example:
+        >>> student = BertClassifier(
+        ...     keep_layers(teacher.encoder, [0, 3]), teacher.labels, teacher.tokenizer
+        ... )
+    """
+    if not layers or not set(layers) <= set(range(len(encoder.blocks))):
+        raise ValueError(
+            f"The layers to keep must be some of 0 to {len(encoder.blocks) - 1}, received "
+            f"{list(layers)!r}."
+        )
+    config = dataclasses.replace(encoder.config, num_layers=len(layers))
+    smaller = BertEncoder(config, dtype=encoder.dtype_policy)
+    smaller.embeddings.set_weights(encoder.embeddings.get_weights())
+    smaller.pooler.set_weights(encoder.pooler.get_weights())
+    for block, n in zip(smaller.blocks, layers, strict=True):
+        block.set_weights(encoder.blocks[n].get_weights())
+    return smaller
+
+
+def _dense_layers(encoder: BertEncoder) -> Iterator[keras.layers.Dense]:
+    for block in encoder.blocks:
+        attention, feed_forward = block.attention, block.feed_forward
+        yield from (attention.query, attention.key, attention.value, attention.output_projection)
+        yield from (feed_forward.expand, feed_forward.contract)

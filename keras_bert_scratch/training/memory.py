@@ -1,0 +1,97 @@
+"""What a training step needs of memory and of the processor, before it is run.
+
+Axes: B batch, S sequence, H hidden, N heads, F feed-forward.
+"""
+
+import os
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_bert_scratch.models.encoder import BertEncoder
+
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+_CPU_INFO = Path("/proc/cpuinfo")
+_HAS_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
+
+
+def training_bytes(
+    encoder: BertEncoder, num_trainable: int, batch_size: int, sequence_length: int
+) -> int:
+    """Estimates the memory of a training step with AdamW on a CPU.
+
+    A trained weight is held five times (with its gradient, clipped again, and two moments). Of a
+    block its gradient needs, for each text, about 8 tensors of S x H, 3 of S x F and 3 of N x S x S
+    in the compute dtype. Within a seventh of what steps of base and
+    medium took.
+
+    Args:
+        encoder: The encoder.
+        num_trainable: Weights that are trained, heads included.
+        batch_size: B.
+        sequence_length: S.
+
+    Example:
+        >>> encoder = BertEncoder(BertConfig.preset("base"))
+        >>> training_bytes(encoder, encoder.count_params(), batch_size=4, sequence_length=512)
+        5511533568
+    """
+    config = encoder.config
+    states = sequence_length * config.hidden_dim
+    block = 8 * states + 3 * sequence_length * config.feed_forward_dim
+    block += 3 * config.num_heads * sequence_length**2
+    kept = config.num_layers * (states if encoder.rematerialize else block)
+    values = batch_size * (kept + (block if encoder.rematerialize else 0))
+    width = np.dtype(keras.backend.standardize_dtype(encoder.compute_dtype)).itemsize
+    return 4 * encoder.count_params() + 16 * num_trainable + width * values
+
+
+def check_training_fits(
+    encoder: BertEncoder, num_trainable: int, batch_size: int, sequence_length: int
+) -> None:
+    """Refuses a batch that this machine cannot hold; warns of a precision that it emulates.
+
+    Only where the training is on the CPU: what a GPU holds is its framework's to tell.
+
+    Args:
+        encoder: The encoder.
+        num_trainable: Weights that are trained, heads included.
+        batch_size: B.
+        sequence_length: S, of the longest text.
+
+    Raises:
+        ValueError: If the estimate exceeds the machine's memory, or its container's.
+    """
+    if tf.config.list_physical_devices("GPU"):
+        return
+    needed = training_bytes(encoder, num_trainable, batch_size, sequence_length)
+    memory = machine_bytes()
+    if needed > memory:
+        raise ValueError(
+            f"A training step on {batch_size} texts of {sequence_length} tokens needs about "
+            f"{needed / 1e9:.1f} GB, and this machine has {memory / 1e9:.1f} GB: lower batch_size "
+            "or sequence_length, or set encoder.rematerialize = True."
+        )
+    if encoder.compute_dtype == "bfloat16" and not has_bfloat16():
+        warnings.warn(
+            "This processor has no bfloat16 products, which are therefore emulated, slower than "
+            "float32: leave the dtype out.",
+            stacklevel=2,
+        )
+
+
+def machine_bytes() -> int:
+    """Returns the memory of this machine, or of the container if that has less."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = _CGROUP_LIMIT.read_text().strip() if _CGROUP_LIMIT.is_file() else "max"
+    return total if limit == "max" else min(total, int(limit))
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16, as far as the system tells."""
+    if not _CPU_INFO.is_file():
+        return True
+    return not _HAS_BFLOAT16.isdisjoint(_CPU_INFO.read_text().split())

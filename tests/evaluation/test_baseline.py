@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from keras_bert_scratch.evaluation.baseline import compare_with_baseline
+
+NAMES = ["negative", "positive"]
+
+
+@pytest.fixture
+def data(reviews):
+    texts, labels = reviews
+    return texts, np.array([NAMES.index(label) for label in labels])
+
+
+def test_learns_what_words_tell(data):
+    texts, ids = data
+    train = (texts[:24], ids[:24])
+    scores = np.eye(2)[1 - ids[24:]]  # a model that is always wrong
+    comparison = compare_with_baseline(train, (texts[24:], ids[24:]), scores, NAMES)
+    assert comparison.report.accuracy == 1.0
+    assert comparison.accuracy_gain == -1.0
+    assert comparison.test == (0, 24, pytest.approx(2 / 2**24))
+    first, second, third = comparison.to_text().splitlines()
+    assert first.startswith("WARNING: The model does not beat the baseline beyond chance: train it")
+    assert "accuracy 1.0000 (95 % interval 1.0000 to 1.0000), macro F1 1.0000" in second
+    assert third == (
+        "the model is right alone on 0 examples, the baseline on 24: -1.0000 accuracy, "
+        "p = 1.2e-07 (McNemar, exact)"
+    )
+
+
+def test_a_better_model_is_not_warned_of(data):
+    texts, ids = data
+    # Trained on the opposite labels, the baseline is always wrong.
+    comparison = compare_with_baseline((texts, 1 - ids), (texts, ids), np.eye(2)[ids], NAMES)
+    assert comparison.accuracy_gain == 1.0
+    assert "WARNING" not in comparison.to_text()
+    assert comparison.to_dict()["test"]["first_only"] == 48
+
+
+def test_an_equal_model_is_warned_of(data):
+    texts, ids = data
+    comparison = compare_with_baseline((texts, ids), (texts, ids), np.eye(2)[ids], NAMES)
+    assert comparison.test.p_value == 1.0
+    assert "WARNING" in comparison.to_text()
+
+
+def test_classes_that_training_lacks_and_chinese_characters():
+    # 好 is good, and 坏 bad: in words between spaces, none of the held-out texts would be known.
+    comparison = compare_with_baseline(
+        (["很好", "很坏"] * 5, [0, 2] * 5), (["好电影", "坏电影"], [0, 2]), np.eye(3)[[0, 2]], "abc"
+    )
+    assert comparison.report.accuracy == 1.0
+
+
+def test_several_labels():
+    texts = ["good", "long", "good long", "film"] * 5
+    labels = np.array([[1, 0], [0, 1], [1, 1], [0, 0]] * 5)
+    comparison = compare_with_baseline(
+        (texts, labels), (texts, labels), labels * 0.8 + 0.1, ["good", "long"], multi_label=True
+    )
+    assert comparison.report.accuracy == 1.0
+    assert comparison.test == (0, 0, 1.0)
+
+
+def test_pairs():
+    pairs = (["who?"] * 4, ["me", "you"] * 2)
+    comparison = compare_with_baseline((pairs, [0, 1, 0, 1]), (pairs, [0, 1, 0, 1]),
+                                       np.eye(2)[[0, 1, 0, 1]], NAMES)  # fmt: skip
+    assert comparison.report.accuracy == 1.0
+
+
+def test_one_class():
+    with pytest.raises(ValueError, match="needs training texts of at least two classes, received"):
+        compare_with_baseline((["a", "b"], [1, 1]), (["a"], [1]), [[0, 1]], NAMES)

@@ -1,0 +1,87 @@
+import re
+import warnings
+from pathlib import Path
+
+import keras
+import pytest
+
+from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.tasks.classifier import BertClassifier
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.vocabulary import Vocabulary
+from keras_bert_scratch.training import memory
+
+CONFIG = BertConfig(
+    vocab_size=7, num_layers=2, num_heads=1, hidden_dim=2, feed_forward_dim=3, max_positions=10
+)
+
+
+def test_bytes_by_hand() -> None:
+    # A text of 10 tokens: 8 x 20 + 3 x 30 + 3 x 100 = 550 values a block.
+    for rematerialize, values in ((False, 2 * 550), (True, 2 * 20 + 550)):
+        for dtype, width in (("float32", 4), ("mixed_bfloat16", 2)):
+            encoder = BertEncoder(CONFIG, rematerialize=rematerialize, dtype=dtype)
+            fixed = 4 * encoder.count_params() + 16 * 5
+            assert memory.training_bytes(encoder, 5, 3, 10) == fixed + 3 * values * width
+
+
+# What single steps took (peak of the process, less 0.75 GB for TensorFlow), in GB: float32, base
+# and medium.
+@pytest.mark.parametrize(
+    ("preset", "batch_size", "length", "rematerialize", "measured"),
+    [
+        ("base", 4, 512, False, 5.56),
+        ("base", 2, 512, False, 3.88),
+        ("base", 16, 512, True, 4.13),
+        ("medium", 32, 128, False, 2.97),
+    ],
+)
+def test_near_what_was_measured(
+    preset: str, batch_size: int, length: int, rematerialize: bool, measured: float
+) -> None:
+    with keras.StatelessScope():  # from shapes alone
+        encoder = BertEncoder(BertConfig.preset(preset), rematerialize=rematerialize)
+        found = memory.training_bytes(encoder, encoder.count_params(), batch_size, length)
+    assert found / 1e9 == pytest.approx(measured, rel=0.15)
+
+
+@pytest.fixture
+def model() -> BertClassifier:
+    vocabulary = Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b"])
+    encoder = BertEncoder(CONFIG, dtype="mixed_bfloat16")
+    model = BertClassifier(encoder, ["x", "y"], WordPieceTokenizer(vocabulary))
+    model.compile("sgd")
+    return model
+
+
+def test_a_batch_that_cannot_fit(model: BertClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "machine_bytes", lambda: 4000)
+    before = model.get_weights()
+    message = "A training step on 2 texts of 4 tokens needs about 0.0 GB, and this machine has 0.0"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        model.fit(["a b", "a"], ["x", "y"], batch_size=500)
+    assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_a_container_may_have_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(memory, "_CGROUP_LIMIT", limit)
+    whole = memory.machine_bytes()
+    for text, expected in (("max\n", whole), ("12345\n", 12345)):
+        limit.write_text(text)
+        assert memory.machine_bytes() == expected
+
+
+@pytest.mark.parametrize("flags", ["fpu avx2", "fpu avx512_bf16 vaes"])
+def test_bfloat16_is_warned_of_where_it_is_emulated(
+    model: BertClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str
+) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text(f"flags\t\t: {flags}\n")
+    monkeypatch.setattr(memory, "_CPU_INFO", info)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(["a b", "a"], ["x", "y"], verbose=0)
+    emulated = [w for w in caught if "no bfloat16 products" in str(w.message)]
+    assert len(emulated) == (flags == "fpu avx2")
