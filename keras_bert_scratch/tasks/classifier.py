@@ -202,11 +202,6 @@ class BertClassifier(TextModel):
         step = keras.saving.serialize_keras_object(self.training_step)
         return config and {**config, "training_step": step}
 
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles a loaded model; Keras refuses to for classes with a `compile` of their own."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
     def encode_labels(self, y: Any) -> np.ndarray:
         """Turns names or ids into numbers.
 

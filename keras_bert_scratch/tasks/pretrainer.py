@@ -149,11 +149,6 @@ class BertPretrainer(EncoderModel):
             weighted_metrics["masked_language_model"].append(Perplexity())
         super().compile(optimizer=optimizer, loss=loss, weighted_metrics=weighted_metrics, **kwargs)
 
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles a loaded model; Keras refuses to for classes with a `compile` of their own."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
     # === Answers ===
     def fill_mask(self, text: str, top_k: int = 5) -> list[dict[str, float]]:
         """Returns the most probable tokens for every [MASK] of a text.

@@ -152,11 +152,6 @@ class BertSummarizer(TextModel):
         self._generators.clear()
         super().compile(optimizer=optimizer, loss=loss, weighted_metrics=weighted_metrics, **kwargs)
 
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles a loaded model; Keras refuses to for classes with a `compile` of their own."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
     def encode_labels(self, y: Any) -> np.ndarray:
         """Turns summaries into the tokens to predict: those after [CLS], up to [SEP], then padding.
 

@@ -99,11 +99,6 @@ class TokenModel(EncoderModel):
         """Returns the batches as what Keras trains on."""
         return batches.dataset()
 
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles a loaded model; Keras refuses to for classes with a `compile` of their own."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
     def fit(
         self,
         x: Any = None,

@@ -293,6 +293,11 @@ class DistributableModel(keras.Model):
         # They come summed from train_step, so that clipping sees the gradient of the global batch.
         optimizer._all_reduce_sum_gradients = list
 
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles a loaded model; Keras refuses to for classes with a `compile` of their own."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
     def check_workers(self, batches: LengthBucketedBatches) -> None:
         """Compares the batches to train on across the workers; does nothing without a strategy.
 

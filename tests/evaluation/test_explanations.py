@@ -214,7 +214,7 @@ def test_a_trained_model_is_explained_faithfully(tiny_classifier, reviews):
     texts, labels = reviews
     model = tiny_classifier()
     model.compile(keras.optimizers.Adam(3e-3))
-    model.fit(texts, labels, batch_size=16, epochs=12, verbose=0)
+    model.fit(texts, labels, batch_size=16, epochs=20, verbose=0)
     assert model.evaluate(texts, labels, verbose=0, return_dict=True)["accuracy"] == 1.0
     explanations = [integrated_gradients(model, text) for text in texts[:8]]
     for found in explanations:

@@ -169,8 +169,8 @@ class TestFit:
         texts = [f"{'a the film ' * 5}{word} film" for word in ("good", "awful", "great", "bad")]
         labels = ["positive", "negative"] * 2
         model = windowed(tiny_classifier(), window_stride=4, aggregation="max")
-        model.compile(keras.optimizers.Adam(1e-2))
-        model.fit(texts * 4, labels * 4, epochs=8, batch_size=8, verbose=0)
+        model.compile(keras.optimizers.Adam(3e-3))
+        model.fit(texts * 4, labels * 4, epochs=16, batch_size=8, verbose=0)
         assert model.evaluate(texts, labels, verbose=0, return_dict=True)["accuracy"] == 1.0
 
     def test_multi_label(self, tiny_classifier):

@@ -300,7 +300,10 @@ def test_another_recipe_does_not_go_on(folder: Path, capsys: pytest.CaptureFixtu
             {"phases": [{"sequence_length": 24, "batch_size": 0, "steps": 4}]},
             r"phases\[0\].batch_size must be a positive integer, received 0",
         ),
-        ({"optimizer": "sgd"}, "The optimizers are adamw, lamb, lion, muon; received 'sgd'"),
+        (
+            {"optimizer": "sgd"},
+            "The optimizers are adamw, lamb, lion, muon, schedule-free; received 'sgd'",
+        ),
         ({"encoder": {"preset": "giant"}}, "Unknown preset 'giant'"),
         ({"warmup_ratio": 1.0}, r"warmup_ratio must be in \[0, 1\), received 1.0"),
     ],
