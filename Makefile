@@ -5,7 +5,7 @@ PARITY_VENV ?= .venv-parity
 
 .PHONY: demo test lint parity clean
 
-# Real weights, real film reviews: fine-tune, evaluate, export, predict. About ten minutes.
+# Real weights, real film reviews: fine-tune, evaluate, export, predict. About five minutes.
 demo: $(VENV)/installed
 	rm -rf saved_models/sentiment
 	$(VENV)/bin/python examples/sentiment.py
