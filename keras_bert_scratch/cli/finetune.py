@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rematerialize",
         action="store_true",
-        help="compute what stands in a layer again for its gradient: less memory, a third slower",
+        help="compute what stands in a layer again for its gradient: less memory, more arithmetic",
     )
     parser.add_argument("--sequence-length", type=int, help="truncate texts to so many tokens")
     parser.add_argument("--dtype", help="such as mixed_bfloat16 (default: float32)")

@@ -221,10 +221,17 @@ class TextModel(EncoderModel):
             batches = self.batches(
                 x, y, sample_weight, batch_size=batch_size, seed=seed, training=True
             )
+            # Rows that are held at a time: private batches are worked off in parts, and those of a
+            # strategy on several replicas.
+            rows = min(batch_size, len(batches.lengths))
+            if isinstance(privacy, DifferentialPrivacy):
+                rows = privacy.microbatch_size
+            elif self._strategy is not None:
+                rows = -(-rows // self._strategy.num_replicas_in_sync)
             check_training_fits(
                 self.encoder,
                 sum(int(np.prod(weight.shape)) for weight in self.trainable_weights),
-                min(batch_size, len(batches.lengths)),
+                rows,
                 int(batches.lengths.max()),
             )
             self.check_workers(batches)

@@ -25,8 +25,8 @@ def training_bytes(
 
     A trained weight is held five times (with its gradient, clipped again, and two moments). Of a
     block its gradient needs, for each text, about 8 tensors of S x H, 3 of S x F and 3 of N x S x S
-    in the compute dtype. Within a seventh of what steps of base and
-    medium took.
+    in the compute dtype. That is up to 15 % less than steps of base and medium took, as
+    benchmarks/memory.py prints.
 
     Args:
         encoder: The encoder.
