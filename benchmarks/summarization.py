@@ -171,10 +171,11 @@ def main() -> None:
     """Trains, summarizes the held-out texts, and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, help="to train on (default: all but those held out)")
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--sequence-length", type=int, default=48)
     parser.add_argument("--decoder-layers", type=int, default=3)
-    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--layer-decay", type=float, default=0.3)
     parser.add_argument("--dtype", default="mixed_bfloat16", help="or float32")
     options = parser.parse_args()
 
@@ -192,7 +193,9 @@ def main() -> None:
     )
     model.encoder.embeddings.trainable = False  # a third of the weights; updating them takes time
     steps = options.epochs * -(-len(train) // 32)
-    model.compile(adamw(options.learning_rate, total_steps=steps, warmup_ratio=0.1))
+    # The decoder has much to learn. At its rate, the encoder would forget what it knows.
+    rates = {"warmup_ratio": 0.1, "layer_decay": options.layer_decay}
+    model.compile(adamw(options.learning_rate, total_steps=steps, **rates))
     started = clocks()
     model.fit(
         *columns(train),

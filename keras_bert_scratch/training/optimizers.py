@@ -14,9 +14,9 @@ class _BertSettings(keras.optimizers.Optimizer):
     """What BERT's optimizers have in common, on top of Keras' own: which weights change how much.
 
     Biases and layer norms do not decay (Devlin et al. 2018, A.2). Lower layers have lower rates:
-    pooler and heads the full one, each block below `layer_decay` times that of the layer above, and
-    the embeddings the lowest (Howard & Ruder 2018, 3.1; Clark et al. 2020, A). A class, because
-    neither would be saved with a model otherwise.
+    pooler, heads and decoder the full one, each block below `layer_decay` times that of the layer
+    above, and the embeddings the lowest (Howard & Ruder 2018, 3.1; Clark et al. 2020, A). A class,
+    because neither would be saved with a model otherwise.
 
     The norm that gradients are clipped by is that of a table's summed gradient; Keras would add up
     the squares of a token that comes twice.
@@ -222,9 +222,10 @@ def bert_optimizer(
         warmup_ratio: Share of the updates in which the rate rises.
         weight_decay: Decoupled decay of the matrices and tables.
         clip_norm: Largest global norm of the gradients.
-        layer_decay: Rate of a layer over that of the layer above it, above 0 and at most 1: pooler
-            and heads have the full rate, the last of L blocks `layer_decay` times that, and the
-            embeddings `layer_decay ** (L + 1)` times (Howard & Ruder 2018, section 3.1).
+        layer_decay: Rate of a layer over that of the layer above it, above 0 and at most 1:
+            pooler, heads and decoder have the full rate, the last of the encoder's L blocks
+            `layer_decay` times that, and its embeddings `layer_decay ** (L + 1)` times (Howard &
+            Ruder 2018, section 3.1).
         gradient_accumulation: Batches whose gradients are averaged for one update.
         **arguments: Of Keras' optimizer, such as `epsilon`.
 
@@ -269,10 +270,14 @@ def _schedule(
 
 
 def _depths(paths: Sequence[str]) -> list[int]:
-    """Returns 0 for embeddings, n + 1 for block n, and one more than the last for all else."""
-    blocks = [re.search(r"(?:^|/)block_(\d+)/", path) for path in paths]
+    """Returns 0 for embeddings, n + 1 for block n, and one more than the last for all else.
+
+    A decoder stands on the encoder, with all of its weights.
+    """
+    below = ["" if re.search(r"decoder(_\d+)?/", path) else path for path in paths]
+    blocks = [re.search(r"(?:^|/)block_(\d+)/", path) for path in below]
     top = 1 + max((int(match[1]) + 1 for match in blocks if match), default=0)
     return [
         int(match[1]) + 1 if match else 0 if "embeddings/" in path else top
-        for match, path in zip(blocks, paths, strict=True)
+        for match, path in zip(blocks, below, strict=True)
     ]

@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_bert_scratch import BertClassifier, BertConfig, BertEncoder
+from keras_bert_scratch import (
+    BertClassifier,
+    BertConfig,
+    BertDecoder,
+    BertEncoder,
+    BertSummarizer,
+)
 from keras_bert_scratch.training.optimizers import BertAdamW, adamw, bert_optimizer
 from keras_bert_scratch.training.schedules import WarmupLinearDecay
 
@@ -258,6 +264,22 @@ class TestLayerDecay:
         assert {path.split("/")[0] for path in rates} == set(expected)
         for path, rate in rates.items():
             assert rate == pytest.approx(RATE * expected[path.split("/")[0]], rel=1e-3), path
+
+    def test_a_decoder_stands_on_the_whole_encoder(self, tiny_config: BertConfig) -> None:
+        model = BertSummarizer(BertEncoder(tiny_config), BertDecoder(tiny_config), summary_length=3)
+        optimizer = make_optimizer(layer_decay=0.5, weight_decay=0.0)
+        optimizer.build(model.trainable_weights)
+        before = [np.array(weight) for weight in model.trainable_weights]
+        optimizer.apply([keras.ops.ones(w.shape) for w in model.trainable_weights])
+        moved = {
+            id(w): np.max(b - np.array(w))
+            for w, b in zip(model.trainable_weights, before, strict=True)
+        }
+        for weight in model.decoder.trainable_weights:
+            assert moved[id(weight)] == pytest.approx(RATE, rel=1e-3), weight.path
+        for number, block in enumerate(model.encoder.blocks):  # three
+            for weight in block.trainable_weights:
+                assert moved[id(weight)] == pytest.approx(RATE / 2 ** (3 - number), rel=1e-3)
 
     def test_decay_of_the_weights_has_the_same_rates(self, classifier: BertClassifier) -> None:
         optimizer = make_optimizer(layer_decay=0.5)
