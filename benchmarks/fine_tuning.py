@@ -9,6 +9,8 @@ by torch.autocast. What differs is what each house does with texts of different 
 - ours: batches of similar lengths, padded to the longest; as examples/sentiment.py trains.
 - transformers: random batches, padded to the longest by DataCollatorWithPadding.
 - transformers-grouped: the same with its LengthGroupedSampler.
+- transformers-compiled: grouped, and compiled by torch.compile for any length.
+- onnx-runtime: transformers' model exported to ONNX; predicts in float32, trains nothing.
 - keras-hub-512: padded to 512 tokens, as BertTextClassifier.from_preset does unless told otherwise.
 - keras-hub: padded to the smallest length that holds all the texts, a multiple of 8.
 
@@ -17,8 +19,8 @@ their turn. Training is timed from the start of an epoch: ours and transformers 
 KerasHub in it. KerasHub trains fewer steps, since all its steps take the same time. The first step
 is that of a first `fit` or `predict`: tracing, mostly.
 
-Prediction is of raw texts, film reviews and news mixed, tokenizing included; transformers-grouped
-sorts them by length first, as ours does.
+Prediction is of raw texts, film reviews and news mixed, tokenizing included; all but transformers
+with its padding collator sort them by length first, as ours does.
 
 Utilization counts the matrix products of real tokens only, never of padding, against the fastest
 product of two 2048 x 2048 matrices in the same framework, precision and run. All layers count for
@@ -66,9 +68,12 @@ COMPETITORS = {
     "ours": ("keras_bert_scratch",),
     "transformers": ("torch", "transformers"),
     "transformers-grouped": ("torch", "transformers"),
+    "transformers-compiled": ("torch", "transformers"),
+    "onnx-runtime": ("torch", "transformers", "onnxruntime"),
     "keras-hub-512": ("keras_hub",),
     "keras-hub": ("keras_hub",),
 }
+KERAS = ("ours", "keras-hub-512", "keras-hub")
 # Most tokens of a text.
 SETS = {"snippets": 64, "r8": 256, "mixed": 256}
 PRECISIONS = ("float32", "bfloat16")
@@ -196,7 +201,7 @@ def torch_batches(
         columns["labels"] = labels
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     order, sampler = list(range(len(rows))), None
-    if spec["competitor"] == "transformers-grouped":
+    if spec["competitor"] != "transformers":
         lengths = [len(row["input_ids"]) for row in rows]
         order.sort(key=lengths.__getitem__)
         sampler = order if labels is None else LengthGroupedSampler(BATCH_SIZE, lengths=lengths)
@@ -224,6 +229,15 @@ def torch_runner(spec: Spec) -> tuple[Runner, float]:
     total = spec["total_steps"]
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, total // 10, total)
     is_bfloat16 = spec["precision"] == "bfloat16"
+    if spec["competitor"] == "transformers-compiled":
+        model.compile(dynamic=True)
+    session = onnx_session(model.eval()) if spec["competitor"] == "onnx-runtime" else None
+
+    def predict(batch: dict[str, Any]) -> Any:
+        if session:
+            inputs = {name: tensor.numpy() for name, tensor in batch.items()}
+            return torch.from_numpy(session.run(None, inputs)[0])
+        return model(**batch).logits.float()
 
     def run(texts: list[str], labels: list[int] | None) -> list[float]:
         moments = [time.perf_counter()]
@@ -234,7 +248,7 @@ def torch_runner(spec: Spec) -> tuple[Runner, float]:
             logits = []
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, is_bfloat16):
                 for batch in batches:
-                    logits.append(model(**batch).logits.float())
+                    logits.append(predict(batch))
                     moments.append(time.perf_counter())
             torch.cat(logits).numpy()[np.argsort(order)]
         else:
@@ -252,6 +266,25 @@ def torch_runner(spec: Spec) -> tuple[Runner, float]:
 
     matrix = torch.randn(2048, 2048).to(getattr(torch, spec["precision"]))
     return run, peak_flops(lambda: matrix @ matrix)
+
+
+def onnx_session(model: Any) -> Any:
+    """Exports a model of transformers, and opens it with ONNX Runtime."""
+    import onnxruntime
+    import torch
+
+    names = ["input_ids", "token_type_ids", "attention_mask"]
+    with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
+        torch.onnx.export(
+            model,
+            tuple(torch.ones(2, 16, dtype=torch.int64) for _ in names),
+            file.name,
+            input_names=names,
+            output_names=["logits"],
+            dynamic_axes={name: {0: "batch", 1: "length"} for name in names},
+            dynamo=False,
+        )
+        return onnxruntime.InferenceSession(file.name)
 
 
 def work(spec: Spec) -> dict[str, float]:
@@ -335,6 +368,8 @@ def make_jobs(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], Spe
         for precision, competitor in itertools.product(options.precisions, options.competitors):
             if labels is None and "keras-hub" in competitor:
                 continue
+            if competitor == "onnx-runtime" and (labels or precision != "float32"):
+                continue
             length, steps = SETS[name], options.steps
             if competitor == "keras-hub-512":
                 length, steps = 512, max(1, steps // 10)
@@ -346,7 +381,7 @@ def make_jobs(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], Spe
                 "set": name,
                 "precision": precision,
                 "competitor": competitor,
-                "framework": "torch" if "transformers" in competitor else "tensorflow",
+                "framework": "tensorflow" if competitor in KERAS else "torch",
                 "sequence_length": int(length),
             }
             spec = {

@@ -49,12 +49,12 @@ class _BertSettings(keras.optimizers.Optimizer):
         index = self._get_variable_index(variable)
         rate = ops.cast(learning_rate, variable.dtype) * self.factors[index]
         if self.weight_decay and self._use_weight_decay(variable):
-            self.decay(variable, variable * self.weight_decay * rate)
+            self.decay(variable, self.weight_decay * rate)
         super().update_step(gradient, variable, rate)
 
-    def decay(self, variable: Any, amount: Any) -> None:
-        """Makes a variable smaller by its decay."""
-        self.assign_sub(variable, amount)
+    def decay(self, variable: Any, share: Any) -> None:
+        """Makes a variable smaller by a share of it, in one pass through memory."""
+        self.assign(variable, variable * (1 - share))
 
     def _apply_weight_decay(self, variables: Any) -> None:
         """Leaves the decay to `update_step`: here Keras has one rate for all."""
@@ -130,13 +130,14 @@ class BertMuon(_BertSettings, keras.optimizers.Muon):
 class BertScheduleFreeAdamW(_BertSettings, keras.optimizers.ScheduleFreeAdamW):
     """Keras' schedule-free AdamW (Defazio et al. 2024), with decay."""
 
-    def decay(self, variable: Any, amount: Any) -> None:
+    def decay(self, variable: Any, share: Any) -> None:
         """Makes the iterate smaller that steps are taken from, as the paper's algorithm 1 does.
 
         Keras would decay the variable alone, (1 - beta_1) iterate + beta_1 average; the average
         changes by steps of the iterate only.
         """
         iterate = self._momentums[self._get_variable_index(variable)]
+        amount = variable * share
         self.assign_sub(iterate, amount)
         self.assign_sub(variable, (1 - self.beta_1) * amount)
 
