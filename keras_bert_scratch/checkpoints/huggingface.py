@@ -198,6 +198,9 @@ def write_checkpoint(
         rows: The weights to write.
         architecture: The class of `transformers` that is to read them.
         **fields: Further fields of config.json.
+
+    Raises:
+        ValueError: If a weight is quantized.
     """
     sizes = config_fields(root.encoder.config)
     write_config(folder, {"architectures": [architecture], "model_type": "bert", **sizes, **fields})
@@ -230,8 +233,15 @@ def write_weights(
             config = network.config
             tensor = sinusoidal_positions(config.max_positions, config.hidden_dim)
         else:
+            weight = at(root, row.ours)
+            dtype = keras.backend.standardize_dtype(weight.dtype)
+            if not keras.backend.is_float_dtype(dtype):
+                raise ValueError(
+                    f"{row.ours} is quantized to {dtype}, and a checkpoint holds floats: "
+                    "call save_pretrained before quantize; export writes quantized models."
+                )
             # A kernel that LoRA has merged comes in the compute dtype.
-            tensor = keras.ops.convert_to_numpy(keras.ops.cast(at(root, row.ours), "float32"))
+            tensor = keras.ops.convert_to_numpy(keras.ops.cast(weight, "float32"))
         tensors[row.huggingface] = np.ascontiguousarray(tensor.T if row.transpose else tensor)
     save_file(tensors, folder / file, metadata={"format": "pt"})
     # safetensors makes files for their owner alone.
