@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
-import math
+import sys
 from pathlib import Path
 from typing import Any, Literal
+
+from keras_bert_scratch.files import read_json
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 PositionEmbedding = Literal["learned", "sinusoidal"]
@@ -63,7 +65,7 @@ class BertConfig:
             if field.type is float and (
                 isinstance(value, bool)
                 or not isinstance(value, int | float)
-                or not 0 <= value < math.inf
+                or not 0 <= value <= sys.float_info.max
             ):
                 raise ValueError(
                     f"{field.name} must be a finite number of at least 0, received {value!r}."
@@ -131,8 +133,13 @@ class BertConfig:
 
     @classmethod
     def from_json(cls, path: str | Path) -> "BertConfig":
-        """Reads a config that `to_json` wrote."""
-        return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        """Reads a config that `to_json` wrote.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is no JSON object, or a field is refused.
+        """
+        return cls.from_dict(read_json(Path(path)))
 
 
 # name: (layers, heads, hidden width); the feed-forward width is always four times the hidden one.

@@ -1,11 +1,26 @@
-"""Writing without leaving halves: everything is written beside its place, then renamed into it."""
+"""Writing without leaving halves, and reading what strangers made.
+
+Everything is written beside its place, then renamed into it. What is read may be hostile: files of
+JSON and vocabularies have a largest size, links may not lead out of their folder, and a folder that
+holds the hashes of its files is compared with them.
+"""
 
 import contextlib
+import hashlib
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+# Python may take 26 times a text's size to parse it. LaBSE's half a million tokens, with their ids
+# and settings, have 9.6 MB.
+LARGEST_TEXT = 10_000_000
+HASHES = "hashes.json"
+# What is read of a folder of weights.
+_READ = ("*.json", "*/config.json", "*.safetensors", "vocab.txt", "*.ckpt*")
 
 
 def check_new_folder(path: str | Path) -> Path:
@@ -85,3 +100,117 @@ def new_file(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_text(path: Path) -> str:
+    """Reads a text that is small enough to be parsed.
+
+    Args:
+        path: A file in UTF-8.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it has more than `LARGEST_TEXT` bytes, or is not UTF-8.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}: check the path.")
+    size = path.stat().st_size
+    if size > LARGEST_TEXT:
+        raise ValueError(
+            f"{path} has {size} bytes, and at most {LARGEST_TEXT} are read: do not use it."
+        )
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8 ({error.reason} at byte {error.start}): convert it to UTF-8."
+        ) from error
+
+
+def read_json(path: Path, kind: type = dict) -> Any:
+    """Reads a JSON object, or list; see `read_text`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is too large, or no JSON of that kind in UTF-8.
+    """
+    text = read_text(path)
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:  # or nested without end
+        raise ValueError(f"{path} is not JSON ({error}): fetch it again.") from error
+    if not isinstance(document, kind):
+        wanted = "an object" if kind is dict else "a list"
+        raise ValueError(f"{path} holds {type(document).__name__}, not {wanted}: fetch it again.")
+    return document
+
+
+def check_folder(folder: Path) -> None:
+    """Refuses a folder of weights that reads files elsewhere, or has changed since it was saved.
+
+    A link may lead to a file of the folder. The Hugging Face hub's cache is made of links: from
+    `models--NAME/snapshots/REVISION` into the folders `blobs` beside `snapshots` and beside
+    `models--NAME`, which are allowed there.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        ValueError: If a file that is read leads out of the folder or is a pipe or the like, or if
+            `check_hashes` refuses the folder.
+    """
+    for path in (path for pattern in _READ for path in folder.glob(pattern)):
+        if not _is_inside(path, folder):
+            raise ValueError(
+                f"{path} is a link that leads out of its folder, to {os.path.realpath(path)}: copy "
+                "the file into the folder if you trust it."
+            )
+        if not path.is_file() and not path.is_dir():
+            raise ValueError(f"{path} is no file: fetch the folder again.")
+    check_hashes(folder)
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    root = folder.resolve()
+    allowed = [root]
+    if root.parent.name == "snapshots" and root.parents[1].name.startswith("models--"):
+        allowed += [parent / "blobs" for parent in root.parents[1:3]]
+    try:
+        target = Path(os.path.realpath(path))
+    except ValueError:  # No name of a file.
+        return False
+    return any(target.is_relative_to(place) for place in allowed)
+
+
+def write_hashes(folder: Path) -> None:
+    """Writes the sha256 of all files of a folder into its hashes.json, for `check_hashes`."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    hashes = {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+    (folder / HASHES).write_text(json.dumps(hashes, indent=2) + "\n", encoding="utf-8")
+
+
+def check_hashes(folder: str | Path) -> None:
+    """Refuses a folder whose files are not those that were saved; one without hashes passes.
+
+    The hashes tell damage and mistakes, not malice: who changes a file can change them, too.
+
+    Raises:
+        ValueError: If a file is missing or has changed.
+    """
+    folder = Path(folder)
+    if not (folder / HASHES).exists():
+        return
+    for name, saved in read_json(folder / HASHES).items():
+        path = folder / name
+        found = _sha256(path) if _is_inside(path, folder) and os.path.isfile(path) else None
+        if found != saved:
+            raise ValueError(
+                f"{path} {'has changed' if found else 'is missing'} since the folder was saved "
+                f"(sha256 {found}, {HASHES} says {saved!r}): restore it; or remove {HASHES} if you "
+                "changed it yourself."
+            )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -62,6 +62,7 @@ def test_unknown_preset() -> None:
             {"initializer_range": math.inf},
             "initializer_range must be a finite number of at least 0",
         ),
+        ({"dropout": 10**400}, "dropout must be a finite number of at least 0, received 1000"),
         (
             {"layer_norm_epsilon": "1e-12"},
             "layer_norm_epsilon must be a finite number of at least 0",
@@ -81,6 +82,21 @@ def test_round_trips(tmp_path: Path) -> None:
     assert BertConfig.from_dict(config.to_dict()) == config
     config.to_json(tmp_path / "config.json")
     assert BertConfig.from_json(tmp_path / "config.json") == config
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "is not JSON"),
+        (b"\xff", "is not UTF-8"),
+        (b"[]", "holds list, not an object"),
+        (b'{"vocab_size": []}', r"vocab_size must be a positive integer, received \[\]"),
+    ],
+)
+def test_damaged_files(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        BertConfig.from_json(tmp_path / "config.json")
 
 
 def test_unknown_field() -> None:

@@ -10,12 +10,13 @@ import numpy as np
 
 from keras_bert_scratch.checkpoints.huggingface import (
     HuggingFaceCheckpoint,
-    read_json,
+    read_fields,
     tensor_names,
     write_config,
     write_weights,
 )
 from keras_bert_scratch.checkpoints.name_map import Weight, encoder_weights
+from keras_bert_scratch.files import check_folder
 from keras_bert_scratch.models.adapting import enable_lora, remove_lora
 from keras_bert_scratch.models.encoder import BertEncoder
 
@@ -31,7 +32,7 @@ class AdapterCheckpoint(HuggingFaceCheckpoint):
 
     Raises:
         FileNotFoundError: If it holds no adapters.
-        ValueError: If a file is damaged.
+        ValueError: If a file is damaged or elsewhere, see `files.check_folder`.
 
     Example:
         >>> AdapterCheckpoint("adapters/films").fields["r"]
@@ -44,7 +45,8 @@ class AdapterCheckpoint(HuggingFaceCheckpoint):
             raise FileNotFoundError(
                 f"{self.folder} has no {_CONFIG}: name a folder that save_adapter has written."
             )
-        self.fields = read_json(self.folder / _CONFIG)
+        check_folder(self.folder)
+        self.fields = read_fields(self.folder / _CONFIG)
         file = self.folder / _WEIGHTS
         self.files = {name: (file, name) for name in tensor_names(file)}
         self.names = set(self.files)
@@ -65,8 +67,17 @@ class AdapterCheckpoint(HuggingFaceCheckpoint):
                 f"{self.folder} holds adapters of another encoder (sha256 {str(theirs)[:12]}..., "
                 f"the model's is {ours[:12]}...): load the checkpoint that they were trained on."
             )
+        rank = self.settings(r=int).get("r", 0)
+        # Before matrices of any rank are made.
+        self.check_shapes(
+            {
+                row: (sizes[0], rank) if row.ours.endswith("_a") else (rank, sizes[1])
+                for row in _rows(root.encoder, ())
+                if (sizes := [getattr(root.encoder.config, size) for size in row.sizes])
+            }
+        )
         remove_lora(root.encoder)
-        enable_lora(root.encoder, self.fields.get("r"))  # type: ignore[arg-type]
+        enable_lora(root.encoder, rank)
         self.load(root, _rows(root.encoder, head))
 
 

@@ -2,13 +2,14 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Sequence, Set
+import sys
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_bert_scratch.checkpoints.name_map import Weight
+from keras_bert_scratch.checkpoints.name_map import POOLER, Weight, encoder_weights
 from keras_bert_scratch.config import BertConfig
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,26 @@ class Checkpoint:
     names: Set[str]
     ignored: Set[str] = frozenset()
 
+    def settings(self, **kinds: type) -> dict[str, Any]:
+        """Returns those of some fields of the config that it has, and that are not null.
+
+        Args:
+            **kinds: Names of fields, and what they must be.
+
+        Raises:
+            ValueError: If one is of another kind, or a number that is not finite.
+        """
+        found = {name: self.fields[name] for name in kinds if self.fields.get(name) is not None}
+        for name, value in found.items():
+            kind = kinds[name]
+            is_right = type(value) in (kind, int) if kind is float else type(value) is kind
+            if not is_right or (kind is float and not abs(value) <= sys.float_info.max):
+                raise ValueError(
+                    f"The config of {self.folder} has {name} {value!r}, which must be of the type "
+                    f"{kind.__name__}: mend it, or fetch it again."
+                )
+        return found
+
     @property
     def labels(self) -> list[str] | None:
         """The class names of the checkpoint's classification head, or None if it has none."""
@@ -60,6 +81,62 @@ class Checkpoint:
         """Whether all rows are in the checkpoint."""
         return all(self.theirs(row)[0] in self.names for row in rows)
 
+    def check_sizes(
+        self, config: BertConfig, rows_of: Callable[[int], Sequence[Weight]] = encoder_weights
+    ) -> None:
+        """Refuses a config whose sizes are not those of the weights, before anything is built.
+
+        Without this, a config of a hundred bytes could ask for any amount of memory. The files'
+        headers cannot: what reads them has compared them with the files' sizes.
+
+        Args:
+            config: The sizes.
+            rows_of: Gives the rows of the table for a number of layers.
+
+        Raises:
+            ValueError: If a weight is missing, or any has another shape or is no floats.
+        """
+        in_layer = len(rows_of(1)) - len(rows_of(0))
+        if config.num_layers * in_layer > len(self.names):
+            raise ValueError(
+                f"The config of {self.folder} asks for {config.num_layers} layers of {in_layer} "
+                f"weights each, its files hold {len(self.names)} weights in all: use the "
+                "config.json that belongs to them."
+            )
+        rows = [*rows_of(config.num_layers), *(row for row in POOLER if self.has([row]))]
+        self.check_shapes({row: tuple(getattr(config, size) for size in row.sizes) for row in rows})
+
+    def check_shapes(self, shapes: Mapping[Weight, tuple[int, ...]]) -> None:
+        """Refuses weights that are missing, have another shape than is wanted, or are no floats.
+
+        Args:
+            shapes: What is wanted, as the weights are here.
+
+        Raises:
+            ValueError: If there are any; all are named at once.
+        """
+        names = {row: self.theirs(row)[0] for row in shapes}
+        problems = [f"missing: {name}" for name in names.values() if name not in self.names]
+        with self.tensors([name for name in names.values() if name in self.names]) as tensors:
+            for row, name in names.items():
+                if name not in tensors:
+                    continue
+                tensor, transpose = tensors[name], self.theirs(row)[1]
+                expected = shapes[row][:: -1 if transpose else 1]
+                if tensor.shape != expected:
+                    problems.append(
+                        f"{tensor.name} has shape {tensor.shape}, the config asks for {expected}"
+                    )
+                if tensor.dtype not in _FLOATS:
+                    problems.append(
+                        f"{tensor.name} has dtype {tensor.dtype}, known are {', '.join(_FLOATS)}"
+                    )
+        if problems:
+            raise ValueError(
+                f"The weights in {self.folder} do not fit the model: {'; '.join(problems)}. "
+                "Use the config.json that belongs to them."
+            )
+
     def load(self, root: Any, required: Sequence[Weight], optional: Sequence[Weight] = ()) -> None:
         """Copies weights into a model, and reports what is new and what was left over.
 
@@ -72,35 +149,17 @@ class Checkpoint:
             ValueError: If required weights are missing or any has another shape; all such weights
                 are named at once, and the model is unchanged.
         """
-        names = [self.theirs(row)[0] for row in (*required, *optional)]
-        problems = [f"missing: {name}" for name in names[: len(required)] if name not in self.names]
-        found = [row for row in (*required, *optional) if self.theirs(row)[0] in self.names]
-        variables = [at(root, row.ours) for row in found]
-        with self.tensors([self.theirs(row)[0] for row in found]) as tensors:
-            for row, variable in zip(found, variables, strict=True):
-                name, transpose = self.theirs(row)
-                tensor = tensors[name]
-                expected = tuple(variable.shape)[:: -1 if transpose else 1]
-                if tensor.shape != expected:
-                    problems.append(
-                        f"{tensor.name} has shape {tensor.shape}, the config asks for {expected}"
-                    )
-                if tensor.dtype not in _FLOATS:
-                    problems.append(
-                        f"{tensor.name} has dtype {tensor.dtype}, known are {', '.join(_FLOATS)}"
-                    )
-            if problems:
-                raise ValueError(
-                    f"The weights in {self.folder} do not fit the model: {'; '.join(problems)}. "
-                    "Use the config.json that belongs to them."
-                )
-            for row, variable in zip(found, variables, strict=True):
-                name, transpose = self.theirs(row)
-                values = tensors[name].read().astype("float32")
-                variable.assign(values.T if transpose else values)
+        new = [row.ours for row in optional if not self.has([row])]
+        rows = [*required, *(row for row in optional if self.has([row]))]
+        variables = {row: at(root, row.ours) for row in rows}
+        self.check_shapes({row: tuple(variable.shape) for row, variable in variables.items()})
+        names = {row: self.theirs(row)[0] for row in variables}
+        with self.tensors(list(names.values())) as tensors:
+            for row, variable in variables.items():
+                values = tensors[names[row]].read().astype("float32")
+                variable.assign(values.T if self.theirs(row)[1] else values)
 
-        new = [row.ours for row in optional if self.theirs(row)[0] not in self.names]
-        unused = sorted(self.names - set(names) - self.ignored)
+        unused = sorted(self.names - set(names.values()) - self.ignored)
         if new:
             logger.warning("Newly initialized, to be trained: %s.", ", ".join(new))
         if unused:

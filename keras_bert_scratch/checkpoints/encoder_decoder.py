@@ -1,5 +1,6 @@
 """Weights from and to the folders of `transformers`' EncoderDecoderModel of two BERTs."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from keras_bert_scratch.checkpoints.huggingface import (
     write_config,
     write_weights,
 )
-from keras_bert_scratch.checkpoints.name_map import encoder_decoder_weights
+from keras_bert_scratch.checkpoints.name_map import Weight, encoder_decoder_weights
 from keras_bert_scratch.config import BertConfig
 
 MODEL_TYPE = "encoder-decoder"
@@ -56,6 +57,10 @@ class EncoderDecoderCheckpoint(HuggingFaceCheckpoint):
         self.decoder_config = read_config({**decoder, "is_decoder": False}, path)
         return read_config(encoder, path)
 
+    def _check_sizes(self) -> None:
+        for part, config in (("encoder", self.config), ("decoder", self.decoder_config)):
+            self.check_sizes(config, functools.partial(_rows_of_part, part))
+
     def _canonical(self, name: str) -> str:
         return name
 
@@ -67,6 +72,11 @@ class EncoderDecoderCheckpoint(HuggingFaceCheckpoint):
         """
         rows = encoder_decoder_weights(self.config.num_layers, self.decoder_config.num_layers)
         self.load(root, rows)
+
+
+def _rows_of_part(part: str, num_layers: int) -> list[Weight]:
+    rows = encoder_decoder_weights(num_layers, num_layers)
+    return [row for row in rows if row.ours.startswith(f"{part}.")]
 
 
 def write_encoder_decoder(folder: Path, root: Any, **fields: Any) -> None:

@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import glob
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,9 +14,10 @@ from keras_bert_scratch.checkpoints.huggingface import (
     HuggingFaceCheckpoint,
     find_checkpoint,
     read_config,
-    read_json,
+    read_fields,
 )
 from keras_bert_scratch.checkpoints.name_map import Weight
+from keras_bert_scratch.files import check_folder
 
 _CONFIG = "bert_config.json"
 _DTYPES = {tf.float64: "F64", tf.float32: "F32", tf.float16: "F16", tf.bfloat16: "BF16"}
@@ -32,7 +35,7 @@ class GoogleCheckpoint(Checkpoint):
 
     Raises:
         FileNotFoundError: If a file is missing, or there is more than one checkpoint.
-        ValueError: If the config or the checkpoint is damaged.
+        ValueError: If the config or the checkpoint is damaged, or the one does not fit the other.
 
     Example:
         >>> GoogleCheckpoint("uncased_L-2_H-128_A-2").config.hidden_dim
@@ -41,8 +44,9 @@ class GoogleCheckpoint(Checkpoint):
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        check_folder(self.folder)
         config = self.folder / _CONFIG
-        self.fields = {"model_type": "bert", **read_json(config)}
+        self.fields = {"model_type": "bert", **read_fields(config)}
         self.config = read_config(self.fields, config)
         indices = sorted(self.folder.glob("*.ckpt*.index"))
         if len(indices) != 1:
@@ -50,13 +54,32 @@ class GoogleCheckpoint(Checkpoint):
                 f"{self.folder} has {len(indices)} files *.ckpt*.index, expected one: a folder of "
                 f"Google's holds {_CONFIG}, vocab.txt and one bert_model.ckpt in its parts."
             )
-        prefix = indices[0].with_suffix("")
-        try:
-            self._reader = tf.train.load_checkpoint(str(prefix))
-        except (ValueError, tf.errors.OpError) as error:
-            raise ValueError(f"{prefix} cannot be read ({error}): fetch it again.") from error
+        self._prefix = indices[0].with_suffix("")
+        with self._named_errors():
+            self._reader = tf.train.load_checkpoint(str(self._prefix))
         self._shapes = self._reader.get_variable_to_shape_map()
+        self._check_data()
         self.names = {name for name in self._shapes if not name.endswith(_OPTIMIZER)}
+        self.check_sizes(self.config)
+
+    @contextlib.contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except tf.errors.OpError as error:
+            raise ValueError(f"{self._prefix} cannot be read ({error}): fetch it again.") from error
+
+    def _check_data(self) -> None:
+        """Refuses an index whose weights are larger than the files that hold them."""
+        dtypes = self._reader.get_variable_to_dtype_map()
+        claimed = sum(math.prod(shape) * dtypes[name].size for name, shape in self._shapes.items())
+        files = self.folder.glob(f"{glob.escape(self._prefix.name)}.data-*")
+        held = sum(path.stat().st_size for path in files)
+        if claimed > held:
+            raise ValueError(
+                f"{self._prefix}.index names weights of {claimed} bytes, its data files have "
+                f"{held}: fetch them again."
+            )
 
     def theirs(self, row: Weight) -> tuple[str, bool]:
         """Returns the row's name here, and whether it is transposed."""
@@ -66,15 +89,16 @@ class GoogleCheckpoint(Checkpoint):
     def tensors(self, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
         """Opens some weights for reading."""
         dtypes = self._reader.get_variable_to_dtype_map()
-        yield {
-            name: Tensor(
-                name,
-                tuple(self._shapes[name]),
-                _DTYPES.get(dtypes[name], dtypes[name].name),
-                functools.partial(self._reader.get_tensor, name),
-            )
-            for name in names
-        }
+        with self._named_errors():
+            yield {
+                name: Tensor(
+                    name,
+                    tuple(self._shapes[name]),
+                    _DTYPES.get(dtypes[name], dtypes[name].name),
+                    functools.partial(self._reader.get_tensor, name),
+                )
+                for name in names
+            }
 
 
 def open_checkpoint(path_or_hub_id: str | Path) -> Checkpoint:

@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 from keras_bert_scratch.checkpoints.checkpoint import Checkpoint, Tensor, at
 from keras_bert_scratch.checkpoints.name_map import POOLER, Weight, encoder_weights
 from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.files import LARGEST_TEXT, check_folder, read_json
 from keras_bert_scratch.layers.embeddings import sinusoidal_positions
 from keras_bert_scratch.models.encoder import BertEncoder
 
@@ -51,6 +52,8 @@ _IGNORED = frozenset(
         "cls.predictions.decoder.bias",
     )
 )
+# A file of the folder itself.
+_SHARD = r"[\w.-]+\.safetensors"
 # Weights that come with this package.
 _SHIPPED = Path(__file__).parents[1] / "weights"
 
@@ -94,7 +97,8 @@ def find_checkpoint(path_or_hub_id: str | Path) -> Path:
 class HuggingFaceCheckpoint(Checkpoint):
     """A folder that `transformers` reads: its config, its labels, and its weights by name.
 
-    Opening one reads and checks the config and the weight files' headers, not the weights.
+    Opening one reads the config and the weight files' headers, not the weights, and checks that the
+    sizes in the one are those in the others.
 
     Args:
         path_or_hub_id: A local folder, the id of a model on the hub, or the name of weights that
@@ -102,7 +106,8 @@ class HuggingFaceCheckpoint(Checkpoint):
 
     Raises:
         FileNotFoundError: If the folder or one of its files is missing.
-        ValueError: If the config is not a BERT encoder's, or a file is damaged.
+        ValueError: If the config is not a BERT encoder's or does not fit the weights, or a file is
+            damaged or elsewhere, see `files.check_folder`.
 
     Example:
         >>> checkpoint = HuggingFaceCheckpoint("path/to/model")
@@ -114,7 +119,8 @@ class HuggingFaceCheckpoint(Checkpoint):
 
     def __init__(self, path_or_hub_id: str | Path) -> None:
         self.folder = find_checkpoint(path_or_hub_id)
-        self.fields = read_json(self.folder / "config.json")
+        check_folder(self.folder)
+        self.fields = read_fields(self.folder / "config.json")
         self.config = self._read_config(self.folder / "config.json")
         self.files = {
             self._canonical(name): (file, name)
@@ -122,6 +128,10 @@ class HuggingFaceCheckpoint(Checkpoint):
             for name in tensor_names(file)
         }
         self.names = set(self.files)
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        self.check_sizes(self.config)
 
     def _read_config(self, path: Path) -> BertConfig:
         return read_config(self.fields, path)
@@ -136,10 +146,18 @@ class HuggingFaceCheckpoint(Checkpoint):
     @property
     def labels(self) -> list[str] | None:
         """The class names of the checkpoint's classification head, or None if it has none."""
-        if "classifier.weight" not in self.files or "id2label" not in self.fields:
+        id2label = self.settings(id2label=dict).get("id2label")
+        if id2label is None or "classifier.weight" not in self.files:
             return None
-        id2label = self.fields["id2label"]
-        return [id2label[str(class_id)] for class_id in range(len(id2label))]
+        with self.tensors(["classifier.weight"]) as tensors:
+            shape = tensors["classifier.weight"].shape
+        labels = [id2label.get(str(class_id)) for class_id in range(len(id2label))]
+        if shape[:1] != (len(labels),) or not all(isinstance(label, str) for label in labels):
+            raise ValueError(
+                f"The config of {self.folder} does not name the classes of its head, of shape "
+                f"{shape}, from 0 on in id2label: mend it, or fetch it again."
+            )
+        return labels
 
     def theirs(self, row: Weight) -> tuple[str, bool]:
         """Returns the row's name here, and whether it is transposed."""
@@ -248,20 +266,15 @@ def write_weights(
     shutil.copymode(next(folder.glob("*config.json")), folder / file)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads an object from one of a checkpoint's files."""
+def read_fields(path: Path) -> dict[str, Any]:
+    """Reads the fields of a checkpoint's config."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{path.parent} has no {path.name}: a checkpoint folder holds config.json, "
             "model.safetensors and vocab.txt or tokenizer.json."
         ) from None
-    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested without end
-        raise ValueError(f"{path} is not JSON ({error}): fetch it again.") from error
-    if not isinstance(document, dict):
-        raise ValueError(f"{path} holds {type(document).__name__}, not an object: fetch it again.")
-    return document
 
 
 def read_config(fields: dict[str, Any], path: Path) -> BertConfig:
@@ -301,8 +314,8 @@ def _weight_files(folder: Path) -> list[Path]:
         return [folder / "model.safetensors"]
     weight_map = read_json(index).get("weight_map")
     shards: list[Any] = list(weight_map.values()) if isinstance(weight_map, dict) else [None]
-    # A shard is a file of this folder: a name with a path in it is an attempt to leave it.
-    if not all(isinstance(shard, str) and Path(shard).name == shard for shard in shards):
+    # A name with a path in it is an attempt to leave the folder.
+    if not all(isinstance(shard, str) and re.fullmatch(_SHARD, shard) for shard in shards):
         raise ValueError(f"{index} does not name files of its folder in weight_map: do not use it.")
     return [folder / shard for shard in sorted(set(shards))]
 
@@ -319,6 +332,15 @@ def _open(file: Path) -> Iterator[Any]:
         raise FileNotFoundError(
             f"{file} is missing: weights are read from safetensors files only; convert others "
             "with transformers' save_pretrained(safe_serialization=True)."
+        )
+    size = file.stat().st_size
+    with file.open("rb") as start:
+        length = int.from_bytes(start.read(8), "little")
+    if length > min(size - 8, LARGEST_TEXT):
+        raise ValueError(
+            f"{file} is truncated or not a safetensors file: it has {size} bytes, the first of "
+            f"which announce a header of {length}, and at most {LARGEST_TEXT} are read. Fetch it "
+            "again."
         )
     try:
         with safe_open(file, framework="numpy") as opened:

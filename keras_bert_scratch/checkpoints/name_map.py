@@ -8,11 +8,15 @@ checkpoints of TensorFlow 1 do so with the last matrix of a head only.
 
 from typing import NamedTuple
 
+# Axes, by the config's names of their sizes.
+_H, _F = "hidden_dim", "feed_forward_dim"
+
 
 class Weight(NamedTuple):
     """One row: the weight's place here, and its name in files of Hugging Face and of Google.
 
-    `transpose` and `google_transpose` say whether the one or the other keeps it transposed.
+    `transpose` and `google_transpose` say whether the one or the other keeps it transposed. `sizes`
+    names its axes here by the fields of the config; heads have axes of their own, and none.
     """
 
     ours: str
@@ -20,19 +24,22 @@ class Weight(NamedTuple):
     google: str
     transpose: bool = False
     google_transpose: bool = False
+    sizes: tuple[str, ...] = ()
 
 
-def _dense(ours: str, huggingface: str, google: str) -> tuple[Weight, Weight]:
+def _dense(
+    ours: str, huggingface: str, google: str, sizes: tuple[str, str] = (_H, _H)
+) -> tuple[Weight, Weight]:
     return (
-        Weight(f"{ours}.kernel", f"{huggingface}.weight", f"{google}/kernel", transpose=True),
-        Weight(f"{ours}.bias", f"{huggingface}.bias", f"{google}/bias"),
+        Weight(f"{ours}.kernel", f"{huggingface}.weight", f"{google}/kernel", True, False, sizes),
+        Weight(f"{ours}.bias", f"{huggingface}.bias", f"{google}/bias", sizes=sizes[1:]),
     )
 
 
 def _norm(ours: str, huggingface: str, google: str) -> tuple[Weight, Weight]:
     return (
-        Weight(f"{ours}.gamma", f"{huggingface}.weight", f"{google}/gamma"),
-        Weight(f"{ours}.beta", f"{huggingface}.bias", f"{google}/beta"),
+        Weight(f"{ours}.gamma", f"{huggingface}.weight", f"{google}/gamma", sizes=(_H,)),
+        Weight(f"{ours}.beta", f"{huggingface}.bias", f"{google}/beta", sizes=(_H,)),
     )
 
 
@@ -43,18 +50,19 @@ def _output(ours: str, huggingface: str, google: str) -> tuple[Weight, Weight]:
     )
 
 
-def _table(name: str, google: str) -> Weight:
+def _table(name: str, google: str, size: str) -> Weight:
     return Weight(
         f"encoder.embeddings.{name}.embeddings",
         f"bert.embeddings.{google}.weight",
         f"bert/embeddings/{google}",
+        sizes=(size, _H),
     )
 
 
 _EMBEDDINGS = (
-    _table("token", "word_embeddings"),
-    _table("position", "position_embeddings"),
-    _table("segment", "token_type_embeddings"),
+    _table("token", "word_embeddings", "vocab_size"),
+    _table("position", "position_embeddings", "max_positions"),
+    _table("segment", "token_type_embeddings", "num_segments"),
     *_norm("encoder.embeddings.norm", "bert.embeddings.LayerNorm", "bert/embeddings/LayerNorm"),
 )
 _OURS, _HUGGINGFACE, _GOOGLE = (
@@ -64,17 +72,19 @@ _OURS, _HUGGINGFACE, _GOOGLE = (
 )
 _BLOCK = tuple(
     weight
-    for kind, ours, huggingface, google in (
+    for kind, ours, huggingface, google, *sizes in (
         (_dense, "attention.query", "attention.self.query", "attention/self/query"),
         (_dense, "attention.key", "attention.self.key", "attention/self/key"),
         (_dense, "attention.value", "attention.self.value", "attention/self/value"),
         (_dense, "attention.output_projection", "attention.output.dense", "attention/output/dense"),
         (_norm, "attention_norm", "attention.output.LayerNorm", "attention/output/LayerNorm"),
-        (_dense, "feed_forward.expand", "intermediate.dense", "intermediate/dense"),
-        (_dense, "feed_forward.contract", "output.dense", "output/dense"),
+        (_dense, "feed_forward.expand", "intermediate.dense", "intermediate/dense", (_H, _F)),
+        (_dense, "feed_forward.contract", "output.dense", "output/dense", (_F, _H)),
         (_norm, "feed_forward_norm", "output.LayerNorm", "output/LayerNorm"),
     )
-    for weight in kind(f"{_OURS}.{ours}", f"{_HUGGINGFACE}.{huggingface}", f"{_GOOGLE}/{google}")
+    for weight in kind(
+        f"{_OURS}.{ours}", f"{_HUGGINGFACE}.{huggingface}", f"{_GOOGLE}/{google}", *sizes
+    )
 )
 POOLER = _dense("encoder.pooler.dense", "bert.pooler.dense", "bert/pooler/dense")
 CLASSIFIER = _output("head.logits", "classifier", "")
@@ -90,7 +100,12 @@ MASKED_LANGUAGE_MODEL = (
         "cls.predictions.transform.LayerNorm",
         "cls/predictions/transform/LayerNorm",
     ),
-    Weight("masked_language_model.bias", "cls.predictions.bias", "cls/predictions/output_bias"),
+    Weight(
+        "masked_language_model.bias",
+        "cls.predictions.bias",
+        "cls/predictions/output_bias",
+        sizes=("vocab_size",),
+    ),
 )
 NEXT_SENTENCE = _output("next_sentence.logits", "cls.seq_relationship", "cls/seq_relationship/")
 

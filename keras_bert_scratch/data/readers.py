@@ -215,7 +215,7 @@ def _jsonl_rows(path: Path, content: str, wanted: dict[str, str]) -> Iterator[_R
                 f'{{"{wanted["text_column"]}": ...}}.'
             )
         _check_columns(f"{path}, line {line} has no column", list(row), wanted)
-        yield line, row
+        yield line, {name: row[name] for name in wanted.values()}
 
 
 def _parquet_rows(path: Path, wanted: dict[str, str]) -> Iterator[_Row]:
@@ -234,7 +234,8 @@ def _parquet_rows(path: Path, wanted: dict[str, str]) -> Iterator[_Row]:
                 for cells in batch.to_pylist():
                     row += 1
                     yield row, cells
-    except (pyarrow.ArrowException, OSError) as error:
+    # pyarrow decodes texts when it hands them out.
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a Parquet file, or damaged: {error}") from None
 
 

@@ -11,6 +11,8 @@ import dataclasses
 import hashlib
 import json
 import multiprocessing
+import operator
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from keras_bert_scratch.data.sentence_pairs import (
     sentence_pairs,
     tokenize_documents,
 )
-from keras_bert_scratch.files import new_file
+from keras_bert_scratch.files import new_file, read_json
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import Vocabulary
 
@@ -140,7 +142,7 @@ def write_shard(
     }
     note = file.with_suffix(".json")
     if note.exists():
-        entry = json.loads(note.read_text("utf-8"))
+        entry = read_json(note)
         if differing := [name for name in wanted if entry.get(name) != wanted[name]]:
             raise ValueError(
                 f"{file} was made with another {', '.join(differing)}: remove the folder {folder}, "
@@ -259,7 +261,8 @@ class ShardedExamples:
 
     Raises:
         FileNotFoundError: If the folder has no index, or a shard is missing.
-        ValueError: If the shards were made with another vocabulary, or one is truncated.
+        ValueError: If the index is damaged, the shards were made with another vocabulary, or one is
+            truncated.
 
     Example:
         >>> shards = ShardedExamples("shards", vocabulary)
@@ -274,22 +277,34 @@ class ShardedExamples:
                 f"{self.folder} has no {INDEX}: it is no folder of shards, or its making was "
                 "stopped; make the shards again, those that are complete are kept."
             )
-        self.index: dict[str, Any] = json.loads(index.read_text("utf-8"))
+        self.index: dict[str, Any] = read_json(index)
         self.vocabulary = vocabulary
-        self.sequence_length: int = self.index["settings"]["sequence_length"]
-        self.next_sentence: bool = self.index["settings"]["next_sentence"]
-        if self.index["vocabulary_sha256"] != vocabulary_hash(vocabulary):
+        try:
+            settings = ShardSettings(**self.index["settings"])
+            self._check_vocabulary(self.index["vocabulary_sha256"])
+            shards = self.index["shards"]
+            # A shard is a file of this folder, whatever path the index gives it.
+            self.files = [str(self.folder / Path(shard["file"]).name) for shard in shards]
+            for file, shard in zip(self.files, shards, strict=True):
+                _check_complete(Path(file), shard)
+            self._length = operator.index(sum(shard["examples"] for shard in shards))
+            if not 0 < self._length <= sum(shard["bytes"] for shard in shards):
+                raise TypeError(f"{self._length} examples are not as many as its files can hold")
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{index} is damaged ({error!r}): make the shards again.") from error
+        self.sequence_length = settings.sequence_length
+        self.next_sentence = settings.next_sentence
+
+    def _check_vocabulary(self, theirs: str) -> None:
+        if theirs != vocabulary_hash(self.vocabulary):
             raise ValueError(
                 f"The shards in {self.folder} were made with another vocabulary than this one of "
-                f"{len(vocabulary)} tokens: use theirs, or make the shards again."
+                f"{len(self.vocabulary)} tokens: use theirs, or make the shards again."
             )
-        self.files = [str(self.folder / shard["file"]) for shard in self.index["shards"]]
-        for file, shard in zip(self.files, self.index["shards"], strict=True):
-            _check_complete(Path(file), shard)
 
     def __len__(self) -> int:
         """Number of examples."""
-        return self.index["examples"]
+        return self._length
 
     def training(
         self,
@@ -440,7 +455,7 @@ def _check_enough(documents: TokenizedDocuments, source: Path, settings: ShardSe
 
 
 def _check_complete(file: Path, shard: dict[str, Any]) -> None:
-    if not file.exists():
+    if not os.path.isfile(file):  # Path.is_file fails on names that are too long.
         raise FileNotFoundError(f"The shard {file} is missing: make the shards again.")
     size = file.stat().st_size
     if size == shard["bytes"]:

@@ -195,6 +195,7 @@ def _records(path: Path, document: Any) -> Iterator[tuple[str, Question]]:
             context = _get(path, place, paragraph, "context", str)
             for q, entry in enumerate(_get(path, place, paragraph, "qas", list)):
                 place = f"data[{a}].paragraphs[{p}].qas[{q}]"
+                question = _get(path, place, entry, "question", str)
                 answers = []
                 # Files to be answered have none; what is not answered may have plausible ones.
                 if "answers" in entry and not entry.get("is_impossible"):
@@ -204,11 +205,11 @@ def _records(path: Path, document: Any) -> Iterator[tuple[str, Question]]:
                         answers.append(
                             GoldAnswer(text, _get(path, of, answer, "answer_start", int))
                         )
+                turns = _get(path, place, entry, "history", list) if "history" in entry else ()
                 history = tuple(
                     Turn(*(_get(path, place, turn, key, str) for key in Turn._fields))
-                    for turn in entry.get("history", ())
+                    for turn in turns
                 )
-                question = _get(path, place, entry, "question", str)
                 identity = str(entry.get("id", place))
                 yield place, Question(question, context, tuple(answers), history, identity)
 

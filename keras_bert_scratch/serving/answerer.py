@@ -5,7 +5,6 @@ Axes: B batch, S sequence.
 
 import abc
 import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +18,13 @@ from keras_bert_scratch.data.spans import (
     Turn,
     full_question,
 )
-from keras_bert_scratch.serving.predictor import INPUTS, litert_interpreter
+from keras_bert_scratch.files import check_hashes
+from keras_bert_scratch.serving.predictor import (
+    INPUTS,
+    PACKED_ERRORS,
+    litert_interpreter,
+    read_packed,
+)
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 
@@ -74,6 +79,7 @@ class SavedModelAnswerer(Answerer):
     def __init__(self, folder: str | Path) -> None:
         import tensorflow as tf
 
+        check_hashes(folder)
         try:
             settings = (Path(folder) / "assets.extra" / "span_settings.json").read_text("utf-8")
             self.settings = SpanSettings(**json.loads(settings))
@@ -124,13 +130,12 @@ class LiteRTAnswerer(Answerer):
 
     def __init__(self, path: str | Path, num_threads: int = 1) -> None:
         try:
-            with zipfile.ZipFile(path) as packed:
-                packed_settings = json.loads(packed.read("tokenizer_config.json"))
+            packed_settings = json.loads(read_packed(path)["tokenizer_config.json"])
             self.settings = SpanSettings(**packed_settings["span_settings"])
             self._tokenizer = WordPieceTokenizer.from_config(packed_settings["tokenizer"])
             self._interpreter = litert_interpreter(path, num_threads)
             self._runner = self._interpreter.get_signature_runner()
-        except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        except PACKED_ERRORS as error:
             raise ValueError(
                 f"{path} is not a LiteRT file of a question answerer ({error}): name one that "
                 "`BertQuestionAnswerer.export` wrote."

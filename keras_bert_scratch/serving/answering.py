@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bert_scratch.data.spans import SpanSettings
-from keras_bert_scratch.files import new_folder
+from keras_bert_scratch.files import new_folder, write_hashes
 from keras_bert_scratch.serving.litert import convert, write_packed
 from keras_bert_scratch.serving.parity import PROBE_TEXTS, ask, check_gap
 from keras_bert_scratch.serving.predictor import INPUTS
@@ -88,6 +88,7 @@ def export_answerer_saved_model(
         extra.mkdir()
         (extra / "span_settings.json").write_text(json.dumps(settings._asdict()), "utf-8")
         check_answers(temporary, expected, _LARGEST_GAP["float32"])
+        write_hashes(temporary)
 
 
 def _answers(

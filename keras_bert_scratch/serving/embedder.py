@@ -4,13 +4,18 @@ Axes: B batch, S sequence, H hidden.
 """
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_bert_scratch.serving.predictor import encode_inputs, litert_interpreter
+from keras_bert_scratch.files import check_hashes
+from keras_bert_scratch.serving.predictor import (
+    PACKED_ERRORS,
+    encode_inputs,
+    litert_interpreter,
+    read_packed,
+)
 from keras_bert_scratch.text.columns import text_columns
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
@@ -32,6 +37,7 @@ class SavedModelEmbedder:
     def __init__(self, folder: str | Path) -> None:
         import tensorflow as tf
 
+        check_hashes(folder)
         try:
             # The signature does not keep its model alive.
             self._model = tf.saved_model.load(str(folder))
@@ -82,14 +88,13 @@ class LiteRTEmbedder:
 
     def __init__(self, path: str | Path, num_threads: int = 1) -> None:
         try:
-            with zipfile.ZipFile(path) as packed:
-                settings = json.loads(packed.read("tokenizer_config.json"))
+            settings = json.loads(read_packed(path)["tokenizer_config.json"])
             # The signature does not keep its interpreter alive.
             self._interpreter = litert_interpreter(path, num_threads)
             self._runner = self._interpreter.get_signature_runner()
             if "embeddings" not in self._runner.get_output_details():
                 raise ValueError("it has no output 'embeddings'")
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except PACKED_ERRORS as error:
             raise ValueError(
                 f"{path} is not a LiteRT file of a sentence encoder ({error}): name one that "
                 "`BertSentenceEncoder.export` wrote."

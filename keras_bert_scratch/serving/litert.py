@@ -4,6 +4,7 @@ Axes: B batch, S sequence, C classes.
 """
 
 import contextlib
+import hashlib
 import itertools
 import json
 import tempfile
@@ -22,7 +23,12 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from keras_bert_scratch.files import new_file
 from keras_bert_scratch.serving.parity import check_artifact
-from keras_bert_scratch.serving.predictor import INPUTS, encode_inputs, load_predictor
+from keras_bert_scratch.serving.predictor import (
+    INPUTS,
+    MODEL_HASH,
+    encode_inputs,
+    load_predictor,
+)
 from keras_bert_scratch.serving.saved_model import require_tensorflow
 from keras_bert_scratch.text.columns import text_columns
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
@@ -497,7 +503,9 @@ def write_packed(
         RuntimeError: If the file needs other operations.
     """
     with new_file(path) as temporary:
-        temporary.write_bytes(_pack(model))
+        flatbuffer = _pack(model)
+        temporary.write_bytes(flatbuffer)
+        packed = {**packed, MODEL_HASH: hashlib.sha256(flatbuffer).hexdigest()}
         # Stored, not compressed: MediaPipe reads the files where they lie.
         with zipfile.ZipFile(temporary, "a") as archive:
             for name, content in packed.items():

@@ -4,6 +4,7 @@ Axes: B batch, S sequence, C classes.
 """
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import keras
 
 from keras_bert_scratch.files import new_file
 from keras_bert_scratch.serving.parity import check_artifact
-from keras_bert_scratch.serving.predictor import INPUTS
+from keras_bert_scratch.serving.predictor import INPUTS, MODEL_HASH
 from keras_bert_scratch.serving.saved_model import require_tensorflow
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
@@ -86,6 +87,12 @@ def export_onnx(
             },
         )
         onnx.save(exported, temporary)
+        # To append a message to another is to add its fields.
+        digest = onnx.ModelProto()
+        sha256 = hashlib.sha256(temporary.read_bytes()).hexdigest()
+        onnx.helper.set_model_props(digest, {MODEL_HASH: sha256})
+        with temporary.open("ab") as file:
+            file.write(digest.SerializeToString())
         check_artifact(temporary, expected, largest_gap=1e-5)
 
 

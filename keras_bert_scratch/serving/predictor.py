@@ -4,14 +4,17 @@ Axes: B batch, S sequence, C classes.
 """
 
 import abc
+import hashlib
 import itertools
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_bert_scratch.files import LARGEST_TEXT, check_hashes
 from keras_bert_scratch.text.columns import text_columns
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.truncation import Truncation, check_truncation
@@ -21,6 +24,15 @@ from keras_bert_scratch.text.vocabulary import Vocabulary
 INPUTS = ("token_ids", "segment_ids", "padding_mask")
 # What MediaPipe calls them.
 MEDIAPIPE_NAMES = {"token_ids": "ids", "segment_ids": "segment_ids", "padding_mask": "mask"}
+
+# The name of the sha256 of a model within its file, and the bytes of this entry in an ONNX file.
+MODEL_HASH = "model.sha256"
+ONNX_HASH_BYTES = 82
+# The record at the end of a zip archive, and the pointer to a longer one that may precede it.
+_END_OF_ARCHIVE = 22 + 20
+_LARGEST_LIST = 10_000
+# What reading a damaged LiteRT file, and what is packed in it, raises.
+PACKED_ERRORS = (OSError, KeyError, TypeError, ValueError, RuntimeError, zipfile.BadZipFile)
 
 
 class SavedModelPredictor:
@@ -41,6 +53,7 @@ class SavedModelPredictor:
     def __init__(self, folder: str | Path) -> None:
         import tensorflow as tf
 
+        check_hashes(folder)
         try:
             self._model = tf.saved_model.load(str(folder))
             outputs = self._model.signatures["serving_default"](text=tf.constant([""]))
@@ -212,8 +225,7 @@ class LiteRTPredictor(_IdsPredictor):
         if not Path(path).exists():
             raise FileNotFoundError(f"{path} does not exist: name a .tflite file.")
         try:
-            with zipfile.ZipFile(path) as packed:
-                files = {name: packed.read(name).decode() for name in packed.namelist()}
+            files = read_packed(path)
             self.labels = _lines(files["labels.txt"])
             if "tokenizer_config.json" in files:
                 settings = json.loads(files["tokenizer_config.json"])
@@ -234,7 +246,7 @@ class LiteRTPredictor(_IdsPredictor):
                 settings["sequence_length"] = (
                     width if self._is_static else (settings["sequence_length"])
                 )
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except PACKED_ERRORS as error:
             raise ValueError(
                 f"{path} is not a LiteRT file with vocabulary and labels ({error}): name one that "
                 "`export` wrote."
@@ -301,6 +313,9 @@ class OnnxPredictor(_IdsPredictor):
                 str(path), options, providers=["CPUExecutionProvider"]
             )
             metadata = self._session.get_modelmeta().custom_metadata_map
+            if MODEL_HASH in metadata:
+                size = os.path.getsize(path) - ONNX_HASH_BYTES
+                _check_model(path, size, metadata[MODEL_HASH])
             self.labels = json.loads(metadata["labels"])
             settings = json.loads(metadata["tokenizer_config"])
         # ONNX Runtime's exceptions share no base but Exception.
@@ -387,6 +402,52 @@ def load_predictor(
     raise FileNotFoundError(
         f"{path} does not exist: name a SavedModel folder, a .tflite or an .onnx file."
     )
+
+
+def read_packed(path: str | Path) -> dict[str, str]:
+    """Reads the texts that are packed behind a LiteRT model, as a zip archive.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Their contents by name.
+
+    Raises:
+        ValueError: If there is no archive, it is compressed or too large, a text is not UTF-8, or
+            the model is not the one that was written.
+    """
+    with open(path, "rb") as file:
+        file.seek(-min(_END_OF_ARCHIVE, os.path.getsize(path)), os.SEEK_END)
+        end = file.read()
+    # Before zipfile makes an object of everything that the archive says it holds.
+    listed = int.from_bytes(end[-10:-6], "little")
+    if end[:4] == b"PK\x06\x07" or end[-22:-18] != b"PK\x05\x06" or listed > _LARGEST_LIST:
+        raise ValueError(
+            f"it does not end with a zip archive whose list of files has at most {_LARGEST_LIST} "
+            f"bytes, received {listed}"
+        )
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        # Stored, as MediaPipe wants them, they are no larger than what holds them.
+        compressed = [entry.filename for entry in entries if entry.compress_type]
+        size = sum(entry.file_size for entry in entries)
+        if compressed or size > LARGEST_TEXT:
+            raise ValueError(
+                f"it packs {len(entries)} files of {size} bytes, {len(compressed)} of them "
+                f"compressed; they must be stored as they are, in at most {LARGEST_TEXT} bytes"
+            )
+        files = {entry.filename: archive.read(entry).decode() for entry in entries}
+    if MODEL_HASH in files:
+        _check_model(path, min(entry.header_offset for entry in entries), files[MODEL_HASH])
+    return files
+
+
+def _check_model(path: str | Path, size: int, sha256: str) -> None:
+    """Raises a ValueError if the first bytes of a file are not those that were written."""
+    with open(path, "rb") as file:
+        if hashlib.sha256(file.read(size)).hexdigest() != sha256:
+            raise ValueError("its model has changed since it was written: restore it")
 
 
 def litert_interpreter(path: str | Path, num_threads: int = 1, takes_text: bool = False) -> Any:

@@ -26,7 +26,8 @@ class RequestError(ValueError):
     """
 
     def __init__(self, message: str, status: int = 400) -> None:
-        super().__init__(message)
+        # JSON may bring halves of surrogate pairs, which no answer can hold.
+        super().__init__(message.encode(errors="backslashreplace").decode())
         self.status = status
 
 

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from keras_bert_scratch.config import BertConfig
-from keras_bert_scratch.files import new_folder
+from keras_bert_scratch.files import new_folder, write_hashes
 from keras_bert_scratch.serving.parity import check_artifact
 from keras_bert_scratch.serving.predictor import INPUTS
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
@@ -153,6 +153,7 @@ def export_saved_model(
         (extra / "labels.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
         write_warmup_requests(extra / "tf_serving_warmup_requests", with_pairs=truncation == "head")
         check_artifact(temporary, expected, largest_gap=1e-5)
+        write_hashes(temporary)
 
 
 def version_folder(folder: str | Path, version: int) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_bert_scratch.files import check_hashes
 from keras_bert_scratch.serving.rest import Input, RequestError, Row
 
 # Bits of the smallest and the largest length that are told apart when batches are made.
@@ -35,6 +36,7 @@ class ServedModel:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder, self.version = newest_version(Path(folder))
+        check_hashes(self.folder)
         try:
             # Held, because its variables live as long as it does.
             self._model = tf.saved_model.load(str(self.folder))
@@ -67,9 +69,14 @@ class ServedModel:
         return self.signatures[signature]
 
     def is_for_classify(self, signature: str) -> bool:
-        """Whether a signature takes examples and gives classes and scores."""
-        outputs = self._functions[signature].structured_outputs
-        return set(self.inputs(signature)) == {"inputs"} and set(outputs) == {"classes", "scores"}
+        """Whether a signature takes examples and gives classes and scores.
+
+        Raises:
+            RequestError: If the model has no such signature.
+        """
+        if set(self.inputs(signature)) != {"inputs"}:
+            return False
+        return set(self._functions[signature].structured_outputs) == {"classes", "scores"}
 
     def batch_key(self, signature: str, row: Row) -> Hashable:
         """Says which rows may share a batch: those of one signature and of similar lengths.

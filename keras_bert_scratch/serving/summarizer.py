@@ -4,12 +4,17 @@ Axes: B batch, S sequence, T target sequence.
 """
 
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from keras_bert_scratch.serving.predictor import encode_inputs, litert_interpreter
+from keras_bert_scratch.files import check_hashes
+from keras_bert_scratch.serving.predictor import (
+    PACKED_ERRORS,
+    encode_inputs,
+    litert_interpreter,
+    read_packed,
+)
 from keras_bert_scratch.text.columns import text_columns
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
@@ -31,6 +36,7 @@ class SavedModelSummarizer:
     def __init__(self, folder: str | Path) -> None:
         import tensorflow as tf
 
+        check_hashes(folder)
         try:
             # The signature does not keep its model alive.
             self._model = tf.saved_model.load(str(folder))
@@ -78,14 +84,13 @@ class LiteRTSummarizer:
 
     def __init__(self, path: str | Path, num_threads: int = 1) -> None:
         try:
-            with zipfile.ZipFile(path) as packed:
-                settings = json.loads(packed.read("tokenizer_config.json"))
+            settings = json.loads(read_packed(path)["tokenizer_config.json"])
             self._sequence_length = settings["sequence_length"]
             self._tokenizer = WordPieceTokenizer.from_config(settings["tokenizer"])
             self._interpreter = litert_interpreter(path, num_threads)
             self._runner = self._interpreter.get_signature_runner()
             self._runner.get_output_details()["summary_ids"]
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except PACKED_ERRORS as error:
             raise ValueError(
                 f"{path} is not a LiteRT file of a summarizer ({error}): name one that "
                 "`BertSummarizer.export` wrote."

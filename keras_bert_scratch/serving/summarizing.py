@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_bert_scratch.files import new_folder
+from keras_bert_scratch.files import new_folder, write_hashes
 from keras_bert_scratch.serving.litert import convert_function, write_packed
 from keras_bert_scratch.serving.parity import PROBE_TEXTS, ask
 from keras_bert_scratch.serving.predictor import INPUTS
@@ -80,6 +80,7 @@ def export_summarizer_saved_model(
     with new_folder(folder) as temporary:
         archive.write_out(str(temporary), verbose=False)
         _check_summaries(temporary, expected)
+        write_hashes(temporary)
 
 
 def export_summarizer_litert(

@@ -5,7 +5,6 @@ Axes: B batch, S sequence, C classes, W words.
 
 import abc
 import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,13 @@ from typing import Any
 import numpy as np
 
 from keras_bert_scratch.data.tags import TaggedSpan, WordRows, tagged_spans
-from keras_bert_scratch.serving.predictor import INPUTS, litert_interpreter
+from keras_bert_scratch.files import check_hashes
+from keras_bert_scratch.serving.predictor import (
+    INPUTS,
+    PACKED_ERRORS,
+    litert_interpreter,
+    read_packed,
+)
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 
@@ -60,6 +65,7 @@ class SavedModelTagger(Tagger):
     def __init__(self, folder: str | Path) -> None:
         import tensorflow as tf
 
+        check_hashes(folder)
         try:
             # The signature does not keep its model alive.
             self._model = tf.saved_model.load(str(folder))
@@ -104,14 +110,13 @@ class LiteRTTagger(Tagger):
 
     def __init__(self, path: str | Path, num_threads: int = 1) -> None:
         try:
-            with zipfile.ZipFile(path) as packed:
-                settings = json.loads(packed.read("tokenizer_config.json"))
+            settings = json.loads(read_packed(path)["tokenizer_config.json"])
             self.labels = settings["tags"]
             self._tokenizer = WordPieceTokenizer.from_config(settings["tokenizer"])
             self._windows = {name: settings[name] for name in ("sequence_length", "window_stride")}
             self._interpreter = litert_interpreter(path, num_threads)
             self._runner = self._interpreter.get_signature_runner()
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except PACKED_ERRORS as error:
             raise ValueError(
                 f"{path} is not a LiteRT file of a tagger ({error}): name one that "
                 "`BertTokenClassifier.export` wrote."

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.files import new_folder
+from keras_bert_scratch.files import new_folder, write_hashes
 from keras_bert_scratch.serving.litert import convert, write_packed
 from keras_bert_scratch.serving.parity import PROBE_TEXTS, ask, check_gap
 from keras_bert_scratch.serving.predictor import INPUTS
@@ -143,6 +143,7 @@ def export_tagger_saved_model(
     with new_folder(folder) as temporary:
         archive.write_out(str(temporary), verbose=False)
         check_tags(temporary, expected, _LARGEST_GAP["float32"])
+        write_hashes(temporary)
 
 
 def export_tagger_litert(

@@ -18,7 +18,7 @@ from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, POOLER, encoder_
 from keras_bert_scratch.data.labels import encode_label_sets, encode_labels
 from keras_bert_scratch.evaluation.calibration import Calibration, calibrate
 from keras_bert_scratch.evaluation.metrics import MacroF1, MacroPrecision, MacroRecall
-from keras_bert_scratch.files import new_folder
+from keras_bert_scratch.files import new_folder, write_hashes
 from keras_bert_scratch.layers.heads import ClassificationHead
 from keras_bert_scratch.layers.windows import (
     Aggregation,
@@ -342,16 +342,19 @@ class BertClassifier(TextModel):
                 f"{checkpoint.folder} has no classification head: pass labels=, the class names."
             )
         labels = list(checkpoint.labels or ()) if labels is None else list(labels)
+        saved = checkpoint.settings(
+            problem_type=str, sequence_length=int, truncation=str, window_stride=int,
+            aggregation=str, temperature=float,
+        )  # fmt: skip
         if multi_label is None:
-            multi_label = checkpoint.fields.get("problem_type") == "multi_label_classification"
+            multi_label = saved.get("problem_type") == "multi_label_classification"
         given = {
             "truncation": truncation,
             "window_stride": window_stride,
             "aggregation": aggregation,
         }
         # A saved stride belongs to its truncation.
-        saved = checkpoint.fields if truncation is None else {}
-        long_texts = {name: saved[name] for name in given if name in saved}
+        long_texts = {name: saved[name] for name in given if name in saved and truncation is None}
         long_texts |= {name: value for name, value in given.items() if value is not None}
         changes = {} if preprocessing is None else {"preprocessing": preprocessing}
         # transformers names the classes of an unnamed head LABEL_0, LABEL_1, ...
@@ -361,10 +364,10 @@ class BertClassifier(TextModel):
             BertEncoder(checkpoint.config, dtype=dtype),
             labels,
             WordPieceTokenizer.from_directory(checkpoint.folder, **changes),
-            sequence_length=sequence_length or checkpoint.fields.get("sequence_length"),
+            sequence_length=sequence_length or saved.get("sequence_length"),
             **long_texts,
             multi_label=multi_label,
-            temperature=checkpoint.fields.get("temperature", 1.0) if head else 1.0,
+            temperature=saved.get("temperature", 1.0) if head else 1.0,
             dtype=dtype,
         )
         if not head:
@@ -404,6 +407,7 @@ class BertClassifier(TextModel):
                 temperature=self.temperature,
             )
             tokenizer.save(temporary)
+            write_hashes(temporary)
 
     def save_adapter(self, folder: str | Path) -> None:
         """Writes what was trained after `enable_lora`, the low-rank updates and the head.
@@ -426,6 +430,7 @@ class BertClassifier(TextModel):
                 labels=self.labels,
                 temperature=self.temperature,
             )
+            write_hashes(temporary)
 
     def load_adapter(self, folder: str | Path) -> None:
         """Loads what `save_adapter` has written for the same encoder, in place of any before it.
@@ -443,8 +448,9 @@ class BertClassifier(TextModel):
                 f"{folder} holds adapters for the labels {adapter.fields.get('labels')!r}, the "
                 f"model has {self.labels!r}: make the model with those."
             )
+        temperature = adapter.settings(temperature=float).get("temperature", 1.0)
         adapter.load_adapter(self, CLASSIFIER)
-        self.temperature = adapter.fields.get("temperature", 1.0)
+        self.temperature = temperature
         # Functions that Keras has traced do not know of the new weights.
         self.train_function = self.test_function = self.predict_function = None
 

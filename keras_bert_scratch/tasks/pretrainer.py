@@ -19,7 +19,7 @@ from keras_bert_scratch.checkpoints.name_map import (
     encoder_weights,
 )
 from keras_bert_scratch.evaluation.metrics import Perplexity
-from keras_bert_scratch.files import new_folder
+from keras_bert_scratch.files import new_folder, write_hashes
 from keras_bert_scratch.layers.heads import ClassificationHead, MaskedLanguageModelHead
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.encoder_model import EncoderModel
@@ -250,6 +250,7 @@ class BertPretrainer(EncoderModel):
                 pad_token_id=tokenizer.vocabulary.pad_id,
             )
             tokenizer.save(temporary)
+            write_hashes(temporary)
 
     def _weights_of_encoder_and_heads(self) -> tuple[tuple[Weight, ...], tuple[Weight, ...]]:
         encoder = encoder_weights(self.encoder.config.num_layers)

@@ -306,12 +306,9 @@ class BertQuestionAnswerer(TokenModel):
             ValueError: If it is not BERT's, is damaged, or does not fit its config or vocabulary.
         """
         checkpoint = HuggingFaceCheckpoint(path_or_hub_id)
-        saved = checkpoint.fields if cls._has_head(checkpoint) else {}
-        settings = {
-            **{name: saved[name] for name in SpanSettings._fields if name in saved},
-            **settings,
-        }
-        return cls._from_checkpoint(checkpoint, dtype=dtype, **settings)
+        kinds = dict.fromkeys(SpanSettings._fields, int) | {"no_answer_threshold": float}
+        saved = checkpoint.settings(**kinds) if cls._has_head(checkpoint) else {}
+        return cls._from_checkpoint(checkpoint, dtype=dtype, **{**saved, **settings})
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes a folder that `from_pretrained` and Hugging Face `transformers` load.

@@ -5,6 +5,7 @@ Axes: B batch, S sequence, H hidden.
 
 import functools
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,11 @@ from keras import ops
 
 from keras_bert_scratch.checkpoints.huggingface import (
     HuggingFaceCheckpoint,
-    read_json,
     write_checkpoint,
 )
 from keras_bert_scratch.checkpoints.name_map import POOLER, encoder_weights
 from keras_bert_scratch.data.batching import LengthBucketedBatches, PairBatches
-from keras_bert_scratch.files import new_folder
+from keras_bert_scratch.files import new_folder, read_json, write_hashes
 from keras_bert_scratch.layers.pooling import Pooling, check_pooling, pool_tokens
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.serving.embeddings import (
@@ -282,7 +282,7 @@ class BertSentenceEncoder(TextModel):
             normalize=saved["normalize"] if normalize is None else normalize,
             sequence_length=sequence_length
             or saved["sequence_length"]
-            or checkpoint.fields.get("sequence_length"),
+            or checkpoint.settings(sequence_length=int).get("sequence_length"),
             dtype=dtype,
         )
         checkpoint.load(model, encoder_weights(checkpoint.config.num_layers), optional=POOLER)
@@ -338,6 +338,7 @@ class BertSentenceEncoder(TextModel):
                 (temporary / name).write_text(
                     json.dumps(document, indent=2) + "\n", encoding="utf-8"
                 )
+            write_hashes(temporary)
 
     def export(self, filepath: str | Path, format: str = "tf_saved_model", **options: Any) -> None:
         """Exports for serving: strings in and embeddings out, or for phones.
@@ -438,14 +439,14 @@ def _read_modules(folder: Path, max_positions: int) -> dict[str, Any]:
     ):
         if (folder / name).exists():
             length = read_json(folder / name).get(field)
-            if length and length <= max_positions:
+            if type(length) is int and 1 <= length <= max_positions:
                 settings["sequence_length"] = length
     if not (folder / "modules.json").exists():
         return settings
+    modules = read_json(folder / "modules.json", list)
     try:
-        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-        kinds = [module["type"].rsplit(".", 1)[-1] for module in modules]
-    except (ValueError, TypeError, KeyError) as error:
+        kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
+    except (TypeError, KeyError) as error:
         raise ValueError(
             f"{folder / 'modules.json'} is not a list of modules ({error!r}): fetch it again."
         ) from error
@@ -454,7 +455,13 @@ def _read_modules(folder: Path, max_positions: int) -> dict[str, Any]:
             f"{folder / 'modules.json'} lists {', '.join(kinds)}; only Transformer, Pooling and, "
             "if need be, Normalize can be loaded: choose another checkpoint."
         )
-    path = folder / modules[1]["path"] / "config.json"
+    name = modules[1].get("path")
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(
+            f"{folder / 'modules.json'} has the path {name!r}, which is no folder in its own: do "
+            "not use it."
+        )
+    path = folder / name / "config.json"
     fields = read_json(path)
     poolings = [name for field, name in _POOLING_FIELDS.items() if fields.get(field)]
     # sentence-transformers 5 and later write one field instead.

@@ -20,7 +20,7 @@ from keras_bert_scratch.checkpoints.encoder_decoder import (
     write_encoder_decoder,
 )
 from keras_bert_scratch.checkpoints.google import open_checkpoint
-from keras_bert_scratch.checkpoints.huggingface import find_checkpoint, read_json
+from keras_bert_scratch.checkpoints.huggingface import find_checkpoint
 from keras_bert_scratch.checkpoints.name_map import (
     DECODER_HEAD,
     POOLER,
@@ -30,7 +30,7 @@ from keras_bert_scratch.checkpoints.name_map import (
 from keras_bert_scratch.data.batching import LengthBucketedBatches
 from keras_bert_scratch.data.teacher_forcing import TeacherForcedBatches
 from keras_bert_scratch.evaluation.metrics import Perplexity
-from keras_bert_scratch.files import new_folder
+from keras_bert_scratch.files import new_folder, read_json, write_hashes
 from keras_bert_scratch.models.beam_search import GREEDY, BeamSearch
 from keras_bert_scratch.models.decoder import BertDecoder
 from keras_bert_scratch.models.encoder import BertEncoder
@@ -362,6 +362,7 @@ class BertSummarizer(TextModel):
             else open_checkpoint(folder)
         )
         config = checkpoint.config
+        saved = checkpoint.settings(sequence_length=int, summary_length=int)
         if isinstance(checkpoint, EncoderDecoderCheckpoint):
             decoder_config = checkpoint.decoder_config
             if num_decoder_layers not in (None, decoder_config.num_layers):
@@ -381,8 +382,8 @@ class BertSummarizer(TextModel):
             BertEncoder(config, dtype=dtype, name="encoder"),
             BertDecoder(decoder_config, dtype=dtype, name="decoder"),
             WordPieceTokenizer.from_directory(folder),
-            sequence_length=sequence_length or fields.get("sequence_length"),
-            summary_length=summary_length or fields.get("summary_length", 64),
+            sequence_length=sequence_length or saved.get("sequence_length"),
+            summary_length=summary_length or saved.get("summary_length", 64),
             dtype=dtype,
         )
         if isinstance(checkpoint, EncoderDecoderCheckpoint):
@@ -423,6 +424,7 @@ class BertSummarizer(TextModel):
                 summary_length=self.summary_length,
             )
             tokenizer.save(temporary)
+            write_hashes(temporary)
 
     def export(
         self,

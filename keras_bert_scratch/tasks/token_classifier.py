@@ -296,6 +296,7 @@ class BertTokenClassifier(TokenModel):
                 has no tags and none are given.
         """
         checkpoint = HuggingFaceCheckpoint(path_or_hub_id)
+        saved = checkpoint.settings(sequence_length=int, window_stride=int)
         if labels is None and not cls._has_head(checkpoint):
             raise ValueError(
                 f"{checkpoint.folder} has no head for tags: pass labels=, the names of the tags."
@@ -303,8 +304,8 @@ class BertTokenClassifier(TokenModel):
         return cls._from_checkpoint(
             checkpoint,
             labels=list(checkpoint.labels or () if labels is None else labels),
-            sequence_length=sequence_length or checkpoint.fields.get("sequence_length"),
-            window_stride=window_stride or checkpoint.fields.get("window_stride"),
+            sequence_length=sequence_length or saved.get("sequence_length"),
+            window_stride=window_stride or saved.get("window_stride"),
             dtype=dtype,
         )
 

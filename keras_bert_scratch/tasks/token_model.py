@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras_bert_scratch.checkpoints.huggingface import HuggingFaceCheckpoint, write_checkpoint
 from keras_bert_scratch.checkpoints.name_map import POOLER, Weight, encoder_weights
 from keras_bert_scratch.data.batching import LengthBucketedBatches
-from keras_bert_scratch.files import new_folder
+from keras_bert_scratch.files import new_folder, write_hashes
 from keras_bert_scratch.layers.heads import ClassificationHead
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.encoder_model import EncoderModel
@@ -187,7 +187,7 @@ class TokenModel(EncoderModel):
 
     @classmethod
     def _has_head(cls, checkpoint: HuggingFaceCheckpoint) -> bool:
-        return cls.architecture in (checkpoint.fields.get("architectures") or ())
+        return cls.architecture in checkpoint.settings(architectures=list).get("architectures", ())
 
     def _write(self, folder: str | Path, **fields: Any) -> None:
         """Writes a folder that `from_pretrained` and `transformers` load."""
@@ -203,6 +203,7 @@ class TokenModel(EncoderModel):
                 **{"sequence_length": self.sequence_length, **fields},
             )
             tokenizer.save(temporary)
+            write_hashes(temporary)
 
     # === Config ===
     def get_config(self) -> dict[str, Any]:

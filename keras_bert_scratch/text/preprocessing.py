@@ -395,15 +395,20 @@ def step_from_config(config: dict[str, Any]) -> Step:
     """Makes the step that `get_config` described.
 
     Raises:
-        ValueError: If it is none of this module's.
+        ValueError: If it is none of this module's, or has other settings.
     """
-    settings = dict(config)
+    settings = dict(config) if isinstance(config, dict) else {"step": config}
     name = settings.pop("step", None)
-    if name not in _STEPS:
+    if not isinstance(name, str) or name not in _STEPS:
         raise ValueError(
             f"Unknown preprocessing step {name!r}: this version has {', '.join(_STEPS)}."
         )
-    return _STEPS[name](**settings)
+    try:
+        step = _STEPS[name](**settings)
+        step("")  # Steps compile their expressions when they are first used.
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"The settings of {name} are refused: {error}.") from error
+    return step
 
 
 def check_steps(steps: Iterable[Step]) -> tuple[Step, ...]:

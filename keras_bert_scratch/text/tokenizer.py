@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from keras_bert_scratch.files import new_file
+from keras_bert_scratch.files import new_file, read_json
 from keras_bert_scratch.text.normalization import (
     BertNormalizer,
     MediaPipeNormalizer,
@@ -52,6 +52,15 @@ _CLEAN_UP = [
     (" 've", "'ve"),
     (" 're", "'re"),
 ]
+
+# Kinds of the arguments that files give.
+_SWITCHES: dict[str, tuple[type, ...]] = {
+    "lowercase": (bool,),
+    "strip_accents": (bool, type(None)),
+    "tokenize_chinese_chars": (bool,),
+    "allow_special_tokens": (bool,),
+    "max_word_length": (int,),
+}
 
 
 class Encoding(NamedTuple):
@@ -131,6 +140,13 @@ class WordPieceTokenizer:
         self.normalizer = self._make_normalizer()
 
     def _make_normalizer(self) -> Normalizer:
+        for name, kinds in _SWITCHES.items():
+            # Of the kind itself: a truth value is an int, too.
+            if type(value := getattr(self, name)) not in kinds:
+                raise ValueError(
+                    f"{name} must be {' or '.join(kind.__name__ for kind in kinds)}, received "
+                    f"{value!r}."
+                )
         if self.normalization not in ("bert", "mediapipe"):
             raise ValueError(
                 f"normalization must be 'bert' or 'mediapipe', received {self.normalization!r}."
@@ -360,10 +376,19 @@ class WordPieceTokenizer:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "WordPieceTokenizer":
-        """Makes the tokenizer that `get_config` described."""
-        vocabulary = Vocabulary(config["vocabulary"])
-        preprocessing = map(step_from_config, config.get("preprocessing", ()))
-        return cls(**{**config, "vocabulary": vocabulary, "preprocessing": preprocessing})
+        """Makes the tokenizer that `get_config` described.
+
+        Raises:
+            ValueError: If it describes none.
+        """
+        try:
+            vocabulary = Vocabulary(config["vocabulary"])
+            preprocessing = map(step_from_config, config.get("preprocessing", ()))
+            return cls(**{**config, "vocabulary": vocabulary, "preprocessing": preprocessing})
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"The config is not one that a tokenizer's get_config made ({error!r})."
+            ) from error
 
     def __reduce__(self) -> tuple[Callable[..., "WordPieceTokenizer"], tuple[dict[str, Any]]]:
         # Copies and pickles are made without the caches, of which graphs cannot be pickled.
@@ -528,32 +553,29 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}): it may be damaged, fetch it.") from error
-
-
 def _switches_of_tokenizer_json(path: Path) -> dict[str, Any]:
-    content = _read_json(path)
-    normalizer = content.get("normalizer") or {}
-    if normalizer.get("type") != "BertNormalizer" or not normalizer.get("clean_text", True):
+    content = read_json(path)
+    normalizer = content.get("normalizer")
+    kind = normalizer.get("type") if isinstance(normalizer, dict) else None
+    if kind != "BertNormalizer" or not normalizer.get("clean_text", True):
         raise ValueError(
-            f"{path} normalizes by {normalizer.get('type')!r}, only 'BertNormalizer' with "
-            "clean_text is BERT's: use a BERT checkpoint."
+            f"{path} normalizes by {kind!r}, only 'BertNormalizer' with clean_text is BERT's: use "
+            "a BERT checkpoint."
         )
+    names = {
+        "lowercase": "lowercase",
+        "strip_accents": "strip_accents",
+        "handle_chinese_chars": "tokenize_chinese_chars",
+    }
     return {
-        "lowercase": normalizer["lowercase"],
-        "strip_accents": normalizer["strip_accents"],
-        "tokenize_chinese_chars": normalizer["handle_chinese_chars"],
+        **{ours: normalizer[theirs] for theirs, ours in names.items() if theirs in normalizer},
         "max_word_length": content["model"].get("max_input_chars_per_word", 100),
     }
 
 
 def _switches_of_config(folder: Path) -> dict[str, Any]:
     path = folder / "tokenizer_config.json"
-    content = _read_json(path) if path.exists() else {}
+    content = read_json(path) if path.exists() else {}
     names = {
         "do_lower_case": "lowercase",
         "strip_accents": "strip_accents",
@@ -564,8 +586,10 @@ def _switches_of_config(folder: Path) -> dict[str, Any]:
         "errors": "errors",
     }
     switches = {ours: content[theirs] for theirs, ours in names.items() if theirs in content}
-    steps = [step_from_config(step) for step in content.get("preprocessing", ())]
-    return {**switches, "preprocessing": steps}
+    steps = content.get("preprocessing", [])
+    if not isinstance(steps, list):
+        raise ValueError(f"{path} has preprocessing {steps!r}, which is no list of steps.")
+    return {**switches, "preprocessing": [step_from_config(step) for step in steps]}
 
 
 class PhoneDifferences(NamedTuple):

@@ -2,13 +2,12 @@
 
 import heapq
 import io
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keras_bert_scratch.files import new_file
+from keras_bert_scratch.files import new_file, read_json, read_text
 from keras_bert_scratch.text.normalization import BertNormalizer
 
 if TYPE_CHECKING:
@@ -44,6 +43,12 @@ class Vocabulary:
             raise ValueError(
                 "The vocabulary is empty: it needs a token a line, [PAD] to begin with."
             )
+        try:
+            "".join(self.tokens).encode()
+        except (TypeError, UnicodeEncodeError) as error:
+            raise ValueError(
+                f"The vocabulary has a token that is no text ({error}): remove it."
+            ) from error
         self._ids = {token: token_id for token_id, token in enumerate(self.tokens)}
         if len(self._ids) != len(self.tokens):
             raise ValueError(f"The vocabulary has {_duplicates(self.tokens)}: remove all but one.")
@@ -136,21 +141,18 @@ class Vocabulary:
             path: A file whose name ends in .json is read as tokenizer.json, any other as vocab.txt.
 
         Raises:
-            ValueError: If the file is empty, is not UTF-8, has a token twice, lacks a special token
-                or is the tokenizer.json of another kind of model.
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file is empty or larger than a vocabulary is, is not UTF-8, has a
+                token twice, lacks a special token or is the tokenizer.json of another kind of
+                model.
         """
         path = Path(path)
-        try:
-            text = path.read_bytes().decode()
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{path} is not UTF-8 ({error.reason} at byte {error.start}): convert it to UTF-8."
-            ) from error
+        content: Any = read_json(path) if path.suffix == ".json" else read_text(path)
         try:
             if path.suffix == ".json":
-                return cls(_tokens_of_tokenizer_json(text))
+                return cls(_tokens_of_tokenizer_json(content))
             # Not splitlines(): U+2028 and the like are tokens of real vocabularies.
-            lines = text.removesuffix("\n").split("\n") if text else []
+            lines = content.removesuffix("\n").split("\n") if content else []
             return cls([line.rstrip() for line in lines])
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
@@ -172,13 +174,11 @@ def _duplicates(tokens: Sequence[str], shown: int = 5) -> str:
     return f"{len(found)} duplicate entries, {'; '.join(found[:shown])}{more}"
 
 
-def _tokens_of_tokenizer_json(text: str) -> list[str]:
+def _tokens_of_tokenizer_json(content: dict[str, Any]) -> list[str]:
     """Returns the tokens of a tokenizer.json in the order of their ids."""
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"it is not JSON ({error}): it may be damaged, fetch it again.") from error
-    model = content.get("model", {}) if isinstance(content, dict) else {}
+    model = content.get("model")
+    if not isinstance(model, dict):
+        raise ValueError("it has no model: it may be damaged, fetch it again.")
     kind = model.get("type")
     # Files of early versions of `tokenizers` do not name the type.
     if kind is None and "continuing_subword_prefix" in model:
@@ -194,9 +194,15 @@ def _tokens_of_tokenizer_json(text: str) -> list[str]:
         )
     if (unknown := model.get("unk_token", UNK)) != UNK:
         raise ValueError(f"the unknown token is {unknown!r}, BERT's is '[UNK]'.")
-    ids: dict[str, int] = dict(model["vocab"])
-    ids.update({token["content"]: token["id"] for token in content.get("added_tokens") or []})
-    tokens = sorted(ids, key=ids.__getitem__)
+    try:
+        ids: dict[str, int] = dict(model["vocab"])
+        ids.update({token["content"]: token["id"] for token in content.get("added_tokens") or []})
+        tokens = sorted(ids, key=ids.__getitem__)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"its vocab and added_tokens do not give every token an id ({error!r}): it may be "
+            "damaged, fetch it again."
+        ) from error
     if sorted(ids.values()) != list(range(len(tokens))):
         raise ValueError(f"the ids of its {len(tokens)} tokens are not 0 to {len(tokens) - 1}.")
     return tokens

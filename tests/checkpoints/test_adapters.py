@@ -8,6 +8,7 @@ import tensorflow as tf
 from safetensors.numpy import load_file
 
 from keras_bert_scratch import BertClassifier, BertEncoder, enable_lora
+from keras_bert_scratch.files import HASHES
 
 
 @pytest.fixture
@@ -122,8 +123,36 @@ class TestRefusals:
         with pytest.raises(FileNotFoundError, match="has no adapter_config.json: name a folder"):
             model.load_adapter(tmp_path)
 
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            # Matrices of half a terabyte.
+            (
+                {"r": 10**10},
+                r"lora_A.weight has shape \(1, 16\), the config asks for \(10000000000,",
+            ),
+            ({"r": "1"}, "has r '1', which must be of the type int"),
+            ({"temperature": "1"}, "has temperature '1', which must be of the type float"),
+        ],
+    )
+    def test_another_config(self, model, folder, change, message):
+        path = folder / "adapter_config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+        (folder / HASHES).unlink()
+        with pytest.raises(ValueError, match=message):
+            model.load_adapter(folder)
+
+    def test_a_changed_file(self, model, folder):
+        with (folder / "adapter_config.json").open("a") as file:
+            file.write("\n")
+        with pytest.raises(
+            ValueError, match="adapter_config.json has changed since the folder was"
+        ):
+            model.load_adapter(folder)
+
     def test_a_truncated_file(self, model, folder):
         file = folder / "adapter_model.safetensors"
         file.write_bytes(file.read_bytes()[:-9])
+        (folder / HASHES).unlink()
         with pytest.raises(ValueError, match="is truncated or not a safetensors file"):
             model.load_adapter(folder)

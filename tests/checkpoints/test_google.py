@@ -133,3 +133,27 @@ def test_files_that_are_missing_or_damaged(model: BertPretrainer, tmp_path: Path
     index.unlink()
     with pytest.raises(FileNotFoundError, match=r"has 0 files \*.ckpt\*.index, expected one"):
         BertPretrainer.from_pretrained(tmp_path)
+
+
+def test_damaged_data(model: BertPretrainer, tmp_path: Path) -> None:
+    write(tmp_path, all_arrays(model))
+    data = tmp_path / "bert_model.ckpt.data-00000-of-00001"
+    content = bytearray(data.read_bytes())
+    content[100] ^= 1
+    data.write_bytes(content)
+    with pytest.raises(ValueError, match=r"bert_model.ckpt cannot be read \(.*Checksum does not"):
+        BertPretrainer.from_pretrained(tmp_path)
+    data.write_bytes(content[:-100])
+    message = (
+        rf"index names weights of {len(content)} bytes, its data files have {len(content) - 100}"
+    )
+    with pytest.raises(ValueError, match=message):
+        BertPretrainer.from_pretrained(tmp_path)
+
+
+def test_a_config_of_other_sizes(model: BertPretrainer, tmp_path: Path) -> None:
+    write(tmp_path, all_arrays(model))
+    (tmp_path / "bert_config.json").write_text(json.dumps({**BERT_CONFIG, "vocab_size": 10**12}))
+    message = r"word_embeddings has shape \(30, 8\), the config asks for \(1000000000000, 8\)"
+    with pytest.raises(ValueError, match=message):
+        GoogleCheckpoint(tmp_path)

@@ -46,7 +46,7 @@ def test_texts_calibrate(folder):
     )
     assert status == 0
     with zipfile.ZipFile(path) as packed:
-        assert packed.namelist() == ["vocab.txt", "labels.txt"]
+        assert packed.namelist() == ["vocab.txt", "labels.txt", "model.sha256"]
 
 
 @pytest.mark.parametrize(

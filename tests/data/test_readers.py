@@ -107,6 +107,11 @@ def test_parquet_written_by_pandas(tmp_path, write):
         assert "a.parquet is not a Parquet file, or damaged: " in read_error(
             ValueError, write("a.parquet", damaged)
         )
+    frame.to_parquet(path, compression=None)
+    damaged = path.read_bytes().replace("ä".encode(), b"\xff\xff")
+    assert "a.parquet is not a Parquet file, or damaged: 'utf-8' codec can't decode" in read_error(
+        ValueError, write("a.parquet", damaged)
+    )
 
 
 def test_parquet_needs_pyarrow(write, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_bert_scratch.data.shards import (
+    INDEX,
     ShardedExamples,
     ShardSettings,
     write_shard,
@@ -259,6 +260,27 @@ def test_damaged_folders(texts: list[Path], tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="has no index.json: it is no folder of shards"):
         ShardedExamples(tmp_path, TOKENIZER.vocabulary)
     index = write_shards(texts, tmp_path, TOKENIZER, SETTINGS)
+    for changes in (
+        {"settings": None},
+        {"settings": {"unknown": 1}},
+        {"shards": [{}]},
+        {"shards": 3},
+        {"shards": []},
+        {"shards": [{**index["shards"][0], "examples": "3"}]},
+        {"shards": [{**index["shards"][0], "examples": 10**9}]},
+    ):
+        (tmp_path / INDEX).write_text(json.dumps({**index, **changes}))
+        with pytest.raises(ValueError, match=r"index.json is damaged \(.*make the shards again"):
+            ShardedExamples(tmp_path, TOKENIZER.vocabulary)
+    for name in ("../other", "x" * 5000, "a\0b"):
+        shard = {**index["shards"][0], "file": name}
+        (tmp_path / INDEX).write_text(json.dumps({**index, "shards": [shard]}))
+        with pytest.raises(FileNotFoundError, match=r"The shard .* is missing"):
+            ShardedExamples(tmp_path, TOKENIZER.vocabulary)
+    (tmp_path / INDEX).write_text("{")
+    with pytest.raises(ValueError, match="index.json is not JSON"):
+        ShardedExamples(tmp_path, TOKENIZER.vocabulary)
+    (tmp_path / INDEX).write_text(json.dumps(index))
     file = tmp_path / "examples-00001.tfrecord"
     records = list(tf.data.TFRecordDataset(str(file)).as_numpy_iterator())
     # A record is framed by 16 bytes; cut within the eleventh.

@@ -51,6 +51,7 @@ def test_files_lie_uncompressed_behind_the_model(exported):
         assert {info.filename: info.compress_type for info in packed.infolist()} == {
             "vocab.txt": zipfile.ZIP_STORED,
             "labels.txt": zipfile.ZIP_STORED,
+            "model.sha256": zipfile.ZIP_STORED,
         }
         tokens = packed.read("vocab.txt").decode().splitlines()
     assert tokens == list(model.tokenizer.vocabulary.tokens)

@@ -48,6 +48,16 @@ def test_names_and_metadata(exported):
         assert axes == ["batch", "sequence"]
 
 
+def test_a_model_that_has_changed_is_not_loaded(exported, tmp_path):
+    content = bytearray(exported[1].read_bytes())
+    # A weight's byte: the file stays an ONNX file.
+    weight = next(w for w in onnx.load(exported[1]).graph.initializer if len(w.raw_data) > 1000)
+    content[content.index(weight.raw_data) + 2] ^= 1
+    (tmp_path / "changed.onnx").write_bytes(content)
+    with pytest.raises(ValueError, match="its model has changed since it was written"):
+        OnnxPredictor(tmp_path / "changed.onnx")
+
+
 def test_temperature_is_baked_in(tiny_classifier, tmp_path):
     model = tiny_classifier(temperature=2.5)
     model.export(tmp_path / "m.onnx", format="onnx")

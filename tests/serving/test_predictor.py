@@ -107,6 +107,54 @@ class TestBadFiles:
         with pytest.raises(ValueError, match="is not a LiteRT file with vocabulary and labels"):
             LiteRTPredictor(path)
 
+    @pytest.mark.parametrize(
+        ("method", "content", "message"),
+        [
+            # A thousand bytes that become a megabyte.
+            (
+                zipfile.ZIP_DEFLATED,
+                b" " * (1 << 20),
+                "packs 5 files of .* 5 of them compressed; they",
+            ),
+            (
+                zipfile.ZIP_STORED,
+                b" " * 10_000_001,
+                "must be stored as they are, in at most 10000000",
+            ),
+            (zipfile.ZIP_STORED, b"\xff", "can't decode byte 0xff"),
+            (zipfile.ZIP_STORED, b"[" * 100_000, "maximum recursion depth"),
+            (zipfile.ZIP_STORED, b"[]", "list indices must be integers"),
+            (zipfile.ZIP_STORED, b'{"tokenizer": {}}', "is not one that a tokenizer's get_config"),
+        ],
+    )
+    def test_bombs_and_other_settings(self, exported, tmp_path, method, content, message):
+        path = tmp_path / "other.tflite"
+        with zipfile.ZipFile(exported[1]) as packed, zipfile.ZipFile(path, "w", method) as other:
+            for name in ("vocab.txt", "labels.txt"):
+                other.writestr(name, packed.read(name) if name in packed.namelist() else b"a\nb\n")
+            other.writestr("tokenizer_config.json", content)
+            other.writestr("a", b"a")
+            other.writestr("b", b"b")
+        with pytest.raises(ValueError, match=message):
+            LiteRTPredictor(path)
+
+    def test_a_list_of_thousands_of_files_is_not_read(self, tmp_path):
+        path = tmp_path / "many.tflite"
+        with zipfile.ZipFile(path, "w") as archive:
+            for number in range(1000):
+                archive.writestr(str(number), b"")
+        message = r"whose list of files has at most 10000 bytes, received \d{5}"
+        with pytest.raises(ValueError, match=message):
+            LiteRTPredictor(path)
+
+    def test_a_model_that_has_changed(self, exported, tmp_path):
+        content = bytearray(exported[1].read_bytes())
+        content[len(content) // 2] ^= 1
+        path = tmp_path / "changed.tflite"
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="its model has changed since it was written|CRC"):
+            LiteRTPredictor(path)
+
     def test_a_package_that_is_missing_is_named(self, exported, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
         with pytest.raises(ImportError, match=r"pip install \"keras_bert_scratch\[litert\]\""):

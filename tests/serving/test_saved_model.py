@@ -1,5 +1,6 @@
 """What a SavedModel holds for TensorFlow Serving: signatures, versions, warm-up requests."""
 
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +10,9 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from keras_bert_scratch.serving.parity import PROBE_TEXTS
+from keras_bert_scratch.serving.predictor import SavedModelPredictor
 from keras_bert_scratch.serving.saved_model import version_folder
+from keras_bert_scratch.serving.served_model import ServedModel
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +184,17 @@ class TestVersions:
             (tmp_path / name).mkdir()
         with pytest.raises(FileExistsError, match="choose another, such as 11"):
             version_folder(tmp_path, 2)
+
+
+@pytest.mark.parametrize("load", [SavedModelPredictor, ServedModel])
+def test_an_export_that_has_changed_is_not_loaded(exported, tmp_path, load):
+    folder = shutil.copytree(exported[1], tmp_path / "copy")
+    variables = folder / "variables" / "variables.data-00000-of-00001"
+    with variables.open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x55")
+    with pytest.raises(ValueError, match="variables.data-00000-of-00001 has changed since the fol"):
+        load(folder)
+    variables.unlink()
+    with pytest.raises(ValueError, match="variables.data-00000-of-00001 is missing since the fol"):
+        load(folder)

@@ -213,6 +213,18 @@ class TestRefusals:
         assert response.status_code == 400
         assert 'The signature "pairs" takes no examples: use :predict' in response.json()["error"]
 
+    def test_classify_by_an_unknown_signature(self, served):
+        content = {"examples": [{"text": "a"}], "signature_name": "no"}
+        response = served[1].post(f"{URL}:classify", json=content)
+        assert response.status_code == 400
+        assert response.json()["error"].startswith('Serving signature name "no" not found')
+
+    def test_halves_of_surrogate_pairs_in_what_is_refused(self, served):
+        body = b'{"instances": ["a"], "signature_name": "\\ud800"}'
+        response = served[1].post(f"{URL}:predict", content=body)
+        assert response.status_code == 400
+        assert 'Serving signature name "\\ud800" not found' in response.json()["error"]
+
     def test_no_json(self, served):
         response = served[1].post(f"{URL}:predict", content=b"{")
         assert response.status_code == 400

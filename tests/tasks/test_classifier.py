@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_bert_scratch import BertClassifier, BertConfig, BertEncoder, WordPieceTokenizer, adamw
 from keras_bert_scratch.checkpoints.huggingface import HuggingFaceCheckpoint
+from keras_bert_scratch.files import HASHES
 
 LABELS = ["negative", "positive"]
 
@@ -289,12 +290,39 @@ class TestPretrained:
         config = json.loads((tmp_path / "model/config.json").read_text())
         del config["id2label"]
         (tmp_path / "model/config.json").write_text(json.dumps(config))
+        (tmp_path / "model" / HASHES).unlink()
         with pytest.raises(ValueError, match="has no classification head: pass labels="):
+            BertClassifier.from_pretrained(tmp_path / "model")
+
+    @pytest.mark.parametrize(
+        ("field", "value", "message"),
+        [
+            ("temperature", "2", "has temperature '2', which must be of the type float"),
+            ("sequence_length", [], r"has sequence_length \[\], which must be of the type int"),
+            ("truncation", 1, "has truncation 1, which must be of the type str"),
+            ("id2label", {"0": "a", "1": None}, "does not name the classes of its head"),
+        ],
+    )
+    def test_settings_of_another_kind(self, model, tmp_path, field, value, message):
+        model.save_pretrained(tmp_path / "model")
+        path = tmp_path / "model" / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+        (tmp_path / "model" / HASHES).unlink()
+        with pytest.raises(ValueError, match=message):
+            BertClassifier.from_pretrained(tmp_path / "model")
+
+    def test_a_changed_file(self, model, tmp_path):
+        model.save_pretrained(tmp_path / "model")
+        with (tmp_path / "model" / "model.safetensors").open("r+b") as file:
+            file.seek(-1, 2)
+            file.write(b"\x55")
+        with pytest.raises(ValueError, match="model.safetensors has changed since the folder was"):
             BertClassifier.from_pretrained(tmp_path / "model")
 
     def test_vocabulary_that_is_not_the_checkpoints(self, model, tmp_path):
         model.save_pretrained(tmp_path / "model")
         (tmp_path / "model/tokenizer.json").unlink()
+        (tmp_path / "model" / HASHES).unlink()
         with (tmp_path / "model/vocab.txt").open("a") as vocabulary:
             vocabulary.write("onemore\n")
         with pytest.raises(ValueError, match="use the vocabulary that the checkpoint was trained"):

@@ -12,6 +12,7 @@ from keras_bert_scratch import (
     CosineSimilarityLoss,
     InBatchContrastiveLoss,
 )
+from keras_bert_scratch.files import HASHES
 from keras_bert_scratch.serving.embedder import load_embedder
 from keras_bert_scratch.serving.parity import PROBE_TEXTS
 from keras_bert_scratch.tasks.sentence_encoder import TextIndex
@@ -243,6 +244,7 @@ class TestPretrained:
     def change(self, model, folder, name, document):
         model.save_pretrained(folder)
         (folder / name).write_text(json.dumps(document))
+        (folder / HASHES).unlink()
 
     @pytest.mark.parametrize(
         ("fields", "found"),
@@ -270,7 +272,17 @@ class TestPretrained:
 
     def test_damaged_modules(self, model, tmp_path):
         self.change(model, tmp_path / "saved", "modules.json", {"idx": 0})
+        with pytest.raises(ValueError, match=r"modules\.json holds dict, not a list"):
+            BertSentenceEncoder.from_pretrained(tmp_path / "saved")
+        (tmp_path / "saved" / "modules.json").write_text("[[], 3]")
         with pytest.raises(ValueError, match=r"modules\.json is not a list of modules"):
+            BertSentenceEncoder.from_pretrained(tmp_path / "saved")
+
+    @pytest.mark.parametrize("path", ["../other", "/etc", "..", "a/../..", "", 3, None])
+    def test_modules_elsewhere(self, model, tmp_path, path):
+        modules = [{"type": kind, "path": path} for kind in ("Transformer", "Pooling")]
+        self.change(model, tmp_path / "saved", "modules.json", modules)
+        with pytest.raises(ValueError, match=f"has the path {path!r}, which is no folder in its"):
             BertSentenceEncoder.from_pretrained(tmp_path / "saved")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.files import HASHES
 from keras_bert_scratch.models.beam_search import BeamSearch
 from keras_bert_scratch.models.decoder import BertDecoder
 from keras_bert_scratch.models.encoder import BertEncoder
@@ -210,5 +211,6 @@ class TestSaving:
         make().save_pretrained(tmp_path / "saved")
         path = tmp_path / "saved" / "config.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+        (tmp_path / "saved" / HASHES).unlink()
         with pytest.raises(ValueError, match=message):
             BertSummarizer.from_pretrained(tmp_path / "saved")

@@ -322,6 +322,19 @@ class TestSavedWithTheModel:
         with pytest.raises(ValueError, match="Unknown preprocessing step 'Stem': this version has"):
             step_from_config({"step": "Stem"})
 
+    @pytest.mark.parametrize(
+        "config",
+        [
+            {"step": "ReplaceUrls", "unknown": 1},
+            {"step": "ReplaceUrls", "placeholder": 3},
+            {"step": "RemoveStopWords", "words": 3},
+            {"step": "RemoveStopWords", "words": [3]},
+        ],
+    )
+    def test_settings_that_a_step_does_not_have(self, config):
+        with pytest.raises(ValueError, match=f"The settings of {config['step']} are refused: "):
+            step_from_config(config)
+
     def test_a_function_is_no_step(self):
         vocabulary = Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
         with pytest.raises(TypeError, match="received <method 'lower' .* apply them to the texts"):

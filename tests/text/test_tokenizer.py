@@ -287,7 +287,7 @@ class TestFromDirectory:
 
     def test_damaged_config(self, tmp_path):
         self.write(tmp_path, vocab__txt="\n".join(TOKENS), tokenizer_config__json="{")
-        with pytest.raises(ValueError, match=r"tokenizer_config.json is not JSON .*: it may be da"):
+        with pytest.raises(ValueError, match=r"tokenizer_config.json is not JSON .*: fetch it"):
             WordPieceTokenizer.from_directory(tmp_path)
 
     @pytest.mark.parametrize(
@@ -299,6 +299,39 @@ class TestFromDirectory:
         self.write(tmp_path, tokenizer__json={**content, "normalizer": normalizer})
         with pytest.raises(ValueError, match="only 'BertNormalizer' with clean_text is BERT's"):
             WordPieceTokenizer.from_directory(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("field", "value", "message"),
+        [
+            ("do_lower_case", "yes", "lowercase must be bool, received 'yes'"),
+            ("strip_accents", 0, "strip_accents must be bool or NoneType, received 0"),
+            ("tokenize_chinese_chars", None, "tokenize_chinese_chars must be bool, received None"),
+            ("max_word_length", "100", "max_word_length must be int, received '100'"),
+            ("max_word_length", True, "max_word_length must be int, received True"),
+            ("normalization", [], r"normalization must be 'bert' or 'mediapipe', received \[\]"),
+            ("preprocessing", "StripHtml", "has preprocessing 'StripHtml', which is no list of st"),
+            ("preprocessing", [3], "Unknown preprocessing step 3"),
+        ],
+    )
+    def test_settings_of_another_kind(self, tmp_path, field, value, message):
+        self.write(tmp_path, vocab__txt="\n".join(TOKENS), tokenizer_config__json={field: value})
+        with pytest.raises(ValueError, match=message):
+            WordPieceTokenizer.from_directory(tmp_path)
+
+    def test_tokenizer_json_that_leaves_switches_out(self, tmp_path):
+        WordPieceTokenizer(Vocabulary(TOKENS), strip_accents=True).save(tmp_path)
+        content = json.loads((tmp_path / "tokenizer.json").read_text("utf-8"))
+        self.write(tmp_path, tokenizer__json={**content, "normalizer": {"type": "BertNormalizer"}})
+        read = WordPieceTokenizer.from_file(tmp_path / "tokenizer.json")
+        assert (read.lowercase, read.strip_accents) == (True, None)
+
+    @pytest.mark.parametrize(
+        "config", [None, [], {}, {"vocabulary": 3}, {"vocabulary": [], "a": 1}]
+    )
+    def test_config_that_describes_no_tokenizer(self, config):
+        message = "config is not one that a tokenizer's get_config made|The vocabulary is empty"
+        with pytest.raises(ValueError, match=message):
+            WordPieceTokenizer.from_config(config)
 
     def test_another_model(self, tmp_path):
         self.write(tmp_path, tokenizer__json={"model": {"type": "BPE", "vocab": {}}})

@@ -133,8 +133,44 @@ class TestFiles:
             ("vocab.txt", b"[PAD]\n\xff\n", r"is not UTF-8 \(invalid start byte at byte 6\)"),
             ("vocab.txt", b"[PAD]\n[PAD]\n", r"'\[PAD\]' in lines 1 and 2"),
             ("vocab.txt", b"[PAD]\n[UNK]\nfilm\n", r"lacks \[CLS\], \[SEP\]"),
-            ("tokenizer.json", b"{", r"it is not JSON \(.*\): it may be damaged, fetch it again"),
-            ("tokenizer.json", b"[]", "model type None"),
+            (
+                "vocab.txt",
+                b"[PAD]\n" * 2_000_000,
+                "has 12000000 bytes, and at most 10000000 are read",
+            ),
+            ("tokenizer.json", b"{", r"is not JSON \(.*\): fetch it again"),
+            ("tokenizer.json", b"[]", "holds list, not an object"),
+            # Found by benchmarks/fuzzing.py.
+            ("tokenizer.json", b"{" * 100_000, "is not JSON"),
+            ("tokenizer.json", b'{"model": []}', "it has no model"),
+            ("tokenizer.json", b'{"model": {"type": ["x"]}}', r"of the model type \['x'\]"),
+            *(
+                (
+                    "tokenizer.json",
+                    b'{"model": {"type": "WordPiece"%s}, "added_tokens": %s}' % contents,
+                    "its vocab and added_tokens do not give every token an id",
+                )
+                for contents in (
+                    (b"", b"null"),
+                    (b', "vocab": 3', b"null"),
+                    (b', "vocab": {"a": "0", "b": 1}', b"null"),
+                    (b', "vocab": {"a": null, "b": 1}', b"null"),
+                    (b', "vocab": {"a": 0}', b'[{"id": 1}]'),
+                    (b', "vocab": {"a": 0}', b'[{"id": 1, "content": []}]'),
+                    (b', "vocab": {"a": 0}', b'[["b"]]'),
+                )
+            ),
+            (
+                "tokenizer.json",
+                b'{"model": {"type": "WordPiece", "vocab": {"\\ud800": 0}}}',
+                "has a token that is no text .*surrogates not allowed",
+            ),
+            (
+                "tokenizer.json",
+                b'{"model": {"type": "WordPiece", "vocab": {}}, "added_tokens":'
+                b' [{"content": 3, "id": 0}]}',
+                "has a token that is no text .*int found",
+            ),
         ],
     )
     def test_damaged_files(self, tmp_path, name, content, message):
