@@ -24,7 +24,8 @@ class AdversarialTraining:
     A batch costs `steps` + 1 times its time.
 
     Args:
-        radius: Largest norm of a text's perturbation.
+        radius: Largest norm of a text's perturbation. The embedding of a token has a norm of about
+            1, and a perturbation may go into few tokens: with 0.3, MiniLM hardly learned.
         steps: Gradients by the embeddings; 1 is FGM.
         step_size: Length of a step, by default 2.5 · radius / steps, with which every point of the
             ball can be reached (Madry et al. 2018).
@@ -37,7 +38,7 @@ class AdversarialTraining:
         >>> model.fit(texts, labels, epochs=3)
     """
 
-    def __init__(self, radius: float = 1.0, steps: int = 1, step_size: float | None = None) -> None:
+    def __init__(self, radius: float = 0.1, steps: int = 1, step_size: float | None = None) -> None:
         for name, value in (("radius", radius), ("steps", steps), ("step_size", step_size)):
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be above 0, received {value!r}.")
@@ -58,13 +59,14 @@ class AdversarialTraining:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         variables = [variable.value for variable in model.trainable_variables]
         token = model.encoder.embeddings.token
-        is_token = tf.cast(x["padding_mask"], token.compute_dtype)[..., None]  # (B, S, 1)
+        # In float32 under mixed precision, too, whose norms would be coarse.
+        is_token = tf.cast(x["padding_mask"], tf.float32)[..., None]  # (B, S, 1)
 
         def gradients(perturbation: tf.Tensor) -> Any:
             """Returns loss, logits, and the gradients by the weights and by the perturbation."""
             with tf.GradientTape() as tape:
                 tape.watch(perturbation)
-                with added_to_output(token, perturbation):
+                with added_to_output(token, tf.cast(perturbation, token.compute_dtype)):
                     logits = model(x, training=True)
                 loss = model.compute_loss(x, y, logits, sample_weight)
                 scaled = model.optimizer.scale_loss(loss)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_bert_scratch.tasks.classifier import BertClassifier
 from keras_bert_scratch.training.adversarial import AdversarialTraining, added_to_output
 
 
@@ -147,3 +148,10 @@ class TestClassifier:
         # compile says how a model trains: without an argument, it trains as Keras does.
         again.compile("sgd")
         assert again.training_step is None
+
+    def test_mixed_precision(self, tiny_classifier, reviews, tmp_path):
+        tiny_classifier().save_pretrained(tmp_path / "model")
+        model = BertClassifier.from_pretrained(tmp_path / "model", dtype="mixed_bfloat16")
+        model.compile(keras.optimizers.Adam(3e-3), training_step=AdversarialTraining(radius=0.05))
+        history = model.fit(*reviews, batch_size=8, epochs=12, verbose=0).history
+        assert history["accuracy"][-1] > 0.9 > history["accuracy"][0]
