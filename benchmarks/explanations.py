@@ -1,12 +1,13 @@
-"""Are explanations faithful, and answers robust, on real texts? A classifier of film reviews.
+"""Are explanations faithful, and answers robust and calibrated? A classifier of real film reviews.
 
     python benchmarks/explanations.py
 
 Fine-tunes the encoder that comes with the package on film-review snippets, the same split as
 `examples/sentiment.py`, and measures on held-out ones: how well integrated gradients are complete;
 the deletion curves of integrated gradients and of attention roll-out beside random order; the
-stress report; the baseline; and how many labels that were flipped on purpose are found. Prints
-JSON.
+stress report; the baseline; how many labels that were flipped on purpose are found; and, with a
+temperature fitted to one half of them, the calibration error on the other, before, after, and of
+the exports. Prints JSON.
 """
 
 import os
@@ -17,6 +18,7 @@ import argparse
 import contextlib
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -24,8 +26,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_bert_scratch import BertClassifier, adamw
+from keras_bert_scratch import BertClassifier, adamw, stratified_split
 from keras_bert_scratch.evaluation.baseline import compare_with_baseline
+from keras_bert_scratch.evaluation.calibration import expected_calibration_error
 from keras_bert_scratch.evaluation.classification import evaluate_classification
 from keras_bert_scratch.evaluation.duplicates import find_duplicates
 from keras_bert_scratch.evaluation.explanations import (
@@ -38,6 +41,7 @@ from keras_bert_scratch.evaluation.label_noise import find_label_suspects
 from keras_bert_scratch.evaluation.plots import plot_faithfulness
 from keras_bert_scratch.evaluation.report import write_report
 from keras_bert_scratch.evaluation.stress import stress_test
+from keras_bert_scratch.serving.predictor import load_predictor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from sentiment import LABELS, fetch_snippets, split
@@ -74,6 +78,37 @@ def noise_figures(
         "suspects": len(suspects),
         "flipped_among_suspects": found,
         "flipped_among_as_many_first": len(first),
+    }
+
+
+def calibration_figures(
+    model: BertClassifier, texts: list[str], labels: list[str]
+) -> dict[str, Any]:
+    """Fits a temperature to half of the texts; returns the calibration errors on the others."""
+    halves = stratified_split(labels, 0.5, seed=0)
+    (fitted, fitted_labels), (others, other_labels) = (
+        ([texts[i] for i in half], [labels[i] for i in half]) for half in halves
+    )
+
+    def error(answering: Any) -> float:
+        probabilities = answering.probabilities(others)
+        return expected_calibration_error(probabilities, model.encode_labels(other_labels))
+
+    errors = {"before": error(model)}
+    temperature = model.calibrate(fitted, fitted_labels).temperature
+    errors["after"] = error(model)
+    with tempfile.TemporaryDirectory() as folder:
+        saved_model, litert, int8 = (f"{folder}/{name}" for name in ("m", "m.tflite", "i.tflite"))
+        model.export(saved_model)
+        model.export(litert, format="litert")
+        model.export(int8, format="litert", precision="int8")
+        errors["SavedModel"] = error(load_predictor(saved_model))
+        errors["LiteRT"] = error(load_predictor(litert))
+        errors["LiteRT int8"] = error(load_predictor(int8))
+    return {
+        "texts": {"fitted": len(fitted), "measured": len(others)},
+        "temperature": temperature,
+        "expected_calibration_error": errors,
     }
 
 
@@ -142,6 +177,8 @@ def main() -> None:
         "seconds_a_text": round(seconds_a_text, 3),
         "integrated_gradients": faithfulness_figures(model, gradients),
         "attention_rollout": faithfulness_figures(model, rollouts),
+        # Last: it changes the model's probabilities.
+        "calibration": calibration_figures(model, texts, labels),
     }
     print(json.dumps(figures, indent=2))
 

@@ -45,6 +45,17 @@ def test_float_exports_answer_as_the_model(exported, name):
     )
 
 
+@pytest.mark.parametrize("name", ["saved_model", "float32.tflite"])
+def test_the_temperature_is_baked_in(exported, name):
+    model, folder = exported
+    logits = model.predict(PROBE_TEXTS, verbose=0) / 1.7
+    by_hand = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    found = load_predictor(folder / name).probabilities(PROBE_TEXTS)
+    np.testing.assert_allclose(found, by_hand, atol=1e-5)
+    # Without it they would be others.
+    assert np.abs(found - keras.ops.softmax(logits * 1.7)).max() > 1e-3
+
+
 @pytest.mark.parametrize(("name", "gap"), [("float16.tflite", 1e-2), ("int8.tflite", 0.1)])
 def test_smaller_exports_are_close(exported, name, gap):
     model, folder = exported
