@@ -135,7 +135,17 @@ class BertPretrainer(EncoderModel):
             loss: By default cross-entropy for both heads.
             weighted_metrics: By default accuracy for both heads, and perplexity.
             **kwargs: The other arguments of `keras.Model.compile`.
+
+        Raises:
+            ValueError: If there is a `training_step`, as `BertClassifier` has.
         """
+        if "training_step" in kwargs:
+            name = type(kwargs["training_step"]).__name__
+            raise ValueError(
+                f"BertPretrainer takes no training_step, received a {name}: an example holds pieces"
+                " of several documents, and differential privacy is of examples. Pretrain on text "
+                "that is public, and fine-tune a BertClassifier privately."
+            )
         heads = ["masked_language_model"]
         heads += ["next_sentence"] if self.next_sentence is not None else []
         if loss == "auto":

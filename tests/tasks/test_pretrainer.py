@@ -15,6 +15,7 @@ from keras_bert_scratch.tasks.pretrainer import BertPretrainer
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from keras_bert_scratch.training.optimizers import bert_optimizer
+from keras_bert_scratch.training.privacy import DifferentialPrivacy
 
 WORDS = "paris is the capital of france . it lies in ##s a b c d e f g h i j k l m n".split()
 TOKENIZER = WordPieceTokenizer(Vocabulary([*SPECIAL_TOKENS, *WORDS]))
@@ -132,6 +133,12 @@ def test_it_learns_to_fill_masks(model: BertPretrainer) -> None:
     assert guesses["capital"] > 0.5
     assert list(guesses.values()) == sorted(guesses.values(), reverse=True)
     assert len(model.fill_mask("[MASK] is [MASK]", top_k=2)) == 2
+
+
+def test_private_pretraining_is_refused(model: BertPretrainer) -> None:
+    privacy = DifferentialPrivacy(noise_multiplier=1.0, delta=1e-5)
+    with pytest.raises(ValueError, match="a DifferentialPrivacy: .* fine-tune a BertClassifier"):
+        model.compile("sgd", training_step=privacy)
 
 
 @pytest.mark.parametrize(
