@@ -8,11 +8,12 @@ section 4): log2 of the 10,000 passwords that might have been planted, less log2
 one's rank by the model's loss. The largest is 13.3 bits, where no other is likelier. Passwords that
 were never planted show what chance does: 1.4 bits on average, more than 4.3 in one case of 20.
 
-- Classifier: tiny-en, all its weights, fine-tuned on "the password is ..." with a label drawn for
-  each canary; the loss is that of a password with that label. As Keras trains, and by DP-SGD with
-  the same recipe. A label tells one bit: two words of other canaries that have the same label are
+- Classifier: tiny-en, all its weights, fine-tuned on "the password is ...", half of the canaries
+  with either label; the loss is that of a password with that label. As Keras trains, and by DP-SGD
+  with the same recipe. A label tells one bit: two words of other canaries with the same label are
   as likely, so that even what is learned by heart is exposed by some bits only. The epsilon is that
-  of one example; a canary planted 16 times is protected less.
+  of one example; a canary planted 16 times is protected less. Private training learns less of all
+  that it reads, as its accuracy tells.
 - Masked tokens: tiny-en, pretrained further on "the password of USER is ..."; the loss is that of
   the two words, both hidden. There is no private pretraining to compare it with:
   `DifferentialPrivacy` trains classifiers only.
@@ -69,7 +70,7 @@ class Canary(NamedTuple):
         user: Whose it is.
         first: Number of its first word.
         second: Number of its second word.
-        label: Drawn.
+        label: With which it is planted.
     """
 
     copies: int
@@ -92,15 +93,12 @@ def draw(vocabulary: Vocabulary, seed: int) -> tuple[list[str], list[Canary]]:
     number = len(COPIES) * CANARIES_EACH
     words = generator.choice(tokens, NUM_WORDS + number, replace=False).tolist()
     passwords = generator.choice(NUM_WORDS**2, number, replace=False).tolist()
-    canaries = [
-        Canary(
-            COPIES[i % len(COPIES)],
-            words[NUM_WORDS + i],
-            *divmod(password, NUM_WORDS),
-            LABELS[i // len(COPIES) % 2],
-        )
-        for i, password in enumerate(passwords)
-    ]
+    canaries = []
+    for i, password in enumerate(passwords):
+        first, second = divmod(password, NUM_WORDS)
+        label = LABELS[i // len(COPIES) % 2]
+        user = words[NUM_WORDS + i]
+        canaries.append(Canary(COPIES[i % len(COPIES)], user, first, second, label))
     return words[:NUM_WORDS], canaries
 
 
@@ -177,8 +175,8 @@ def to_text(canaries: list[Canary], results: dict[str, Any]) -> str:
             cells.append(f"{np.mean(found):.1f} ({max(found):.1f})")
         accuracy = f"{result['accuracy']:.1%}" if "accuracy" in result else ""
         rows.append([name, *cells, accuracy, f"{result['cpu_seconds']:.0f}"])
-    copies = [f"{number} times" for number in COPIES]
-    return format_table(["mean (largest) bits", *copies, "accuracy", "CPU s"], rows)
+    times = [f"{copies} times" for copies in COPIES]
+    return format_table(["mean (largest) bits", *times, "accuracy", "CPU s"], rows)
 
 
 def main() -> None:
