@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from keras_bert_scratch.files import read_json
-
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 PositionEmbedding = Literal["learned", "sinusoidal"]
 
@@ -139,7 +137,13 @@ class BertConfig:
             FileNotFoundError: If there is no such file.
             ValueError: If it is no JSON object, or a field is refused.
         """
-        return cls.from_dict(read_json(Path(path)))
+        try:
+            fields = json.loads(Path(path).read_text("utf-8"))
+        except (ValueError, RecursionError) as error:  # not UTF-8, or nested without end
+            raise ValueError(f"{path} is not JSON ({error}): write it with to_json.") from error
+        if not isinstance(fields, dict):
+            raise ValueError(f"{path} holds {type(fields).__name__}, not an object.")
+        return cls.from_dict(fields)
 
 
 # name: (layers, heads, hidden width); the feed-forward width is always four times the hidden one.

@@ -88,7 +88,7 @@ def test_round_trips(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"{", "is not JSON"),
-        (b"\xff", "is not UTF-8"),
+        (b"\xff", "is not JSON"),
         (b"[]", "holds list, not an object"),
         (b'{"vocab_size": []}', r"vocab_size must be a positive integer, received \[\]"),
     ],
