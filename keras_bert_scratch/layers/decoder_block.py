@@ -11,7 +11,6 @@ from keras import ops
 
 from keras_bert_scratch.layers.attention import MASKED_SCORE, MultiHeadAttention
 from keras_bert_scratch.layers.feed_forward import FeedForward
-from keras_bert_scratch.layers.layer_norm import LayerNorm
 
 
 def causal_bias(length: Any, dtype: str) -> Any:
@@ -90,8 +89,10 @@ class DecoderBlock(keras.layers.Layer):
                 name=name,
             )
 
-        def norm(name: str) -> LayerNorm:
-            return LayerNorm(epsilon=layer_norm_epsilon, dtype=dtype, name=name)
+        def norm(name: str) -> keras.layers.LayerNormalization:
+            return keras.layers.LayerNormalization(
+                epsilon=layer_norm_epsilon, dtype=dtype, name=name
+            )
 
         self.attention = attention("attention")
         self.attention_output_dropout = keras.layers.Dropout(dropout, dtype=dtype)

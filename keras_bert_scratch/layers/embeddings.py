@@ -9,8 +9,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bert_scratch.layers.layer_norm import LayerNorm
-
 
 def sinusoidal_positions(num_positions: int, hidden_dim: int) -> np.ndarray:
     """Computes the sinusoidal position table (Vaswani et al. 2017, section 3.5).
@@ -102,7 +100,9 @@ class BertEmbeddings(keras.layers.Layer):
         self.position = (
             table(max_positions, "position") if position_embedding == "learned" else None
         )
-        self.norm = LayerNorm(epsilon=layer_norm_epsilon, dtype=self.dtype_policy, name="norm")
+        self.norm = keras.layers.LayerNormalization(
+            epsilon=layer_norm_epsilon, dtype=self.dtype_policy, name="norm"
+        )
         self.output_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

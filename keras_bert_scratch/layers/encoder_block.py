@@ -9,7 +9,6 @@ import keras
 
 from keras_bert_scratch.layers.attention import MultiHeadAttention
 from keras_bert_scratch.layers.feed_forward import FeedForward
-from keras_bert_scratch.layers.layer_norm import LayerNorm
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
@@ -65,7 +64,7 @@ class EncoderBlock(keras.layers.Layer):
             name="attention",
         )
         self.attention_output_dropout = keras.layers.Dropout(dropout, dtype=dtype)
-        self.attention_norm = LayerNorm(
+        self.attention_norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_epsilon, dtype=dtype, name="attention_norm"
         )
         self.feed_forward = FeedForward(
@@ -77,7 +76,7 @@ class EncoderBlock(keras.layers.Layer):
             name="feed_forward",
         )
         self.feed_forward_output_dropout = keras.layers.Dropout(dropout, dtype=dtype)
-        self.feed_forward_norm = LayerNorm(
+        self.feed_forward_norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_epsilon, dtype=dtype, name="feed_forward_norm"
         )
 

@@ -9,7 +9,6 @@ import keras
 from keras import ops
 
 from keras_bert_scratch.layers.feed_forward import ACTIVATIONS
-from keras_bert_scratch.layers.layer_norm import LayerNorm
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
@@ -180,7 +179,9 @@ class MaskedLanguageModelHead(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="dense",
         )
-        self.norm = LayerNorm(epsilon=layer_norm_epsilon, dtype=self.dtype_policy, name="norm")
+        self.norm = keras.layers.LayerNormalization(
+            epsilon=layer_norm_epsilon, dtype=self.dtype_policy, name="norm"
+        )
 
     def build(self, *input_shapes: tuple[int | None, ...], **shapes_by_name: Any) -> None:
         """Creates the weights; none of them depends on the inputs' shapes."""
