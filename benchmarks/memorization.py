@@ -29,7 +29,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import argparse
 import functools
 import json
-import logging
 import re
 import sys
 import tempfile
@@ -186,7 +185,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("memorization.json"))
     options = parser.parse_args()
-    logging.getLogger("keras_bert_scratch").setLevel(logging.ERROR)
     vocabulary = BertPretrainer.from_pretrained("tiny-en").check_tokenizer().vocabulary
     words, canaries = draw(vocabulary, options.seed)
     settings: dict[str, Any] = {"words": words, "canaries": canaries, "seed": options.seed}
