@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from keras_bert_scratch.checkpoints.checkpoint import Checkpoint, Tensor
@@ -66,7 +67,8 @@ class GoogleCheckpoint(Checkpoint):
     def _named_errors(self) -> Iterator[None]:
         try:
             yield
-        except tf.errors.OpError as error:
+        # IndexError: what TensorFlow raises where a data file ends too early.
+        except (tf.errors.OpError, IndexError) as error:
             raise ValueError(f"{self._prefix} cannot be read ({error}): fetch it again.") from error
 
     def _check_data(self) -> None:
@@ -89,16 +91,19 @@ class GoogleCheckpoint(Checkpoint):
     def tensors(self, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
         """Opens some weights for reading."""
         dtypes = self._reader.get_variable_to_dtype_map()
+        yield {
+            name: Tensor(
+                name,
+                tuple(self._shapes[name]),
+                _DTYPES.get(dtypes[name], dtypes[name].name),
+                functools.partial(self._read, name),
+            )
+            for name in names
+        }
+
+    def _read(self, name: str) -> np.ndarray:
         with self._named_errors():
-            yield {
-                name: Tensor(
-                    name,
-                    tuple(self._shapes[name]),
-                    _DTYPES.get(dtypes[name], dtypes[name].name),
-                    functools.partial(self._reader.get_tensor, name),
-                )
-                for name in names
-            }
+            return self._reader.get_tensor(name)
 
 
 def open_checkpoint(path_or_hub_id: str | Path) -> Checkpoint:

@@ -149,6 +149,11 @@ def test_damaged_data(model: BertPretrainer, tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match=message):
         BertPretrainer.from_pretrained(tmp_path)
+    # Another file makes up for the bytes.
+    data.write_bytes(b"")
+    (tmp_path / "bert_model.ckpt.data-00001-of-00002").write_bytes(bytes(len(content)))
+    with pytest.raises(ValueError, match=r"bert_model.ckpt cannot be read \(.*fetch it again"):
+        BertPretrainer.from_pretrained(tmp_path)
 
 
 def test_a_config_of_other_sizes(model: BertPretrainer, tmp_path: Path) -> None:
