@@ -67,8 +67,8 @@ class GoogleCheckpoint(Checkpoint):
     def _named_errors(self) -> Iterator[None]:
         try:
             yield
-        # IndexError: what TensorFlow raises where a data file ends too early.
-        except (tf.errors.OpError, IndexError) as error:
+        # The last two where a data file ends too early, or the index points far beyond its end.
+        except (tf.errors.OpError, IndexError, MemoryError) as error:
             raise ValueError(f"{self._prefix} cannot be read ({error}): fetch it again.") from error
 
     def _check_data(self) -> None:

@@ -32,7 +32,15 @@ ONNX_HASH_BYTES = 82
 _END_OF_ARCHIVE = 22 + 20
 _LARGEST_LIST = 10_000
 # What reading a damaged LiteRT file, and what is packed in it, raises.
-PACKED_ERRORS = (OSError, KeyError, TypeError, ValueError, RuntimeError, zipfile.BadZipFile)
+PACKED_ERRORS = (
+    OSError,
+    EOFError,
+    KeyError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+    zipfile.BadZipFile,
+)
 
 
 class SavedModelPredictor:

@@ -107,6 +107,17 @@ class TestBadFiles:
         with pytest.raises(ValueError, match="is not a LiteRT file with vocabulary and labels"):
             LiteRTPredictor(path)
 
+    def test_an_entry_that_begins_behind_the_end(self, exported, tmp_path):
+        content = bytearray(exported[1].read_bytes())
+        with zipfile.ZipFile(exported[1]) as packed:
+            entry = packed.getinfo("labels.txt")
+        # The length of what stands between the entry's name and its bytes.
+        content[entry.header_offset + 28 : entry.header_offset + 30] = b"\xff\xff"
+        path = tmp_path / "far.tflite"
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="is not a LiteRT file with vocabulary and labels"):
+            LiteRTPredictor(path)
+
     @pytest.mark.parametrize(
         ("method", "content", "message"),
         [
