@@ -1,4 +1,4 @@
-"""Distillation: a small classifier learns from the answers of a large one.
+"""Distillation: a small classifier learns from the answers of a large one, and how it finds them.
 
 Axes: B batch, C classes.
 """
@@ -11,23 +11,34 @@ import numpy as np
 from keras_bert_scratch.data.batching import LengthBucketedBatches
 from keras_bert_scratch.tasks.classifier import BertClassifier
 from keras_bert_scratch.tasks.text_model import TextModel
-from keras_bert_scratch.training.losses import DistillationLoss
+from keras_bert_scratch.training.losses import (
+    DistillationLoss,
+    attention_distance,
+    hidden_distance,
+)
 
 
 class Distiller(TextModel):
     """Trains a student on labels and on a teacher's logits (Hinton et al. 2015).
 
+    On request, also on what the teacher's layers do (Jiao et al. 2020, "TinyBERT", equations 7 and
+    8): with k times as many, every k-th is the model of one of the student's.
+
     The teacher answers once, before the first epoch, so that an epoch costs what the student costs.
-    Compile and fit this as you would the student; the student's weights change.
+    With a weight on hidden states or attention, the teacher reads every batch, too. Compile and fit
+    this as you would the student; the student's weights change.
 
     Args:
         student: What is trained; see `models.adapting.keep_layers` for how to start.
         teacher: A fine-tuned classifier with the same labels.
         temperature: Divides the logits of both; see `training.losses.DistillationLoss`.
-        teacher_weight: Share of the teacher in the loss.
+        teacher_weight: Share of the teacher in the loss, the rest is the labels'.
+        hidden_weight: Of the `training.losses.hidden_distance` of all layers, added to the loss.
+        attention_weight: Of their `attention_distance`, added to the loss.
 
     Raises:
-        ValueError: If the two have other labels or a text may have several, or a number is refused.
+        ValueError: If the two have other labels or a text may have several, a number is refused, or
+            their layers, widths or heads cannot be compared.
 
     Example:
         >>> teacher = BertClassifier.from_pretrained("saved_models/films")
@@ -43,7 +54,9 @@ class Distiller(TextModel):
         student: BertClassifier,
         teacher: BertClassifier,
         temperature: float = 2.0,
-        teacher_weight: float = 0.5,
+        teacher_weight: float = 0.9,
+        hidden_weight: float = 0.0,
+        attention_weight: float = 0.0,
     ) -> None:
         if student.labels != teacher.labels or student.multi_label or teacher.multi_label:
             raise ValueError(
@@ -57,9 +70,20 @@ class Distiller(TextModel):
             truncation=student.truncation,
             window_stride=student.window_stride,
         )
+        small, large = student.encoder.config, teacher.encoder.config
+        if hidden_weight or attention_weight:
+            sizes = [(c.num_layers, c.hidden_dim, c.num_heads) for c in (large, small)]
+            if large.num_layers % small.num_layers or sizes[0][1:] != sizes[1][1:]:
+                raise ValueError(
+                    "hidden_weight and attention_weight compare layers: the teacher must have a "
+                    "multiple of the student's, of the same hidden_dim and num_heads; received "
+                    f"(num_layers, hidden_dim, num_heads) {sizes[0]} and {sizes[1]}. Leave the "
+                    "weights at 0, or choose another student."
+                )
         self.student = student
+        self.layer_weights = hidden_weight, attention_weight
         # Not the teacher itself, whose weights would be taken for some of this model.
-        self.teacher_logits = teacher.predict
+        self.teacher_logits, self.teacher_encoder = teacher.predict, teacher.encoder.__call__
         self.loss_of_both = DistillationLoss(temperature, teacher_weight)
         self.built = True
 
@@ -73,7 +97,22 @@ class Distiller(TextModel):
         Returns:
             *Shape:* (B, C).
         """
-        return self.student(inputs, training=training)
+        if not training or not any(self.layer_weights):
+            return self.student(inputs, training=training)
+        options = {"return_hidden_states": True, "return_attention": True, "pooled_only": True}
+        ours = self.student.encoder(inputs, training=True, **options)
+        theirs = self.teacher_encoder(inputs, training=False, **options)
+        hidden_weight, attention_weight = self.layer_weights
+        mask = inputs["padding_mask"]
+        every = len(theirs["attention"]) // len(ours["attention"])
+        # The first of the hidden states are the embeddings'.
+        states = zip(ours["hidden_states"][1:], theirs["hidden_states"][every::every], strict=True)
+        maps = zip(ours["attention"], theirs["attention"][every - 1 :: every], strict=True)
+        if hidden_weight:
+            self.add_loss(hidden_weight * sum(hidden_distance(*pair, mask) for pair in states))
+        if attention_weight:
+            self.add_loss(attention_weight * sum(attention_distance(*pair, mask) for pair in maps))
+        return self.student.head(ours["pooled_output"], training=True)
 
     def compile(self, optimizer: Any, **kwargs: Any) -> None:
         """Compiles with the loss of the class, and the student's accuracy on labels.

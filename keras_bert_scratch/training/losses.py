@@ -1,6 +1,6 @@
 """Losses that Keras lacks: of pairs of embeddings, on class ids, and from a teacher.
 
-Axes: B batch, H hidden, C classes.
+Axes: B batch, S sequence, H hidden, N heads, C classes.
 """
 
 from typing import Any
@@ -224,6 +224,51 @@ class DistillationLoss(keras.losses.Loss):
             "temperature": self.temperature,
             "teacher_weight": self.teacher_weight,
         }
+
+
+def hidden_distance(student: Any, teacher: Any, padding_mask: Any) -> Any:
+    """Returns the mean squared distance of two layers' states of the same tokens.
+
+    Source: Jiao et al. 2020, "TinyBERT", equation 8, without its projection.
+
+    Args:
+        student: States. *Shape:* (B, S, H).
+        teacher: States. *Shape:* (B, S, H).
+        padding_mask: 1 for tokens, 0 for padding; cut where the states are. *Shape:* (B, S).
+
+    Example:
+        >>> float(hidden_distance(np.ones((1, 2, 4)), np.zeros((1, 2, 4)), np.array([[1, 0]])))
+        1.0
+    """
+    difference = ops.cast(student, "float32") - ops.cast(teacher, "float32")
+    return _mean_over_tokens(ops.mean(ops.square(difference), axis=-1), padding_mask)
+
+
+def attention_distance(student: Any, teacher: Any, padding_mask: Any) -> Any:
+    """Returns the mean divergence of the student's attention from the teacher's.
+
+    The Kullback-Leibler divergence over the keys, a mean over queries and heads (Wang et al. 2020,
+    "MiniLM", section 3.1).
+
+    Args:
+        student: Probabilities. *Shape:* (B, N, S, S).
+        teacher: Probabilities. *Shape:* (B, N, S, S).
+        padding_mask: 1 for tokens, 0 for padding; cut where the queries are. *Shape:* (B, S).
+
+    Example:
+        >>> float(attention_distance([[[[0.5, 0.5]]]], [[[[1.0, 0.0]]]], np.ones((1, 1))))  # log 2
+        0.693...
+    """
+    student, teacher = (ops.cast(x, "float32") for x in (student, teacher))
+    tiny = keras.config.epsilon()
+    divergence = teacher * (ops.log(teacher + tiny) - ops.log(student + tiny))
+    return _mean_over_tokens(ops.mean(ops.sum(divergence, axis=-1), axis=1), padding_mask)
+
+
+def _mean_over_tokens(x: Any, padding_mask: Any) -> Any:
+    """Returns the mean of x, (B, S), over the tokens that are no padding."""
+    mask = ops.cast(padding_mask[:, : ops.shape(x)[1]], "float32")
+    return ops.sum(x * mask) / ops.sum(mask)
 
 
 def _unit_vectors(embeddings: Any) -> tuple[Any, Any]:

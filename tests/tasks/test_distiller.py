@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_bert_scratch import Distiller
+from keras_bert_scratch import BertClassifier, Distiller
 
 
 @pytest.fixture
@@ -59,6 +59,59 @@ def test_windows_have_the_logits_of_their_text(tiny_classifier):
     assert len(long) > 1
     np.testing.assert_allclose(long, np.tile([1, *expected[0]], (len(long), 1)), atol=1e-6)
     np.testing.assert_allclose(short, [0, *expected[1]], atol=1e-6)
+
+
+@pytest.mark.parametrize("weight", ["hidden_weight", "attention_weight"])
+def test_the_student_learns_how_the_teacher_finds_them(teacher, reviews, weight):
+    texts, labels = reviews
+    student = teacher.with_layers([0, 1])
+    for variable in student.encoder.trainable_variables:
+        variable.assign(variable + keras.random.normal(variable.shape, stddev=0.2, seed=0))
+    inputs, _ = next(iter(student.batches(texts, labels, batch_size=16, seed=0).dataset()))
+
+    def distances():
+        """Of the first layer's [CLS] and of the last one's."""
+        options = {"return_hidden_states": True, "return_attention": True}
+        ours, theirs = (model.encoder(inputs, **options) for model in (student, teacher))
+        key = "hidden_states" if weight == "hidden_weight" else "attention"
+        ours, theirs = (
+            np.array([x[..., 0, :] for x in found[key][-2:]]) for found in (ours, theirs)
+        )
+        return np.abs(ours - theirs).reshape(2, -1).mean(axis=1)
+
+    before = distances()
+    distiller = Distiller(student, teacher, teacher_weight=1.0, **{weight: 10.0})
+    distiller.compile(keras.optimizers.Adam(1e-2))
+    distiller.fit(texts, labels, epochs=15, batch_size=16, verbose=0)
+    assert (distances() < before / 2).all()
+
+
+def test_a_layer_learns_from_every_second_one_of_twice_as_many(teacher, reviews, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        "keras_bert_scratch.tasks.distiller.hidden_distance",
+        lambda *call: calls.append(call) or keras.ops.zeros(()),
+    )
+    student = teacher.with_layers([0])
+    for layer in student._flatten_layers():
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+    distiller = Distiller(student, teacher, hidden_weight=1.0)
+    inputs, _ = next(iter(distiller.batches(*reviews, batch_size=16, seed=0).dataset()))
+    distiller(inputs, training=True)
+    ((ours, theirs, mask),) = calls
+    for states, model in ((ours, student), (theirs, teacher)):
+        expected = model.encoder(inputs)["sequence_output"][:, :1]
+        np.testing.assert_allclose(states, expected, atol=1e-6)
+    np.testing.assert_array_equal(mask, inputs["padding_mask"])
+
+
+def test_layers_that_cannot_be_compared(teacher):
+    student = BertClassifier.from_pretrained("tiny-en", teacher.labels)
+    message = r"multiple of the student's.* \(2, 16, 2\) and \(2, 128, 2\)\. Leave"
+    with pytest.raises(ValueError, match=message):
+        Distiller(student, teacher, attention_weight=1.0)
+    Distiller(student, teacher)
 
 
 def test_other_labels(tiny_classifier):

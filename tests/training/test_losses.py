@@ -5,7 +5,12 @@ import tensorflow as tf
 from scipy.special import log_softmax, logsumexp, softmax
 
 from keras_bert_scratch import CosineSimilarityLoss, InBatchContrastiveLoss
-from keras_bert_scratch.training.losses import DistillationLoss, SparseCategoricalFocalCrossentropy
+from keras_bert_scratch.training.losses import (
+    DistillationLoss,
+    SparseCategoricalFocalCrossentropy,
+    attention_distance,
+    hidden_distance,
+)
 
 # Two pairs at right angles, of other lengths than 1.
 APART = np.array([[[2.0, 0.0], [3.0, 0.0]], [[0.0, 1.0], [0.0, 5.0]]])
@@ -130,3 +135,23 @@ class TestDistillation:
     def test_bad_numbers(self, arguments: tuple[float, float]) -> None:
         with pytest.raises(ValueError, match="temperature must be above 0 and teacher_weight from"):
             DistillationLoss(*arguments)
+
+
+class TestDistancesOfLayers:
+    def test_states_by_hand(self):
+        # A token that is off by 1 and 3, one that is right, and padding.
+        student = np.array([[[1.0, 3.0], [5.0, 5.0], [100.0, 0.0]]])
+        teacher = np.array([[[0.0, 0.0], [5.0, 5.0], [0.0, 0.0]]])
+        found = hidden_distance(student, teacher, np.array([[1, 1, 0]]))
+        assert float(found) == pytest.approx((1 + 9) / 2 / 2)
+
+    def test_attention_by_hand(self):
+        # Two heads; the first token's divergence is log 2 in one, 0 in the other; then padding.
+        student = np.array([[[[0.5, 0.5], [1.0, 0.0]], [[0.5, 0.5], [1.0, 0.0]]]])
+        teacher = np.array([[[[1.0, 0.0], [0.0, 1.0]], [[0.5, 0.5], [1.0, 0.0]]]])
+        found = attention_distance(student, teacher, np.array([[1, 0]]))
+        assert float(found) == pytest.approx(np.log(2) / 2, abs=1e-5)
+
+    def test_of_a_layer_that_computes_one_token(self):
+        ones, mask = np.ones((2, 1, 4)), np.array([[1, 1, 0], [1, 1, 1]])
+        assert float(hidden_distance(ones, 0 * ones, mask)) == 1.0
