@@ -2,9 +2,10 @@
 
     python benchmarks/privacy.py --output privacy.json
 
-Accuracy: tiny-en, all its weights, on the film-review snippets of examples/sentiment.py, by Adam
-with one recipe for all, as Keras trains and privately at several epsilons, delta = 1e-5. Accuracies
-are those on held-out snippets after the last epoch, so that nothing is chosen by them.
+Accuracy: pooler and head of MiniLM on the film-review snippets of examples/sentiment.py, by Adam
+with one recipe for all, as Keras trains and privately at several epsilons, delta = 1e-5. The
+encoder stays as it is: noise goes into every weight that is trained, and 8,454 texts do not drown
+that of millions. Accuracies are those on held-out snippets after the last epoch.
 
 Time: steps of tiny-en and of six-layer MiniLM on one and the same batch, as Keras trains and
 privately, in turn; processor time, which other jobs disturb less.
@@ -35,6 +36,7 @@ from matplotlib.figure import Figure
 from keras_bert_scratch import BertClassifier, DifferentialPrivacy
 from keras_bert_scratch.data.batching import PoissonBatches
 from keras_bert_scratch.files import new_file
+from keras_bert_scratch.models.adapting import freeze_layers
 from keras_bert_scratch.tables import format_table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
@@ -42,7 +44,7 @@ from sentiment import LABELS, fetch_checkpoint, fetch_snippets, split
 
 DELTA = 1e-5
 BATCH_SIZE = 512
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 1e-2
 EPOCHS = 5
 
 Column = tuple[list[str], list[str]]
@@ -59,7 +61,8 @@ def accuracy(
 ) -> dict[str, Any]:
     """Trains, privately if there is an epsilon; returns the accuracy and what it cost."""
     keras.utils.set_random_seed(seed)
-    model = load("tiny-en")
+    model = load(fetch_checkpoint())
+    freeze_layers(model.encoder, model.encoder.config.num_layers)
     privacy = epsilon and DifferentialPrivacy(epsilon=epsilon, delta=DELTA, microbatch_size=64)
     model.compile(keras.optimizers.Adam(LEARNING_RATE), training_step=privacy)
     start = time.perf_counter()
@@ -157,7 +160,7 @@ def plot(results: dict[str, Any]) -> Figure:
 def main() -> None:
     """Measures, prints tables, and writes the figures and their plot."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epsilons", type=float, nargs="*", default=[1.0, 3.0, 8.0])
+    parser.add_argument("--epsilons", type=float, nargs="*", default=[0.5, 1.0, 3.0, 8.0])
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="default: %(default)s")
     parser.add_argument("--seeds", type=int, default=1, help="how many (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="of the steps that are timed")
