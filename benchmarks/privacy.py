@@ -168,8 +168,9 @@ def main() -> None:
     options = parser.parse_args()
     results: dict[str, Any] = {
         "time": {
-            "tiny-en": step_times("tiny-en", 64, options.repeats),
-            "MiniLM": step_times(fetch_checkpoint(), 64, options.repeats),
+            f"{name}, {rows}": step_times(checkpoint, rows, options.repeats)
+            for name, checkpoint in (("tiny-en", "tiny-en"), ("MiniLM", fetch_checkpoint()))
+            for rows in (64, 256)
         },
         "accuracy": [],
     }
