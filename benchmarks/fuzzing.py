@@ -466,7 +466,7 @@ class Checkpoints(Target):
         model.tokenizer.vocabulary.to_file(folder / "vocab.txt")
         tensors = {
             row.google: keras.ops.convert_to_numpy(at(model, row.ours))
-            for row in encoder_weights(1)
+            for row in encoder_weights(model.encoder.config)
         }
         tf.raw_ops.SaveV2(
             prefix=str(folder / "bert_model.ckpt"), tensor_names=list(tensors),

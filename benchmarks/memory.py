@@ -2,6 +2,7 @@
 
     python benchmarks/memory.py --batch-size 16 --rematerialize
     python benchmarks/memory.py --preset medium --batch-size 32 --sequence-length 128
+    python benchmarks/memory.py --preset mini --architecture modernbert --sequence-length 2048
 
 A classifier with random weights does two steps with AdamW on random ids. The peak is the process's,
 so that TensorFlow itself, about 0.75 GB, is in it, and not in the estimate.
@@ -26,13 +27,17 @@ def main() -> None:
     parser.add_argument("--preset", default="base", help="default: %(default)s")
     parser.add_argument("--batch-size", type=int, default=4, help="default: %(default)s")
     parser.add_argument("--sequence-length", type=int, default=512, help="default: %(default)s")
+    parser.add_argument("--architecture", default="bert", help="default: %(default)s")
     parser.add_argument("--rematerialize", action="store_true")
     parser.add_argument("--dtype", help="such as mixed_bfloat16 (default: float32)")
     options = parser.parse_args()
 
-    encoder = BertEncoder(
-        BertConfig.preset(options.preset), rematerialize=options.rematerialize, dtype=options.dtype
+    config = BertConfig.preset(
+        options.preset,
+        architecture=options.architecture,
+        max_positions=max(options.sequence_length, 512),
     )
+    encoder = BertEncoder(config, rematerialize=options.rematerialize, dtype=options.dtype)
     model = BertClassifier(encoder, ["negative", "positive"], dtype=options.dtype)
     model.compile(adamw(5e-5, total_steps=100), metrics=[])
     shape = (options.batch_size, options.sequence_length)

@@ -6,13 +6,17 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
+Architecture = Literal["bert", "modernbert"]
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 PositionEmbedding = Literal["learned", "sinusoidal"]
 
 
 @dataclasses.dataclass(frozen=True)
 class BertConfig:
-    """Sizes and switches of a BERT encoder (Devlin et al. 2018, section 3).
+    """Sizes and switches of an encoder: BERT's (Devlin et al. 2018, section 3), or ModernBERT's.
+
+    ModernBERT (Warner et al. 2024, section 2.1) has rotary positions, blocks that normalize first,
+    gated feed-forward layers, no biases, and local attention in most layers, for long texts.
 
     Args:
         vocab_size: Number of tokens, V.
@@ -20,19 +24,27 @@ class BertConfig:
         num_heads: Attention heads a block, N. Divides `hidden_dim`.
         hidden_dim: Width of the hidden states, H.
         feed_forward_dim: Width of the feed-forward layer, F.
-        max_positions: Longest sequence that the position embedding covers.
-        num_segments: Number of segment ids (2: first and second text).
+        max_positions: Longest sequence.
+        num_segments: BERT's number of segment ids (2: first and second text).
         activation: Of the feed-forward layer: `"gelu"` (exact, by erf), `"gelu_tanh"`
             (its tanh approximation) or `"relu"`.
-        position_embedding: `"learned"` (BERT) or `"sinusoidal"` (Vaswani et al. 2017, 3.5).
-        dropout: Rate after the embeddings and after each sub-layer.
-        attention_dropout: Rate on the attention probabilities.
+        position_embedding: BERT's: `"learned"`, or `"sinusoidal"` (Vaswani et al. 2017, 3.5).
+        dropout: Rate after the embeddings and each sub-layer; in ModernBERT after the embeddings
+            and inside the feed-forward layers.
+        attention_dropout: Rate on the attention probabilities; in ModernBERT on the attention's
+            output, too.
         layer_norm_epsilon: Added to the variance in every layer normalization.
         initializer_range: Standard deviation of the truncated normal initializer.
+        architecture: `"bert"` or `"modernbert"`.
+        local_window: ModernBERT's: a token of a local layer sees half as many on either side.
+        global_every: ModernBERT's: every so many layers one sees all tokens, from the first on.
+        global_rope_theta: ModernBERT's: base of the rotary positions in global layers.
+        local_rope_theta: ModernBERT's: the same in local ones.
 
     Raises:
-        ValueError: If a size is not positive, a rate is outside [0, 1), a switch is unknown, or
-            `hidden_dim` is not divisible by `num_heads`.
+        ValueError: If a size is not positive, a rate is outside [0, 1), a switch is unknown, a
+            field of the other architecture is set, `hidden_dim` is not divisible by `num_heads`,
+            or rotary positions or windows cannot be made of the sizes.
 
     Example:
         >>> BertConfig.preset("tiny").hidden_dim
@@ -54,6 +66,11 @@ class BertConfig:
     attention_dropout: float = 0.1
     layer_norm_epsilon: float = 1e-12
     initializer_range: float = 0.02
+    architecture: Architecture = "bert"
+    local_window: int = 128
+    global_every: int = 3
+    global_rope_theta: float = 160_000.0
+    local_rope_theta: float = 10_000.0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -74,6 +91,14 @@ class BertConfig:
                 raise ValueError(
                     f"{field.name} must be one of {', '.join(choices)}; received {value!r}."
                 )
+        for field in dataclasses.fields(self):
+            owner = _OWNERS.get(field.name, self.architecture)
+            if owner != self.architecture and getattr(self, field.name) != field.default:
+                raise ValueError(
+                    f"{field.name} is of architecture {owner!r}, received architecture="
+                    f"{self.architecture!r} and {field.name}={getattr(self, field.name)!r}: "
+                    "leave it out."
+                )
         for rate in ("dropout", "attention_dropout"):
             if getattr(self, rate) >= 1:
                 raise ValueError(f"{rate} must be below 1, received {getattr(self, rate)!r}.")
@@ -82,6 +107,24 @@ class BertConfig:
                 f"hidden_dim must be divisible by num_heads, received hidden_dim="
                 f"{self.hidden_dim} and num_heads={self.num_heads}: change one of them."
             )
+        if self.architecture == "modernbert":
+            check_rotary(self.hidden_dim // self.num_heads, self.global_rope_theta)
+            check_rotary(self.hidden_dim // self.num_heads, self.local_rope_theta)
+            check_window(self.local_window)
+
+    def is_local(self, layer: int) -> bool:
+        """Whether a layer, counted from 0, sees a window around each token only."""
+        return self.architecture == "modernbert" and layer % self.global_every != 0
+
+    @property
+    def query_key_value_dim(self) -> int:
+        """Width of ModernBERT's product that gives queries, keys and values."""
+        return 3 * self.hidden_dim
+
+    @property
+    def gated_dim(self) -> int:
+        """Width of ModernBERT's product that gives what is gated, and the gates."""
+        return 2 * self.feed_forward_dim
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> "BertConfig":
@@ -145,6 +188,36 @@ class BertConfig:
             raise ValueError(f"{path} holds {type(fields).__name__}, not an object.")
         return cls.from_dict(fields)
 
+
+def check_rotary(head_dim: int, rope_theta: float) -> None:
+    """Raises a ValueError if features cannot be rotated in pairs by such a base."""
+    if head_dim % 2:
+        raise ValueError(
+            f"Rotary positions need heads of an even width, received {head_dim}: change hidden_dim "
+            "or num_heads."
+        )
+    if not 0 < rope_theta <= sys.float_info.max:
+        raise ValueError(f"rope_theta must be a finite number above 0, received {rope_theta!r}.")
+
+
+def check_window(window: int) -> None:
+    """Raises a ValueError if a window has not the same number of tokens on either side."""
+    if window < 2 or window % 2:
+        raise ValueError(
+            f"The window of local attention must be an even number from 2, received {window!r}: "
+            "half of it is on either side."
+        )
+
+
+# What only one of the architectures has.
+_OWNERS = {
+    "num_segments": "bert",
+    "position_embedding": "bert",
+    "local_window": "modernbert",
+    "global_every": "modernbert",
+    "global_rope_theta": "modernbert",
+    "local_rope_theta": "modernbert",
+}
 
 # name: (layers, heads, hidden width); the feed-forward width is always four times the hidden one.
 _PRESETS = {

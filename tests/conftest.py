@@ -64,6 +64,22 @@ def tiny_config() -> BertConfig:
 
 
 @pytest.fixture
+def modern_config() -> BertConfig:
+    """The smallest ModernBERT whose axes all differ, its layers global, local, local, global."""
+    return BertConfig(
+        vocab_size=30,
+        num_layers=4,
+        num_heads=2,
+        hidden_dim=8,
+        feed_forward_dim=12,
+        max_positions=16,
+        layer_norm_epsilon=1e-5,
+        architecture="modernbert",
+        local_window=4,
+    )
+
+
+@pytest.fixture
 def random_inputs() -> Callable[..., dict[str, np.ndarray]]:
     """Returns a function that draws inputs; what is padding holds random ids, too."""
 
@@ -106,17 +122,21 @@ def tiny_classifier() -> Callable[..., Any]:
     words = "a the very really good great bad awful film movie , . ##s über".split()
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *"电影棒", "caf", "##e"]
 
-    def make(labels: Sequence[str] = ("negative", "positive"), **kwargs: Any) -> BertClassifier:
+    def make(
+        labels: Sequence[str] = ("negative", "positive"),
+        changes: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> BertClassifier:
         keras.utils.set_random_seed(0)
         config = BertConfig(
             vocab_size=len(vocabulary),
-            num_layers=2,
             num_heads=2,
             hidden_dim=16,
             feed_forward_dim=32,
             max_positions=32,
             # Wide enough for the logits of two texts to differ.
             initializer_range=0.2,
+            **{"num_layers": 2, **(changes or {})},
         )
         return BertClassifier(
             BertEncoder(config), labels, WordPieceTokenizer(Vocabulary(vocabulary)), **kwargs

@@ -70,6 +70,34 @@ def test_unknown_preset() -> None:
         ({"activation": "swish"}, "activation must be one of gelu, gelu_tanh, relu; received 'swi"),
         ({"activation": ["gelu"]}, "activation must be one of gelu, gelu_tanh, relu; received ['"),
         ({"position_embedding": "rotary"}, "must be one of learned, sinusoidal; received 'rotary'"),
+        ({"architecture": "gpt"}, "architecture must be one of bert, modernbert; received 'gpt'."),
+        (
+            {"local_window": 64},
+            "local_window is of architecture 'modernbert', received architecture='bert' and "
+            "local_window=64: leave it out.",
+        ),
+        (
+            {"architecture": "modernbert", "num_segments": 1},
+            "num_segments is of architecture 'bert', received architecture='modernbert'",
+        ),
+        ({"architecture": "modernbert", "local_window": 0}, "local_window must be a positive int"),
+        (
+            {"architecture": "modernbert", "local_window": 7},
+            "window of local attention must be an even number from 2, received 7: half of it",
+        ),
+        ({"architecture": "modernbert", "global_every": 0}, "global_every must be a positive int"),
+        (
+            {"architecture": "modernbert", "local_rope_theta": 0.0},
+            "rope_theta must be a finite number above 0, received 0.0.",
+        ),
+        (
+            {"architecture": "modernbert", "global_rope_theta": -1.0},
+            "global_rope_theta must be a finite number of at least 0, received -1.0.",
+        ),
+        (
+            {"architecture": "modernbert", "hidden_dim": 36},
+            "need heads of an even width, received 3: change hidden_dim or num_heads.",
+        ),
     ],
 )
 def test_bad_values(changes: dict[str, Any], message: str) -> None:
@@ -77,8 +105,16 @@ def test_bad_values(changes: dict[str, Any], message: str) -> None:
         BertConfig(**changes)
 
 
-def test_round_trips(tmp_path: Path) -> None:
-    config = BertConfig.preset("mini", activation="gelu_tanh", position_embedding="sinusoidal")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"activation": "gelu_tanh", "position_embedding": "sinusoidal"},
+        {"architecture": "modernbert", "local_window": 64, "global_every": 2},
+    ],
+    ids=["bert", "modernbert"],
+)
+def test_round_trips(changes: dict[str, Any], tmp_path: Path) -> None:
+    config = BertConfig.preset("mini", **changes)
     assert BertConfig.from_dict(config.to_dict()) == config
     config.to_json(tmp_path / "config.json")
     assert BertConfig.from_json(tmp_path / "config.json") == config
@@ -97,6 +133,12 @@ def test_damaged_files(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(ValueError, match=message):
         BertConfig.from_json(tmp_path / "config.json")
+
+
+def test_every_third_layer_of_a_modernbert_is_global_from_the_first_on() -> None:
+    config = BertConfig(architecture="modernbert")
+    assert [n for n in range(8) if not config.is_local(n)] == [0, 3, 6]
+    assert not any(BertConfig().is_local(n) for n in range(8))
 
 
 def test_unknown_field() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_bert_scratch.checkpoints.checkpoint import at
 from keras_bert_scratch.checkpoints.huggingface import (
     HuggingFaceCheckpoint,
     read_fields,
@@ -93,13 +94,14 @@ def write_adapter(folder: Path, root: Any, head: Sequence[Weight], **fields: Any
     Raises:
         ValueError: If the encoder has no adapters.
     """
-    query = root.encoder.blocks[0].attention.query
+    adapted = _adapted(root.encoder)
+    query = at(root, adapted[0].ours.removesuffix(".kernel"))
     if not query.lora_enabled:
         raise ValueError(
             f"The encoder of {root.name} has no adapters: call enable_lora(model.encoder, rank) "
             "before training, or use save_pretrained."
         )
-    modules = sorted({_module(row) for row in _adapted(root.encoder)})
+    modules = sorted({_module(row) for row in adapted})
     write_config(
         folder,
         {
@@ -130,9 +132,7 @@ def encoder_hash(encoder: BertEncoder) -> str:
 
 def _adapted(encoder: BertEncoder) -> list[Weight]:
     """Returns the rows of the matrices that have adapters."""
-    return [
-        row for row in encoder_weights(encoder.config.num_layers) if row.ours.endswith(".kernel")
-    ]
+    return [row for row in encoder_weights(encoder.config) if row.ours.endswith(".kernel")]
 
 
 def _module(row: Weight) -> str:

@@ -1,6 +1,7 @@
 """What checkpoints of every format have in common: weights by name, copied into a model."""
 
 import contextlib
+import dataclasses
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_bert_scratch.checkpoints.name_map import POOLER, Weight, encoder_weights
+from keras_bert_scratch.checkpoints.name_map import Weight, encoder_weights, pooler_weights
 from keras_bert_scratch.config import BertConfig
 
 logger = logging.getLogger(__name__)
@@ -82,7 +83,9 @@ class Checkpoint:
         return all(self.theirs(row)[0] in self.names for row in rows)
 
     def check_sizes(
-        self, config: BertConfig, rows_of: Callable[[int], Sequence[Weight]] = encoder_weights
+        self,
+        config: BertConfig,
+        rows_of: Callable[[BertConfig], Sequence[Weight]] = encoder_weights,
     ) -> None:
         """Refuses a config whose sizes are not those of the weights, before anything is built.
 
@@ -91,19 +94,21 @@ class Checkpoint:
 
         Args:
             config: The sizes.
-            rows_of: Gives the rows of the table for a number of layers.
+            rows_of: Gives the rows of the table for a config.
 
         Raises:
             ValueError: If a weight is missing, or any has another shape or is no floats.
         """
-        in_layer = len(rows_of(1)) - len(rows_of(0))
+        one, two = (rows_of(dataclasses.replace(config, num_layers=n)) for n in (1, 2))
+        in_layer = len(two) - len(one)
         if config.num_layers * in_layer > len(self.names):
             raise ValueError(
                 f"The config of {self.folder} asks for {config.num_layers} layers of {in_layer} "
                 f"weights each, its files hold {len(self.names)} weights in all: use the "
                 "config.json that belongs to them."
             )
-        rows = [*rows_of(config.num_layers), *(row for row in POOLER if self.has([row]))]
+        pooler = (row for row in pooler_weights(config) if self.has([row]))
+        rows = [*rows_of(config), *pooler]
         self.check_shapes({row: tuple(getattr(config, size) for size in row.sizes) for row in rows})
 
     def check_shapes(self, shapes: Mapping[Weight, tuple[int, ...]]) -> None:

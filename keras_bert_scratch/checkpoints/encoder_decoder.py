@@ -70,12 +70,12 @@ class EncoderDecoderCheckpoint(HuggingFaceCheckpoint):
         Raises:
             ValueError: If any is missing or has another shape.
         """
-        rows = encoder_decoder_weights(self.config.num_layers, self.decoder_config.num_layers)
+        rows = encoder_decoder_weights(self.config, self.decoder_config)
         self.load(root, rows)
 
 
-def _rows_of_part(part: str, num_layers: int) -> list[Weight]:
-    rows = encoder_decoder_weights(num_layers, num_layers)
+def _rows_of_part(part: str, config: BertConfig) -> list[Weight]:
+    rows = encoder_decoder_weights(config, config)
     return [row for row in rows if row.ours.startswith(f"{part}.")]
 
 
@@ -86,8 +86,16 @@ def write_encoder_decoder(folder: Path, root: Any, **fields: Any) -> None:
         folder: An existing folder.
         root: A task with an `encoder` and a `decoder`.
         **fields: Further fields of config.json.
+
+    Raises:
+        ValueError: If the encoder is not BERT's.
     """
     encoder, decoder = (part.config for part in (root.encoder, root.decoder))
+    if encoder.architecture != "bert":
+        raise ValueError(
+            f"An EncoderDecoderModel of two BERTs cannot have an encoder of architecture "
+            f"{encoder.architecture!r}: save the model as a .keras file."
+        )
     write_config(
         folder,
         {
@@ -104,4 +112,4 @@ def write_encoder_decoder(folder: Path, root: Any, **fields: Any) -> None:
             **fields,
         },
     )
-    write_weights(folder, root, encoder_decoder_weights(encoder.num_layers, decoder.num_layers))
+    write_weights(folder, root, encoder_decoder_weights(encoder, decoder))

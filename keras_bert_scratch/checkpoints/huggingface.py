@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from keras_bert_scratch.checkpoints.checkpoint import Checkpoint, Tensor, at
-from keras_bert_scratch.checkpoints.name_map import POOLER, Weight, encoder_weights
+from keras_bert_scratch.checkpoints.name_map import Weight, encoder_weights, pooler_weights
 from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.files import LARGEST_TEXT, check_folder, read_json
 from keras_bert_scratch.layers.embeddings import sinusoidal_positions
@@ -37,6 +37,24 @@ _CONFIG_FIELDS = {
     "layer_norm_epsilon": "layer_norm_eps",
     "initializer_range": "initializer_range",
 }
+# The same of ModernBERT, by the names of transformers 4, which 5 reads, too.
+_MODERN_CONFIG_FIELDS = {
+    "vocab_size": "vocab_size",
+    "num_layers": "num_hidden_layers",
+    "num_heads": "num_attention_heads",
+    "hidden_dim": "hidden_size",
+    "feed_forward_dim": "intermediate_size",
+    "max_positions": "max_position_embeddings",
+    "activation": "hidden_activation",
+    "dropout": "mlp_dropout",
+    "attention_dropout": "attention_dropout",
+    "layer_norm_epsilon": "norm_eps",
+    "initializer_range": "initializer_range",
+    "local_window": "local_attention",
+    "global_every": "global_attn_every_n_layers",
+    "global_rope_theta": "global_rope_theta",
+    "local_rope_theta": "local_rope_theta",
+}
 _ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_new": "gelu_tanh",
@@ -50,10 +68,13 @@ _IGNORED = frozenset(
         "bert.embeddings.position_ids",
         "cls.predictions.decoder.weight",
         "cls.predictions.decoder.bias",
+        "decoder.weight",
     )
 )
 # A file of the folder itself.
 _SHARD = r"[\w.-]+\.safetensors"
+# Built alike in transformers' BERT and ModernBERT, there with `Modern` before the name.
+_MODERN_ARCHITECTURES = ("BertModel", "BertForMaskedLM", "BertForSequenceClassification")
 # Weights that come with this package.
 _SHIPPED = Path(__file__).parents[1] / "weights"
 
@@ -134,10 +155,14 @@ class HuggingFaceCheckpoint(Checkpoint):
         self.check_sizes(self.config)
 
     def _read_config(self, path: Path) -> BertConfig:
-        return read_config(self.fields, path)
+        is_modern = self.fields.get("model_type") == "modernbert"
+        return (read_modern_config if is_modern else read_config)(self.fields, path)
 
     def _canonical(self, name: str) -> str:
-        """Brings the names of bare encoders (no `bert.`) and old norms to those of the table."""
+        """Brings the names of bare encoders (no prefix) and old norms to those of the table."""
+        if self.config.architecture == "modernbert":
+            is_bare = name.startswith(("embeddings.", "layers.", "final_norm."))
+            return f"model.{name}" if is_bare else name
         name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
         name = name.replace("LayerNorm.beta", "LayerNorm.bias")
         is_bare = name.startswith(("embeddings.", "encoder.", "pooler."))
@@ -185,7 +210,7 @@ class HuggingFaceCheckpoint(Checkpoint):
 
 
 def load_encoder(path_or_hub_id: str | Path, **kwargs: Any) -> BertEncoder:
-    """Loads an encoder without a task.
+    """Loads an encoder without a task, BERT's or ModernBERT's.
 
     Args:
         path_or_hub_id: A local folder or the id of a model on the hub.
@@ -193,15 +218,15 @@ def load_encoder(path_or_hub_id: str | Path, **kwargs: Any) -> BertEncoder:
 
     Raises:
         FileNotFoundError: If the checkpoint cannot be found.
-        ValueError: If it is not a BERT encoder's, is damaged, or does not fit its config.
+        ValueError: If it is not such an encoder's, is damaged, or does not fit its config.
 
     Example:
         >>> encoder = load_encoder("path/to/model")
     """
     checkpoint = HuggingFaceCheckpoint(path_or_hub_id)
     encoder = BertEncoder(checkpoint.config, **kwargs)
-    rows = encoder_weights(checkpoint.config.num_layers)
-    checkpoint.load(SimpleNamespace(encoder=encoder), rows, optional=POOLER)
+    rows, pooler = encoder_weights(checkpoint.config), pooler_weights(checkpoint.config)
+    checkpoint.load(SimpleNamespace(encoder=encoder), rows, optional=pooler)
     return encoder
 
 
@@ -214,22 +239,48 @@ def write_checkpoint(
         folder: An existing folder.
         root: What the table's paths start from: a task, with an `encoder`.
         rows: The weights to write.
-        architecture: The class of `transformers` that is to read them.
+        architecture: The class of `transformers` that is to read them; for a ModernBERT its
+            counterpart.
         **fields: Further fields of config.json.
 
     Raises:
-        ValueError: If a weight is quantized.
+        ValueError: If a weight is quantized, or a ModernBERT has no such counterpart.
     """
-    sizes = config_fields(root.encoder.config)
-    write_config(folder, {"architectures": [architecture], "model_type": "bert", **sizes, **fields})
+    config = root.encoder.config
+    if config.architecture == "modernbert":
+        if architecture not in _MODERN_ARCHITECTURES:
+            raise ValueError(
+                f"transformers has no ModernBERT that is built as {architecture} (it has "
+                f"{', '.join(_MODERN_ARCHITECTURES)}): save the model as a .keras file."
+            )
+        architecture = f"Modern{architecture}"
+    write_config(
+        folder,
+        {
+            "architectures": [architecture],
+            "model_type": config.architecture,
+            **config_fields(config),
+            **fields,
+        },
+    )
     write_weights(folder, root, rows)
 
 
 def config_fields(config: BertConfig) -> dict[str, Any]:
     """Returns the sizes and switches as the fields of a config.json; inverts `read_config`."""
-    hidden_act = {ours: theirs for theirs, ours in reversed(_ACTIVATIONS.items())}
-    sizes = {theirs: getattr(config, ours) for ours, theirs in _CONFIG_FIELDS.items()}
-    return {**sizes, "hidden_act": hidden_act[config.activation]}
+    activations = {ours: theirs for theirs, ours in reversed(_ACTIVATIONS.items())}
+    activation = activations[config.activation]
+    if config.architecture == "bert":
+        sizes = {theirs: getattr(config, ours) for ours, theirs in _CONFIG_FIELDS.items()}
+        return {**sizes, "hidden_act": activation}
+    sizes = {theirs: getattr(config, ours) for ours, theirs in _MODERN_CONFIG_FIELDS.items()}
+    return {
+        **sizes,
+        "hidden_activation": activation,
+        "classifier_activation": activation,
+        "embedding_dropout": config.dropout,
+        "classifier_dropout": config.dropout,
+    }
 
 
 def write_config(folder: Path, fields: dict[str, Any], file: str = "config.json") -> None:
@@ -281,8 +332,8 @@ def read_config(fields: dict[str, Any], path: Path) -> BertConfig:
     """Turns the fields of a config into this package's; `path` is named in errors."""
     if fields.get("model_type") != "bert":
         raise ValueError(
-            f"{path} has model_type {fields.get('model_type')!r}, and only 'bert' can be loaded: "
-            "choose a checkpoint of a BERT encoder."
+            f"{path} has model_type {fields.get('model_type')!r}, and only 'bert' can be loaded, "
+            "or 'modernbert' without a decoder: choose a checkpoint of a BERT encoder."
         )
     positions = fields.get("position_embedding_type", "absolute")
     if positions != "absolute" or fields.get("is_decoder"):
@@ -296,14 +347,65 @@ def read_config(fields: dict[str, Any], path: Path) -> BertConfig:
             f"{path} has tie_word_embeddings false; only heads that share the encoder's embeddings "
             "can be loaded."
         )
-    sizes = {ours: fields[theirs] for ours, theirs in _CONFIG_FIELDS.items() if theirs in fields}
+    return _make_config(fields, _CONFIG_FIELDS, path)
+
+
+def read_modern_config(fields: dict[str, Any], path: Path) -> BertConfig:
+    """Turns the fields of a ModernBERT's config into this package's; `path` is named in errors."""
+    fields = {**fields, **_names_of_transformers_4(fields)}
+    if missing := [name for name in _MODERN_CONFIG_FIELDS.values() if name not in fields]:
+        raise ValueError(f"{path} lacks {', '.join(missing)}: fetch it again.")
+    config = _make_config(fields, _MODERN_CONFIG_FIELDS, path, architecture="modernbert")
+    layer_types = fields.get("layer_types")
+    # Bounded by what the file holds: it may ask for any number of layers.
+    most = 1 + (len(layer_types) if isinstance(layer_types, list) else 0)
+    known = {
+        **dict.fromkeys(("attention_bias", "mlp_bias", "norm_bias", "classifier_bias"), False),
+        **dict.fromkeys(("decoder_bias", "tie_word_embeddings"), True),
+        "embedding_dropout": config.dropout,
+        "classifier_activation": fields["hidden_activation"],
+        "rope_scaling": None,
+        "rope_parameters": {
+            "full_attention": {"rope_type": "default", "rope_theta": config.global_rope_theta},
+            "sliding_attention": {"rope_type": "default", "rope_theta": config.local_rope_theta},
+        },
+        "layer_types": [
+            "sliding_attention" if config.is_local(n) else "full_attention"
+            for n in range(min(config.num_layers, most))
+        ],
+    }
+    if "ModernBertForSequenceClassification" in (fields.get("architectures") or ()):
+        known["classifier_pooling"] = "cls"
+    for name, value in known.items():
+        if fields.get(name) not in (None, value):
+            raise ValueError(f"{path} has {name} {fields[name]!r}; only {value!r} can be loaded.")
+    return config
+
+
+def _names_of_transformers_4(fields: dict[str, Any]) -> dict[str, Any]:
+    """Returns what transformers 5 says in lists and dicts; `read_modern_config` checks the rest."""
+    found = {}
+    layer_types, rope = fields.get("layer_types"), fields.get("rope_parameters")
+    if isinstance(layer_types, list):
+        is_global = [kind == "full_attention" for kind in layer_types[1:]]
+        found["global_attn_every_n_layers"] = [*is_global, True].index(True) + 1
+    for kind, name in (("full", "global_rope_theta"), ("sliding", "local_rope_theta")):
+        with contextlib.suppress(KeyError, TypeError):
+            found[name] = rope[f"{kind}_attention"]["rope_theta"]  # type: ignore[index]
+    return found
+
+
+def _make_config(
+    fields: dict[str, Any], names: dict[str, str], path: Path, **switches: Any
+) -> BertConfig:
+    sizes = {ours: fields[theirs] for ours, theirs in names.items() if theirs in fields}
     activation = sizes.get("activation", "gelu")
     if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise ValueError(
-            f"{path} has hidden_act {activation!r}; known are {', '.join(_ACTIVATIONS)}."
+            f"{path} has {names['activation']} {activation!r}; known are {', '.join(_ACTIVATIONS)}."
         )
     try:
-        return BertConfig.from_dict({**sizes, "activation": _ACTIVATIONS[activation]})
+        return BertConfig.from_dict({**sizes, "activation": _ACTIVATIONS[activation], **switches})
     except ValueError as error:
         raise ValueError(f"{path} is refused: {error}") from error
 

@@ -8,6 +8,8 @@ checkpoints of TensorFlow 1 do so with the last matrix of a head only.
 
 from typing import NamedTuple
 
+from keras_bert_scratch.config import BertConfig
+
 # Axes, by the config's names of their sizes.
 _H, _F = "hidden_dim", "feed_forward_dim"
 
@@ -86,10 +88,10 @@ _BLOCK = tuple(
         f"{_OURS}.{ours}", f"{_HUGGINGFACE}.{huggingface}", f"{_GOOGLE}/{google}", *sizes
     )
 )
-POOLER = _dense("encoder.pooler.dense", "bert.pooler.dense", "bert/pooler/dense")
+_POOLER = _dense("encoder.pooler.dense", "bert.pooler.dense", "bert/pooler/dense")
 CLASSIFIER = _output("head.logits", "classifier", "")
 SPAN = _output("head.logits", "qa_outputs", "cls/squad/")
-MASKED_LANGUAGE_MODEL = (
+_MASKED_LANGUAGE_MODEL = (
     *_dense(
         "masked_language_model.dense",
         "cls.predictions.transform.dense",
@@ -110,10 +112,42 @@ MASKED_LANGUAGE_MODEL = (
 NEXT_SENTENCE = _output("next_sentence.logits", "cls.seq_relationship", "cls/seq_relationship/")
 
 
+# ModernBERT has no biases, and no checkpoint of Google's.
+def _modern(ours: str, huggingface: str, *sizes: str) -> Weight:
+    is_kernel = ours.endswith(".kernel")
+    return Weight(ours, f"{huggingface}.weight", "", transpose=is_kernel, sizes=sizes or (_H,))
+
+
+_MODERN_EMBEDDINGS = (
+    _modern(
+        "encoder.embeddings.token.embeddings", "model.embeddings.tok_embeddings", "vocab_size", _H
+    ),
+    _modern("encoder.embeddings.norm.gamma", "model.embeddings.norm"),
+)
+_MODERN_BLOCK = tuple(
+    _modern(f"{_OURS}.{ours}", f"model.layers.{{n}}.{huggingface}", *sizes)
+    for ours, huggingface, *sizes in (
+        ("attention_norm.gamma", "attn_norm"),
+        ("attention.query_key_value.kernel", "attn.Wqkv", _H, "query_key_value_dim"),
+        ("attention.output_projection.kernel", "attn.Wo", _H, _H),
+        ("feed_forward_norm.gamma", "mlp_norm"),
+        ("feed_forward.expand.kernel", "mlp.Wi", _H, "gated_dim"),
+        ("feed_forward.contract.kernel", "mlp.Wo", _F, _H),
+    )
+)
+
+
+def _modern_head(ours: str) -> tuple[Weight, Weight]:
+    return (
+        _modern(f"{ours}.dense.kernel", "head.dense", _H, _H),
+        _modern(f"{ours}.norm.gamma", "head.norm"),
+    )
+
+
 # A decoder starts from an encoder's weights and the masked-LM head; cross-attention is its own.
 DECODER_HEAD = tuple(
     row._replace(ours=row.ours.replace("masked_language_model", "decoder.head"))
-    for row in MASKED_LANGUAGE_MODEL
+    for row in _MASKED_LANGUAGE_MODEL
 )
 _CROSS_ATTENTION = tuple(
     weight
@@ -128,33 +162,51 @@ _CROSS_ATTENTION = tuple(
 )
 
 
-def encoder_weights(num_layers: int) -> tuple[Weight, ...]:
-    """Returns the rows of an encoder with `num_layers` blocks, without the pooler's."""
-    return (*_EMBEDDINGS, *_numbered(_BLOCK, num_layers))
+def encoder_weights(config: BertConfig) -> tuple[Weight, ...]:
+    """Returns the rows of an encoder, without the pooler's."""
+    if config.architecture == "bert":
+        return (*_EMBEDDINGS, *_numbered(_BLOCK, config.num_layers))
+    # The first block reads what the embeddings have normalized.
+    blocks = _numbered(_MODERN_BLOCK, config.num_layers)[1:]
+    last = f"encoder.blocks.{config.num_layers - 1}"
+    return (*_MODERN_EMBEDDINGS, *blocks, _modern(f"{last}.output_norm.gamma", "model.final_norm"))
 
 
-def decoder_weights(num_layers: int) -> tuple[Weight, ...]:
+def pooler_weights(config: BertConfig) -> tuple[Weight, ...]:
+    """Returns the rows of an encoder's pooler."""
+    return _POOLER if config.architecture == "bert" else _modern_head("encoder.pooler")
+
+
+def masked_language_model_weights(config: BertConfig) -> tuple[Weight, ...]:
+    """Returns the rows of the masked-LM head; ModernBERT's are those of its pooler."""
+    if config.architecture == "bert":
+        return _MASKED_LANGUAGE_MODEL
+    bias = Weight("masked_language_model.bias", "decoder.bias", "", sizes=("vocab_size",))
+    return (*_modern_head("masked_language_model"), bias)
+
+
+def decoder_weights(config: BertConfig) -> tuple[Weight, ...]:
     """Returns the rows of a decoder that an encoder has, too, named as the encoder's."""
     return tuple(
         row._replace(ours=f"decoder.{row.ours.removeprefix('encoder.')}")
-        for row in encoder_weights(num_layers)
+        for row in encoder_weights(config)
     )
 
 
-def encoder_decoder_weights(encoder_layers: int, decoder_layers: int) -> tuple[Weight, ...]:
+def encoder_decoder_weights(encoder: BertConfig, decoder: BertConfig) -> tuple[Weight, ...]:
     """Returns all rows of an encoder and its decoder, named as `EncoderDecoderModel` has them."""
-    encoder = (*encoder_weights(encoder_layers), *POOLER)
-    decoder = (
-        *decoder_weights(decoder_layers),
-        *_numbered(_CROSS_ATTENTION, decoder_layers),
+    encoder_rows = (*encoder_weights(encoder), *_POOLER)
+    decoder_rows = (
+        *decoder_weights(decoder),
+        *_numbered(_CROSS_ATTENTION, decoder.num_layers),
         *DECODER_HEAD,
     )
     return (
         *(
             row._replace(huggingface=f"encoder.{row.huggingface.removeprefix('bert.')}")
-            for row in encoder
+            for row in encoder_rows
         ),
-        *(row._replace(huggingface=f"decoder.{row.huggingface}") for row in decoder),
+        *(row._replace(huggingface=f"decoder.{row.huggingface}") for row in decoder_rows),
     )
 
 

@@ -3,7 +3,9 @@
 Axes: B batch, S sequence, H hidden, N heads, D head width (H = N x D), K keys.
 """
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -31,6 +33,33 @@ def padding_bias(padding_mask: Any, dtype: str) -> Any:
     bias = (1.0 - ops.cast(padding_mask, dtype)) * MASKED_SCORE
     # Two expand_dims: one `[:, None, None, :]` on a dynamic shape becomes an op that LiteRT lacks.
     return ops.expand_dims(ops.expand_dims(bias, 1), 1)
+
+
+def attend(
+    query: Any, key: Any, value: Any, attention_bias: Any, dropout: Callable[[Any], Any]
+) -> tuple[Any, Any]:
+    """Attention(Q, K, V) = softmax(Q K^T / sqrt(D) + bias) V (Vaswani et al. 2017, equation 1).
+
+    Args:
+        query: *Shape:* (B, N, S, D).
+        key: *Shape:* (B, N, K, D).
+        value: *Shape:* (B, N, K, D).
+        attention_bias: *Shape:* broadcastable to (B, N, S, K); None hides nothing.
+        dropout: What acts on the probabilities.
+
+    Returns:
+        The attended values, *shape:* (B, N, S, D), and the probabilities, *shape:* (B, N, S, K).
+
+    Example:
+        >>> x = np.ones((1, 2, 5, 4), "float32")
+        >>> attend(x, x, x, None, lambda probabilities: probabilities)[0].shape  # (1, 2, 5, 4)
+    """
+    query = query * (1.0 / math.sqrt(query.shape[-1]))
+    scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))  # (B, N, S, K)
+    if attention_bias is not None:
+        scores = scores + attention_bias
+    probabilities = ops.softmax(scores, axis=-1)
+    return ops.matmul(dropout(probabilities), value), probabilities
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
@@ -115,17 +144,8 @@ class MultiHeadAttention(keras.layers.Layer):
         """
         query = self._split_heads(self.query(x))  # (B, N, S, D)
         key, value = self.keys_and_values(x) if keys_and_values is None else keys_and_values
-
-        # Attention(Q, K, V) = softmax(Q K^T / sqrt(D) + bias) V   (equation 1)
-        query = query * (1.0 / math.sqrt(self.hidden_dim // self.num_heads))
-        scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))  # (B, N, S, K)
-        if attention_bias is not None:
-            scores = scores + attention_bias
-        probabilities = ops.softmax(scores, axis=-1)
-        attended = ops.matmul(
-            self.probability_dropout(probabilities, training=training), value
-        )  # (B, N, S, D)
-
+        dropout = functools.partial(self.probability_dropout, training=training)
+        attended, probabilities = attend(query, key, value, attention_bias, dropout)
         output = self.output_projection(self._merge_heads(attended))
         return (output, probabilities) if return_attention else output
 

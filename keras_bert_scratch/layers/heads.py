@@ -64,6 +64,82 @@ class Pooler(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
+class NormalizedPooler(keras.layers.Layer):
+    """ModernBERT's: a dense layer on the state of [CLS], an activation and a layer norm.
+
+    Args:
+        hidden_dim: H, the width of input and output.
+        activation: Of the dense layer: `"gelu"`, `"gelu_tanh"` or `"relu"`.
+        layer_norm_epsilon: Added to the variance in the layer norm.
+        initializer_range: Standard deviation of the kernel's truncated normal initializer.
+        **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If the activation is unknown.
+
+    Example:
+        >>> NormalizedPooler(hidden_dim=8)(np.ones((2, 5, 8), "float32")).shape  # (2, 8)
+    """
+
+    def __init__(
+        self,
+        hidden_dim: int,
+        activation: str = "gelu",
+        layer_norm_epsilon: float = 1e-12,
+        initializer_range: float = 0.02,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f"activation must be one of {', '.join(ACTIVATIONS)}; received {activation!r}."
+            )
+        self.hidden_dim = hidden_dim
+        self.activation = activation
+        self.layer_norm_epsilon = layer_norm_epsilon
+        self.initializer_range = initializer_range
+
+        # === Layers ===
+        self.dense = keras.layers.Dense(
+            hidden_dim,
+            use_bias=False,
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
+            dtype=self.dtype_policy,
+            name="dense",
+        )
+        self.norm = keras.layers.LayerNormalization(
+            epsilon=layer_norm_epsilon, center=False, dtype=self.dtype_policy, name="norm"
+        )
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Builds both layers for inputs of shape (B, S, H)."""
+        self.dense.build((input_shape[0], input_shape[-1]))
+        self.norm.build((input_shape[0], self.hidden_dim))
+
+    def call(self, sequence_output: Any) -> Any:
+        """Pools a sequence into one vector.
+
+        Args:
+            sequence_output: *Shape:* (B, S, H).
+
+        Returns:
+            *Shape:* (B, H).
+        """
+        return self.norm(ACTIVATIONS[self.activation](self.dense(sequence_output[:, 0])))
+
+    # === Config ===
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "hidden_dim": self.hidden_dim,
+            "activation": self.activation,
+            "layer_norm_epsilon": self.layer_norm_epsilon,
+            "initializer_range": self.initializer_range,
+        }
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
 class ClassificationHead(keras.layers.Layer):
     """Dropout and a dense layer: one logit a class (Devlin et al. 2018, section 4.1).
 
@@ -141,6 +217,7 @@ class MaskedLanguageModelHead(keras.layers.Layer):
         activation: Of the dense layer: `"gelu"`, `"gelu_tanh"` or `"relu"`.
         layer_norm_epsilon: Added to the variance in the layer norm.
         initializer_range: Standard deviation of the kernel's truncated normal initializer.
+        use_bias: Whether the dense layer and the layer norm have biases; ModernBERT's have not.
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 
     Raises:
@@ -159,6 +236,7 @@ class MaskedLanguageModelHead(keras.layers.Layer):
         activation: str = "gelu",
         layer_norm_epsilon: float = 1e-12,
         initializer_range: float = 0.02,
+        use_bias: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -171,16 +249,18 @@ class MaskedLanguageModelHead(keras.layers.Layer):
         self.activation = activation
         self.layer_norm_epsilon = layer_norm_epsilon
         self.initializer_range = initializer_range
+        self.use_bias = use_bias
 
         # === Layers ===
         self.dense = keras.layers.Dense(
             hidden_dim,
+            use_bias=use_bias,
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
             dtype=self.dtype_policy,
             name="dense",
         )
         self.norm = keras.layers.LayerNormalization(
-            epsilon=layer_norm_epsilon, dtype=self.dtype_policy, name="norm"
+            epsilon=layer_norm_epsilon, center=use_bias, dtype=self.dtype_policy, name="norm"
         )
 
     def build(self, *input_shapes: tuple[int | None, ...], **shapes_by_name: Any) -> None:
@@ -220,4 +300,5 @@ class MaskedLanguageModelHead(keras.layers.Layer):
             "activation": self.activation,
             "layer_norm_epsilon": self.layer_norm_epsilon,
             "initializer_range": self.initializer_range,
+            "use_bias": self.use_bias,
         }

@@ -11,11 +11,11 @@ from keras_bert_scratch.models.encoder import BertEncoder
 def enable_lora(encoder: BertEncoder, rank: int) -> None:
     """Leaves nothing to train in an encoder but low-rank updates of its dense layers.
 
-    LoRA (Hu et al. 2021, section 4.1) on the six matrices of every block: query, key, value and
-    output of the attention, and both of the feed-forward network. Each becomes W + A B with A of
-    shape (inputs, rank) and B of shape (rank, outputs), which starts as 0; W stays as it is, as do
-    biases, norms, embeddings and pooler. It is Keras' `Dense.enable_lora`. What stands on the
-    encoder, such as a classification head, is still trained.
+    LoRA (Hu et al. 2021, section 4.1) on the six matrices of every block: query, key, value (one in
+    ModernBERT) and output of the attention, and both of the feed-forward network. Each becomes
+    W + A B with A of shape (inputs, rank) and B of shape (rank, outputs), which starts as 0; W
+    stays as it is, as do biases, norms, embeddings and pooler. It is Keras' `Dense.enable_lora`.
+    What stands on the encoder, such as a classification head, is still trained.
 
     Updates want a higher learning rate than weights: try 5e-4. Call this before `compile`.
 
@@ -119,7 +119,8 @@ def keep_layers(encoder: BertEncoder, layers: Sequence[int]) -> BertEncoder:
         An encoder with `len(layers)` blocks; embeddings and pooler are copied, too.
 
     Raises:
-        ValueError: If `layers` is empty, or names a block that there is not.
+        ValueError: If `layers` is empty, or names a block that there is not; or if the encoder is a
+            ModernBERT, where a block's number says what it sees.
 
     Example:
         >>> student = BertClassifier(
@@ -131,6 +132,12 @@ def keep_layers(encoder: BertEncoder, layers: Sequence[int]) -> BertEncoder:
             f"The layers to keep must be some of 0 to {len(encoder.blocks) - 1}, received "
             f"{list(layers)!r}."
         )
+    if encoder.config.architecture != "bert":
+        raise ValueError(
+            f"Blocks of architecture {encoder.config.architecture!r} are global, local, first or "
+            "last by their number, and cannot be kept at another: make a smaller encoder and train "
+            "it with Distiller."
+        )
     config = dataclasses.replace(encoder.config, num_layers=len(layers))
     smaller = BertEncoder(config, dtype=encoder.dtype_policy)
     smaller.embeddings.set_weights(encoder.embeddings.get_weights())
@@ -141,7 +148,9 @@ def keep_layers(encoder: BertEncoder, layers: Sequence[int]) -> BertEncoder:
 
 
 def _dense_layers(encoder: BertEncoder) -> Iterator[keras.layers.Dense]:
+    is_bert = encoder.config.architecture == "bert"
+    inputs = ("query", "key", "value") if is_bert else ("query_key_value",)
     for block in encoder.blocks:
         attention, feed_forward = block.attention, block.feed_forward
-        yield from (attention.query, attention.key, attention.value, attention.output_projection)
+        yield from (getattr(attention, name) for name in (*inputs, "output_projection"))
         yield from (feed_forward.expand, feed_forward.contract)

@@ -43,6 +43,9 @@ class BertDecoder(keras.Model):
         config: Every size and switch.
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
+    Raises:
+        ValueError: If the architecture is not BERT's.
+
     Example:
         >>> decoder = BertDecoder(BertConfig.preset("tiny"))
         >>> logits = decoder(
@@ -57,6 +60,11 @@ class BertDecoder(keras.Model):
 
     def __init__(self, config: BertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if config.architecture != "bert":
+            raise ValueError(
+                f"BertDecoder is BERT's, received architecture {config.architecture!r}: give the "
+                "decoder a config of its own."
+            )
         self.config = config
 
         # === Layers ===

@@ -13,11 +13,12 @@ from keras_bert_scratch.layers.embeddings import BertEmbeddings
 from keras_bert_scratch.layers.encoder_block import EncoderBlock
 from keras_bert_scratch.layers.heads import Pooler
 from keras_bert_scratch.layers.rematerialization import rematerialize
+from keras_bert_scratch.models.modern_layers import modern_layers
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
 class BertEncoder(keras.Model):
-    """The bidirectional Transformer encoder (Devlin et al. 2018, section 3).
+    """The bidirectional Transformer encoder (Devlin et al. 2018, section 3), or ModernBERT's.
 
     Its weights exist as soon as it is made.
 
@@ -43,36 +44,39 @@ class BertEncoder(keras.Model):
         self.rematerialize = rematerialize
 
         # === Layers ===
-        self.embeddings = BertEmbeddings(
-            vocab_size=config.vocab_size,
-            hidden_dim=config.hidden_dim,
-            max_positions=config.max_positions,
-            num_segments=config.num_segments,
-            position_embedding=config.position_embedding,
-            dropout=config.dropout,
-            layer_norm_epsilon=config.layer_norm_epsilon,
-            initializer_range=config.initializer_range,
-            dtype=self.dtype_policy,
-            name="embeddings",
-        )
-        self.blocks = [
-            EncoderBlock(
-                num_heads=config.num_heads,
+        if config.architecture == "modernbert":
+            self.embeddings, self.blocks, self.pooler = modern_layers(config, self.dtype_policy)
+        else:
+            self.embeddings = BertEmbeddings(
+                vocab_size=config.vocab_size,
                 hidden_dim=config.hidden_dim,
-                feed_forward_dim=config.feed_forward_dim,
-                activation=config.activation,
+                max_positions=config.max_positions,
+                num_segments=config.num_segments,
+                position_embedding=config.position_embedding,
                 dropout=config.dropout,
-                attention_dropout=config.attention_dropout,
                 layer_norm_epsilon=config.layer_norm_epsilon,
                 initializer_range=config.initializer_range,
                 dtype=self.dtype_policy,
-                name=f"block_{n}",
+                name="embeddings",
             )
-            for n in range(config.num_layers)
-        ]
-        self.pooler = Pooler(
-            config.hidden_dim, config.initializer_range, dtype=self.dtype_policy, name="pooler"
-        )
+            self.blocks = [
+                EncoderBlock(
+                    num_heads=config.num_heads,
+                    hidden_dim=config.hidden_dim,
+                    feed_forward_dim=config.feed_forward_dim,
+                    activation=config.activation,
+                    dropout=config.dropout,
+                    attention_dropout=config.attention_dropout,
+                    layer_norm_epsilon=config.layer_norm_epsilon,
+                    initializer_range=config.initializer_range,
+                    dtype=self.dtype_policy,
+                    name=f"block_{n}",
+                )
+                for n in range(config.num_layers)
+            ]
+            self.pooler = Pooler(
+                config.hidden_dim, config.initializer_range, dtype=self.dtype_policy, name="pooler"
+            )
         self.build()
 
     def build(self, input_shape: Any = None) -> None:

@@ -402,8 +402,8 @@ def _forms_for_litert(precision: str) -> Iterator[None]:
         x = tf.cast(x, tf.float32)
         centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
         variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
-        scaled = centred * tf.math.rsqrt(variance + layer.epsilon)
-        return tf.cast(scaled * layer.gamma + layer.beta, layer.compute_dtype)
+        x = centred * tf.math.rsqrt(variance + layer.epsilon) * layer.gamma
+        return tf.cast(x if layer.beta is None else x + layer.beta, layer.compute_dtype)
 
     def embedding(layer: keras.layers.Embedding, ids: Any) -> Any:
         # A table has one scale in LiteRT, by its largest value, in which most rows would lose all

@@ -14,7 +14,7 @@ import numpy as np
 from keras_bert_scratch.checkpoints.adapters import AdapterCheckpoint, write_adapter
 from keras_bert_scratch.checkpoints.google import open_checkpoint
 from keras_bert_scratch.checkpoints.huggingface import write_checkpoint
-from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, POOLER, encoder_weights
+from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, encoder_weights, pooler_weights
 from keras_bert_scratch.data.labels import encode_label_sets, encode_labels
 from keras_bert_scratch.evaluation.calibration import Calibration, calibrate
 from keras_bert_scratch.evaluation.metrics import MacroF1, MacroPrecision, MacroRecall
@@ -372,8 +372,8 @@ class BertClassifier(TextModel):
         )
         if not head:
             logger.warning("Newly initialized, to be trained: the head for %s.", ", ".join(labels))
-        rows = encoder_weights(checkpoint.config.num_layers)
-        checkpoint.load(model, rows, optional=(*POOLER, *head))
+        rows, pooler = encoder_weights(checkpoint.config), pooler_weights(checkpoint.config)
+        checkpoint.load(model, rows, optional=(*pooler, *head))
         return model
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -387,12 +387,12 @@ class BertClassifier(TextModel):
             ValueError: If the model has no tokenizer.
         """
         tokenizer = self.check_tokenizer()
-        rows = encoder_weights(self.encoder.config.num_layers)
+        config = self.encoder.config
         with new_folder(folder) as temporary:
             write_checkpoint(
                 temporary,
                 self,
-                (*rows, *POOLER, *CLASSIFIER),
+                (*encoder_weights(config), *pooler_weights(config), *CLASSIFIER),
                 architecture="BertForSequenceClassification",
                 id2label={str(class_id): label for class_id, label in enumerate(self.labels)},
                 label2id={label: class_id for class_id, label in enumerate(self.labels)},

@@ -12,11 +12,11 @@ import numpy as np
 from keras_bert_scratch.checkpoints.google import open_checkpoint
 from keras_bert_scratch.checkpoints.huggingface import write_checkpoint
 from keras_bert_scratch.checkpoints.name_map import (
-    MASKED_LANGUAGE_MODEL,
     NEXT_SENTENCE,
-    POOLER,
     Weight,
     encoder_weights,
+    masked_language_model_weights,
+    pooler_weights,
 )
 from keras_bert_scratch.evaluation.metrics import Perplexity
 from keras_bert_scratch.files import new_folder, write_hashes
@@ -67,6 +67,7 @@ class BertPretrainer(EncoderModel):
             activation=config.activation,
             layer_norm_epsilon=config.layer_norm_epsilon,
             initializer_range=config.initializer_range,
+            use_bias=config.architecture == "bert",
             dtype=self.dtype_policy,
             name="masked_language_model",
         )
@@ -263,10 +264,11 @@ class BertPretrainer(EncoderModel):
             write_hashes(temporary)
 
     def _weights_of_encoder_and_heads(self) -> tuple[tuple[Weight, ...], tuple[Weight, ...]]:
-        encoder = encoder_weights(self.encoder.config.num_layers)
+        config = self.encoder.config
+        encoder, masked = encoder_weights(config), masked_language_model_weights(config)
         if self.next_sentence is None:
-            return encoder, MASKED_LANGUAGE_MODEL
-        return encoder, (*POOLER, *MASKED_LANGUAGE_MODEL, *NEXT_SENTENCE)
+            return encoder, masked
+        return encoder, (*pooler_weights(config), *masked, *NEXT_SENTENCE)
 
     # === Config ===
     def get_config(self) -> dict[str, Any]:

@@ -126,7 +126,14 @@ class PretrainingRecipe:
         for name, value in whole.items():
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} must be a positive integer, received {value!r}.")
-        longest = self.config(vocab_size=1).max_positions
+        config = self.config(vocab_size=1)
+        if self.next_sentence and config.architecture != "bert":
+            raise ValueError(
+                "next_sentence is true, but the encoder's architecture is "
+                f"{config.architecture!r}, which transformers pretrains by masked tokens alone: "
+                "set it to false."
+            )
+        longest = config.max_positions
         for number, phase in enumerate(self.phases):
             if phase.sequence_length > longest:
                 raise ValueError(

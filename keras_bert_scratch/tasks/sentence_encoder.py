@@ -19,7 +19,7 @@ from keras_bert_scratch.checkpoints.huggingface import (
     HuggingFaceCheckpoint,
     write_checkpoint,
 )
-from keras_bert_scratch.checkpoints.name_map import POOLER, encoder_weights
+from keras_bert_scratch.checkpoints.name_map import encoder_weights, pooler_weights
 from keras_bert_scratch.data.batching import LengthBucketedBatches, PairBatches
 from keras_bert_scratch.files import new_folder, read_json, write_hashes
 from keras_bert_scratch.layers.pooling import Pooling, check_pooling, pool_tokens
@@ -285,7 +285,8 @@ class BertSentenceEncoder(TextModel):
             or checkpoint.settings(sequence_length=int).get("sequence_length"),
             dtype=dtype,
         )
-        checkpoint.load(model, encoder_weights(checkpoint.config.num_layers), optional=POOLER)
+        rows, pooler = encoder_weights(checkpoint.config), pooler_weights(checkpoint.config)
+        checkpoint.load(model, rows, optional=pooler)
         return model
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -298,12 +299,12 @@ class BertSentenceEncoder(TextModel):
             FileExistsError: If the folder is not empty.
             ValueError: If the model has no tokenizer.
         """
-        tokenizer = self.check_tokenizer()
+        tokenizer, config = self.check_tokenizer(), self.encoder.config
         with new_folder(folder) as temporary:
             write_checkpoint(
                 temporary,
                 self,
-                (*encoder_weights(self.encoder.config.num_layers), *POOLER),
+                (*encoder_weights(config), *pooler_weights(config)),
                 architecture="BertModel",
                 pad_token_id=tokenizer.vocabulary.pad_id,
             )

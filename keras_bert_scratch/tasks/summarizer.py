@@ -23,9 +23,9 @@ from keras_bert_scratch.checkpoints.google import open_checkpoint
 from keras_bert_scratch.checkpoints.huggingface import find_checkpoint
 from keras_bert_scratch.checkpoints.name_map import (
     DECODER_HEAD,
-    POOLER,
     decoder_weights,
     encoder_weights,
+    pooler_weights,
 )
 from keras_bert_scratch.data.batching import LengthBucketedBatches
 from keras_bert_scratch.data.teacher_forcing import TeacherForcedBatches
@@ -391,8 +391,8 @@ class BertSummarizer(TextModel):
         else:
             checkpoint.load(
                 model,
-                (*encoder_weights(config.num_layers), *decoder_weights(decoder_config.num_layers)),
-                optional=(*POOLER, *DECODER_HEAD),
+                (*encoder_weights(config), *decoder_weights(decoder_config)),
+                optional=(*pooler_weights(config), *DECODER_HEAD),
             )
             logger.warning(
                 "To be trained: the decoder's cross-attention, a copy of its self-attention."

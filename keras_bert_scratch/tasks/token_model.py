@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bert_scratch.checkpoints.huggingface import HuggingFaceCheckpoint, write_checkpoint
-from keras_bert_scratch.checkpoints.name_map import POOLER, Weight, encoder_weights
+from keras_bert_scratch.checkpoints.name_map import Weight, encoder_weights, pooler_weights
 from keras_bert_scratch.data.batching import LengthBucketedBatches
 from keras_bert_scratch.files import new_folder, write_hashes
 from keras_bert_scratch.layers.heads import ClassificationHead
@@ -168,6 +168,13 @@ class TokenModel(EncoderModel):
         cls, checkpoint: HuggingFaceCheckpoint, *, dtype: Any, **settings: Any
     ) -> Self:
         """Makes a model of a checkpoint, with the head if it has one of this kind."""
+        if checkpoint.config.architecture != "bert":
+            raise ValueError(
+                f"{checkpoint.folder} is of architecture {checkpoint.config.architecture!r}, for "
+                f"which transformers builds a {cls.architecture} otherwise, so that this one could "
+                f"not be written again: make a {cls.__name__} of load_encoder, and save it as a "
+                ".keras file."
+            )
         model = cls(
             BertEncoder(checkpoint.config, dtype=dtype),
             tokenizer=WordPieceTokenizer.from_directory(checkpoint.folder),
@@ -180,8 +187,8 @@ class TokenModel(EncoderModel):
         if not has_head:
             logger.warning("Newly initialized, to be trained: the head of %s.", model.name)
         # A checkpoint of these tasks has no pooler; others keep theirs.
-        optional = POOLER if checkpoint.has(POOLER) else ()
-        rows = encoder_weights(checkpoint.config.num_layers)
+        rows, pooler = encoder_weights(checkpoint.config), pooler_weights(checkpoint.config)
+        optional = pooler if checkpoint.has(pooler) else ()
         checkpoint.load(model, (*rows, *(cls.head_weights if has_head else ())), optional=optional)
         return model
 
@@ -192,7 +199,7 @@ class TokenModel(EncoderModel):
     def _write(self, folder: str | Path, **fields: Any) -> None:
         """Writes a folder that `from_pretrained` and `transformers` load."""
         tokenizer = self.check_tokenizer()
-        rows = encoder_weights(self.encoder.config.num_layers)
+        rows = encoder_weights(self.encoder.config)
         with new_folder(folder) as temporary:
             write_checkpoint(
                 temporary,

@@ -186,7 +186,7 @@ def _tokens_of_tokenizer_json(content: dict[str, Any]) -> list[str]:
     if kind != "WordPiece":
         raise ValueError(
             f"the tokenizer.json is of the model type {kind!r}, only 'WordPiece' is BERT's: use a "
-            "checkpoint with a WordPiece tokenizer."
+            "checkpoint with a WordPiece tokenizer, or load_encoder, which takes ready ids."
         )
     if (prefix := model.get("continuing_subword_prefix", CONTINUATION)) != CONTINUATION:
         raise ValueError(

@@ -23,7 +23,7 @@ from keras_bert_scratch.checkpoints.huggingface import (
     load_encoder,
     write_checkpoint,
 )
-from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, POOLER, encoder_weights
+from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, encoder_weights, pooler_weights
 from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.layers.heads import ClassificationHead
 from keras_bert_scratch.models.encoder import BertEncoder
@@ -209,7 +209,7 @@ def make_task(config: BertConfig) -> Task:
 
 
 def rows_of(config: BertConfig) -> tuple:
-    return (*encoder_weights(config.num_layers), *POOLER, *CLASSIFIER)
+    return (*encoder_weights(config), *pooler_weights(config), *CLASSIFIER)
 
 
 def test_what_is_written_is_read_bit_for_bit(tiny_config: BertConfig, tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_what_is_written_is_read_bit_for_bit(tiny_config: BertConfig, tmp_path: 
 
 def test_what_transformers_wrote_is_written_again_bit_for_bit(folder: Path, tmp_path: Path) -> None:
     encoder = load_encoder(folder)
-    rows = (*encoder_weights(encoder.config.num_layers), *POOLER)
+    rows = (*encoder_weights(encoder.config), *pooler_weights(encoder.config))
     write_checkpoint(tmp_path, Task(encoder=encoder), rows, architecture="BertModel")
     ours = load_file(tmp_path / "model.safetensors")
     theirs = with_prefix(load_file(folder / "model.safetensors"))
@@ -409,7 +409,7 @@ def test_a_model_into_which_weights_do_not_fit_is_left_as_it_is(folder: Path) ->
     task = Task(encoder=BertEncoder(dataclasses.replace(checkpoint.config, feed_forward_dim=41)))
     before = task.encoder.get_weights()
     with pytest.raises(ValueError, match="do not fit the model"):
-        checkpoint.load(task, encoder_weights(2), optional=POOLER)
+        checkpoint.load(task, encoder_weights(task.encoder.config))
     for now, then in zip(task.encoder.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
 

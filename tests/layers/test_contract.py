@@ -16,7 +16,16 @@ from keras_bert_scratch.layers.decoder_block import DecoderBlock
 from keras_bert_scratch.layers.embeddings import BertEmbeddings
 from keras_bert_scratch.layers.encoder_block import EncoderBlock
 from keras_bert_scratch.layers.feed_forward import FeedForward
-from keras_bert_scratch.layers.heads import ClassificationHead, MaskedLanguageModelHead, Pooler
+from keras_bert_scratch.layers.gated_feed_forward import GatedFeedForward
+from keras_bert_scratch.layers.heads import (
+    ClassificationHead,
+    MaskedLanguageModelHead,
+    NormalizedPooler,
+    Pooler,
+)
+from keras_bert_scratch.layers.pre_norm_block import PreNormBlock
+from keras_bert_scratch.layers.rotary_attention import RotaryAttention
+from keras_bert_scratch.layers.token_embeddings import TokenEmbeddings
 
 STATES = np.random.default_rng(0).normal(size=(3, 5, 8)).astype("float32")
 IDS = np.random.default_rng(1).integers(10, size=(3, 5), dtype="int32")
@@ -45,6 +54,14 @@ EMBEDDINGS = {
     "position_embedding": "learned",
     "dropout": 0.2,
     "layer_norm_epsilon": 1e-5,
+    "initializer_range": 0.3,
+}
+ROTARY_ATTENTION = {
+    "num_heads": 2,
+    "hidden_dim": 8,
+    "rope_theta": 10.0,
+    "window": None,
+    "dropout": 0.2,
     "initializer_range": 0.3,
 }
 CASES = [
@@ -102,6 +119,66 @@ CASES = [
         (IDS, SEGMENTS),
         (3, 5, 8),
     ),
+    Case(RotaryAttention, ROTARY_ATTENTION, (STATES,), (3, 5, 8)),
+    Case(RotaryAttention, {**ROTARY_ATTENTION, "window": 2}, (STATES,), (3, 5, 8)),
+    Case(
+        GatedFeedForward,
+        {
+            "hidden_dim": 8,
+            "feed_forward_dim": 12,
+            "activation": "gelu_tanh",
+            "dropout": 0.2,
+            "initializer_range": 0.3,
+        },
+        (STATES,),
+        (3, 5, 8),
+    ),
+    *(
+        Case(
+            PreNormBlock,
+            {
+                "num_heads": 2,
+                "hidden_dim": 8,
+                "feed_forward_dim": 12,
+                "activation": "relu",
+                "rope_theta": 10.0,
+                "window": 4,
+                "dropout": 0.2,
+                "attention_dropout": 0.3,
+                "layer_norm_epsilon": 1e-5,
+                "initializer_range": 0.3,
+                "is_first": is_end,
+                "is_last": is_end,
+            },
+            (STATES,),
+            (3, 5, 8),
+        )
+        for is_end in (False, True)
+    ),
+    Case(
+        TokenEmbeddings,
+        {
+            "vocab_size": 10,
+            "hidden_dim": 8,
+            "max_positions": 6,
+            "dropout": 0.2,
+            "layer_norm_epsilon": 1e-5,
+            "initializer_range": 0.3,
+        },
+        (IDS,),
+        (3, 5, 8),
+    ),
+    Case(
+        NormalizedPooler,
+        {
+            "hidden_dim": 8,
+            "activation": "gelu_tanh",
+            "layer_norm_epsilon": 1e-5,
+            "initializer_range": 0.3,
+        },
+        (STATES,),
+        (3, 8),
+    ),
     Case(Pooler, {"hidden_dim": 8, "initializer_range": 0.3}, (STATES,), (3, 8)),
     Case(
         ClassificationHead,
@@ -109,17 +186,21 @@ CASES = [
         (STATES[:, 0],),
         (3, 4),
     ),
-    Case(
-        MaskedLanguageModelHead,
-        {
-            "hidden_dim": 8,
-            "vocab_size": 10,
-            "activation": "gelu_tanh",
-            "layer_norm_epsilon": 1e-5,
-            "initializer_range": 0.3,
-        },
-        (STATES, POSITIONS, TABLE),
-        (3, 2, 10),
+    *(
+        Case(
+            MaskedLanguageModelHead,
+            {
+                "hidden_dim": 8,
+                "vocab_size": 10,
+                "activation": "gelu_tanh",
+                "layer_norm_epsilon": 1e-5,
+                "initializer_range": 0.3,
+                "use_bias": use_bias,
+            },
+            (STATES, POSITIONS, TABLE),
+            (3, 2, 10),
+        )
+        for use_bias in (True, False)
     ),
 ]
 every_layer = pytest.mark.parametrize("case", CASES, ids=lambda case: case.layer_class.__name__)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from keras_bert_scratch.checkpoints.checkpoint import at
 from keras_bert_scratch.checkpoints.huggingface import load_encoder
-from keras_bert_scratch.checkpoints.name_map import POOLER, encoder_weights
+from keras_bert_scratch.checkpoints.name_map import encoder_weights, pooler_weights
 from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.models.encoder import BertEncoder
 
@@ -79,7 +79,7 @@ def test_gradients(golden: Golden) -> None:
         id(variable): np.array(tf.convert_to_tensor(gradient))
         for variable, gradient in zip(variables, gradients, strict=True)
     }
-    rows = (*encoder_weights(encoder.config.num_layers), *POOLER)
+    rows = (*encoder_weights(encoder.config), *pooler_weights(encoder.config))
     assert len(rows) == len(variables)
     for row in rows:
         ours = by_variable[id(at(golden, row.ours))]

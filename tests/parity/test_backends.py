@@ -1,13 +1,21 @@
 """The same weights on every backend of Keras give the same numbers."""
 
+import dataclasses
 import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
+from keras_bert_scratch.checkpoints.huggingface import write_checkpoint
+from keras_bert_scratch.checkpoints.name_map import encoder_weights, pooler_weights
+from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.models.encoder import BertEncoder
 
 pytestmark = pytest.mark.parity
 
@@ -44,14 +52,30 @@ def run(backend: str, folder: Path, target: Path) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-@pytest.mark.parametrize("checkpoint", ["erf", "tanh"])
+@pytest.fixture(params=["erf", "tanh", "modernbert"])
+def folder(
+    request: pytest.FixtureRequest,
+    golden_folder: Path,
+    modern_config: BertConfig,
+    random_inputs: Callable,
+    tmp_path: Path,
+) -> Path:
+    """A checkpoint, with inputs for it."""
+    if request.param != "modernbert":
+        return golden_folder / "encoder" / request.param
+    encoder = BertEncoder(dataclasses.replace(modern_config, initializer_range=0.5))
+    rows = (*encoder_weights(encoder.config), *pooler_weights(encoder.config))
+    folder = tmp_path / "modernbert"
+    folder.mkdir()
+    write_checkpoint(folder, SimpleNamespace(encoder=encoder), rows, architecture="BertForMaskedLM")
+    np.savez(folder / "cases.npz", **random_inputs(encoder.config, (15, 6)))
+    return folder
+
+
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_same_numbers_as_tensorflow(
-    backend: str, checkpoint: str, golden_folder: Path, tmp_path: Path
-) -> None:
+def test_same_numbers_as_tensorflow(backend: str, folder: Path, tmp_path: Path) -> None:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: run `make parity`")
-    folder = golden_folder / "encoder" / checkpoint
     expected = run("tensorflow", folder, tmp_path / "tensorflow.npz")
     outputs = run(backend, folder, tmp_path / "other.npz")
     for name, array in expected.items():

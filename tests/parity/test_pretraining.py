@@ -12,10 +12,10 @@ import tensorflow as tf
 
 from keras_bert_scratch.checkpoints.checkpoint import at
 from keras_bert_scratch.checkpoints.name_map import (
-    MASKED_LANGUAGE_MODEL,
     NEXT_SENTENCE,
-    POOLER,
     encoder_weights,
+    masked_language_model_weights,
+    pooler_weights,
 )
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.classifier import BertClassifier
@@ -146,7 +146,12 @@ def test_loss_and_gradients(batch: dict[str, np.ndarray], tmp_path: Path) -> Non
     with tf.GradientTape() as tape:
         loss = model.compute_loss(y=truth, y_pred=model(batch))
     assert_close(loss, expected.loss.detach())
-    rows = (*encoder_weights(2), *POOLER, *MASKED_LANGUAGE_MODEL, *NEXT_SENTENCE)
+    rows = (
+        *encoder_weights(model.encoder.config),
+        *pooler_weights(model.encoder.config),
+        *masked_language_model_weights(model.encoder.config),
+        *NEXT_SENTENCE,
+    )
     gradients = tape.gradient(loss, [at(model, row.ours).value for row in rows])
     parameters = dict(theirs.named_parameters())
     assert set(parameters) == {row.huggingface for row in rows}

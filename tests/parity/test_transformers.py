@@ -16,7 +16,7 @@ from keras_bert_scratch.checkpoints.huggingface import (
     load_encoder,
     write_checkpoint,
 )
-from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, POOLER, encoder_weights
+from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, encoder_weights, pooler_weights
 from keras_bert_scratch.layers.heads import ClassificationHead
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.training.optimizers import adamw
@@ -101,7 +101,7 @@ def test_encoder(seed: int, activation: str, random_inputs: Callable, tmp_path: 
     for ours, reference in pairs:
         np.testing.assert_allclose(ours, reference.detach().numpy(), rtol=0, atol=1e-5)
 
-    rows = (*encoder_weights(encoder.config.num_layers), *POOLER)
+    rows = (*encoder_weights(encoder.config), *pooler_weights(encoder.config))
     variables = [at(SimpleNamespace(encoder=encoder), row.ours) for row in rows]
     gradients = tape.gradient(our_loss, [variable.value for variable in variables])
     parameters = dict(theirs.named_parameters())
@@ -129,10 +129,11 @@ def load_in_transformers(folder: Path) -> Any:
 
 def write(folder: Path, task: SimpleNamespace) -> None:
     folder.mkdir(exist_ok=True)
+    config = task.encoder.config
     write_checkpoint(
         folder,
         task,
-        (*encoder_weights(task.encoder.config.num_layers), *POOLER, *CLASSIFIER),
+        (*encoder_weights(config), *pooler_weights(config), *CLASSIFIER),
         architecture="BertForSequenceClassification",
         id2label={str(i): label for i, label in enumerate(LABELS)},
         label2id={label: i for i, label in enumerate(LABELS)},
@@ -161,8 +162,8 @@ def test_round_trip_from_transformers(
     checkpoint = HuggingFaceCheckpoint(tmp_path / "theirs")
     assert checkpoint.labels == LABELS
     task = make_task(BertEncoder(checkpoint.config))
-    rows = (*encoder_weights(checkpoint.config.num_layers), *POOLER, *CLASSIFIER)
-    checkpoint.load(task, rows)
+    config = checkpoint.config
+    checkpoint.load(task, (*encoder_weights(config), *pooler_weights(config), *CLASSIFIER))
     inputs = random_inputs(checkpoint.config, (12, 5, 1))
     expected = original(**as_torch(inputs)).logits.detach().numpy()
     np.testing.assert_allclose(logits(task, inputs), expected, rtol=0, atol=1e-5)

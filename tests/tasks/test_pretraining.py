@@ -309,6 +309,10 @@ def test_another_recipe_does_not_go_on(folder: Path, capsys: pytest.CaptureFixtu
             "The optimizers are adamw, lamb, lion, muon, schedule-free; received 'sgd'",
         ),
         ({"encoder": {"preset": "giant"}}, "Unknown preset 'giant'"),
+        (
+            {"encoder": {"preset": "tiny", "architecture": "modernbert"}},
+            "next_sentence is true, but the encoder's architecture is 'modernbert', which .* false",
+        ),
         ({"warmup_ratio": 1.0}, r"warmup_ratio must be in \[0, 1\), received 1.0"),
     ],
 )
@@ -335,13 +339,23 @@ def test_too_little_text_is_refused_before_any_step(folder: Path) -> None:
     assert not (folder / "run/checkpoint.safetensors").exists()
 
 
-@pytest.mark.parametrize("optimizer", ["lamb", "lion", "muon"])
-def test_every_optimizer_trains(folder: Path, optimizer: str) -> None:
+@pytest.mark.parametrize(
+    ("optimizer", "encoder"),
+    [
+        ("lamb", {}),
+        ("lion", {}),
+        ("muon", {}),
+        ("adamw", {"architecture": "modernbert", "local_window": 8, "global_every": 2}),
+    ],
+    ids=["lamb", "lion", "muon", "adamw-modernbert"],
+)
+def test_every_optimizer_trains(folder: Path, optimizer: str, encoder: dict[str, Any]) -> None:
     recipe = PretrainingRecipe.from_yaml(folder / "recipe.yaml")
     phase = dataclasses.replace(recipe.phases[0], steps=12)
     recipe = dataclasses.replace(
         recipe,
         phases=[phase],
+        encoder={**recipe.encoder, **encoder},
         optimizer=optimizer,
         learning_rate=0.003 if optimizer == "lion" else 0.03,
         gradient_accumulation=1,
