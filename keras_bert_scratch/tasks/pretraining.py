@@ -232,8 +232,8 @@ def pretrain(
 
     Raises:
         ValueError: If the text is too little, or the folder holds the run of another recipe; with
-            a strategy, also if the workers' recipes or texts differ, `gradient_accumulation` or
-            `steps_per_execution` is above 1, or a batch size is no multiple of the replicas.
+            a strategy, also if the workers' recipes or texts differ, `steps_per_execution` is above
+            1, or the replicas cannot share a batch, or a part of one, evenly.
         WorkerLostError: If another worker stopped.
 
     Example:
@@ -242,14 +242,13 @@ def pretrain(
     """
     output = Path(output)
     strategy = strategy or tf.distribute.get_strategy()
-    for name in ("gradient_accumulation", "steps_per_execution"):
-        if strategy.num_replicas_in_sync > 1 and getattr(recipe, name) > 1:
-            raise ValueError(
-                f"{name} is {getattr(recipe, name)}, which does not work under tf.distribute: set "
-                "it to 1."
-            )
+    if strategy.num_replicas_in_sync > 1 and recipe.steps_per_execution > 1:
+        raise ValueError(
+            f"steps_per_execution is {recipe.steps_per_execution}, which does not work under "
+            "tf.distribute: set it to 1."
+        )
     for phase in recipe.phases:
-        check_batch_size(phase.batch_size, strategy)
+        check_batch_size(phase.batch_size, strategy, recipe.gradient_accumulation)
     output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(recipe.seed)
     if recipe.deterministic:

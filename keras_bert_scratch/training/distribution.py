@@ -1,9 +1,12 @@
-"""Training on several devices and machines with `tf.distribute`, equal to training on one.
+"""Training on several devices and machines, equal to training on one.
+
+By `tf.distribute`; on JAX, by Keras' own data parallelism, on the devices of one machine.
 
 Axes: B rows of a global batch, R replicas.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -37,13 +40,14 @@ def distribution_strategy(name: str | None) -> tf.distribute.Strategy:
     Call it first: the connection to other workers is made before TensorFlow's first tensor.
 
     Args:
-        name: `"mirrored"` for all GPUs of this machine; `"multi-worker"` for the machines that the
+        name: `"mirrored"` for all GPUs of this machine, or, on the JAX backend, all its devices,
+            from then on in the whole process; `"multi-worker"` for the machines that the
             environment variable TF_CONFIG lists, of which each runs this program, on the same data
             and with the same seeds; None for no distribution.
 
     Raises:
-        ValueError: If the name is unknown, TF_CONFIG does not name this worker, or the backend is
-            another.
+        ValueError: If the name is unknown, TF_CONFIG does not name this worker, or the backend
+            does not have it.
 
     Example:
         >>> strategy = distribution_strategy("mirrored")
@@ -54,10 +58,14 @@ def distribution_strategy(name: str | None) -> tf.distribute.Strategy:
     """
     if name is None:
         return tf.distribute.get_strategy()
-    if keras.backend.backend() != "tensorflow":
+    backend = keras.backend.backend()
+    if backend == "jax" and name == "mirrored":
+        keras.distribution.set_distribution(_DataParallel())
+        return tf.distribute.get_strategy()
+    if backend != "tensorflow":
         raise ValueError(
-            f"Training is distributed on Keras' TensorFlow backend only, this one is "
-            f"{keras.backend.backend()}: set KERAS_BACKEND=tensorflow."
+            'Training is distributed on TensorFlow, and by "mirrored" on JAX; this backend is '
+            f"{backend}, received {name!r}: set KERAS_BACKEND=tensorflow."
         )
     if name == "mirrored":
         return tf.distribute.MirroredStrategy()
@@ -152,13 +160,15 @@ def shard(
     return sharded
 
 
-def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy) -> None:
-    """Raises a ValueError if the replicas cannot share a global batch evenly."""
+def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy, parts: int = 1) -> None:
+    """Raises a ValueError if the replicas cannot share each part of a global batch evenly."""
     replicas = strategy.num_replicas_in_sync
-    if batch_size % replicas:
+    shares = replicas * parts
+    if batch_size % shares:
         raise ValueError(
-            f"The batch size {batch_size} is that of all {replicas} replicas together, and must be "
-            f"a multiple of them, such as {-(-batch_size // replicas) * replicas}."
+            f"The batch size {batch_size} is that of all {replicas} replicas together"
+            f"{f', in {parts} parts' if parts > 1 else ''}, and must be a multiple of {shares}, "
+            f"such as {-(-batch_size // shares) * shares}."
         )
 
 
@@ -234,6 +244,69 @@ def _named_loss(strategy: tf.distribute.Strategy | None) -> Iterator[None]:
         ) from error
 
 
+def _accumulate(
+    optimizer: keras.optimizers.Optimizer, gradients: list[Any], weights: list[keras.Variable]
+) -> None:
+    """Adds a batch's gradients to an optimizer's accumulators, or updates the weights.
+
+    As Keras' `_backend_apply_gradients` does, but there each replica takes the branch by itself,
+    and cannot meet the others in it. Here they meet first, and start anew within the branch.
+    """
+    steps = optimizer.gradient_accumulation_steps
+    accumulators = [
+        optimizer._accumulated_gradients[optimizer._get_variable_index(weight)]
+        for weight in weights
+    ]
+
+    def add(gradients: list[Any]) -> None:
+        optimizer._backend_increment_gradient_accumulators(gradients, accumulators)
+
+    def update(gradients: list[Any]) -> None:
+        means = [
+            (gradient + accumulator) / steps
+            for gradient, accumulator in zip(gradients, accumulators, strict=True)
+        ]
+        means = optimizer._clip_gradients(means)
+        optimizer._apply_weight_decay(weights)
+        optimizer._backend_update_step(means, weights, optimizer.learning_rate)
+        # To zero. Keras' own reset assigns, which TensorFlow does not let a replica do.
+        add([-accumulator for accumulator in accumulators])
+
+    def branch(strategy: tf.distribute.Strategy, gradients: Any) -> None:
+        tf.cond(
+            (optimizer._iterations + 1) % steps == 0,
+            lambda: strategy.run(update, (gradients,)),
+            lambda: strategy.run(add, (gradients,)),
+        )
+
+    tf.distribute.get_replica_context().merge_call(branch, (gradients,))
+
+
+class _DataParallel(keras.distribution.DataParallel):
+    """Keras' data parallelism on JAX, with batches whose rows the devices cannot share evenly.
+
+    Keras 3.15 lays out all batches of an epoch like the first, which an odd last one does not
+    bear. Here a batch comes to all devices whole, and the step gives each its rows.
+    """
+
+    def get_data_layout(self, data_shape: tuple[int, ...]) -> keras.distribution.TensorLayout:
+        """Returns the layout of a batch as it comes."""
+        return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
+
+    def split(self, leaf: Any) -> Any:
+        """Gives each device its rows of an array of a batch."""
+        layout = super().get_data_layout(leaf.shape)
+        return keras.distribution.distribute_tensor(leaf, layout)
+
+
+def _split(data: Any) -> Any:
+    """Shares a batch among the devices, on JAX under `distribution_strategy`."""
+    distribution = keras.distribution.distribution()
+    if not isinstance(distribution, _DataParallel):
+        return data
+    return keras.tree.map_structure(distribution.split, data, none_is_leaf=False)
+
+
 class DistributableModel(keras.Model):
     """A Keras model whose `fit` and `evaluate` work under a strategy.
 
@@ -270,16 +343,11 @@ class DistributableModel(keras.Model):
                 "leave it out."
             )
         optimizer = self.optimizer
-        unsupported = {
-            "gradient_accumulation_steps": "use a smaller batch_size, or more replicas",
-            "use_ema": "leave it out",
-        }
-        for name, way_out in unsupported.items():
-            if getattr(optimizer, name):
-                raise ValueError(
-                    f"{name}={getattr(optimizer, name)!r} does not work under tf.distribute: Keras "
-                    f"updates it in a branch of the graph, where replicas cannot meet; {way_out}."
-                )
+        if optimizer.use_ema:
+            raise ValueError(
+                "use_ema=True does not work under tf.distribute: Keras averages weights in a "
+                "branch of the graph, where replicas cannot meet; leave it out."
+            )
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             raise ValueError(
                 "Loss scaling does not work under tf.distribute: Keras skips updates in a branch "
@@ -292,6 +360,8 @@ class DistributableModel(keras.Model):
             )
         # They come summed from train_step, so that clipping sees the gradient of the global batch.
         optimizer._all_reduce_sum_gradients = list
+        if optimizer.gradient_accumulation_steps:
+            optimizer._backend_apply_gradients = functools.partial(_accumulate, optimizer)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model; Keras refuses to for classes with a `compile` of their own."""
@@ -388,7 +458,8 @@ class DistributableModel(keras.Model):
     def train_step(self, *args: Any) -> Any:
         """Does the step of a global batch; on JAX and PyTorch, Keras' own."""
         if keras.backend.backend() != "tensorflow":
-            return super().train_step(*args)
+            *state, data = args
+            return super().train_step(*state, _split(data))
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(*args)
         replica = tf.distribute.get_replica_context()
         rows = tf.cast(tf.shape(keras.tree.flatten(x)[0])[0], tf.float32)
@@ -413,7 +484,13 @@ class DistributableModel(keras.Model):
 
     def test_step(self, *args: Any) -> Any:
         """Does a step as Keras does."""
-        return self._logs(super().test_step(*args))
+        *state, data = args
+        return self._logs(super().test_step(*state, _split(data)))
+
+    def predict_step(self, *args: Any) -> Any:
+        """Does a step as Keras does."""
+        *state, data = args
+        return super().predict_step(*state, _split(data))
 
     def _logs(self, logs: Any) -> Any:
         if not is_multi_worker(self._strategy):

@@ -152,8 +152,7 @@ def test_ten_kills_change_nothing(folder: Path) -> None:
 @pytest.mark.slow
 def test_two_workers_learn_what_one_does(folder: Path) -> None:
     encoder = {**FIELDS["encoder"], "dropout": 0.0, "attention_dropout": 0.0}
-    changes = {"gradient_accumulation": 1, "steps_per_execution": 1}
-    recipe = write(folder, encoder=encoder, **changes)
+    recipe = write(folder, encoder=encoder, steps_per_execution=1)
     finish(folder, folder / "one")
     ports = free_ports(2)
     workers = [f"127.0.0.1:{port}" for port in ports]
@@ -184,13 +183,16 @@ def test_two_workers_learn_what_one_does(folder: Path) -> None:
             np.testing.assert_allclose(curves[1][name], values, rtol=1e-4, err_msg=name)
 
 
-@pytest.mark.parametrize("name", ["gradient_accumulation", "steps_per_execution"])
-def test_what_is_not_distributed(folder: Path, name: str) -> None:
-    fields = {"gradient_accumulation": 1, "steps_per_execution": 1, name: 2}
-    recipe = PretrainingRecipe.from_yaml(write(folder, **fields))
+def test_what_is_not_distributed(folder: Path) -> None:
+    recipe = PretrainingRecipe.from_yaml(folder / "recipe.yaml")
     two = types.SimpleNamespace(num_replicas_in_sync=2)
-    with pytest.raises(ValueError, match=f"{name} is 2, which does not work .*: set it to 1"):
+    with pytest.raises(ValueError, match="steps_per_execution is 2, which .*: set it to 1"):
         pretrain(recipe, folder / "run", strategy=two)
+    # Parts of 8 and of 4 rows.
+    recipe = dataclasses.replace(recipe, steps_per_execution=1)
+    eight = types.SimpleNamespace(num_replicas_in_sync=8)
+    with pytest.raises(ValueError, match="The batch size 8 is .* 8 replicas .* 2 parts.* as 16"):
+        pretrain(recipe, folder / "run", strategy=eight)
     assert not (folder / "run").exists()
 
 

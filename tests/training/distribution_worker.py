@@ -22,7 +22,7 @@ from keras_bert_scratch.tasks.classifier import BertClassifier
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import Vocabulary
 from keras_bert_scratch.training.distribution import distribution_strategy, shard, state_hash
-from keras_bert_scratch.training.optimizers import adamw
+from keras_bert_scratch.training.optimizers import adamw, bert_optimizer
 from keras_bert_scratch.training.resuming import ExactResume
 
 WORDS = "a the very really good great bad awful film movie".split()
@@ -31,8 +31,13 @@ OPTIMIZERS = {
     # Norms that clip in nearly all steps.
     "sgd": lambda: keras.optimizers.SGD(0.1, momentum=0.9, global_clipnorm=0.1),
     "adamw": lambda: adamw(1e-3, total_steps=50, clip_norm=0.1),
-    "accumulating": lambda: keras.optimizers.SGD(0.1, gradient_accumulation_steps=2),
-    "averaging": lambda: keras.optimizers.SGD(0.1, use_ema=True),
+    # Three batches for an update, so that an epoch of 10, or of 4, ends between two.
+    "accumulating sgd": lambda: keras.optimizers.SGD(
+        0.1, momentum=0.9, global_clipnorm=0.1, gradient_accumulation_steps=3
+    ),
+    "accumulating adamw": lambda: bert_optimizer(
+        "adamw", 1e-3, total_steps=50, clip_norm=0.1, gradient_accumulation=3
+    ),
 }
 
 
@@ -120,7 +125,7 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
     )
     return {
         **result,
-        "updates": int(model.optimizer.iterations.numpy()),
+        "updates": int(keras.ops.convert_to_numpy(model.optimizer.iterations)),
         "history": resume.history,
         "hash": state_hash(model),
         "weights": {v.path: keras.ops.convert_to_numpy(v).tolist() for v in model.weights},
@@ -137,8 +142,7 @@ if __name__ == "__main__":
     settings = json.loads(sys.argv[1])
     try:
         result = run(settings)
-        if "then" in settings:
-            result["then"] = run(settings | settings["then"])
+        result["then"] = [run(settings | changes) for changes in settings.get("then", [])]
         print(json.dumps(result))
     except Exception as error:
         print(json.dumps({"error": f"{type(error).__name__}: {error}"}))
