@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 
@@ -63,7 +64,9 @@ def folder(
     """A checkpoint, with inputs for it."""
     if request.param != "modernbert":
         return golden_folder / "encoder" / request.param
-    encoder = BertEncoder(dataclasses.replace(modern_config, initializer_range=0.5))
+    keras.utils.set_random_seed(0)
+    # At 0.5, states of up to 13 come out, of which float32 itself rounds off more than the bound.
+    encoder = BertEncoder(dataclasses.replace(modern_config, initializer_range=0.3))
     rows = (*encoder_weights(encoder.config), *pooler_weights(encoder.config))
     folder = tmp_path / "modernbert"
     folder.mkdir()
