@@ -102,11 +102,7 @@ class BertConfig:
         for rate in ("dropout", "attention_dropout"):
             if getattr(self, rate) >= 1:
                 raise ValueError(f"{rate} must be below 1, received {getattr(self, rate)!r}.")
-        if self.hidden_dim % self.num_heads:
-            raise ValueError(
-                f"hidden_dim must be divisible by num_heads, received hidden_dim="
-                f"{self.hidden_dim} and num_heads={self.num_heads}: change one of them."
-            )
+        check_heads(self.hidden_dim, self.num_heads)
         if self.architecture == "modernbert":
             check_rotary(self.hidden_dim // self.num_heads, self.global_rope_theta)
             check_rotary(self.hidden_dim // self.num_heads, self.local_rope_theta)
@@ -187,6 +183,15 @@ class BertConfig:
         if not isinstance(fields, dict):
             raise ValueError(f"{path} holds {type(fields).__name__}, not an object.")
         return cls.from_dict(fields)
+
+
+def check_heads(hidden_dim: int, num_heads: int) -> None:
+    """Raises a ValueError if the heads cannot share the width evenly."""
+    if hidden_dim % num_heads:
+        raise ValueError(
+            f"hidden_dim must be divisible by num_heads, received hidden_dim={hidden_dim} "
+            f"and num_heads={num_heads}: change one of them."
+        )
 
 
 def check_rotary(head_dim: int, rope_theta: float) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_bert_scratch.config import check_heads
+
 # Added to the score of a position that must not be seen. exp(-60) is below 1e-26, so that such a
 # position is lost in float32 rounding; a larger constant would stretch the range that int8
 # calibration has to cover and coarsen the scores that matter.
@@ -90,11 +92,7 @@ class MultiHeadAttention(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if hidden_dim % num_heads:
-            raise ValueError(
-                f"hidden_dim must be divisible by num_heads, received hidden_dim={hidden_dim} "
-                f"and num_heads={num_heads}: change one of them."
-            )
+        check_heads(hidden_dim, num_heads)
         self.num_heads = num_heads
         self.hidden_dim = hidden_dim
         self.dropout = dropout

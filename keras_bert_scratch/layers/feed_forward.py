@@ -41,6 +41,14 @@ def gelu_tanh(x: Any) -> Any:
 ACTIVATIONS = {"gelu": gelu, "gelu_tanh": gelu_tanh, "relu": ops.relu}
 
 
+def check_activation(activation: str) -> None:
+    """Raises a ValueError if there is no such activation."""
+    if activation not in ACTIVATIONS:
+        raise ValueError(
+            f"activation must be one of {', '.join(ACTIVATIONS)}; received {activation!r}."
+        )
+
+
 @keras.saving.register_keras_serializable("keras_bert_scratch")
 class FeedForward(keras.layers.Layer):
     """FFN(x) = activation(x W1 + b1) W2 + b2 (Vaswani et al. 2017, equation 2, with GELU).
@@ -69,10 +77,7 @@ class FeedForward(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation must be one of {', '.join(ACTIVATIONS)}; received {activation!r}."
-            )
+        check_activation(activation)
         self.hidden_dim = hidden_dim
         self.feed_forward_dim = feed_forward_dim
         self.activation = activation

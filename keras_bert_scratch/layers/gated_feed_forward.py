@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_bert_scratch.layers.feed_forward import ACTIVATIONS
+from keras_bert_scratch.layers.feed_forward import ACTIVATIONS, check_activation
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
@@ -41,10 +41,7 @@ class GatedFeedForward(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation must be one of {', '.join(ACTIVATIONS)}; received {activation!r}."
-            )
+        check_activation(activation)
         self.hidden_dim = hidden_dim
         self.feed_forward_dim = feed_forward_dim
         self.activation = activation

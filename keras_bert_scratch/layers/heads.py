@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_bert_scratch.layers.feed_forward import ACTIVATIONS
+from keras_bert_scratch.layers.feed_forward import ACTIVATIONS, check_activation
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
@@ -90,10 +90,7 @@ class NormalizedPooler(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation must be one of {', '.join(ACTIVATIONS)}; received {activation!r}."
-            )
+        check_activation(activation)
         self.hidden_dim = hidden_dim
         self.activation = activation
         self.layer_norm_epsilon = layer_norm_epsilon
@@ -240,10 +237,7 @@ class MaskedLanguageModelHead(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation must be one of {', '.join(ACTIVATIONS)}; received {activation!r}."
-            )
+        check_activation(activation)
         self.hidden_dim = hidden_dim
         self.vocab_size = vocab_size
         self.activation = activation

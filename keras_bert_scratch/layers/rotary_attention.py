@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bert_scratch.config import check_rotary, check_window
+from keras_bert_scratch.config import check_heads, check_rotary, check_window
 from keras_bert_scratch.layers.attention import attend
 from keras_bert_scratch.layers.local_attention import attend_locally, window_bias
 
@@ -76,11 +76,7 @@ class RotaryAttention(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if hidden_dim % num_heads:
-            raise ValueError(
-                f"hidden_dim must be divisible by num_heads, received hidden_dim={hidden_dim} "
-                f"and num_heads={num_heads}: change one of them."
-            )
+        check_heads(hidden_dim, num_heads)
         check_rotary(hidden_dim // num_heads, rope_theta)
         if window is not None:
             check_window(window)

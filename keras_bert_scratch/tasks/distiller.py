@@ -21,8 +21,8 @@ from keras_bert_scratch.training.losses import (
 class Distiller(TextModel):
     """Trains a student on labels and on a teacher's logits (Hinton et al. 2015).
 
-    On request, also on what the teacher's layers do (Jiao et al. 2020, "TinyBERT", equations 7 and
-    8): with k times as many, every k-th is the model of one of the student's.
+    On request, also on what the teacher's layers do (Jiao et al. 2020, "TinyBERT", section 3.1):
+    with k times as many, every k-th is the model of one of the student's.
 
     The teacher answers once, before the first epoch, so that an epoch costs what the student costs.
     With a weight on hidden states or attention, the teacher reads every batch, too. Compile and fit
@@ -70,15 +70,17 @@ class Distiller(TextModel):
             truncation=student.truncation,
             window_stride=student.window_stride,
         )
-        small, large = student.encoder.config, teacher.encoder.config
         if hidden_weight or attention_weight:
-            sizes = [(c.num_layers, c.hidden_dim, c.num_heads) for c in (large, small)]
-            if large.num_layers % small.num_layers or sizes[0][1:] != sizes[1][1:]:
+            large, small = (
+                (config.num_layers, config.hidden_dim, config.num_heads)
+                for config in (teacher.encoder.config, student.encoder.config)
+            )
+            if large[0] % small[0] or large[1:] != small[1:]:
                 raise ValueError(
                     "hidden_weight and attention_weight compare layers: the teacher must have a "
                     "multiple of the student's, of the same hidden_dim and num_heads; received "
-                    f"(num_layers, hidden_dim, num_heads) {sizes[0]} and {sizes[1]}. Leave the "
-                    "weights at 0, or choose another student."
+                    f"(num_layers, hidden_dim, num_heads) {large} and {small}. Leave the weights "
+                    "at 0, or choose another student."
                 )
         self.student = student
         self.layer_weights = hidden_weight, attention_weight
@@ -97,21 +99,26 @@ class Distiller(TextModel):
         Returns:
             *Shape:* (B, C).
         """
-        if not training or not any(self.layer_weights):
+        hidden_weight, attention_weight = self.layer_weights
+        if not training or not (hidden_weight or attention_weight):
             return self.student(inputs, training=training)
-        options = {"return_hidden_states": True, "return_attention": True, "pooled_only": True}
+        options = {
+            "return_hidden_states": bool(hidden_weight),
+            "return_attention": bool(attention_weight),
+            "pooled_only": True,
+        }
         ours = self.student.encoder(inputs, training=True, **options)
         theirs = self.teacher_encoder(inputs, training=False, **options)
-        hidden_weight, attention_weight = self.layer_weights
         mask = inputs["padding_mask"]
-        every = len(theirs["attention"]) // len(ours["attention"])
-        # The first of the hidden states are the embeddings'.
-        states = zip(ours["hidden_states"][1:], theirs["hidden_states"][every::every], strict=True)
-        maps = zip(ours["attention"], theirs["attention"][every - 1 :: every], strict=True)
         if hidden_weight:
-            self.add_loss(hidden_weight * sum(hidden_distance(*pair, mask) for pair in states))
+            # The first are the embeddings'.
+            states, models = ours["hidden_states"][1:], theirs["hidden_states"][1:]
+            pairs = zip(states, _every(models, len(states)), strict=True)
+            self.add_loss(hidden_weight * sum(hidden_distance(*pair, mask) for pair in pairs))
         if attention_weight:
-            self.add_loss(attention_weight * sum(attention_distance(*pair, mask) for pair in maps))
+            maps = ours["attention"]
+            pairs = zip(maps, _every(theirs["attention"], len(maps)), strict=True)
+            self.add_loss(attention_weight * sum(attention_distance(*pair, mask) for pair in pairs))
         return self.student.head(ours["pooled_output"], training=True)
 
     def compile(self, optimizer: Any, **kwargs: Any) -> None:
@@ -141,3 +148,9 @@ class Distiller(TextModel):
             logits = np.asarray(self.teacher_logits(x, verbose=0), "float32")
             y = np.column_stack([self.encode_labels(y), logits])
         return super().batches(x, y, *args, **kwargs)
+
+
+def _every(layers: list[Any], number: int) -> list[Any]:
+    """Returns so many of what layers computed, evenly spaced, the last among them."""
+    every = len(layers) // number
+    return layers[every - 1 :: every]
