@@ -1,7 +1,7 @@
 """Training less, and smaller models: LoRA beside full fine-tuning, students beside their teacher.
 
     python benchmarks/smaller.py --output smaller.json
-    python benchmarks/smaller.py --output smaller.json --parts students optimizers
+    python benchmarks/smaller.py --output smaller.json --parts heads optimizers
 
 On the film-review snippets with MiniLM of 6 layers (see examples/sentiment.py for the split), in
 mixed bfloat16, with three seeds. Goes on where its JSON stops.
@@ -11,7 +11,9 @@ mixed bfloat16, with three seeds. Goes on where its JSON stops.
   the labels alone, by `Distiller` from the teacher's answers, or from its hidden states, too. The
   teacher and the first student stay beside the JSON, with the held-out texts, for
   `keras-bert-scratch frontier --model smaller.student --data smaller.csv --output frontier`.
-- lora: all weights at a peak rate of 5e-5, or adapters of rank 8 at 5e-4, three epochs each.
+- heads: the same teacher with 6 of 12 heads a layer, those that it needs most or least by
+  `head_importance` on 1,000 training texts, as they are, and trained for one more epoch.
+- lora: all weights at a peak rate of 5e-5, or adapters of rank 8 at 1e-3, three epochs each.
 - optimizers: the student without a teacher, one epoch with each optimizer at its default rate.
 """
 
@@ -33,6 +35,7 @@ import keras
 import numpy as np
 
 from keras_bert_scratch import BertClassifier, Distiller, bert_optimizer, enable_lora
+from keras_bert_scratch.evaluation.head_importance import head_importance
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from sentiment import LABELS, fetch_checkpoint, fetch_snippets, split
@@ -57,8 +60,9 @@ def train(
     (texts, labels), held_out = data
     steps = epochs * -(-len(texts) // 32)
     start = time.process_time()
-    model.compile(bert_optimizer(optimizer, rate, total_steps=steps))
-    model.fit(texts, labels, batch_size=32, epochs=epochs, verbose=0)
+    if epochs:
+        model.compile(bert_optimizer(optimizer, rate, total_steps=steps))
+        model.fit(texts, labels, batch_size=32, epochs=epochs, verbose=0)
     seconds = time.process_time() - start
     student = getattr(model, "student", model)
     predicted = student.probabilities(held_out[0], batch_size=64).argmax(1)
@@ -76,7 +80,7 @@ def lora(rank: int | None) -> Callable[..., dict[str, float]]:
         model = minilm()
         if rank:
             enable_lora(model.encoder, rank)
-        return train(model, data, 3, rate=5e-4 if rank else None)
+        return train(model, data, 3, rate=1e-3 if rank else None)
 
     return run
 
@@ -97,6 +101,18 @@ def student(teacher: Path | None, hidden_weight: float = 0.0) -> Callable[..., d
     return run
 
 
+def heads(teacher: Path, sign: int, epochs: int) -> Callable[..., dict[str, float]]:
+    """Returns what leaves the teacher half its heads: those it needs most (-1), or least (1)."""
+
+    def run(data: tuple[Texts, Texts]) -> dict[str, float]:
+        model = BertClassifier.from_pretrained(teacher, dtype="mixed_bfloat16")
+        texts, labels = (column[:1000] for column in data[0])
+        importance = head_importance(model, texts, labels)
+        return train(model.with_heads(np.argsort(sign * importance)[:, :6]), data, epochs)
+
+    return run
+
+
 def with_optimizer(name: str) -> Callable[..., dict[str, float]]:
     """Returns what trains the student for an epoch."""
     return lambda data: train(minilm().with_layers(STUDENT_LAYERS), data, 1, name)
@@ -106,7 +122,7 @@ def measure(parts: Sequence[str], output: Path, limit: int | None = None) -> dic
     """Measures what the JSON lacks.
 
     Args:
-        parts: Of `students`, `lora` and `optimizers`.
+        parts: Of `students`, `heads`, `lora` and `optimizers`.
         output: The JSON; folders beside it keep teacher and student.
         limit: Snippets to use; by default all.
     """
@@ -124,7 +140,7 @@ def measure(parts: Sequence[str], output: Path, limit: int | None = None) -> dic
         return result
 
     runs: list[tuple[str, Callable[..., dict[str, float]]]] = []
-    if "students" in parts:
+    if {"students", "heads"} & set(parts):
         runs.append(("teacher, 6 layers, 0", fine_tune_teacher))
     for seed in SEEDS:
         if "students" in parts:
@@ -132,6 +148,12 @@ def measure(parts: Sequence[str], output: Path, limit: int | None = None) -> dic
             runs.append((f"2 layers, the teacher's answers, {seed}", student(teacher)))
             hidden = student(teacher, hidden_weight=1.0)
             runs.append((f"2 layers, its hidden states, too, {seed}", hidden))
+        if "heads" in parts:
+            for name, sign in (("most", -1), ("least", 1)):
+                key = f"6 of 12 heads, the {name} needed"
+                if seed == SEEDS[0]:
+                    runs.append((f"{key}, as they are, {seed}", heads(teacher, sign, 0)))
+                runs.append((f"{key}, one more epoch, {seed}", heads(teacher, sign, 1)))
         if "optimizers" in parts:
             runs += [(f"{name}, one epoch, {seed}", with_optimizer(name)) for name in OPTIMIZERS]
         if "lora" in parts:
@@ -169,7 +191,7 @@ def table(results: dict[str, dict[str, float]]) -> str:
 def main() -> None:
     """Measures, and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = ["students", "lora", "optimizers"]
+    parts = ["students", "heads", "lora", "optimizers"]
     parser.add_argument("--output", type=Path, default=Path("smaller.json"))
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     options = parser.parse_args()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from keras_bert_scratch.data.tags import read_conll as read_conll
     from keras_bert_scratch.models.adapting import enable_lora as enable_lora
     from keras_bert_scratch.models.adapting import freeze_layers as freeze_layers
+    from keras_bert_scratch.models.adapting import keep_heads as keep_heads
     from keras_bert_scratch.models.adapting import keep_layers as keep_layers
     from keras_bert_scratch.models.adapting import merge_lora as merge_lora
     from keras_bert_scratch.models.beam_search import BeamSearch as BeamSearch
@@ -59,6 +60,7 @@ _MODULE_OF = {
     "enable_lora": "models.adapting",
     "merge_lora": "models.adapting",
     "freeze_layers": "models.adapting",
+    "keep_heads": "models.adapting",
     "keep_layers": "models.adapting",
     "BertDecoder": "models.decoder",
     "BeamSearch": "models.beam_search",

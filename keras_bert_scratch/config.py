@@ -4,7 +4,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_origin
 
 Architecture = Literal["bert", "modernbert"]
 Activation = Literal["gelu", "gelu_tanh", "relu"]
@@ -21,7 +21,7 @@ class BertConfig:
     Args:
         vocab_size: Number of tokens, V.
         num_layers: Number of encoder blocks.
-        num_heads: Attention heads a block, N. Divides `hidden_dim`.
+        num_heads: Attention heads a block, N. Divides `hidden_dim`, unless `head_dim` is given.
         hidden_dim: Width of the hidden states, H.
         feed_forward_dim: Width of the feed-forward layer, F.
         max_positions: Longest sequence.
@@ -36,6 +36,8 @@ class BertConfig:
         layer_norm_epsilon: Added to the variance in every layer normalization.
         initializer_range: Standard deviation of the truncated normal initializer.
         architecture: `"bert"` or `"modernbert"`.
+        head_dim: BERT's: width of a head, D, where heads were taken out, see
+            `models.adapting.keep_heads`; by default `hidden_dim / num_heads`.
         local_window: ModernBERT's: a token of a local layer sees half as many on either side.
         global_every: ModernBERT's: every so many layers one sees all tokens, from the first on.
         global_rope_theta: ModernBERT's: base of the rotary positions in global layers.
@@ -67,6 +69,7 @@ class BertConfig:
     layer_norm_epsilon: float = 1e-12
     initializer_range: float = 0.02
     architecture: Architecture = "bert"
+    head_dim: int | None = None
     local_window: int = 128
     global_every: int = 3
     global_rope_theta: float = 160_000.0
@@ -87,7 +90,7 @@ class BertConfig:
                 )
             # A Literal lists what it allows.
             choices = getattr(field.type, "__args__", ())
-            if choices and value not in choices:
+            if get_origin(field.type) is Literal and value not in choices:
                 raise ValueError(
                     f"{field.name} must be one of {', '.join(choices)}; received {value!r}."
                 )
@@ -102,7 +105,7 @@ class BertConfig:
         for rate in ("dropout", "attention_dropout"):
             if getattr(self, rate) >= 1:
                 raise ValueError(f"{rate} must be below 1, received {getattr(self, rate)!r}.")
-        check_heads(self.hidden_dim, self.num_heads)
+        check_heads(self.hidden_dim, self.num_heads, self.head_dim)
         if self.architecture == "modernbert":
             check_rotary(self.hidden_dim // self.num_heads, self.global_rope_theta)
             check_rotary(self.hidden_dim // self.num_heads, self.local_rope_theta)
@@ -111,6 +114,11 @@ class BertConfig:
     def is_local(self, layer: int) -> bool:
         """Whether a layer, counted from 0, sees a window around each token only."""
         return self.architecture == "modernbert" and layer % self.global_every != 0
+
+    @property
+    def attention_dim(self) -> int:
+        """Width of all heads of a block together, N x D."""
+        return self.num_heads * (self.head_dim or self.hidden_dim // self.num_heads)
 
     @property
     def query_key_value_dim(self) -> int:
@@ -185,9 +193,11 @@ class BertConfig:
         return cls.from_dict(fields)
 
 
-def check_heads(hidden_dim: int, num_heads: int) -> None:
-    """Raises a ValueError if the heads cannot share the width evenly."""
-    if hidden_dim % num_heads:
+def check_heads(hidden_dim: int, num_heads: int, head_dim: int | None = None) -> None:
+    """Raises a ValueError if the heads have no width, or cannot share the hidden one evenly."""
+    if head_dim is not None and (type(head_dim) is not int or head_dim < 1):
+        raise ValueError(f"head_dim must be a positive integer or None, received {head_dim!r}.")
+    if head_dim is None and hidden_dim % num_heads:
         raise ValueError(
             f"hidden_dim must be divisible by num_heads, received hidden_dim={hidden_dim} "
             f"and num_heads={num_heads}: change one of them."
@@ -218,6 +228,7 @@ def check_window(window: int) -> None:
 _OWNERS = {
     "num_segments": "bert",
     "position_embedding": "bert",
+    "head_dim": "bert",
     "local_window": "modernbert",
     "global_every": "modernbert",
     "global_rope_theta": "modernbert",

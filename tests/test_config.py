@@ -49,6 +49,8 @@ def test_unknown_preset() -> None:
     ("changes", "message"),
     [
         ({"hidden_dim": 10, "num_heads": 3}, "received hidden_dim=10 and num_heads=3: change one"),
+        ({"head_dim": 0}, "head_dim must be a positive integer or None, received 0."),
+        ({"head_dim": 2.0}, "head_dim must be a positive integer or None, received 2.0."),
         ({"vocab_size": 0}, "vocab_size must be a positive integer, received 0."),
         ({"num_layers": -1}, "num_layers must be a positive integer, received -1."),
         ({"num_layers": 2.0}, "num_layers must be a positive integer, received 2.0."),

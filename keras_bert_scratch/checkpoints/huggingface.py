@@ -36,6 +36,8 @@ _CONFIG_FIELDS = {
     "attention_dropout": "attention_probs_dropout_prob",
     "layer_norm_epsilon": "layer_norm_eps",
     "initializer_range": "initializer_range",
+    # Of this package alone: transformers refuses weights without all heads, for their shapes.
+    "head_dim": "head_dim",
 }
 # The same of ModernBERT, by the names of transformers 4, which 5 reads, too.
 _MODERN_CONFIG_FIELDS = {
@@ -272,6 +274,8 @@ def config_fields(config: BertConfig) -> dict[str, Any]:
     activation = activations[config.activation]
     if config.architecture == "bert":
         sizes = {theirs: getattr(config, ours) for ours, theirs in _CONFIG_FIELDS.items()}
+        if config.head_dim is None:
+            del sizes["head_dim"]
         return {**sizes, "hidden_act": activation}
     sizes = {theirs: getattr(config, ours) for ours, theirs in _MODERN_CONFIG_FIELDS.items()}
     return {

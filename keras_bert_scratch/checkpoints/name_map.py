@@ -11,7 +11,7 @@ from typing import NamedTuple
 from keras_bert_scratch.config import BertConfig
 
 # Axes, by the config's names of their sizes.
-_H, _F = "hidden_dim", "feed_forward_dim"
+_H, _F, _A = "hidden_dim", "feed_forward_dim", "attention_dim"
 
 
 class Weight(NamedTuple):
@@ -75,10 +75,16 @@ _OURS, _HUGGINGFACE, _GOOGLE = (
 _BLOCK = tuple(
     weight
     for kind, ours, huggingface, google, *sizes in (
-        (_dense, "attention.query", "attention.self.query", "attention/self/query"),
-        (_dense, "attention.key", "attention.self.key", "attention/self/key"),
-        (_dense, "attention.value", "attention.self.value", "attention/self/value"),
-        (_dense, "attention.output_projection", "attention.output.dense", "attention/output/dense"),
+        (_dense, "attention.query", "attention.self.query", "attention/self/query", (_H, _A)),
+        (_dense, "attention.key", "attention.self.key", "attention/self/key", (_H, _A)),
+        (_dense, "attention.value", "attention.self.value", "attention/self/value", (_H, _A)),
+        (
+            _dense,
+            "attention.output_projection",
+            "attention.output.dense",
+            "attention/output/dense",
+            (_A, _H),
+        ),
         (_norm, "attention_norm", "attention.output.LayerNorm", "attention/output/LayerNorm"),
         (_dense, "feed_forward.expand", "intermediate.dense", "intermediate/dense", (_H, _F)),
         (_dense, "feed_forward.contract", "output.dense", "output/dense", (_F, _H)),

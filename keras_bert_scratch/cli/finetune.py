@@ -15,6 +15,9 @@ from keras_bert_scratch.cli.common import (
 )
 from keras_bert_scratch.files import check_new_folder, new_folder
 
+# How many texts tell which attention heads a model needs.
+_IMPORTANCE_TEXTS = 1000
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
@@ -40,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--learning-rate",
         type=float,
-        help="default: one that fits the optimizer; 5e-4 for adamw with --lora",
+        help="default: one that fits the optimizer; 1e-3 for adamw with --lora",
     )
     parser.add_argument(
         "--layer-decay",
@@ -60,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--keep-layers", type=int, nargs="+", metavar="N", help="train these layers alone, from 0"
+    )
+    parser.add_argument(
+        "--keep-heads",
+        type=int,
+        metavar="N",
+        help="train so many attention heads a layer, those that a fine-tuned --model needs most",
     )
     parser.add_argument(
         "--teacher", help="checkpoint of a fine-tuned classifier, to learn from its answers, too"
@@ -104,8 +113,10 @@ def run(options: argparse.Namespace) -> None:
             "--teacher is for one label a text, and all classes of one weight: leave "
             "--label-separator and --class-weights away."
         )
-    if options.teacher and options.distribute:
-        raise ValueError("--teacher works on one machine only: leave --distribute away.")
+    for name in ("teacher", "keep_heads"):
+        if getattr(options, name) and options.distribute:
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{option} works on one machine only: leave --distribute away.")
     if options.checkpoint and options.early_stopping:
         raise ValueError(
             "--checkpoint does not keep what --early-stopping counts: leave one of them away."
@@ -159,6 +170,8 @@ def run(options: argparse.Namespace) -> None:
         )
         if options.keep_layers:
             model = model.with_layers(options.keep_layers)
+        if options.keep_heads:
+            model = _without_heads(model, train, options.keep_heads)
         if options.lora:
             enable_lora(model.encoder, options.lora)
         if options.freeze is not None:
@@ -170,7 +183,7 @@ def run(options: argparse.Namespace) -> None:
             trainee = Distiller(model, teacher)
         learning_rate = options.learning_rate
         if learning_rate is None and options.lora and options.optimizer == "adamw":
-            learning_rate = 5e-4
+            learning_rate = 1e-3
         trainee.compile(
             bert_optimizer(
                 options.optimizer,
@@ -211,6 +224,23 @@ def run(options: argparse.Namespace) -> None:
             _write(options, model, held_out, resume.history if options.checkpoint else history)
 
 
+def _without_heads(model: Any, train: Any, num_heads: int) -> Any:
+    """Returns a classifier of those heads that some training texts need most."""
+    import numpy as np
+
+    from keras_bert_scratch.evaluation.head_importance import head_importance
+
+    most = model.encoder.config.num_heads
+    if not 1 <= num_heads <= most:
+        raise ValueError(
+            f"--keep-heads must be from 1 to the {most} of a layer: it is {num_heads}."
+        )
+    indices = np.random.default_rng(0).permutation(len(train))[:_IMPORTANCE_TEXTS]
+    some = train.take(indices)
+    importance = head_importance(model, texts_of(some), some.labels)
+    return model.with_heads(np.argsort(-importance)[:, :num_heads])
+
+
 def _write(options: argparse.Namespace, model: Any, held_out: Any, history: Any) -> None:
     from keras_bert_scratch.evaluation.classification import evaluate_classification
     from keras_bert_scratch.evaluation.report import write_report
@@ -239,8 +269,8 @@ def _write(options: argparse.Namespace, model: Any, held_out: Any, history: Any)
 def _recipe(options: argparse.Namespace, train: Any) -> dict[str, Any]:
     """Returns what the weights depend on, for a checkpoint to be checked by."""
     names = (
-        "epochs batch_size optimizer learning_rate layer_decay lora freeze keep_layers teacher "
-        "sequence_length dtype seed class_weights label_separator"
+        "epochs batch_size optimizer learning_rate layer_decay lora freeze keep_layers keep_heads "
+        "teacher sequence_length dtype seed class_weights label_separator"
     )
     examples = repr((train.texts, train.pairs, train.labels))
     return {

@@ -1,6 +1,7 @@
 """Multi-head attention: the projections, and the matrix products of equation 1.
 
-Axes: B batch, S sequence, H hidden, N heads, D head width (H = N x D), K keys.
+Axes: B batch, S sequence, H hidden, N heads, D head width (N x D = H until heads are taken out), K
+keys.
 """
 
 import functools
@@ -69,14 +70,15 @@ class MultiHeadAttention(keras.layers.Layer):
     """Multi-head attention (Vaswani et al. 2017, sections 3.2.1 and 3.2.2).
 
     Args:
-        num_heads: N. Divides `hidden_dim`.
+        num_heads: N. Divides `hidden_dim`, unless `head_dim` is given.
         hidden_dim: H, the width of input and output.
         dropout: Rate on the attention probabilities.
         initializer_range: Standard deviation of the kernels' truncated normal initializer.
+        head_dim: D, by default H / N.
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 
     Raises:
-        ValueError: If `hidden_dim` is not divisible by `num_heads`.
+        ValueError: If `hidden_dim` is not divisible by `num_heads`, or `head_dim` is not positive.
 
     Example:
         >>> attention = MultiHeadAttention(num_heads=2, hidden_dim=8)
@@ -89,34 +91,38 @@ class MultiHeadAttention(keras.layers.Layer):
         hidden_dim: int,
         dropout: float = 0.0,
         initializer_range: float = 0.02,
+        head_dim: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_heads(hidden_dim, num_heads)
+        check_heads(hidden_dim, num_heads, head_dim)
         self.num_heads = num_heads
         self.hidden_dim = hidden_dim
         self.dropout = dropout
         self.initializer_range = initializer_range
+        self.head_dim = head_dim
+        self.attention_dim = num_heads * (head_dim or hidden_dim // num_heads)
 
         # === Layers ===
-        def projection(name: str) -> keras.layers.Dense:
+        def projection(name: str, width: int) -> keras.layers.Dense:
             return keras.layers.Dense(
-                hidden_dim,
+                width,
                 kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
                 dtype=self.dtype_policy,
                 name=name,
             )
 
-        self.query = projection("query")
-        self.key = projection("key")
-        self.value = projection("value")
-        self.output_projection = projection("output")
+        self.query = projection("query", self.attention_dim)
+        self.key = projection("key", self.attention_dim)
+        self.value = projection("value", self.attention_dim)
+        self.output_projection = projection("output", hidden_dim)
         self.probability_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Builds the four projections for inputs of shape (B, S, H)."""
-        for layer in (self.query, self.key, self.value, self.output_projection):
+        for layer in (self.query, self.key, self.value):
             layer.build(input_shape)
+        self.output_projection.build((*input_shape[:-1], self.attention_dim))
 
     def call(
         self,
@@ -159,16 +165,17 @@ class MultiHeadAttention(keras.layers.Layer):
         return self._split_heads(self.key(x)), self._split_heads(self.value(x))
 
     def _split_heads(self, x: Any) -> Any:
-        """(B, S, H) -> (B, N, S, D)."""
+        """(B, S, N x D) -> (B, N, S, D)."""
         batch, length = ops.shape(x)[:2]
-        x = ops.reshape(x, (batch, length, self.num_heads, self.hidden_dim // self.num_heads))
+        head_dim = self.attention_dim // self.num_heads
+        x = ops.reshape(x, (batch, length, self.num_heads, head_dim))
         return ops.transpose(x, (0, 2, 1, 3))
 
     def _merge_heads(self, x: Any) -> Any:
-        """(B, N, S, D) -> (B, S, H)."""
+        """(B, N, S, D) -> (B, S, N x D)."""
         x = ops.transpose(x, (0, 2, 1, 3))
         batch, length = ops.shape(x)[:2]
-        return ops.reshape(x, (batch, length, self.hidden_dim))
+        return ops.reshape(x, (batch, length, self.attention_dim))
 
     # === Config ===
     def get_config(self) -> dict[str, Any]:
@@ -179,4 +186,5 @@ class MultiHeadAttention(keras.layers.Layer):
             "hidden_dim": self.hidden_dim,
             "dropout": self.dropout,
             "initializer_range": self.initializer_range,
+            "head_dim": self.head_dim,
         }

@@ -24,6 +24,7 @@ class EncoderBlock(keras.layers.Layer):
         attention_dropout: Rate on the attention probabilities.
         layer_norm_epsilon: Added to the variance in both layer norms.
         initializer_range: Standard deviation of the kernels' truncated normal initializer.
+        head_dim: Width of an attention head, by default H / N.
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 
     Example:
@@ -41,6 +42,7 @@ class EncoderBlock(keras.layers.Layer):
         attention_dropout: float = 0.1,
         layer_norm_epsilon: float = 1e-12,
         initializer_range: float = 0.02,
+        head_dim: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -52,6 +54,7 @@ class EncoderBlock(keras.layers.Layer):
         self.attention_dropout = attention_dropout
         self.layer_norm_epsilon = layer_norm_epsilon
         self.initializer_range = initializer_range
+        self.head_dim = head_dim
 
         # === Layers ===
         dtype = self.dtype_policy
@@ -60,6 +63,7 @@ class EncoderBlock(keras.layers.Layer):
             hidden_dim,
             dropout=attention_dropout,
             initializer_range=initializer_range,
+            head_dim=head_dim,
             dtype=dtype,
             name="attention",
         )
@@ -141,4 +145,5 @@ class EncoderBlock(keras.layers.Layer):
             "attention_dropout": self.attention_dropout,
             "layer_norm_epsilon": self.layer_norm_epsilon,
             "initializer_range": self.initializer_range,
+            "head_dim": self.head_dim,
         }

@@ -1,9 +1,10 @@
-"""Changing an encoder before it is trained: low-rank adapters, frozen layers, fewer layers."""
+"""Changing an encoder before it is trained: adapters, frozen layers, fewer layers or heads."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
 
 import keras
+import numpy as np
 
 from keras_bert_scratch.models.encoder import BertEncoder
 
@@ -17,7 +18,7 @@ def enable_lora(encoder: BertEncoder, rank: int) -> None:
     stays as it is, as do biases, norms, embeddings and pooler. It is Keras' `Dense.enable_lora`.
     What stands on the encoder, such as a classification head, is still trained.
 
-    Updates want a higher learning rate than weights: try 5e-4. Call this before `compile`.
+    Updates want a higher learning rate than weights: try 1e-3. Call this before `compile`.
 
     Args:
         encoder: The encoder, such as `model.encoder`.
@@ -28,7 +29,7 @@ def enable_lora(encoder: BertEncoder, rank: int) -> None:
 
     Example:
         >>> enable_lora(model.encoder, rank=8)
-        >>> model.compile(adamw(5e-4, total_steps=800))
+        >>> model.compile(adamw(1e-3, total_steps=800))
     """
     if not isinstance(rank, int) or rank < 1:
         raise ValueError(f"The rank of LoRA must be a whole number from 1, received {rank!r}.")
@@ -138,13 +139,76 @@ def keep_layers(encoder: BertEncoder, layers: Sequence[int]) -> BertEncoder:
             "last by their number, and cannot be kept at another: make a smaller encoder and train "
             "it with Distiller."
         )
-    config = dataclasses.replace(encoder.config, num_layers=len(layers))
-    smaller = BertEncoder(config, dtype=encoder.dtype_policy)
-    smaller.embeddings.set_weights(encoder.embeddings.get_weights())
-    smaller.pooler.set_weights(encoder.pooler.get_weights())
+    smaller = _copy(encoder, num_layers=len(layers))
     for block, n in zip(smaller.blocks, layers, strict=True):
         block.set_weights(encoder.blocks[n].get_weights())
     return smaller
+
+
+def keep_heads(encoder: BertEncoder, heads: Sequence[Sequence[int]] | np.ndarray) -> BertEncoder:
+    """Makes an encoder of some of another's attention heads, as many in every block.
+
+    The heads that are left keep their width D, so that queries, keys and values are narrower than
+    the hidden states. `evaluation.head_importance` tells which heads a task needs least.
+
+    Args:
+        encoder: The encoder, which stays as it is.
+        heads: Of each block, the first first, the numbers of the heads to keep, counted from 0.
+
+    Returns:
+        An encoder with `len(heads[0])` heads a block; all else is copied.
+
+    Raises:
+        ValueError: If a block has no heads of these numbers, names one twice, or is left another
+            number of them than the first; or if the encoder is a ModernBERT or has adapters.
+
+    Example:
+        >>> encoder = keep_heads(model.encoder, [[0, 2], [1, 3]])
+        >>> encoder.config.num_heads
+        2
+    """
+    config = encoder.config
+    if config.architecture != "bert" or any(d.lora_enabled for d in _dense_layers(encoder)):
+        raise ValueError(
+            "Heads can be taken out of a BERT without adapters, received architecture "
+            f"{config.architecture!r}: merge adapters by merge_lora first."
+        )
+    kept = [sorted(map(int, block)) for block in heads]
+    known = set(range(config.num_heads))
+    if (
+        len(kept) != config.num_layers
+        or len({len(block) for block in kept}) != 1
+        or not all(
+            block and set(block) <= known and len(set(block)) == len(block) for block in kept
+        )
+    ):
+        raise ValueError(
+            f"For each of the {config.num_layers} blocks the heads to keep must be some of 0 to "
+            f"{config.num_heads - 1}, each once, and as many in every block; received {kept}."
+        )
+    head_dim = config.attention_dim // config.num_heads
+    smaller = _copy(encoder, num_heads=len(kept[0]), head_dim=head_dim)
+    for block, large, numbers in zip(smaller.blocks, encoder.blocks, kept, strict=True):
+        features = np.add.outer(head_dim * np.array(numbers), np.arange(head_dim)).ravel()
+        for weight, source in zip(block.weights, large.get_weights(), strict=True):
+            # Heads stand side by side in the columns of queries, keys and values, and in the rows
+            # of the output. No other weight becomes narrower.
+            for axis, size in enumerate(weight.shape):
+                if size != source.shape[axis]:
+                    source = np.take(source, features, axis)
+            weight.assign(source)
+    return smaller
+
+
+def _copy(encoder: BertEncoder, **changes: int) -> BertEncoder:
+    """Makes an encoder of other sizes with the same embeddings and pooler, its blocks to be set."""
+    copy = BertEncoder(
+        dataclasses.replace(encoder.config, **changes),  # type: ignore[arg-type]
+        dtype=encoder.dtype_policy,
+    )
+    copy.embeddings.set_weights(encoder.embeddings.get_weights())
+    copy.pooler.set_weights(encoder.pooler.get_weights())
+    return copy
 
 
 def _dense_layers(encoder: BertEncoder) -> Iterator[keras.layers.Dense]:

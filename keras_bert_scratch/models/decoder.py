@@ -44,7 +44,7 @@ class BertDecoder(keras.Model):
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Raises:
-        ValueError: If the architecture is not BERT's.
+        ValueError: If the architecture is not BERT's, or heads were taken out.
 
     Example:
         >>> decoder = BertDecoder(BertConfig.preset("tiny"))
@@ -60,10 +60,11 @@ class BertDecoder(keras.Model):
 
     def __init__(self, config: BertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if config.architecture != "bert":
+        if config.architecture != "bert" or config.head_dim is not None:
             raise ValueError(
-                f"BertDecoder is BERT's, received architecture {config.architecture!r}: give the "
-                "decoder a config of its own."
+                "BertDecoder is BERT's with all heads, received architecture "
+                f"{config.architecture!r} and head_dim={config.head_dim}: give the decoder a "
+                "config of its own."
             )
         self.config = config
 

@@ -69,6 +69,7 @@ class BertEncoder(keras.Model):
                     attention_dropout=config.attention_dropout,
                     layer_norm_epsilon=config.layer_norm_epsilon,
                     initializer_range=config.initializer_range,
+                    head_dim=config.head_dim,
                     dtype=self.dtype_policy,
                     name=f"block_{n}",
                 )

@@ -25,7 +25,7 @@ from keras_bert_scratch.layers.windows import (
     aggregate_windows,
     check_aggregation,
 )
-from keras_bert_scratch.models.adapting import keep_layers
+from keras_bert_scratch.models.adapting import keep_heads, keep_layers
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.serving.litert import export_litert
 from keras_bert_scratch.serving.mobile_metadata import export_mediapipe
@@ -291,11 +291,29 @@ class BertClassifier(TextModel):
         Raises:
             ValueError: If `layers` is empty, or names a block that there is not.
         """
-        encoder = keep_layers(self.encoder, layers)
+        return self._with_encoder(keep_layers(self.encoder, layers))
+
+    def with_heads(self, heads: Sequence[Sequence[int]] | np.ndarray) -> "BertClassifier":
+        """Makes a smaller classifier of some of the encoder's attention heads; see `keep_heads`.
+
+        Args:
+            heads: Of each block, the numbers of the heads to keep, counted from 0.
+
+        Raises:
+            ValueError: If there are no such heads, or another number of them in some block.
+
+        Example:
+            >>> importance = head_importance(model, texts, labels)
+            >>> model.with_heads(np.argsort(-importance)[:, :6])  # the best six of every block
+        """
+        return self._with_encoder(keep_heads(self.encoder, heads))
+
+    def _with_encoder(self, encoder: BertEncoder) -> "BertClassifier":
+        """Returns a classifier with another encoder, and all else as it is."""
         config = {**self.get_config(), "encoder": encoder, "tokenizer": self.tokenizer}
-        smaller = BertClassifier(**config)
-        smaller.head.set_weights(self.head.get_weights())
-        return smaller
+        other = BertClassifier(**config)
+        other.head.set_weights(self.head.get_weights())
+        return other
 
     # === Weights in and out ===
     @classmethod

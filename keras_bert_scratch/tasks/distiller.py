@@ -38,7 +38,7 @@ class Distiller(TextModel):
 
     Raises:
         ValueError: If the two have other labels or a text may have several, a number is refused, or
-            their layers, widths or heads cannot be compared.
+            their layers, widths, heads or tokens cannot be compared.
 
     Example:
         >>> teacher = BertClassifier.from_pretrained("saved_models/films")
@@ -81,6 +81,15 @@ class Distiller(TextModel):
                     "multiple of the student's, of the same hidden_dim and num_heads; received "
                     f"(num_layers, hidden_dim, num_heads) {large} and {small}. Leave the weights "
                     "at 0, or choose another student."
+                )
+            # The teacher answers texts, but its layers are given the student's token ids.
+            tokenizers = [model.tokenizer for model in (student, teacher) if model.tokenizer]
+            if any(t.get_config() != tokenizers[0].get_config() for t in tokenizers):
+                raise ValueError(
+                    "hidden_weight and attention_weight compare the states of the same tokens: "
+                    "teacher and student must have the same tokenizer, received vocabularies of "
+                    f"{' and '.join(str(len(t.vocabulary)) for t in tokenizers)} tokens, or other "
+                    "settings. Leave the weights at 0, or make the student by keep_layers."
                 )
         self.student = student
         self.layer_weights = hidden_weight, attention_weight

@@ -162,6 +162,16 @@ def test_finetune_a_student_by_adapters(folder, tmp_path, capsys):
     assert adapter["labels"] == ["negative", "positive"]
 
 
+def test_finetune_with_fewer_heads(folder, tmp_path, capsys):
+    status = main(
+        ["finetune", "--model", f"{folder}/model", "--train", f"{folder}/train.csv"]
+        + ["--output", f"{tmp_path}/small", "--keep-heads", "1", "--epochs", "1"]
+    )
+    assert status == 0, capsys.readouterr().err
+    config = json.loads((tmp_path / "small/config.json").read_text())
+    assert (config["num_attention_heads"], config["head_dim"]) == (1, config["hidden_size"] // 2)
+
+
 class TestRefusals:
     """Exit status 1 and one line that says what is wrong, before any work."""
 
@@ -196,6 +206,17 @@ class TestRefusals:
         )
         assert "has labels that" in error
         assert "neutral" in error
+
+    def test_more_heads_than_there_are(self, capsys, folder):
+        error = self.finetune(capsys, folder, folder / "train.csv", "--keep-heads", "3")
+        assert "--keep-heads must be from 1 to the 2 of a layer: it is 3." in error
+
+    @pytest.mark.parametrize("option", [["--keep-heads", "1"], ["--teacher", "x"]])
+    def test_what_works_on_one_machine_only(self, capsys, folder, option):
+        error = self.finetune(
+            capsys, folder, folder / "train.csv", *option, "--distribute", "mirrored"
+        )
+        assert f"{option[0]} works on one machine only: leave --distribute away." in error
 
     def test_a_teacher_of_several_labels(self, capsys, folder):
         error = self.finetune(

@@ -67,7 +67,13 @@ ROTARY_ATTENTION = {
 CASES = [
     Case(
         MultiHeadAttention,
-        {"num_heads": 2, "hidden_dim": 8, "dropout": 0.2, "initializer_range": 0.3},
+        {
+            "num_heads": 2,
+            "hidden_dim": 8,
+            "dropout": 0.2,
+            "initializer_range": 0.3,
+            "head_dim": 3,
+        },
         (STATES,),
         (3, 5, 8),
     ),
@@ -93,6 +99,7 @@ CASES = [
             "attention_dropout": 0.3,
             "layer_norm_epsilon": 1e-5,
             "initializer_range": 0.3,
+            "head_dim": 3,
         },
         (STATES,),
         (3, 5, 8),

@@ -1,4 +1,4 @@
-"""Low-rank adapters, frozen layers and fewer layers of an encoder."""
+"""Low-rank adapters, frozen layers, and fewer layers or heads of an encoder."""
 
 import keras
 import numpy as np
@@ -10,6 +10,7 @@ from keras_bert_scratch import (
     BertEncoder,
     enable_lora,
     freeze_layers,
+    keep_heads,
     keep_layers,
     merge_lora,
 )
@@ -172,3 +173,81 @@ class TestKeepingLayers:
         assert (smaller.sequence_length, smaller.temperature) == (8, 2.0)
         assert smaller.tokenizer is model.tokenizer
         np.testing.assert_array_equal(smaller.head.logits.kernel, model.head.logits.kernel)
+
+
+class TestKeepingHeads:
+    @pytest.fixture
+    def kept(self):
+        """Of two heads of width 4 in each of three blocks."""
+        return [[1], [0], [1]]
+
+    def test_is_the_encoder_in_which_the_others_say_nothing(self, encoder, inputs, kept):
+        generator = np.random.default_rng(0)
+        for weight in encoder.weights:
+            weight.assign(generator.normal(0, 0.3, weight.shape))
+        smaller = keep_heads(encoder, kept)
+        before = states(encoder, inputs)
+        for block, (head,) in zip(encoder.blocks, kept, strict=True):
+            kernel = block.attention.output_projection.kernel
+            values = keras.ops.convert_to_numpy(kernel).copy()
+            values[4 * (1 - head) : 4 * (2 - head)] = 0
+            kernel.assign(values)
+        assert np.abs(states(encoder, inputs) - before).max() > 0.01
+        np.testing.assert_allclose(states(smaller, inputs), states(encoder, inputs), atol=1e-5)
+        # Of each block: half of four matrices, and of the three biases that heads have.
+        assert encoder.count_params() - smaller.count_params() == 3 * (4 * 8 * 4 + 3 * 4)
+
+    def test_all_heads_are_a_copy(self, encoder, inputs):
+        copy = keep_heads(encoder, [[1, 0]] * 3)
+        np.testing.assert_array_equal(states(copy, inputs), states(encoder, inputs))
+
+    def test_some_of_those_that_are_left(self, encoder, inputs):
+        once = keep_heads(encoder, [[1]] * 3)
+        np.testing.assert_array_equal(
+            states(keep_heads(once, [[0]] * 3), inputs), states(once, inputs)
+        )
+
+    @pytest.mark.parametrize(
+        "heads",
+        [[[0]] * 2, [[0], [1], [2]], [[0], [1], [0, 1]], [[0, 0]] * 3, [[]] * 3, [[-1]] * 3],
+    )
+    def test_heads_that_there_are_not(self, encoder, heads):
+        message = "each of the 3 blocks the heads to keep must be some of 0 to 1, each once, and as"
+        with pytest.raises(ValueError, match=message):
+            keep_heads(encoder, heads)
+
+    def test_an_encoder_with_adapters(self, encoder):
+        enable_lora(encoder, 2)
+        with pytest.raises(ValueError, match="without adapters, .* merge adapters by merge_lora"):
+            keep_heads(encoder, [[0]] * 3)
+
+    def test_adapters_on_what_is_left(self, encoder, inputs):
+        smaller = keep_heads(encoder, [[0]] * 3)
+        before = states(smaller, inputs)
+        enable_lora(smaller, 2)
+        change(smaller, np.random.default_rng(0))
+        adapted = states(smaller, inputs)
+        assert np.abs(adapted - before).max() > 0.01
+        merge_lora(smaller)
+        np.testing.assert_allclose(states(smaller, inputs), adapted, atol=1e-5)
+
+    def test_a_classifier_is_saved_and_loaded(self, tiny_classifier, tmp_path):
+        model = tiny_classifier(temperature=2.0)
+        smaller = model.with_heads([[1], [0]])
+        texts = ["a great film", "an awful movie"]
+        expected = smaller.probabilities(texts)
+        smaller.save_pretrained(tmp_path / "smaller")
+        smaller.save(tmp_path / "smaller.keras")
+        loaded = BertClassifier.from_pretrained(tmp_path / "smaller")
+        assert (loaded.encoder.config.num_heads, loaded.encoder.config.head_dim) == (1, 8)
+        np.testing.assert_allclose(loaded.probabilities(texts), expected, atol=1e-6)
+        again = keras.saving.load_model(tmp_path / "smaller.keras")
+        np.testing.assert_allclose(again.probabilities(texts), expected, atol=1e-6)
+
+    def test_a_checkpoint_that_says_another_width(self, tiny_classifier, tmp_path):
+        tiny_classifier().with_heads([[1], [0]]).save_pretrained(tmp_path / "smaller")
+        config = tmp_path / "smaller/config.json"
+        config.write_text(config.read_text().replace('"head_dim": 8', '"head_dim": 4'))
+        (tmp_path / "smaller/hashes.json").unlink()
+        with pytest.raises(ValueError, match=r"has shape \(8, 16\), the config asks for \(4, 16\)"):
+            BertClassifier.from_pretrained(tmp_path / "smaller")

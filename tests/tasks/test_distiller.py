@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_bert_scratch import BertClassifier, Distiller
+from keras_bert_scratch import BertClassifier, Distiller, WordPieceTokenizer
 
 
 @pytest.fixture
@@ -111,6 +111,15 @@ def test_layers_that_cannot_be_compared(teacher):
     message = r"multiple of the student's.* \(2, 16, 2\) and \(2, 128, 2\)\. Leave"
     with pytest.raises(ValueError, match=message):
         Distiller(student, teacher, attention_weight=1.0)
+    Distiller(student, teacher)
+
+
+def test_layers_of_other_tokens(tiny_classifier):
+    student, teacher = tiny_classifier(), tiny_classifier()
+    config = {**teacher.tokenizer.get_config(), "lowercase": False, "strip_accents": False}
+    teacher.tokenizer = WordPieceTokenizer.from_config(config)
+    with pytest.raises(ValueError, match="must have the same tokenizer, .* or other settings. Lea"):
+        Distiller(student, teacher, hidden_weight=1.0)
     Distiller(student, teacher)
 
 

@@ -132,7 +132,9 @@ def test_tasks_that_transformers_builds_otherwise(
 
 def test_decoders(model: BertClassifier, tmp_path: Path) -> None:
     config = model.encoder.config
-    with pytest.raises(ValueError, match="BertDecoder is BERT's, received architecture 'modernber"):
+    with pytest.raises(
+        ValueError, match="BertDecoder is BERT's with all heads, received architecture 'mod"
+    ):
         BertDecoder(config)
     decoder = BertDecoder(
         BertConfig(
