@@ -2,6 +2,7 @@
 
     python benchmarks/robustness.py --output robustness.json
     python benchmarks/robustness.py --output robustness.json --methods plain FGM PGD
+    python benchmarks/robustness.py --checkpoint tiny-en --rate 5e-4 --seeds 10 --output tiny.json
 
 Fine-tunes MiniLM of 6 layers on film-review snippets (see examples/sentiment.py for the split)
 plainly, by FGM and by PGD of three steps, all with the same seeds, epochs and rates; and compares
@@ -43,16 +44,24 @@ Points = dict[str, dict[str, np.ndarray]]
 
 
 def run(
-    method: str, seed: int, data: tuple[Texts, Texts], epochs: int, dtype: str, radius: float
+    method: str,
+    seed: int,
+    data: tuple[Texts, Texts],
+    *,
+    checkpoint: str | None,
+    rate: float,
+    epochs: int,
+    dtype: str,
+    radius: float,
 ) -> Run:
     """Trains; returns the accuracy on the held-out texts by what was done to them."""
     (texts, labels), held_out = data
     start = time.process_time()
     keras.utils.set_random_seed(seed)
     model = BertClassifier.from_pretrained(
-        fetch_checkpoint(), labels=LABELS, sequence_length=64, dtype=dtype
+        checkpoint or fetch_checkpoint(), labels=LABELS, sequence_length=64, dtype=dtype
     )
-    optimizer = adamw(5e-5, total_steps=epochs * -(-len(texts) // 32), warmup_ratio=0.1)
+    optimizer = adamw(rate, total_steps=epochs * -(-len(texts) // 32), warmup_ratio=0.1)
     steps = METHODS[method]
     model.compile(optimizer, training_step=AdversarialTraining(radius, steps) if steps else None)
     model.fit(texts, labels, batch_size=32, epochs=epochs, verbose=0)
@@ -79,7 +88,7 @@ def measure(
         methods: Of `METHODS`.
         seeds: How many.
         num_texts: To train on; None for all.
-        **recipe: `epochs`, `dtype` and `radius` of `run`.
+        **recipe: What `run` takes by name.
 
     Raises:
         ValueError: If the JSON is of another recipe.
@@ -151,6 +160,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("robustness.json"))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=["plain", "FGM"])
     parser.add_argument("--seeds", type=int, default=3, help="how many (default: %(default)s)")
+    parser.add_argument("--checkpoint", help="to start from (default: MiniLM)")
+    parser.add_argument("--rate", type=float, default=5e-5, help="default: %(default)s")
     parser.add_argument("--texts", type=int, help="to train on (default: all)")
     parser.add_argument("--epochs", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--dtype", default="mixed_bfloat16", help="default: %(default)s")
@@ -162,6 +173,8 @@ def main() -> None:
         options.methods,
         options.seeds,
         options.texts,
+        checkpoint=options.checkpoint,
+        rate=options.rate,
         epochs=options.epochs,
         dtype=options.dtype,
         radius=options.radius,

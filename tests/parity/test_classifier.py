@@ -27,3 +27,22 @@ def test_the_same_logits_from_raw_text(tiny_classifier, tmp_path, pairs):
         expected = theirs.eval()(**encoded).logits.numpy()
     logits = ours.predict(TEXTS if pairs is None else (TEXTS, pairs), verbose=0)
     np.testing.assert_allclose(logits, expected, atol=1e-5)
+
+
+def test_without_some_heads(tiny_classifier, tmp_path):
+    model = tiny_classifier(["bad", "good", "neither"])
+    model.save_pretrained(tmp_path / "all")
+    smaller = model.with_heads([[1], [0]])
+    smaller.save_pretrained(tmp_path / "some")
+    load = transformers.AutoModelForSequenceClassification.from_pretrained
+    with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
+        load(tmp_path / "some")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "all")
+    theirs = load(tmp_path / "all").eval()
+    with torch.no_grad():
+        # A head says nothing if its columns of the output are 0. Heads are 8 wide.
+        for layer, columns in zip(theirs.bert.encoder.layer, (slice(8), slice(8, 16)), strict=True):
+            layer.attention.output.dense.weight[:, columns] = 0
+        expected = theirs(**tokenizer(TEXTS, padding=True, return_tensors="pt")).logits.numpy()
+    np.testing.assert_allclose(smaller.predict(TEXTS, verbose=0), expected, atol=1e-5)
+    assert np.abs(expected - model.predict(TEXTS, verbose=0)).max() > 0.01
