@@ -36,6 +36,7 @@ import numpy as np
 
 from keras_bert_scratch import BertClassifier, Distiller, bert_optimizer, enable_lora
 from keras_bert_scratch.evaluation.head_importance import head_importance
+from keras_bert_scratch.files import new_file
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from sentiment import LABELS, fetch_checkpoint, fetch_snippets, split
@@ -135,7 +136,8 @@ def measure(parts: Sequence[str], output: Path, limit: int | None = None) -> dic
         model = minilm()
         result = train(model, data, 2)
         model.save_pretrained(teacher)
-        with output.with_suffix(".csv").open("w", encoding="utf-8", newline="") as file:
+        csv_path = output.with_suffix(".csv")
+        with new_file(csv_path) as path, path.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([("text", "label"), *zip(*data[1], strict=True)])
         return result
 
