@@ -126,8 +126,35 @@ class BertMuon(_BertSettings, keras.optimizers.Muon):
     """Keras' Muon (Jordan et al. 2024), with its AdamW for all that is no matrix of a layer."""
 
 
+class _ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
+    """Keras' schedule-free AdamW, but for an update that learns on TensorFlow.
+
+    Keras 3.15 recovers the average from the iterate's old value after it has changed the iterate,
+    and on TensorFlow the old value, `momentum.value`, is then the new one: each step moves the
+    average against the gradient, by so much that the weights stay where they are.
+    """
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Updates one weight, y of the paper's algorithm 1 (Defazio et al. 2024, with AdamW)."""
+        index = self._get_variable_index(variable)
+        iterate, velocity = self._momentums[index], self._velocities[index]
+        step = ops.cast(self.iterations + 1, variable.dtype)
+        rate = ops.cast(learning_rate, variable.dtype)
+        if self.warmup_steps:
+            rate = rate * ops.minimum(step / self.warmup_steps, 1.0)
+        gradient = ops.cast(gradient, variable.dtype)
+        average = (variable - (1 - self.beta_1) * iterate) / self.beta_1
+        squares = self.beta_2 * velocity + (1 - self.beta_2) * ops.square(gradient)
+        mean_square = squares / (1 - ops.power(self.beta_2, step))
+        moved = iterate - rate * gradient / (ops.sqrt(mean_square) + self.epsilon)
+        average = average + (moved - average) / step
+        self.assign(velocity, squares)
+        self.assign(iterate, moved)
+        self.assign(variable, (1 - self.beta_1) * moved + self.beta_1 * average)
+
+
 @keras.saving.register_keras_serializable("keras_bert_scratch")
-class BertScheduleFreeAdamW(_BertSettings, keras.optimizers.ScheduleFreeAdamW):
+class BertScheduleFreeAdamW(_BertSettings, _ScheduleFreeAdamW):
     """Keras' schedule-free AdamW (Defazio et al. 2024), with decay."""
 
     def decay(self, variable: Any, share: Any) -> None:

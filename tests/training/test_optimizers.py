@@ -232,6 +232,27 @@ class TestEveryOptimizer:
         config = bert_optimizer("schedule-free", 1e-3, total_steps=50).get_config()
         assert (config["learning_rate"], config["warmup_steps"]) == (pytest.approx(1e-3), 5)
 
+    def test_schedule_free_is_its_algorithm(self) -> None:
+        # Defazio et al. 2024, algorithm 1 with AdamW's denominator and a warm-up of two steps:
+        # gradients are taken at y; z goes along them, and x is the mean of all z.
+        generator = np.random.default_rng(0)
+        z = x = generator.normal(size=3)
+        squares = np.zeros(3)
+        weight = keras.Variable(z, name="kernel")
+        optimizer = bert_optimizer(
+            "schedule-free", 0.1, total_steps=20, weight_decay=0.1, clip_norm=100.0
+        )
+        for step in range(1, 21):
+            gradient = generator.normal(size=3)
+            optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")], [weight])
+            y, rate = 0.1 * z + 0.9 * x, 0.1 * min(step / 2, 1)
+            squares = 0.999 * squares + 0.001 * gradient**2
+            denominator = np.sqrt(squares / (1 - 0.999**step)) + 1e-8
+            # Keras has the full rate from the first step on for the decay.
+            z = z - 0.1 * 0.1 * y - rate * gradient / denominator
+            x = x + (z - x) / step
+            np.testing.assert_allclose(weight, 0.1 * z + 0.9 * x, atol=1e-5)
+
     def test_unknown(self) -> None:
         message = "The optimizers are adamw, lamb, lion, muon, schedule-free; received 'adam'."
         with pytest.raises(ValueError, match=re.escape(message)):
