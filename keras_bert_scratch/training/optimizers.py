@@ -127,12 +127,22 @@ class BertMuon(_BertSettings, keras.optimizers.Muon):
 
 
 class _ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
-    """Keras' schedule-free AdamW, but for an update that learns on TensorFlow.
+    """Keras' schedule-free AdamW, which on TensorFlow does not learn in Keras 3.15.
 
-    Keras 3.15 recovers the average from the iterate's old value after it has changed the iterate,
-    and on TensorFlow the old value, `momentum.value`, is then the new one: each step moves the
-    average against the gradient, by so much that the weights stay where they are.
+    `fit` builds it while it traces, where the iterate's first value is never assigned: the first
+    step makes all weights 0. The update recovers the average from the iterate's old value after it
+    has changed the iterate, and the old value, `momentum.value`, is then the new one.
     """
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        """Makes the iterates, which start where the variables are."""
+        if keras.backend.backend() != "tensorflow":
+            super().build(variables)
+            return
+        import tensorflow as tf
+
+        with tf.init_scope():
+            super().build(variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Updates one weight, y of the paper's algorithm 1 (Defazio et al. 2024, with AdamW)."""

@@ -253,6 +253,16 @@ class TestEveryOptimizer:
             x = x + (z - x) / step
             np.testing.assert_allclose(weight, 0.1 * z + 0.9 * x, atol=1e-5)
 
+    @pytest.mark.parametrize("name", NAMES)
+    def test_learns_in_fit(self, name: str) -> None:
+        # The weights that make 2 a - b of a and b, from two others.
+        x = np.random.default_rng(0).normal(size=(200 * 8, 2)).astype("float32")
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+        model.layers[0].kernel.assign([[1.0], [1.0]])
+        model.compile(bert_optimizer(name, 0.2, total_steps=200, weight_decay=0.0), "mse")
+        model.fit(x, x @ [[2.0], [-1.0]], batch_size=8, verbose=0)
+        np.testing.assert_allclose(model.layers[0].kernel, [[2.0], [-1.0]], atol=0.2)
+
     def test_unknown(self) -> None:
         message = "The optimizers are adamw, lamb, lion, muon, schedule-free; received 'adam'."
         with pytest.raises(ValueError, match=re.escape(message)):
