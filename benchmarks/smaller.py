@@ -9,7 +9,7 @@ mixed bfloat16, with three seeds. Goes on where its JSON stops.
 - students: the teacher is MiniLM, fine-tuned for two epochs, one for all. The student has the
   pretrained embeddings and layers 0 and 3, and learns for six epochs at a peak rate of 1e-4 from
   the labels alone, by `Distiller` from the teacher's answers, or from its hidden states, too. The
-  teacher and the first student stay beside the JSON, with the held-out texts, for
+  teacher and the first student of hidden states stay beside the JSON, with the held-out texts, for
   `keras-bert-scratch frontier --model smaller.student --data smaller.csv --output frontier`.
 - heads: the same teacher with 6 of 12 heads a layer, those that it needs most or least by
   `head_importance` on 1,000 training texts, as they are, and trained for one more epoch.
@@ -95,7 +95,7 @@ def student(teacher: Path | None, hidden_weight: float = 0.0) -> Callable[..., d
             return train(model, data, 6, rate=1e-4)
         large = BertClassifier.from_pretrained(teacher, dtype="mixed_bfloat16")
         result = train(Distiller(model, large, hidden_weight=hidden_weight), data, 6, rate=1e-4)
-        if not (folder := teacher.with_suffix(".student")).exists():
+        if hidden_weight and not (folder := teacher.with_suffix(".student")).exists():
             model.save_pretrained(folder)
         return result
 
