@@ -455,6 +455,17 @@ class DistributableModel(keras.Model):
             iterator = None
         super()._maybe_symbolic_build(iterator, data_batch)
 
+    def make_train_function(self, force: bool = False) -> Any:
+        """Makes the step as Keras does, after the optimizer's variables.
+
+        Keras would make them within the step, which TensorFlow then traces twice: half of the time
+        until training begins.
+        """
+        if not self.optimizer.built:
+            with (self._strategy or tf.distribute.get_strategy()).scope():
+                self.optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
+
     def train_step(self, *args: Any) -> Any:
         """Does the step of a global batch; on JAX and PyTorch, Keras' own."""
         if keras.backend.backend() != "tensorflow":
