@@ -14,7 +14,8 @@ mixed bfloat16, with three seeds. Goes on where its JSON stops.
 - heads: the same teacher with 6 of 12 heads a layer, those that it needs most or least by
   `head_importance` on 1,000 training texts, as they are, and trained for one more epoch.
 - lora: all weights at a peak rate of 5e-5, or adapters of rank 8 at 1e-3, three epochs each.
-- optimizers: the student without a teacher, one epoch with each optimizer at its default rate.
+- optimizers: the student without a teacher, one epoch with each optimizer, at the peak rate out of
+  three with which it classified most of the last 1,854 training texts right after the others.
 """
 
 import os
@@ -43,7 +44,7 @@ from sentiment import LABELS, fetch_checkpoint, fetch_snippets, split
 
 SEEDS = (0, 1, 2)
 STUDENT_LAYERS = [0, 3]
-OPTIMIZERS = ("adamw", "lamb", "lion", "muon", "schedule-free")
+OPTIMIZERS = {"adamw": 2e-4, "lamb": 2e-3, "lion": 1e-4, "muon": 1e-3, "schedule-free": 3e-4}
 Texts = tuple[list[str], list[str]]
 
 
@@ -114,9 +115,9 @@ def heads(teacher: Path, sign: int, epochs: int) -> Callable[..., dict[str, floa
     return run
 
 
-def with_optimizer(name: str) -> Callable[..., dict[str, float]]:
+def with_optimizer(name: str, rate: float) -> Callable[..., dict[str, float]]:
     """Returns what trains the student for an epoch."""
-    return lambda data: train(minilm().with_layers(STUDENT_LAYERS), data, 1, name)
+    return lambda data: train(minilm().with_layers(STUDENT_LAYERS), data, 1, name, rate)
 
 
 def measure(parts: Sequence[str], output: Path, limit: int | None = None) -> dict[str, Any]:
@@ -157,7 +158,8 @@ def measure(parts: Sequence[str], output: Path, limit: int | None = None) -> dic
                     runs.append((f"{key}, as they are, {seed}", heads(teacher, sign, 0)))
                 runs.append((f"{key}, one more epoch, {seed}", heads(teacher, sign, 1)))
         if "optimizers" in parts:
-            runs += [(f"{name}, one epoch, {seed}", with_optimizer(name)) for name in OPTIMIZERS]
+            for name, rate in OPTIMIZERS.items():
+                runs.append((f"{name} at {rate}, one epoch, {seed}", with_optimizer(name, rate)))
         if "lora" in parts:
             runs.append((f"6 layers, all weights, {seed}", lora(None)))
             runs.append((f"6 layers, LoRA of rank 8, {seed}", lora(8)))
