@@ -53,7 +53,6 @@ def run(
     epochs: int,
     dtype: str,
     radius: float,
-    warmup: float,
 ) -> Run:
     """Trains; returns the accuracy on the held-out texts by what was done to them."""
     (texts, labels), held_out = data
@@ -62,11 +61,9 @@ def run(
     model = BertClassifier.from_pretrained(
         checkpoint or fetch_checkpoint(), labels=LABELS, sequence_length=64, dtype=dtype
     )
-    batches = epochs * -(-len(texts) // 32)
-    step = None
-    if steps := METHODS[method]:
-        step = AdversarialTraining(radius, steps, warmup_steps=max(1, round(warmup * batches)))
-    model.compile(adamw(rate, total_steps=batches, warmup_ratio=0.1), training_step=step)
+    optimizer = adamw(rate, total_steps=epochs * -(-len(texts) // 32), warmup_ratio=0.1)
+    steps = METHODS[method]
+    model.compile(optimizer, training_step=AdversarialTraining(radius, steps) if steps else None)
     model.fit(texts, labels, batch_size=32, epochs=epochs, verbose=0)
     report = stress_test(
         lambda asked: model.probabilities(asked, batch_size=64),
@@ -169,8 +166,6 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--dtype", default="mixed_bfloat16", help="default: %(default)s")
     parser.add_argument("--radius", type=float, default=0.1, help="default: %(default)s")
-    share = "of the batches, over which the radius grows (default: %(default)s)"
-    parser.add_argument("--warmup", type=float, default=0.0, help=share)
     options = parser.parse_args()
     logging.getLogger("keras_bert_scratch").setLevel(logging.ERROR)
     results = measure(
@@ -183,7 +178,6 @@ def main() -> None:
         epochs=options.epochs,
         dtype=options.dtype,
         radius=options.radius,
-        warmup=options.warmup,
     )
     print(to_text(results["runs"]))
 

@@ -29,8 +29,6 @@ class AdversarialTraining:
         steps: Gradients by the embeddings; 1 is FGM.
         step_size: Length of a step, by default 2.5 · radius / steps, with which every point of the
             ball can be reached (Madry et al. 2018).
-        warmup_steps: Batches over which radius and step size grow to those, from so many times
-            less.
 
     Raises:
         ValueError: If a value is not above 0.
@@ -40,23 +38,13 @@ class AdversarialTraining:
         >>> model.fit(texts, labels, epochs=3)
     """
 
-    def __init__(
-        self,
-        radius: float = 0.1,
-        steps: int = 1,
-        step_size: float | None = None,
-        warmup_steps: int = 1,
-    ) -> None:
-        for name, value in (
-            ("radius", radius), ("steps", steps), ("step_size", step_size),
-            ("warmup_steps", warmup_steps),
-        ):  # fmt: skip
+    def __init__(self, radius: float = 0.1, steps: int = 1, step_size: float | None = None) -> None:
+        for name, value in (("radius", radius), ("steps", steps), ("step_size", step_size)):
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be above 0, received {value!r}.")
         self.radius = radius
         self.steps = steps
         self.step_size = 2.5 * radius / steps if step_size is None else step_size
-        self.warmup_steps = warmup_steps
 
     def __call__(self, model: keras.Model, data: Any) -> dict[str, Any]:
         """Trains one step, in the place of `keras.Model.train_step`.
@@ -85,12 +73,10 @@ class AdversarialTraining:
             found = tape.gradient(scaled, [variables, perturbation], unconnected_gradients="zero")
             return loss, logits, *found
 
-        done = tf.cast(tf.convert_to_tensor(model.optimizer.iterations), tf.float32)
-        share = tf.minimum(1.0, (done + 1) / self.warmup_steps)
         perturbation = is_token * tf.zeros(token.output_dim, is_token.dtype)
         loss, logits, clean, direction = gradients(perturbation)
         for _ in range(self.steps):
-            perturbation = self.move(perturbation, direction * is_token, share)
+            perturbation = self.move(perturbation, direction * is_token)
             _, _, adversarial, direction = gradients(perturbation)
         total = [
             tf.convert_to_tensor(left) + tf.convert_to_tensor(right)
@@ -101,30 +87,23 @@ class AdversarialTraining:
         loss_tracker.update_state(loss, sample_weight=tf.shape(logits)[0])
         return model.compute_metrics(x, y, logits, sample_weight)
 
-    def move(self, perturbation: tf.Tensor, gradient: tf.Tensor, share: Any = 1.0) -> tf.Tensor:
+    def move(self, perturbation: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
         """Goes a step along the gradient of each text, and back to the ball.
 
         Args:
             perturbation: *Shape:* (B, S, H).
             gradient: Of the loss by it. *Shape:* (B, S, H).
-            share: Of radius and step size.
 
         Returns:
             *Shape:* (B, S, H).
         """
-        step, radius = share * self.step_size, share * self.radius
-        moved = perturbation + step * tf.math.divide_no_nan(gradient, _norms(gradient))
-        return moved * tf.minimum(1.0, tf.math.divide_no_nan(radius, _norms(moved)))
+        moved = perturbation + self.step_size * tf.math.divide_no_nan(gradient, _norms(gradient))
+        return moved * tf.minimum(1.0, tf.math.divide_no_nan(self.radius, _norms(moved)))
 
     # === Config ===
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {
-            "radius": self.radius,
-            "steps": self.steps,
-            "step_size": self.step_size,
-            "warmup_steps": self.warmup_steps,
-        }
+        return {"radius": self.radius, "steps": self.steps, "step_size": self.step_size}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

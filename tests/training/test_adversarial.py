@@ -84,19 +84,6 @@ class TestFgm:
         assert float(logs["accuracy"]) == pytest.approx(2 / 3)
 
 
-class TestWarmup:
-    def test_radius_and_steps_grow_with_the_batches(self, linear):
-        """A quarter of them in the first of four batches, all in the fourth and the fifth."""
-        step = AdversarialTraining(radius=2.0, steps=2, step_size=1.5, warmup_steps=4)
-        for _ in range(5):
-            linear.w.assign([3.0, 4.0])
-            step(linear, batch())
-        lengths = [np.sqrt((seen**2).sum((1, 2))).max() for seen in linear.seen]
-        first, second = lengths[1::3], lengths[2::3]
-        np.testing.assert_allclose(first, [0.375, 0.75, 1.125, 1.5, 1.5], atol=1e-6)
-        np.testing.assert_allclose(second, [0.5, 1.0, 1.5, 2.0, 2.0], atol=1e-6)
-
-
 class TestPgd:
     def test_each_step_goes_on_from_the_last(self, linear):
         """Where the gradient keeps its direction, steps of 0.5 reach 1.5, and no more than 1.25."""
@@ -127,7 +114,6 @@ class TestPgd:
         ({"radius": 0}, "radius must be above 0, received 0"),
         ({"steps": 0}, "steps must be above 0, received 0"),
         ({"step_size": -1.0}, "step_size must be above 0, received -1.0"),
-        ({"warmup_steps": 0}, "warmup_steps must be above 0, received 0"),
     ],
 )
 def test_bad_values(kwargs, message):
