@@ -3,10 +3,12 @@
     python benchmarks/robustness.py --output robustness.json
     python benchmarks/robustness.py --output robustness.json --methods plain FGM PGD
     python benchmarks/robustness.py --checkpoint tiny-en --rate 5e-4 --seeds 10 --output tiny.json
+    python benchmarks/robustness.py --plain-epochs 2 --epochs 1 --radius 1 --output afterwards.json
 
 Fine-tunes MiniLM of 6 layers on film-review snippets (see examples/sentiment.py for the split)
-plainly, by FGM and by PGD of three steps, all with the same seeds, epochs and rates; and compares
-the accuracy on held-out snippets, as they are and under every perturbation of the stress report.
+plainly, by FGM and by PGD of three steps, all with the same seeds, epochs and rates, after plain
+epochs if there are any, with a schedule of rates of their own; and compares the accuracy on
+held-out snippets, as they are and under every perturbation of the stress report.
 Lower and upper case, accents and hidden characters change nothing for an uncased model. Goes on
 where its JSON stops.
 """
@@ -50,6 +52,7 @@ def run(
     *,
     checkpoint: str | None,
     rate: float,
+    plain_epochs: int,
     epochs: int,
     dtype: str,
     radius: float,
@@ -61,10 +64,13 @@ def run(
     model = BertClassifier.from_pretrained(
         checkpoint or fetch_checkpoint(), labels=LABELS, sequence_length=64, dtype=dtype
     )
-    optimizer = adamw(rate, total_steps=epochs * -(-len(texts) // 32), warmup_ratio=0.1)
     steps = METHODS[method]
-    model.compile(optimizer, training_step=AdversarialTraining(radius, steps) if steps else None)
-    model.fit(texts, labels, batch_size=32, epochs=epochs, verbose=0)
+    adversary = AdversarialTraining(radius, steps) if steps else None
+    phases = [(None, plain_epochs)] if plain_epochs else []
+    for training_step, count in [*phases, (adversary, epochs)]:
+        optimizer = adamw(rate, total_steps=count * -(-len(texts) // 32), warmup_ratio=0.1)
+        model.compile(optimizer, training_step=training_step)
+        model.fit(texts, labels, batch_size=32, epochs=count, verbose=0)
     report = stress_test(
         lambda asked: model.probabilities(asked, batch_size=64),
         held_out[0],
@@ -163,6 +169,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", help="to start from (default: MiniLM)")
     parser.add_argument("--rate", type=float, default=5e-5, help="default: %(default)s")
     parser.add_argument("--texts", type=int, help="to train on (default: all)")
+    parser.add_argument("--plain-epochs", type=int, default=0, help="before (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--dtype", default="mixed_bfloat16", help="default: %(default)s")
     parser.add_argument("--radius", type=float, default=0.1, help="default: %(default)s")
@@ -175,6 +182,7 @@ def main() -> None:
         options.texts,
         checkpoint=options.checkpoint,
         rate=options.rate,
+        plain_epochs=options.plain_epochs,
         epochs=options.epochs,
         dtype=options.dtype,
         radius=options.radius,

@@ -226,7 +226,7 @@ class TestEveryOptimizer:
 
     def test_a_rate_for_fine_tuning_is_the_default(self) -> None:
         schedule = bert_optimizer("lion", total_steps=10)._learning_rate
-        assert schedule.peak_learning_rate == 3e-5
+        assert schedule.peak_learning_rate == 1e-4
 
     def test_schedule_free_warms_up_and_then_stays(self) -> None:
         config = bert_optimizer("schedule-free", 1e-3, total_steps=50).get_config()
