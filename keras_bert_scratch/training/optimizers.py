@@ -187,8 +187,8 @@ class _Recipe(NamedTuple):
     arguments: dict[str, Any]
 
 
-# The rates of Lion, Muon and schedule-free are those, out of three each, with which MiniLM's layers 0
-# and 3 classified most film reviews right that were held out of the training data.
+# The rates of Lion, Muon and schedule-free are those, out of three each, with which MiniLM's layers
+# 0 and 3 classified most film reviews right that were held out of the training data.
 _RECIPES = {
     "adamw": _Recipe(BertAdamW, 5e-5, {"epsilon": 1e-8}),
     "lamb": _Recipe(BertLamb, 1e-3, {"epsilon": 1e-6}),
