@@ -129,9 +129,9 @@ class BertMuon(_BertSettings, keras.optimizers.Muon):
 class _ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
     """Keras' schedule-free AdamW, which on TensorFlow does not learn in Keras 3.15.
 
-    `fit` builds it while it traces, where the iterate's first value is never assigned: the first
-    step makes all weights 0. The update recovers the average from the iterate's old value after it
-    has changed the iterate, and the old value, `momentum.value`, is then the new one.
+    Keras' own `fit` builds it while it traces, where the iterate's first value is never assigned:
+    the first step makes all weights 0. The update recovers the average from the iterate's old value
+    after it has changed the iterate, and the old value, `momentum.value`, is then the new one.
     """
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
