@@ -19,6 +19,7 @@ from keras_bert_scratch.serving.parity import PROBE_TEXTS, ask, check_gap
 from keras_bert_scratch.serving.predictor import INPUTS
 from keras_bert_scratch.serving.saved_model import TOKENS, checked_inputs, require_tensorflow
 from keras_bert_scratch.serving.token_windows import slide
+from keras_bert_scratch.text.ragged import row_ids
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 # Largest accepted difference of a probability.
@@ -114,7 +115,7 @@ def _answers(
         else tf.fill([size], np.int64(settings.window_stride))
     )
     windows = slide(found["token_ids"], room, stride)
-    text = windows.starts.value_rowids()  # The question of every window. *Shape:* (W,)
+    text = row_ids(windows.starts)  # The question of every window. *Shape:* (W,)
     asked_again = tf.gather(asked, text)
     cls, sep = (
         tf.RaggedTensor.from_uniform_row_length(tf.fill([windows.tokens.nrows()], token), 1)

@@ -19,6 +19,7 @@ from keras_bert_scratch.serving.predictor import INPUTS
 from keras_bert_scratch.serving.saved_model import TOKENS, checked_inputs, require_tensorflow
 from keras_bert_scratch.serving.tagger import padded
 from keras_bert_scratch.serving.token_windows import slide
+from keras_bert_scratch.text.ragged import boolean_mask, row_ids
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
 from keras_bert_scratch.text.truncation import check_window_stride
 
@@ -94,26 +95,17 @@ def export_tagger_saved_model(
             ),
         }
         probabilities = tf.nn.softmax(logits_of(inputs))
-        opens = found["opens_word"]
+        opens = found["opens_word"].flat_values
         # A word ends where its last token does: the one before the next word, or the text's last.
-        closes = opens.with_values(
-            tf.concat([opens.flat_values[1:], tf.ones_like(opens.flat_values[:1])], 0)
-        )
-        first = tf.ragged.boolean_mask
-        places = tf.stack(
-            [
-                first(windows.owner, opens).flat_values,
-                first(windows.columns, opens).flat_values + 1,
-            ],
-            axis=-1,
-        )
-        starts = first(found["starts"], opens)
-        ends = starts.with_values(tf.boolean_mask(found["ends"].flat_values, closes.flat_values))
-        of_words = starts.with_values(tf.gather_nd(probabilities, places))
+        closes = tf.concat([opens[1:], tf.ones_like(opens[:1])], 0)
+        places = tf.stack([windows.owner.flat_values, windows.columns.flat_values + 1], axis=-1)
+        starts = boolean_mask(found["starts"], opens)
+        ends = starts.with_values(tf.boolean_mask(found["ends"].flat_values, closes))
+        of_words = starts.with_values(tf.gather_nd(probabilities, tf.boolean_mask(places, opens)))
         tags = starts.with_values(tf.gather(names, tf.argmax(of_words.flat_values, axis=-1)))
         words = starts.with_values(
             tf.strings.substr(
-                tf.gather(found["texts"], starts.value_rowids()),
+                tf.gather(found["texts"], row_ids(starts)),
                 starts.flat_values,
                 (ends - starts).flat_values,
                 unit="UTF8_CHAR",

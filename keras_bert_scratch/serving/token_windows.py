@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from keras_bert_scratch.text.ragged import row_ids
+
 
 class WindowsOfTexts(NamedTuple):
     """Windows that slide over the tokens of texts.
@@ -34,12 +36,12 @@ def slide(token_ids: tf.RaggedTensor, room: tf.Tensor, stride: tf.Tensor) -> Win
     """
     beyond = tf.maximum(token_ids.row_lengths() - room, 0)
     starts = tf.ragged.range(tf.zeros_like(stride), beyond + stride, stride)
-    text = starts.value_rowids()
+    text = row_ids(starts)
     first = tf.gather(token_ids.row_starts(), text) + starts.flat_values
     last = tf.minimum(first + tf.gather(room, text), tf.gather(token_ids.row_limits(), text))
     tokens = tf.gather(token_ids.flat_values, tf.ragged.range(first, last))
 
-    text = token_ids.value_rowids()
+    text = row_ids(token_ids)
     position = tf.ragged.range(token_ids.row_lengths()).flat_values
     stride_of = tf.gather(stride, text)
     half_overlap = tf.gather((room - stride + 1) // 2, text)

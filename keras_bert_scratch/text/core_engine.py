@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bert_scratch.text.normalization import NUM_CODE_POINTS
+from keras_bert_scratch.text.ragged import boolean_mask, row_ids
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import CONTINUATION
 
@@ -57,12 +58,8 @@ class CoreEngine(tf.Module):
         """Turns texts (*Shape:* (B,)) into int32 ids (*Shape:* (B, None))."""
         characters, row_splits, _ = self._normalize(texts)
         tokens = self._match(characters, *_words(characters))
-        positions = tf.where(tokens != _NO_TOKEN)[:, 0]
-        return tf.RaggedTensor.from_row_splits(
-            tf.gather(tokens, positions),
-            tf.searchsorted(positions, row_splits, out_type=tf.int64),
-            validate=False,
-        )
+        rows = tf.RaggedTensor.from_row_splits(tokens, row_splits, validate=False)
+        return boolean_mask(rows, tokens != _NO_TOKEN)
 
     def with_offsets(self, texts: tf.Tensor) -> dict[str, tf.RaggedTensor]:
         """Turns texts into ids and tells where in the text each came from.
@@ -106,12 +103,11 @@ class CoreEngine(tf.Module):
         page = tf.gather(self._page_of, raw.flat_values // _PAGE)
         index = tf.gather(self._pages, page * _PAGE + raw.flat_values % _PAGE)
         strings = tf.gather(self._strings, index)
+        source = row_ids(strings)
         characters = tf.where(
-            strings.flat_values == 0,
-            tf.repeat(raw.flat_values, strings.row_lengths()),
-            strings.flat_values,
+            strings.flat_values == 0, tf.gather(raw.flat_values, source), strings.flat_values
         )
-        origins = tf.repeat(tf.ragged.range(raw.row_lengths()).flat_values, strings.row_lengths())
+        origins = tf.gather(tf.ragged.range(raw.row_lengths()).flat_values, source)
         return characters, tf.gather(strings.row_splits, raw.row_splits), origins
 
     def _match(self, characters: tf.Tensor, starts: tf.Tensor, ends: tf.Tensor) -> tf.Tensor:
@@ -140,7 +136,7 @@ class CoreEngine(tf.Module):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Splits words greedily; returns the positions and ids of the tokens found."""
         positions = tf.ragged.range(starts, ends)
-        word_of = positions.value_rowids()
+        word_of = row_ids(positions)
         word_starts, word_ends = positions.row_starts(), positions.row_limits()
         tokens, next_position = self._longest_matches(
             tf.gather(characters, positions.flat_values),

@@ -20,6 +20,7 @@ from keras_bert_scratch.text.normalization import (
     unicode_table,
 )
 from keras_bert_scratch.text.preprocessing import RegexStep, Step
+from keras_bert_scratch.text.ragged import boolean_mask, row_ids
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
 from keras_bert_scratch.text.truncation import (
     Truncation,
@@ -212,7 +213,7 @@ class TokenizerGraph(tf.Module):
         # `window_starts` for every text.
         beyond = tf.maximum(ids.row_lengths() - room, 0)
         offsets = tf.ragged.range(0, beyond + stride, stride)
-        text = offsets.value_rowids()
+        text = row_ids(offsets)
         starts = tf.gather(ids.row_starts(), text) + offsets.flat_values
         ends = tf.minimum(starts + room, tf.gather(ids.row_limits(), text))
         tokens = tf.gather(ids.flat_values, tf.ragged.range(starts, ends))
@@ -293,13 +294,12 @@ def _in_python(step: Step, texts: tf.Tensor) -> tf.Tensor:
 
 def _truncate(ids: tf.RaggedTensor, head: tf.Tensor, tail: int = 0) -> tf.RaggedTensor:
     """Keeps the first `head` (*Shape:* (B,)) and the last `tail` ids of every row."""
-    rows = ids.value_rowids()
-    position = tf.range(tf.size(rows, tf.int64)) - tf.gather(ids.row_starts(), rows)
-    tail_start = ids.row_lengths() - tail
-    is_kept = (position < tf.gather(head, rows)) | (position >= tf.gather(tail_start, rows))
-    kept = tf.boolean_mask(ids.flat_values, is_kept)
-    lengths = tf.minimum(ids.row_lengths(), head + tail)
-    return tf.RaggedTensor.from_row_lengths(kept, lengths, validate=False)
+    head_ends = tf.minimum(ids.row_starts() + head, ids.row_limits())
+    kept = tf.ragged.range(ids.row_starts(), head_ends)
+    if tail:
+        tail_starts = tf.maximum(head_ends, ids.row_limits() - tail)
+        kept = tf.concat([kept, tf.ragged.range(tail_starts, ids.row_limits())], 1)
+    return tf.gather(ids.flat_values, kept)
 
 
 def _truncated_lengths(
@@ -364,7 +364,7 @@ class _MarkOrder(tf.Module):
             texts = tf.strings.regex_replace(texts, composed, parts)
         characters = tf.strings.unicode_decode(texts, "UTF-8", errors="ignore")
         classes = tf.gather(self._classes, characters)
-        characters = tf.ragged.boolean_mask(characters, classes >= 0)
+        characters = boolean_mask(characters, (classes >= 0).flat_values)
         flat = tf.cast(tf.gather(self._classes, characters.flat_values), tf.int64)
         starts_run = tf.cast(flat == 0, tf.int64)
         # Every row opens a run, too; rows that are empty share the next one's first position.

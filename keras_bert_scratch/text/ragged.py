@@ -1,0 +1,40 @@
+"""Ragged tensors within memory that grows as their values do.
+
+TensorFlow's `value_rowids`, `tf.repeat` and `tf.ragged.boolean_mask` fill a matrix of all rows by
+the longest: 640 MB for 200 texts of which one has 400,000 tokens.
+"""
+
+import tensorflow as tf
+
+
+def row_ids(rows: tf.RaggedTensor) -> tf.Tensor:
+    """Returns the row of each value, int64, as `value_rowids` does.
+
+    Args:
+        rows: Any values in rows.
+
+    Example:
+        >>> row_ids(tf.ragged.constant([[7, 8], [], [9]])).numpy()
+        array([0, 0, 2])
+    """
+    places = tf.range(tf.size(rows.flat_values, tf.int64))
+    return tf.searchsorted(rows.row_splits, places, side="right", out_type=tf.int64) - 1
+
+
+def boolean_mask(rows: tf.RaggedTensor, is_kept: tf.Tensor) -> tf.RaggedTensor:
+    """Keeps some values of each row, as `tf.ragged.boolean_mask` does.
+
+    Args:
+        rows: Any values in rows.
+        is_kept: One bool for each of `rows.flat_values`.
+
+    Example:
+        >>> boolean_mask(tf.ragged.constant([[7, 8], [], [9]]), tf.constant([False, True, True]))
+        <tf.RaggedTensor [[8], [], [9]]>
+    """
+    places = tf.where(is_kept)[:, 0]
+    return tf.RaggedTensor.from_row_splits(
+        tf.gather(rows.flat_values, places),
+        tf.searchsorted(places, rows.row_splits, out_type=tf.int64),
+        validate=False,
+    )
