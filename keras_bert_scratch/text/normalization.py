@@ -16,7 +16,7 @@ import abc
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
 from operator import itemgetter
 from typing import Literal, NamedTuple
@@ -131,21 +131,20 @@ class Normalizer(abc.ABC):
         """Returns a word's length in the rules' unit."""
         return len(word) if self.length_unit == "UTF8_CHAR" else len(word.encode())
 
-    def words(self, text: str) -> list[Word]:
-        """Normalizes a text and splits it into words."""
+    def words(self, text: str) -> Iterator[Word]:
+        """Normalizes a text and yields its words."""
         characters: list[str] = []
         origins: list[int] = []
         for character, position in self._characters(text):
             new = self._replacements[character]
             characters.append(new)
             origins.extend([position] * len(new))
-        words, start = [], 0
+        start = 0
         for part in "".join(characters).split(" "):
             end = start + len(part)
             if part:
-                words.append(Word(part, origins[start:end]))
+                yield Word(part, origins[start:end])
             start = end + 1
-        return words
 
     def _characters(self, text: str) -> Iterable[tuple[str, int]]:
         """Pairs the characters to be normalized with their positions."""
