@@ -27,7 +27,7 @@ def head_importance(model: Any, texts: Any, labels: Any) -> np.ndarray:
 
     Raises:
         RuntimeError: If Keras runs on another backend.
-        ValueError: If a label is unknown.
+        ValueError: If a label is unknown, or the model has adapters.
 
     Example:
         >>> importance = head_importance(model, texts, labels)
@@ -40,12 +40,15 @@ def head_importance(model: Any, texts: Any, labels: Any) -> np.ndarray:
             f"Gradients are TensorFlow's here, and Keras runs on {keras.backend.backend()}: set "
             "KERAS_BACKEND=tensorflow."
         )
+    projections = [block.attention.output_projection for block in model.encoder.blocks]
+    if any(projection.lora_enabled for projection in projections):
+        raise ValueError("Heads of a model with adapters cannot be weighed: use merge_lora first.")
     loss_of = (
         keras.losses.binary_crossentropy
         if model.multi_label
         else keras.losses.sparse_categorical_crossentropy
     )
-    kernels = [block.attention.output_projection.kernel.value for block in model.encoder.blocks]
+    kernels = [projection.kernel.value for projection in projections]
     shape = (len(kernels), model.encoder.config.num_heads, -1)
 
     @tf.function(reduce_retracing=True)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_bert_scratch import enable_lora
 from keras_bert_scratch.evaluation.head_importance import head_importance
 
 pytestmark = pytest.mark.skipif(
@@ -65,6 +66,13 @@ def test_a_head_that_says_nothing(tiny_classifier):
 def test_an_unknown_label(tiny_classifier):
     with pytest.raises(ValueError, match="good"):
         head_importance(tiny_classifier(), TEXTS, ["positive", "negative", "good"])
+
+
+def test_adapters(tiny_classifier):
+    model = tiny_classifier()
+    enable_lora(model.encoder, rank=2)
+    with pytest.raises(ValueError, match="with adapters cannot be weighed: use merge_lora first"):
+        head_importance(model, TEXTS, ["positive", "negative", "positive"])
 
 
 def test_another_backend(tiny_classifier, monkeypatch):
