@@ -1,14 +1,15 @@
 """Does adversarial training help against texts as strangers write them? MiniLM on film reviews.
 
     python benchmarks/robustness.py --output robustness.json
-    python benchmarks/robustness.py --output robustness.json --methods plain FGM PGD
+    python benchmarks/robustness.py --output robustness.json --methods plain FGM PGD misspelt
     python benchmarks/robustness.py --checkpoint tiny-en --rate 5e-4 --seeds 10 --output tiny.json
     python benchmarks/robustness.py --plain-epochs 2 --epochs 1 --radius 1 --output afterwards.json
 
 Fine-tunes MiniLM of 6 layers on film-review snippets (see examples/sentiment.py for the split)
-plainly, by FGM and by PGD of three steps, all with the same seeds, epochs and rates, after plain
-epochs if there are any, with a schedule of rates of their own; and compares the accuracy on
-held-out snippets, as they are and under every perturbation of the stress report.
+plainly, by FGM, by PGD of three steps, and on the texts together with a copy of each in which one
+word in five is misspelt; all with the same seeds, epochs and rates, after plain epochs if there are
+any, with a schedule of rates of their own; and compares the accuracy on held-out snippets, as they
+are and under every perturbation of the stress report, of which the misspelt copies know one.
 Lower and upper case, accents and hidden characters change nothing for an uncased model. Goes on
 where its JSON stops.
 """
@@ -29,7 +30,7 @@ import keras
 import numpy as np
 
 from keras_bert_scratch import AdversarialTraining, BertClassifier, adamw
-from keras_bert_scratch.evaluation.stress import stress_test
+from keras_bert_scratch.evaluation.stress import stress_test, typos
 from keras_bert_scratch.files import new_file
 from keras_bert_scratch.tables import format_table
 
@@ -37,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from sentiment import LABELS, fetch_checkpoint, fetch_snippets, split
 
 # Steps of the adversary.
-METHODS = {"plain": 0, "FGM": 1, "PGD": 3}
+METHODS = {"plain": 0, "FGM": 1, "PGD": 3, "misspelt": 0}
 
 Texts = tuple[list[str], list[str]]
 Run = dict[str, Any]
@@ -67,6 +68,9 @@ def run(
     steps = METHODS[method]
     adversary = AdversarialTraining(radius, steps) if steps else None
     phases = [(None, plain_epochs)] if plain_epochs else []
+    if method == "misspelt":
+        # The report misspells with another seed.
+        texts, labels = texts + [typos(text, 1) for text in texts], labels * 2
     for training_step, count in [*phases, (adversary, epochs)]:
         optimizer = adamw(rate, total_steps=count * -(-len(texts) // 32), warmup_ratio=0.1)
         model.compile(optimizer, training_step=training_step)
