@@ -74,7 +74,10 @@ class CoreEngine(tf.Module):
         characters, row_splits, origins = self._normalize(texts)
         starts, ends = _words(characters)
         tokens = self._match(characters, starts, ends)
-        positions = tf.where(tokens != _NO_TOKEN)[:, 0]
+        every = tf.range(tf.size(tokens, tf.int64))
+        rows = tf.RaggedTensor.from_row_splits(every, row_splits, validate=False)
+        found = boolean_mask(rows, tokens != _NO_TOKEN)
+        positions = found.flat_values
         word = tf.searchsorted(starts, positions, side="right", out_type=tf.int64) - 1
         # The tokens of a word follow one another without a gap.
         following = tf.concat([positions[1:], [tf.size(characters, tf.int64)]], 0)
@@ -85,11 +88,7 @@ class CoreEngine(tf.Module):
             "ends": tf.gather(origins, after - 1) + 1,
             "opens_word": positions == tf.gather(starts, word),
         }
-        splits = tf.searchsorted(positions, row_splits, out_type=tf.int64)
-        return {
-            name: tf.RaggedTensor.from_row_splits(column, splits, validate=False)
-            for name, column in columns.items()
-        }
+        return {name: found.with_values(column) for name, column in columns.items()}
 
     def _normalize(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the code points of the normalized texts.

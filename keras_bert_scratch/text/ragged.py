@@ -2,16 +2,21 @@
 
 TensorFlow's `value_rowids`, `tf.repeat` and `tf.ragged.boolean_mask` fill a matrix of all rows by
 the longest: 640 MB for 200 texts of which one has 400,000 tokens.
+
+Axes: B rows, V values of all rows.
 """
 
 import tensorflow as tf
 
 
 def row_ids(rows: tf.RaggedTensor) -> tf.Tensor:
-    """Returns the row of each value, int64, as `value_rowids` does.
+    """Returns the row of each value, as `value_rowids` does.
 
     Args:
-        rows: Any values in rows.
+        rows: Any values. *Shape:* (B, None).
+
+    Returns:
+        int64. *Shape:* (V,).
 
     Example:
         >>> row_ids(tf.ragged.constant([[7, 8], [], [9]])).numpy()
@@ -25,8 +30,11 @@ def boolean_mask(rows: tf.RaggedTensor, is_kept: tf.Tensor) -> tf.RaggedTensor:
     """Keeps some values of each row, as `tf.ragged.boolean_mask` does.
 
     Args:
-        rows: Any values in rows.
-        is_kept: One bool for each of `rows.flat_values`.
+        rows: Any values. *Shape:* (B, None).
+        is_kept: For each of `rows.flat_values`, bool. *Shape:* (V,).
+
+    Returns:
+        *Shape:* (B, None).
 
     Example:
         >>> boolean_mask(tf.ragged.constant([[7, 8], [], [9]]), tf.constant([False, True, True]))

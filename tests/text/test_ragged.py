@@ -1,4 +1,4 @@
-"""Rows of different lengths, against TensorFlow's own functions, and the memory that they take."""
+"""Rows of different lengths, against the same in plain lists, and the memory that they take."""
 
 from pathlib import Path
 
