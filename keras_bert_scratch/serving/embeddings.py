@@ -16,7 +16,7 @@ from keras_bert_scratch.files import new_folder, write_hashes
 from keras_bert_scratch.serving.litert import convert, write_packed
 from keras_bert_scratch.serving.parity import PROBE_TEXTS, ask
 from keras_bert_scratch.serving.predictor import INPUTS
-from keras_bert_scratch.serving.saved_model import require_tensorflow
+from keras_bert_scratch.serving.saved_model import require_tensorflow, save_signatures
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 # Largest accepted distance of an embedding from the model's, as a share of its length; 0.3 is a
@@ -54,13 +54,9 @@ def export_embeddings_saved_model(
     def embeddings(text: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"embeddings": network(graph(text, sequence_length=sequence_length), training=False)}
 
-    archive = keras.export.ExportArchive()
-    # Not the network: Keras saves the variables that endpoints use, and a tracked model's again.
-    archive.track(graph)
     text = tf.TensorSpec((None,), tf.string, name="text")
-    archive.add_endpoint("serving_default", embeddings, [text])
     with new_folder(folder) as temporary:
-        archive.write_out(str(temporary), verbose=False)
+        save_signatures(temporary, {"serving_default": (embeddings, [text])}, [graph])
         check_embeddings(temporary, expected, _LARGEST_DISTANCE["float32"])
         write_hashes(temporary)
 

@@ -29,7 +29,7 @@ from keras_bert_scratch.serving.predictor import (
     encode_inputs,
     load_predictor,
 )
-from keras_bert_scratch.serving.saved_model import require_tensorflow
+from keras_bert_scratch.serving.saved_model import require_tensorflow, save_signatures
 from keras_bert_scratch.text.columns import text_columns
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.truncation import Truncation
@@ -310,7 +310,7 @@ def convert(
     return convert_function(
         answer,
         signature,
-        [network],
+        [],
         precision,
         calibration and [{names[name]: row[name] for name in names} for row in calibration],
     )
@@ -339,13 +339,13 @@ def _convert_text(
         return {"probabilities": activation(tf.cast(network(inputs, training=False), tf.float32))}
 
     signature = [tf.TensorSpec((1,), tf.string, name="text")]
-    return convert_function(probabilities, signature, [network, engine], precision, None)
+    return convert_function(probabilities, signature, [engine], precision, None)
 
 
 def convert_function(
     function: Callable[..., dict[str, tf.Tensor]],
     signature: list[tf.TensorSpec],
-    resources: list[Any],
+    resources: list[tf.Module],
     precision: str,
     calibration: Sequence[Mapping[str, np.ndarray]] | None,
 ) -> schema.ModelT:
@@ -354,18 +354,14 @@ def convert_function(
     Args:
         function: Returns its outputs by name.
         signature: Its inputs, with their names.
-        resources: Models and modules whose variables the function uses.
+        resources: What holds the tables that the function uses.
         precision: See `export_litert`.
         calibration: Inputs by name, for `"full_int8"`.
     """
-    archive = keras.export.ExportArchive()
-    for resource in resources:
-        archive.track(resource)
-    archive.add_endpoint("serving_default", function, signature)
     with tempfile.TemporaryDirectory() as saved_model:
         # By way of a SavedModel: a converter given the live model writes variable handles.
         with _forms_for_litert(precision):
-            archive.write_out(saved_model, verbose=False)
+            save_signatures(saved_model, {"serving_default": (function, signature)}, resources)
         converter = tf.lite.TFLiteConverter.from_saved_model(
             saved_model, signature_keys=["serving_default"]
         )

@@ -17,6 +17,8 @@ from keras_bert_scratch.serving.predictor import INPUTS
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.truncation import Truncation
 
+# Functions by the name of the signature, each with its inputs.
+Signatures = dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]]
 TOKENS = [tf.TensorSpec((None, None), tf.int32, name=name) for name in INPUTS]
 
 
@@ -133,17 +135,16 @@ def export_saved_model(
     text = tf.TensorSpec((None,), tf.string, name="text")
     pair = tf.TensorSpec((None,), tf.string, name="pair")
     examples = tf.TensorSpec((None,), tf.string, name="inputs")
-    archive = keras.export.ExportArchive()
-    # Not the network: Keras saves the variables that endpoints use, and a tracked model's again.
-    archive.track(graph)
-    archive.add_endpoint("serving_default", answer, [text])
+    signatures: Signatures = {
+        "serving_default": (answer, [text]),
+        "tokens": (tokens, TOKENS),
+        "embeddings": (embeddings, [text]),
+        "classify": (classify, [examples]),
+    }
     if truncation == "head":
-        archive.add_endpoint("pairs", answer, [text, pair])
-    archive.add_endpoint("tokens", tokens, TOKENS)
-    archive.add_endpoint("embeddings", embeddings, [text])
-    archive.add_endpoint("classify", classify, [examples])
+        signatures["pairs"] = (answer, [text, pair])
     with new_folder(folder) as temporary:
-        archive.write_out(str(temporary), verbose=False)
+        save_signatures(temporary, signatures, [graph])
         # TensorFlow 2 calls every signature "predict"; TensorFlow Serving may insist on this name.
         updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(temporary))
         updater.replace_method_name("classify", "tensorflow/serving/classify", tags="serve")
@@ -154,6 +155,29 @@ def export_saved_model(
         write_warmup_requests(extra / "tf_serving_warmup_requests", with_pairs=truncation == "head")
         check_artifact(temporary, expected, largest_gap=1e-5)
         write_hashes(temporary)
+
+
+def save_signatures(
+    folder: str | Path, signatures: Signatures, resources: Sequence[tf.Module]
+) -> None:
+    """Writes functions as a SavedModel's signatures.
+
+    Not by `keras.export.ExportArchive`, which traces each function twice: half the time to export.
+
+    Args:
+        folder: Where to write.
+        signatures: The functions.
+        resources: What holds the tables that they use.
+    """
+    functions = {
+        name: tf.function(function, autograph=False).get_concrete_function(*inputs)
+        for name, (function, inputs) in signatures.items()
+    }
+    module = tf.Module()
+    module.resources = list(resources)
+    variables = [variable for function in functions.values() for variable in function.variables]
+    module.used_variables = list({id(variable): variable for variable in variables}.values())
+    tf.saved_model.save(module, str(folder), signatures=functions)
 
 
 def version_folder(folder: str | Path, version: int) -> Path:

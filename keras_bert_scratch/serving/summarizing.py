@@ -17,7 +17,13 @@ from keras_bert_scratch.files import new_folder, write_hashes
 from keras_bert_scratch.serving.litert import convert_function, write_packed
 from keras_bert_scratch.serving.parity import PROBE_TEXTS, ask
 from keras_bert_scratch.serving.predictor import INPUTS
-from keras_bert_scratch.serving.saved_model import TOKENS, checked_inputs, require_tensorflow
+from keras_bert_scratch.serving.saved_model import (
+    TOKENS,
+    Signatures,
+    checked_inputs,
+    require_tensorflow,
+    save_signatures,
+)
 from keras_bert_scratch.text.detokenizer import DetokenizerGraph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
@@ -70,15 +76,10 @@ def export_summarizer_saved_model(
         inputs = checked_inputs(token_ids, segment_ids, padding_mask, config)
         return {"summary_ids": summary_ids_of(inputs)}
 
-    archive = keras.export.ExportArchive()
-    # Not the network: Keras saves the variables that endpoints use, and a tracked model's again.
-    for resource in (graph, detokenize):
-        archive.track(resource)
     text = tf.TensorSpec((None,), tf.string, name="text")
-    archive.add_endpoint("serving_default", summarize, [text])
-    archive.add_endpoint("tokens", tokens, TOKENS)
+    signatures: Signatures = {"serving_default": (summarize, [text]), "tokens": (tokens, TOKENS)}
     with new_folder(folder) as temporary:
-        archive.write_out(str(temporary), verbose=False)
+        save_signatures(temporary, signatures, [graph, detokenize])
         _check_summaries(temporary, expected)
         write_hashes(temporary)
 
@@ -116,7 +117,7 @@ def export_summarizer_litert(
         return {"summary_ids": generate(dict(zip(INPUTS, values, strict=True)))}
 
     signature = [tf.TensorSpec((1, None), tf.int32, name=name) for name in INPUTS]
-    model = convert_function(tokens, signature, [network], "float32", None)
+    model = convert_function(tokens, signature, [], "float32", None)
     settings = {"sequence_length": sequence_length, "tokenizer": tokenizer.get_config()}
     write_packed(
         path,

@@ -16,7 +16,13 @@ from keras_bert_scratch.files import new_folder, write_hashes
 from keras_bert_scratch.serving.litert import convert, write_packed
 from keras_bert_scratch.serving.parity import PROBE_TEXTS, ask, check_gap
 from keras_bert_scratch.serving.predictor import INPUTS
-from keras_bert_scratch.serving.saved_model import TOKENS, checked_inputs, require_tensorflow
+from keras_bert_scratch.serving.saved_model import (
+    TOKENS,
+    Signatures,
+    checked_inputs,
+    require_tensorflow,
+    save_signatures,
+)
 from keras_bert_scratch.serving.tagger import padded
 from keras_bert_scratch.serving.token_windows import slide
 from keras_bert_scratch.text.ragged import boolean_mask, row_ids
@@ -125,15 +131,10 @@ def export_tagger_saved_model(
         config = network.encoder.config
         return {"logits": logits_of(checked_inputs(token_ids, segment_ids, padding_mask, config))}
 
-    archive = keras.export.ExportArchive()
-    # Not the network: Keras saves the variables that endpoints use, and a tracked model's again.
-    archive.track(graph)
-    archive.add_endpoint(
-        "serving_default", answer, [tf.TensorSpec((None,), tf.string, name="text")]
-    )
-    archive.add_endpoint("tokens", tokens, TOKENS)
+    text = tf.TensorSpec((None,), tf.string, name="text")
+    signatures: Signatures = {"serving_default": (answer, [text]), "tokens": (tokens, TOKENS)}
     with new_folder(folder) as temporary:
-        archive.write_out(str(temporary), verbose=False)
+        save_signatures(temporary, signatures, [graph])
         check_tags(temporary, expected, _LARGEST_GAP["float32"])
         write_hashes(temporary)
 
