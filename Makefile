@@ -1,7 +1,7 @@
-# Each target makes the environment that it needs. `make VENV=/some/where test` puts it elsewhere.
+# Each target installs what it needs into one environment; `make VENV=/some/where test` puts it
+# elsewhere.
 PYTHON ?= python3
 VENV ?= .venv
-PARITY_VENV ?= .venv-parity
 
 .PHONY: demo test lint parity clean
 
@@ -18,19 +18,19 @@ lint: $(VENV)/installed
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-# Compares live with transformers on PyTorch, and with Keras' JAX and PyTorch backends.
-parity: $(PARITY_VENV)/installed
-	$(PARITY_VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m parity
+# Compares live with transformers on PyTorch, and with Keras' JAX and PyTorch backends; adds them to
+# the environment.
+parity: $(VENV)/parity-installed
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m parity
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
-$(PARITY_VENV)/installed: pyproject.toml
-	$(PYTHON) -m venv $(PARITY_VENV)
-	$(PARITY_VENV)/bin/python -m pip install --quiet --editable ".[dev,parity]"
+$(VENV)/parity-installed: $(VENV)/installed
+	$(VENV)/bin/python -m pip install --quiet --editable ".[dev,parity]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(PARITY_VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,6 +1,7 @@
 """Speed of fine-tuning and of prediction: ours, transformers on PyTorch, and KerasHub.
 
-    .venv-parity/bin/python benchmarks/fine_tuning.py --output fine_tuning.json
+    make parity  # installs the competitors
+    .venv/bin/python benchmarks/fine_tuning.py --output fine_tuning.json
 
 All start from the same checkpoint, MiniLM of 6 layers, and train on the same texts with the same
 optimizer, batch size, dropout and precision; bfloat16 means mixed precision, by Keras' policy or
@@ -200,7 +201,10 @@ def torch_batches(
     columns = tokenizer(texts, truncation=True, max_length=spec["sequence_length"])
     if labels is not None:
         columns["labels"] = labels
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    # DataLoader wants a Dataset by its types, and takes any sequence.
+    rows: Any = [
+        dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
+    ]
     order, sampler = list(range(len(rows))), None
     if spec["competitor"] != "transformers":
         lengths = [len(row["input_ids"]) for row in rows]

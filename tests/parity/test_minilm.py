@@ -1,6 +1,6 @@
 """Real weights, live against transformers: fetches the demo's checkpoint, so it is run by name.
 
-.venv-parity/bin/python -m pytest tests/parity/test_minilm.py -m slow
+.venv/bin/python -m pytest tests/parity/test_minilm.py -m slow
 """
 
 import importlib.util

@@ -2,7 +2,7 @@
 
 The real MiniLM weights are fetched, so they are compared by name only:
 
-    .venv-parity/bin/python -m pytest tests/parity/test_sentence_transformers.py -m slow
+    .venv/bin/python -m pytest tests/parity/test_sentence_transformers.py -m slow
 """
 
 import importlib.util
