@@ -4,7 +4,6 @@ Axes: B batch, S sequence, H hidden, N heads, D head width (N x D = H until head
 keys.
 """
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +12,7 @@ import keras
 from keras import ops
 
 from keras_bert_scratch.config import check_heads
+from keras_bert_scratch.layers.dropout import Dropout
 
 # Added to the score of a position that must not be seen. exp(-60) is below 1e-26, so that such a
 # position is lost in float32 rounding; a larger constant would stretch the range that int8
@@ -116,7 +116,7 @@ class MultiHeadAttention(keras.layers.Layer):
         self.key = projection("key", self.attention_dim)
         self.value = projection("value", self.attention_dim)
         self.output_projection = projection("output", hidden_dim)
-        self.probability_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+        self.probability_dropout = Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Builds the four projections for inputs of shape (B, S, H)."""
@@ -148,7 +148,10 @@ class MultiHeadAttention(keras.layers.Layer):
         """
         query = self._split_heads(self.query(x))  # (B, N, S, D)
         key, value = self.keys_and_values(x) if keys_and_values is None else keys_and_values
-        dropout = functools.partial(self.probability_dropout, training=training)
+
+        def dropout(probabilities: Any) -> Any:
+            return self.probability_dropout(probabilities, training=training)
+
         attended, probabilities = attend(query, key, value, attention_bias, dropout)
         output = self.output_projection(self._merge_heads(attended))
         return (output, probabilities) if return_attention else output

@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from keras_bert_scratch.layers.attention import MASKED_SCORE, MultiHeadAttention
+from keras_bert_scratch.layers.dropout import Dropout
 from keras_bert_scratch.layers.feed_forward import FeedForward
 
 
@@ -95,10 +96,10 @@ class DecoderBlock(keras.layers.Layer):
             )
 
         self.attention = attention("attention")
-        self.attention_output_dropout = keras.layers.Dropout(dropout, dtype=dtype)
+        self.attention_output_dropout = Dropout(dropout, dtype=dtype)
         self.attention_norm = norm("attention_norm")
         self.cross_attention = attention("cross_attention")
-        self.cross_attention_output_dropout = keras.layers.Dropout(dropout, dtype=dtype)
+        self.cross_attention_output_dropout = Dropout(dropout, dtype=dtype)
         self.cross_attention_norm = norm("cross_attention_norm")
         self.feed_forward = FeedForward(
             hidden_dim,
@@ -108,7 +109,7 @@ class DecoderBlock(keras.layers.Layer):
             dtype=dtype,
             name="feed_forward",
         )
-        self.feed_forward_output_dropout = keras.layers.Dropout(dropout, dtype=dtype)
+        self.feed_forward_output_dropout = Dropout(dropout, dtype=dtype)
         self.feed_forward_norm = norm("feed_forward_norm")
 
     def build(self, *input_shapes: tuple[int | None, ...], **shapes_by_name: Any) -> None:

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_bert_scratch.layers.dropout import Dropout
+
 
 def sinusoidal_positions(num_positions: int, hidden_dim: int) -> np.ndarray:
     """Computes the sinusoidal position table (Vaswani et al. 2017, section 3.5).
@@ -103,7 +105,7 @@ class BertEmbeddings(keras.layers.Layer):
         self.norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_epsilon, dtype=self.dtype_policy, name="norm"
         )
-        self.output_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+        self.output_dropout = Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Builds the tables; `input_shape` is that of the token ids, (B, S)."""

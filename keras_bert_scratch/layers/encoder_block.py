@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_bert_scratch.layers.attention import MultiHeadAttention
+from keras_bert_scratch.layers.dropout import Dropout
 from keras_bert_scratch.layers.feed_forward import FeedForward
 
 
@@ -67,7 +68,7 @@ class EncoderBlock(keras.layers.Layer):
             dtype=dtype,
             name="attention",
         )
-        self.attention_output_dropout = keras.layers.Dropout(dropout, dtype=dtype)
+        self.attention_output_dropout = Dropout(dropout, dtype=dtype)
         self.attention_norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_epsilon, dtype=dtype, name="attention_norm"
         )
@@ -79,7 +80,7 @@ class EncoderBlock(keras.layers.Layer):
             dtype=dtype,
             name="feed_forward",
         )
-        self.feed_forward_output_dropout = keras.layers.Dropout(dropout, dtype=dtype)
+        self.feed_forward_output_dropout = Dropout(dropout, dtype=dtype)
         self.feed_forward_norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_epsilon, dtype=dtype, name="feed_forward_norm"
         )

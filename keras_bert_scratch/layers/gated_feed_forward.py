@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_bert_scratch.layers.dropout import Dropout
 from keras_bert_scratch.layers.feed_forward import ACTIVATIONS, check_activation
 
 
@@ -60,7 +61,7 @@ class GatedFeedForward(keras.layers.Layer):
 
         self.expand = dense(2 * feed_forward_dim, "expand")  # W beside V
         self.contract = dense(hidden_dim, "contract")
-        self.inner_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+        self.inner_dropout = Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Builds both dense layers for inputs of shape (B, S, H)."""

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_bert_scratch.layers.dropout import Dropout
 from keras_bert_scratch.layers.feed_forward import ACTIVATIONS, check_activation
 
 
@@ -165,7 +166,7 @@ class ClassificationHead(keras.layers.Layer):
         self.initializer_range = initializer_range
 
         # === Layers ===
-        self.input_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+        self.input_dropout = Dropout(dropout, dtype=self.dtype_policy)
         self.logits = keras.layers.Dense(
             num_classes,
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_bert_scratch.layers.dropout import Dropout
 from keras_bert_scratch.layers.gated_feed_forward import GatedFeedForward
 from keras_bert_scratch.layers.rotary_attention import RotaryAttention
 
@@ -84,7 +85,7 @@ class PreNormBlock(keras.layers.Layer):
             dtype=dtype,
             name="attention",
         )
-        self.attention_output_dropout = keras.layers.Dropout(attention_dropout, dtype=dtype)
+        self.attention_output_dropout = Dropout(attention_dropout, dtype=dtype)
         self.feed_forward_norm = norm("feed_forward_norm")
         self.feed_forward = GatedFeedForward(
             hidden_dim,

@@ -3,7 +3,6 @@
 Axes: B batch, S sequence, H hidden, N heads, D head width (H = N x D).
 """
 
-import functools
 from typing import Any
 
 import keras
@@ -12,6 +11,7 @@ from keras import ops
 
 from keras_bert_scratch.config import check_heads, check_rotary, check_window
 from keras_bert_scratch.layers.attention import attend
+from keras_bert_scratch.layers.dropout import Dropout
 from keras_bert_scratch.layers.local_attention import attend_locally, window_bias
 
 
@@ -99,7 +99,7 @@ class RotaryAttention(keras.layers.Layer):
 
         self.query_key_value = projection(3 * hidden_dim, "query_key_value")
         self.output_projection = projection(hidden_dim, "output")
-        self.probability_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+        self.probability_dropout = Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Builds both projections for inputs of shape (B, S, H)."""
@@ -139,7 +139,10 @@ class RotaryAttention(keras.layers.Layer):
 
         if attention_bias is None:
             attention_bias = ops.zeros((batch, 1, 1, length), self.compute_dtype)
-        dropout = functools.partial(self.probability_dropout, training=training)
+
+        def dropout(probabilities: Any) -> Any:
+            return self.probability_dropout(probabilities, training=training)
+
         probabilities = None
         if self.window is None or return_attention or first_only:
             if self.window is not None:

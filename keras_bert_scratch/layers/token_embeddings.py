@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from keras_bert_scratch.layers.dropout import Dropout
+
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
 class TokenEmbeddings(keras.layers.Layer):
@@ -55,7 +57,7 @@ class TokenEmbeddings(keras.layers.Layer):
         self.norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_epsilon, center=False, dtype=self.dtype_policy, name="norm"
         )
-        self.output_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+        self.output_dropout = Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Builds the table; `input_shape` is that of the token ids, (B, S)."""

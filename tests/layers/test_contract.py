@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from keras_bert_scratch.layers.attention import MultiHeadAttention
 from keras_bert_scratch.layers.decoder_block import DecoderBlock
+from keras_bert_scratch.layers.dropout import Dropout
 from keras_bert_scratch.layers.embeddings import BertEmbeddings
 from keras_bert_scratch.layers.encoder_block import EncoderBlock
 from keras_bert_scratch.layers.feed_forward import FeedForward
@@ -241,7 +242,8 @@ def test_no_layer_is_forgotten() -> None:
         for _, member in inspect.getmembers(module, inspect.isclass)
         if issubclass(member, keras.layers.Layer) and member.__module__ == module.__name__
     }
-    assert layers == {case.layer_class for case in CASES}
+    # Dropout is Keras' layer but for one method, which test_dropout.py tests.
+    assert layers - {Dropout} == {case.layer_class for case in CASES}
 
 
 @every_layer

@@ -25,6 +25,7 @@ SCRIPT = """
 import sys
 import keras, numpy as np
 from keras_bert_scratch.checkpoints.huggingface import load_encoder
+from keras_bert_scratch.layers.dropout import Dropout
 backend, folder, target = sys.argv[1:]
 assert keras.backend.backend() == backend
 encoder = load_encoder(folder)
@@ -33,6 +34,8 @@ with np.load(f"{folder}/cases.npz") as arrays:
 outputs = encoder(inputs, return_hidden_states=True, return_attention=True)
 def numpy(tensor):
     return keras.ops.convert_to_numpy(tensor)
+dropped = numpy(Dropout(0.5, seed=0)(np.ones((99, 99), "float32"), training=True))
+assert set(np.unique(dropped)) == {0.0, 2.0} and abs(dropped.mean() - 1) < 4 / 99
 np.savez(
     target,
     pooled_output=numpy(outputs["pooled_output"]),
