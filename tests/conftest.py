@@ -1,5 +1,7 @@
 """What tests of several folders share: tiny sizes, random inputs, the golden checkpoints."""
 
+import dataclasses
+import functools
 import os
 
 # Before the first import of Keras. Another backend may be chosen from outside.
@@ -135,19 +137,25 @@ def tiny_classifier() -> Callable[..., Any]:
         keras.utils.set_random_seed(0)
         config = BertConfig(
             vocab_size=len(vocabulary),
+            num_layers=1,
             num_heads=2,
             hidden_dim=16,
             feed_forward_dim=32,
             max_positions=32,
             # Wide enough for the logits of two texts to differ.
             initializer_range=0.2,
-            **{"num_layers": 2, **(changes or {})},
         )
-        return BertClassifier(
-            BertEncoder(config), labels, WordPieceTokenizer(Vocabulary(vocabulary)), **kwargs
-        )
+        encoder = BertEncoder(dataclasses.replace(config, **(changes or {})))
+        tokenizer = WordPieceTokenizer(Vocabulary(vocabulary))
+        return BertClassifier(encoder, labels, tokenizer, **kwargs)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def two_layer_classifier(tiny_classifier: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function that makes the same of two layers, where one layer could not tell."""
+    return functools.partial(tiny_classifier, changes={"num_layers": 2})
 
 
 @pytest.fixture(scope="session")

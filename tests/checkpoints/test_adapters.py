@@ -12,8 +12,8 @@ from keras_bert_scratch.files import HASHES
 
 
 @pytest.fixture
-def model(tiny_classifier):
-    return tiny_classifier()
+def model(two_layer_classifier):
+    return two_layer_classifier()
 
 
 def adapt(model, rank, seed=0):
@@ -30,21 +30,23 @@ def answers(model):
     return np.array(model(graph(tf.constant(["a good film", "the bad movie"]), sequence_length=8)))
 
 
-def test_several_adapters_over_one_encoder(tiny_classifier, tmp_path):
+def test_several_adapters_over_one_encoder(two_layer_classifier, tmp_path):
     expected = {}
     for rank in (1, 2):
-        adapted = tiny_classifier()
+        adapted = two_layer_classifier()
         expected[rank] = adapt(adapted, rank, seed=rank)
         adapted.save_adapter(tmp_path / f"{rank}")
-    model = tiny_classifier()
+    model = two_layer_classifier()
     for rank in (1, 2, 1):
         model.load_adapter(tmp_path / f"{rank}")
         np.testing.assert_array_equal(answers(model), expected[rank])
     assert np.abs(expected[1] - expected[2]).max() > 0.1
 
 
-def test_a_function_that_keras_has_traced_uses_what_was_loaded(model, tiny_classifier, tmp_path):
-    adapted = tiny_classifier()
+def test_a_function_that_keras_has_traced_uses_what_was_loaded(
+    model, two_layer_classifier, tmp_path
+):
+    adapted = two_layer_classifier()
     adapt(adapted, 1)
     adapted.save_adapter(tmp_path / "adapter")
     before = model.predict(["a good film"], verbose=0)
@@ -78,11 +80,11 @@ def test_the_checkpoint_is_merged_and_answers_alike(model, tmp_path):
     np.testing.assert_allclose(answers(merged), before, atol=1e-5)
 
 
-def test_the_checkpoint_of_a_mixed_precision_model_is_float32(tiny_classifier, tmp_path):
-    config = tiny_classifier().encoder.config
+def test_the_checkpoint_of_a_mixed_precision_model_is_float32(two_layer_classifier, tmp_path):
+    config = two_layer_classifier().encoder.config
     model = BertClassifier(
         BertEncoder(config, dtype="mixed_bfloat16"), ["negative", "positive"],
-        tiny_classifier().tokenizer, dtype="mixed_bfloat16",
+        two_layer_classifier().tokenizer, dtype="mixed_bfloat16",
     )  # fmt: skip
     enable_lora(model.encoder, 1)
     model.save_pretrained(tmp_path / "model")
@@ -92,8 +94,8 @@ def test_the_checkpoint_of_a_mixed_precision_model_is_float32(tiny_classifier, t
 
 class TestRefusals:
     @pytest.fixture
-    def folder(self, tiny_classifier, tmp_path):
-        model = tiny_classifier()
+    def folder(self, two_layer_classifier, tmp_path):
+        model = two_layer_classifier()
         adapt(model, 1)
         model.save_adapter(tmp_path / "adapter")
         return tmp_path / "adapter"
@@ -109,8 +111,8 @@ class TestRefusals:
             model.load_adapter(folder)
         np.testing.assert_array_equal(answers(model), before)
 
-    def test_of_other_labels(self, tiny_classifier, folder):
-        model = tiny_classifier(labels=["bad", "good"])
+    def test_of_other_labels(self, two_layer_classifier, folder):
+        model = two_layer_classifier(labels=["bad", "good"])
         with pytest.raises(ValueError, match=r"adapters for the labels \['negative', 'positive'\]"):
             model.load_adapter(folder)
 

@@ -14,10 +14,10 @@ from keras_bert_scratch.cli.main import main
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, reviews, tiny_classifier):
+def folder(tmp_path_factory, reviews, two_layer_classifier):
     """A folder with a checkpoint, a training file, and what the commands made of them."""
     folder = tmp_path_factory.mktemp("cli")
-    tiny_classifier().save_pretrained(folder / "start")
+    two_layer_classifier().save_pretrained(folder / "start")
     with (folder / "train.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["text", "label"])

@@ -208,11 +208,11 @@ def test_nothing_to_check():
         faithfulness(knows_one_word, LABELS, [])
 
 
-def test_a_trained_model_is_explained_faithfully(tiny_classifier, reviews):
+def test_a_trained_model_is_explained_faithfully(two_layer_classifier, reviews):
     # The labels follow from one word: it must have the highest score, and deleting it must beat
     # chance on every text.
     texts, labels = reviews
-    model = tiny_classifier()
+    model = two_layer_classifier()
     model.compile(keras.optimizers.Adam(3e-3))
     model.fit(texts, labels, batch_size=16, epochs=20, verbose=0)
     assert model.evaluate(texts, labels, verbose=0, return_dict=True)["accuracy"] == 1.0

@@ -33,8 +33,8 @@ def losses(model, true):
         ),
     ],
 )
-def test_is_the_mean_change_of_the_loss_by_a_factor(tiny_classifier, settings, labels, true):
-    model = tiny_classifier(**settings)
+def test_is_the_mean_change_of_the_loss_by_a_factor(two_layer_classifier, settings, labels, true):
+    model = two_layer_classifier(**settings)
     found = head_importance(model, TEXTS, labels)
     step = 1e-2
     for layer, block in enumerate(model.encoder.blocks):
@@ -54,8 +54,8 @@ def test_is_the_mean_change_of_the_loss_by_a_factor(tiny_classifier, settings, l
     assert (found > 1e-4).all()
 
 
-def test_a_head_that_says_nothing(tiny_classifier):
-    model = tiny_classifier()
+def test_a_head_that_says_nothing(two_layer_classifier):
+    model = two_layer_classifier()
     kernel = model.encoder.blocks[1].attention.output_projection.kernel
     kernel.assign(keras.ops.convert_to_numpy(kernel) * np.repeat([1, 0], 8)[:, None])
     found = head_importance(model, TEXTS, ["positive", "negative", "positive"])
@@ -63,21 +63,21 @@ def test_a_head_that_says_nothing(tiny_classifier):
     assert (found[[0, 0, 1], [0, 1, 0]] > 0).all()
 
 
-def test_an_unknown_label(tiny_classifier):
+def test_an_unknown_label(two_layer_classifier):
     with pytest.raises(ValueError, match="good"):
-        head_importance(tiny_classifier(), TEXTS, ["positive", "negative", "good"])
+        head_importance(two_layer_classifier(), TEXTS, ["positive", "negative", "good"])
 
 
-def test_adapters(tiny_classifier):
-    model = tiny_classifier()
+def test_adapters(two_layer_classifier):
+    model = two_layer_classifier()
     enable_lora(model.encoder, rank=2)
     with pytest.raises(ValueError, match="with adapters cannot be weighed: use merge_lora first"):
         head_importance(model, TEXTS, ["positive", "negative", "positive"])
 
 
-def test_another_backend(tiny_classifier, monkeypatch):
+def test_another_backend(two_layer_classifier, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(
         RuntimeError, match="TensorFlow's here, and Keras runs on jax: set KERAS_BA"
     ):
-        head_importance(tiny_classifier(), TEXTS, ["positive", "negative", "positive"])
+        head_importance(two_layer_classifier(), TEXTS, ["positive", "negative", "positive"])

@@ -96,8 +96,8 @@ class TestLoRA:
         assert not any(weight.name.startswith("lora_") for weight in encoder.weights)
         assert len(encoder.trainable_weights) == len(encoder.weights)
 
-    def test_merging_does_not_count_twice_in_a_function_traced_before(self, tiny_classifier):
-        model = tiny_classifier()
+    def test_merging_does_not_count_twice_in_a_function_traced_before(self, two_layer_classifier):
+        model = two_layer_classifier()
         enable_lora(model.encoder, 2)
         change(model.encoder, np.random.default_rng(0))
         before = model.predict(["a good film"], verbose=0)
@@ -126,8 +126,8 @@ class TestLoRA:
 
 
 class TestFreezing:
-    def test_frozen_layers_do_not_move_and_others_do(self, tiny_classifier, reviews):
-        model = tiny_classifier()
+    def test_frozen_layers_do_not_move_and_others_do(self, two_layer_classifier, reviews):
+        model = two_layer_classifier()
         freeze_layers(model.encoder, 1)
         before = {weight.path: np.array(weight) for weight in model.weights}
         model.compile(keras.optimizers.AdamW(1e-2, weight_decay=0.1))
@@ -166,8 +166,8 @@ class TestKeepingLayers:
         with pytest.raises(ValueError, match="must be some of 0 to 2, received"):
             keep_layers(encoder, layers)
 
-    def test_a_smaller_classifier_keeps_head_tokenizer_and_settings(self, tiny_classifier):
-        model = tiny_classifier(sequence_length=8, temperature=2.0)
+    def test_a_smaller_classifier_keeps_head_tokenizer_and_settings(self, two_layer_classifier):
+        model = two_layer_classifier(sequence_length=8, temperature=2.0)
         smaller = model.with_layers([1])
         assert smaller.encoder.config.num_layers == 1
         assert (smaller.sequence_length, smaller.temperature) == (8, 2.0)
@@ -231,8 +231,8 @@ class TestKeepingHeads:
         merge_lora(smaller)
         np.testing.assert_allclose(states(smaller, inputs), adapted, atol=1e-5)
 
-    def test_a_classifier_is_saved_and_loaded(self, tiny_classifier, tmp_path):
-        model = tiny_classifier(temperature=2.0)
+    def test_a_classifier_is_saved_and_loaded(self, two_layer_classifier, tmp_path):
+        model = two_layer_classifier(temperature=2.0)
         smaller = model.with_heads([[1], [0]])
         texts = ["a great film", "an awful movie"]
         expected = smaller.probabilities(texts)
@@ -244,8 +244,8 @@ class TestKeepingHeads:
         again = keras.saving.load_model(tmp_path / "smaller.keras")
         np.testing.assert_allclose(again.probabilities(texts), expected, atol=1e-6)
 
-    def test_a_checkpoint_that_says_another_width(self, tiny_classifier, tmp_path):
-        tiny_classifier().with_heads([[1], [0]]).save_pretrained(tmp_path / "smaller")
+    def test_a_checkpoint_that_says_another_width(self, two_layer_classifier, tmp_path):
+        two_layer_classifier().with_heads([[1], [0]]).save_pretrained(tmp_path / "smaller")
         config = tmp_path / "smaller/config.json"
         config.write_text(config.read_text().replace('"head_dim": 8', '"head_dim": 4'))
         (tmp_path / "smaller/hashes.json").unlink()

@@ -217,8 +217,8 @@ def test_dense_layers_are_one_operation_each(trained, tmp_path):
     model = schema.ModelT.InitFromPackedBuf(path.read_bytes())
     codes = [code.builtinCode for code in model.operatorCodes]
     used = [codes[operator.opcodeIndex] for operator in model.subgraphs[0].operators]
-    # Query, key, value, output and two of feed-forward in each of 2 blocks; pooler and head.
-    assert used.count(schema.BuiltinOperator.FULLY_CONNECTED) == 14
+    # Query, key, value, output and two of feed-forward in the block; pooler and head.
+    assert used.count(schema.BuiltinOperator.FULLY_CONNECTED) == 8
     assert schema.BuiltinOperator.REDUCE_PROD not in used
 
 

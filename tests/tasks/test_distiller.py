@@ -8,8 +8,8 @@ from keras_bert_scratch import BertClassifier, Distiller, WordPieceTokenizer
 
 
 @pytest.fixture
-def teacher(tiny_classifier):
-    return tiny_classifier()
+def teacher(two_layer_classifier):
+    return two_layer_classifier()
 
 
 def test_labels_come_with_the_teachers_logits_of_the_same_text(teacher, reviews):
@@ -50,11 +50,11 @@ def test_accuracy_is_that_on_labels_and_validation_works(teacher, reviews):
     assert history["val_accuracy"] == [pytest.approx(right.mean())]
 
 
-def test_windows_have_the_logits_of_their_text(tiny_classifier):
-    model = tiny_classifier(sequence_length=6, truncation="windows")
-    distiller = Distiller(model, tiny_classifier())
+def test_windows_have_the_logits_of_their_text(two_layer_classifier):
+    model = two_layer_classifier(sequence_length=6, truncation="windows")
+    distiller = Distiller(model, two_layer_classifier())
     batches = distiller.batches(["good " * 12, "bad"], [1, 0], training=True)
-    expected = tiny_classifier().predict(["good " * 12, "bad"], verbose=0)
+    expected = two_layer_classifier().predict(["good " * 12, "bad"], verbose=0)
     long, short = batches.labels[:-1], batches.labels[-1]
     assert len(long) > 1
     np.testing.assert_allclose(long, np.tile([1, *expected[0]], (len(long), 1)), atol=1e-6)
@@ -114,8 +114,8 @@ def test_layers_that_cannot_be_compared(teacher):
     Distiller(student, teacher)
 
 
-def test_layers_of_other_tokens(tiny_classifier):
-    student, teacher = tiny_classifier(), tiny_classifier()
+def test_layers_of_other_tokens(two_layer_classifier):
+    student, teacher = two_layer_classifier(), two_layer_classifier()
     config = {**teacher.tokenizer.get_config(), "lowercase": False, "strip_accents": False}
     teacher.tokenizer = WordPieceTokenizer.from_config(config)
     with pytest.raises(ValueError, match="must have the same tokenizer, .* or other settings. Lea"):
@@ -123,14 +123,14 @@ def test_layers_of_other_tokens(tiny_classifier):
     Distiller(student, teacher)
 
 
-def test_other_labels(tiny_classifier):
+def test_other_labels(two_layer_classifier):
     message = r"must have the same labels, one a text; received \['a', 'b'\] and \['negative',"
     with pytest.raises(ValueError, match=message):
-        Distiller(tiny_classifier(), tiny_classifier(labels=["a", "b"]))
+        Distiller(two_layer_classifier(), two_layer_classifier(labels=["a", "b"]))
 
 
-def test_one_class_only(tiny_classifier):
-    distiller = Distiller(tiny_classifier(), tiny_classifier())
+def test_one_class_only(two_layer_classifier):
+    distiller = Distiller(two_layer_classifier(), two_layer_classifier())
     distiller.compile(keras.optimizers.SGD(0.0))
     with pytest.raises(ValueError, match="All 2 training examples have the label 'positive'"):
         distiller.fit(["good", "film"], ["positive", "positive"])

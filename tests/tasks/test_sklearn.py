@@ -40,14 +40,14 @@ def checkpoint(tiny_classifier, tmp_path_factory):
 @pytest.fixture
 def estimator(checkpoint):
     return BertSklearnClassifier(
-        checkpoint, epochs=12, batch_size=8, learning_rate=3e-3, random_state=0
+        checkpoint, epochs=20, batch_size=8, learning_rate=3e-3, random_state=0
     )
 
 
 @pytest.fixture(scope="module")
 def fitted(checkpoint, reviews):
     estimator = BertSklearnClassifier(
-        checkpoint, epochs=12, batch_size=8, learning_rate=3e-3, random_state=0
+        checkpoint, epochs=20, batch_size=8, learning_rate=3e-3, random_state=0
     )
     return estimator.fit(*reviews)
 
@@ -56,7 +56,7 @@ class TestFit:
     def test_learns(self, fitted, reviews):
         assert fitted.classes_.tolist() == ["negative", "positive"]
         assert fitted.score(*reviews) > 0.95
-        assert len(fitted.history_["loss"]) == 12
+        assert len(fitted.history_["loss"]) == 20
         probabilities = fitted.predict_proba(reviews[0])
         np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-6)
         np.testing.assert_array_equal(

@@ -54,7 +54,7 @@ def make(optimizer: str = "sgd", dropout: float = 0.0) -> BertClassifier:
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
     config = BertConfig(
         vocab_size=len(vocabulary),
-        num_layers=2,
+        num_layers=1,
         num_heads=2,
         hidden_dim=16,
         feed_forward_dim=32,
