@@ -52,7 +52,7 @@ def artefacts(tmp_path_factory, reviews):
     with (folder / "train.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["text", "label"], *zip(texts, labels, strict=True)])
     output = folder / "artefacts"
-    command = ["finetune", "--model", "tiny-en", "--train", f"{folder}/train.csv", "--epochs", "5"]
+    command = ["finetune", "--model", "tiny-en", "--train", f"{folder}/train.csv", "--epochs", "10"]
     command += ["--output", f"{output}/model", "--lora", "4", "--calibrate"]
     command += ["--checkpoint", f"{output}/training.safetensors", "--learning-rate", "0.005"]
     assert main(command) == 0
