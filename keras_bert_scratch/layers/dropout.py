@@ -1,5 +1,6 @@
 """Dropout with half as many random bits."""
 
+import math
 from typing import Any
 
 import keras
@@ -35,11 +36,13 @@ class Dropout(keras.layers.Dropout):
         num_dropped = round(self.rate * 2**16)  # of the 2^16 numbers that may be drawn
         if not training or num_dropped in (0, 2**16) or self.noise_shape is not None:
             return super().call(inputs, training=training)
-        rows, *rest = ops.shape(inputs)
+        shape = ops.shape(inputs)
+        # Halves two axes at once: the first may be 1, and the product of all too large for int32.
+        rows, rest = math.prod(shape[:2]), shape[2:]
         half = (rows + 1) // 2
         pairs = keras.random.randint(
             (half, *rest, 1), -(2**31), 2**31 - 1, dtype="int32", seed=self.seed_generator
         )
         numbers = ops.reshape(ops.view(pairs, "int16"), (2 * half, *rest))[:rows]
-        is_kept = numbers >= num_dropped - 2**15
+        is_kept = ops.reshape(numbers, shape) >= num_dropped - 2**15
         return ops.where(is_kept, inputs * (2**16 / (2**16 - num_dropped)), 0)
