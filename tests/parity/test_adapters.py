@@ -14,8 +14,8 @@ pytestmark = pytest.mark.parity
 
 
 @pytest.mark.filterwarnings("ignore:Unexpected keyword arguments")
-def test_the_same_logits(tiny_classifier, tmp_path):
-    ours = tiny_classifier()
+def test_the_same_logits(two_layer_classifier, tmp_path):
+    ours = two_layer_classifier()
     ours.save_pretrained(tmp_path / "base")
     enable_lora(ours.encoder, 3)
     generator = np.random.default_rng(0)

@@ -13,8 +13,8 @@ TEXTS = ["a really good film", "the very awful movies, über 电影", ""]
 
 
 @pytest.mark.parametrize("pairs", [None, ["great", "bad film", "the"]], ids=["texts", "pairs"])
-def test_the_same_logits_from_raw_text(tiny_classifier, tmp_path, pairs):
-    ours = tiny_classifier(["bad", "good", "neither"])
+def test_the_same_logits_from_raw_text(two_layer_classifier, tmp_path, pairs):
+    ours = two_layer_classifier(["bad", "good", "neither"])
     ours.save_pretrained(tmp_path / "saved")
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "saved")
     theirs, found = transformers.AutoModelForSequenceClassification.from_pretrained(
@@ -29,8 +29,8 @@ def test_the_same_logits_from_raw_text(tiny_classifier, tmp_path, pairs):
     np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
-def test_without_some_heads(tiny_classifier, tmp_path):
-    model = tiny_classifier(["bad", "good", "neither"])
+def test_without_some_heads(two_layer_classifier, tmp_path):
+    model = two_layer_classifier(["bad", "good", "neither"])
     model.save_pretrained(tmp_path / "all")
     smaller = model.with_heads([[1], [0]])
     smaller.save_pretrained(tmp_path / "some")

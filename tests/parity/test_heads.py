@@ -19,14 +19,14 @@ KINDS = ("missing_keys", "unexpected_keys", "mismatched_keys")
 
 
 @pytest.fixture
-def answerer(tiny_classifier):
-    texts = tiny_classifier()
+def answerer(two_layer_classifier):
+    texts = two_layer_classifier()
     return BertQuestionAnswerer(texts.encoder, texts.tokenizer, max_question_length=10)
 
 
 @pytest.fixture
-def tagger(tiny_classifier):
-    texts = tiny_classifier()
+def tagger(two_layer_classifier):
+    texts = two_layer_classifier()
     return BertTokenClassifier(texts.encoder, ["O", "B-x", "I-x"], texts.tokenizer)
 
 

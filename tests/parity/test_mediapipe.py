@@ -28,9 +28,9 @@ print(json.dumps(answers))
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
-def test_text_classifier_gives_the_probabilities(tiny_classifier, tmp_path, precision):
+def test_text_classifier_gives_the_probabilities(two_layer_classifier, tmp_path, precision):
     pytest.importorskip("mediapipe")
-    model = tiny_classifier()
+    model = two_layer_classifier()
     path = tmp_path / "model.tflite"
     model.export(path, format="mediapipe", precision=precision)
     process = subprocess.run(

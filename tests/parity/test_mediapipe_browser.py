@@ -50,7 +50,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def test_tasks_text_gives_the_probabilities(tiny_classifier, tmp_path):
+def test_tasks_text_gives_the_probabilities(two_layer_classifier, tmp_path):
     chromium, npm = shutil.which("chromium"), shutil.which("npm")
     if not chromium or not npm:
         pytest.skip("chromium and npm are not both installed")
@@ -61,7 +61,7 @@ def test_tasks_text_gives_the_probabilities(tiny_classifier, tmp_path):
     )
     if installed.returncode:
         pytest.skip(f"npm could not install {PACKAGE}: {installed.stderr[-200:]}")
-    model = tiny_classifier()
+    model = two_layer_classifier()
     model.export(tmp_path / "model.tflite", format="mediapipe")
     (tmp_path / "texts.json").write_text(json.dumps(PROBE_TEXTS))
     (tmp_path / "index.html").write_text(PAGE)

@@ -36,8 +36,8 @@ def theirs(folder: Path) -> np.ndarray:
 @pytest.mark.parity
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 @pytest.mark.parametrize("normalize", [True, False], ids=["normalized", "plain"])
-def test_a_saved_encoder_answers_alike_there(tiny_classifier, tmp_path, pooling, normalize):
-    tiny = tiny_classifier()
+def test_a_saved_encoder_answers_alike_there(two_layer_classifier, tmp_path, pooling, normalize):
+    tiny = two_layer_classifier()
     model = BertSentenceEncoder(
         tiny.encoder, tiny.tokenizer, pooling=pooling, normalize=normalize, sequence_length=20
     )
@@ -49,8 +49,8 @@ def test_a_saved_encoder_answers_alike_there(tiny_classifier, tmp_path, pooling,
 
 @pytest.mark.parity
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
-def test_an_encoder_saved_there_answers_alike_here(tiny_classifier, tmp_path, pooling):
-    tiny_classifier().save_pretrained(tmp_path / "start")
+def test_an_encoder_saved_there_answers_alike_here(two_layer_classifier, tmp_path, pooling):
+    two_layer_classifier().save_pretrained(tmp_path / "start")
     modules = [sentence_transformers.models.Transformer(str(tmp_path / "start"), max_seq_length=20)]
     modules.append(sentence_transformers.models.Pooling(16, pooling_mode=pooling))
     modules.append(sentence_transformers.models.Normalize())
