@@ -162,12 +162,16 @@ def save_signatures(
 ) -> None:
     """Writes functions as a SavedModel's signatures.
 
-    Not by `keras.export.ExportArchive`, which traces each function twice: half the time to export.
+    Not by `keras.export.ExportArchive`, which traces each function twice: a third of the time to
+    export.
 
     Args:
         folder: Where to write.
         signatures: The functions.
         resources: What holds the tables that they use.
+
+    Example:
+        >>> save_signatures(folder, {"tokens": (tokens, TOKENS)}, [graph])
     """
     functions = {
         name: tf.function(function, autograph=False).get_concrete_function(*inputs)

@@ -211,14 +211,14 @@ def test_int8_keeps_the_precision_of_every_embedding(tmp_path):
     np.testing.assert_allclose(found, model.probabilities(texts), atol=2e-3)
 
 
-def test_dense_layers_are_one_operation_each(trained, tmp_path):
+def test_dense_layers_are_one_operation_each(two_layer_classifier, tmp_path):
     path = tmp_path / "x.tflite"
-    trained.export(path, format="litert")
+    two_layer_classifier().export(path, format="litert")
     model = schema.ModelT.InitFromPackedBuf(path.read_bytes())
     codes = [code.builtinCode for code in model.operatorCodes]
     used = [codes[operator.opcodeIndex] for operator in model.subgraphs[0].operators]
-    # Query, key, value, output and two of feed-forward in the block; pooler and head.
-    assert used.count(schema.BuiltinOperator.FULLY_CONNECTED) == 8
+    # Query, key, value, output and two of feed-forward in each of 2 blocks; pooler and head.
+    assert used.count(schema.BuiltinOperator.FULLY_CONNECTED) == 14
     assert schema.BuiltinOperator.REDUCE_PROD not in used
 
 

@@ -22,7 +22,7 @@ from keras_bert_scratch.tasks.token_classifier import BertTokenClassifier
 
 TEXTS = ["a good film", "the very really bad movie , a very awful film . the awful movie", "awful"]
 # Layers are global and local; the last has no need for all keys.
-MODERN = {"architecture": "modernbert", "num_layers": 2, "local_window": 4}
+MODERN = {"architecture": "modernbert", "num_layers": 3, "local_window": 4}
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_low_rank_adapters(model: BertClassifier, tmp_path: Path) -> None:
     for weight in model.encoder.trainable_weights:
         weight.assign(keras.random.normal(weight.shape, stddev=0.3, seed=0))
     # Of every block: query, key and value at once, output, and both of the feed-forward network.
-    assert len(model.encoder.trainable_weights) == 2 * 4 * 2
+    assert len(model.encoder.trainable_weights) == 2 * 4 * 3
     adapted = model.predict(TEXTS, verbose=0)
     assert np.abs(adapted - start).max() > 0.01
     model.save_adapter(tmp_path / "adapter")
