@@ -51,6 +51,12 @@ def pytest_terminal_summary(terminalreporter, config) -> None:
             terminalreporter.write_line(f"{count:>12,} {name}")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config) -> int:
+    # One more than processors, since some tests wait, for servers and for processes of their own.
+    return min((os.cpu_count() or 1) + 1, 4)
+
+
 @pytest.fixture(scope="session")
 def golden_folder() -> Path:
     """Where the golden files are, each beside the script that made it."""
