@@ -11,7 +11,7 @@ demo: $(VENV)/installed
 	$(VENV)/bin/python examples/sentiment.py
 
 test: lint
-	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m "not slow and not parity"
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not parity"
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
@@ -21,7 +21,7 @@ lint: $(VENV)/installed
 # Compares live with transformers on PyTorch, and with Keras' JAX and PyTorch backends; adds them to
 # the environment.
 parity: $(VENV)/parity-installed
-	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m parity tests/parity
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m parity tests/parity
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -51,10 +51,10 @@ def pytest_terminal_summary(terminalreporter, config) -> None:
             terminalreporter.write_line(f"{count:>12,} {name}")
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers(config) -> int:
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers():
     # One more than processors, since some tests wait, for servers and for processes of their own.
-    return min((os.cpu_count() or 1) + 1, 4)
+    return (yield) + 1
 
 
 @pytest.fixture(scope="session")
