@@ -89,7 +89,7 @@ def fine_tune(
     model.compile(adamw(5e-5, total_steps=steps, warmup_ratio=0.1), loss=loss)
     weights = None
     if balance == "weights":
-        weights = balanced_class_weights(model.encode_labels(labels))
+        weights = balanced_class_weights(model.encode_labels(labels), model.labels)
     model.fit(texts, labels, epochs=epochs, class_weight=weights, verbose=2)
     return model
 

@@ -198,9 +198,8 @@ def run(options: argparse.Namespace) -> None:
     callbacks: list[keras.callbacks.Callback] = [resume] if options.checkpoint else []
     weights = None
     if options.class_weights:
-        class_ids = model.encode_labels(train.labels)
-        balanced = balanced_class_weights(class_ids)
-        weights = [balanced[class_id] for class_id in class_ids.tolist()]
+        balanced = balanced_class_weights(model.encode_labels(train.labels), model.labels)
+        weights = [balanced[label] for label in train.labels]
     if options.early_stopping:
         callbacks.append(
             keras.callbacks.EarlyStopping(

@@ -1,95 +1,391 @@
-"""Names of classes -> numbers.
+"""The door for labels: names of classes, their ids, targets and weights -> numbers.
 
-Axes: C classes.
+One rule holds wherever labels enter. A label is looked up as a name first. Numbers are ids of
+classes only where no class is named by a number; where one is, they are names.
+
+Axes: n examples, C classes.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from numbers import Number
 from typing import Any
 
 import numpy as np
 
+from keras_bert_scratch.text.columns import column_values, table_columns
 
-def encode_labels(y: Iterable[Any], labels: Sequence[str]) -> np.ndarray:
-    """Turns one label an example into the id of its class.
+# How far the probabilities of a soft target may be from a sum of 1: float16 rounds to 1e-3.
+_SUM_TOLERANCE = 5e-3
+# An error names this many of the model's classes.
+_LABELS_NAMED = 10
+
+
+def class_names(labels: Iterable[Any]) -> list[str]:
+    """Returns the names of classes as strings, in their order.
 
     Args:
-        y: n names, or n ids that already are numbers.
+        labels: C names: strings; integers, whole floats and booleans become their strings, such as
+            "1" and "True".
+
+    Raises:
+        TypeError: If a name is something else.
+        ValueError: If a name is empty, or comes twice.
+
+    Example:
+        >>> class_names([1, 2.0, "other"])
+        ['1', '2', 'other']
+    """
+    names = []
+    for label in column_values(labels):
+        name = _name(label)
+        if name is None:
+            raise TypeError(
+                f"A class is named by a string, a whole number or a boolean, received {label!r}: "
+                "convert it to a string."
+            )
+        names.append(name)
+    if "" in names:
+        raise ValueError(f"A class needs a name, received '' in {names!r}.")
+    twice = [name for position, name in enumerate(names) if name in names[:position]]
+    if twice:
+        raise ValueError(f"Classes need different names, {twice[0]!r} comes twice in {names!r}.")
+    return names
+
+
+def encode_labels(y: Any, labels: Sequence[str]) -> np.ndarray:
+    """Turns one label an example into the id of its class, or checks targets of all classes.
+
+    Args:
+        y: n names or n ids in whatever `text.columns.column_values` takes; see the module for
+            which of the two a number is. Or the probability of every class, *shape:* (n, C), of
+            which one-hot rows are a case.
         labels: The C names, in the order of their ids.
 
     Returns:
-        int32. *Shape:* (n,).
+        int32 ids, *shape:* (n,); for probabilities float32, *shape:* (n, C).
 
     Raises:
-        ValueError: If a label is unknown.
+        ValueError: If a label is unknown, or rows of numbers are no probabilities.
+        TypeError: If y is no column.
 
     Example:
         >>> encode_labels(["good", "bad"], ["bad", "good"])
         array([1, 0], dtype=int32)
+        >>> encode_labels([1, 2], ["1", "2", "3"])
+        array([0, 1], dtype=int32)
     """
-    ids = {label: class_id for class_id, label in enumerate(labels)}
-    return np.array([_class_id(label, ids) for label in y], "int32")
+    rows = _rows(y, labels)
+    if rows and all(_is_row(row) for row in rows):
+        if all(len(row) == 1 for row in rows):
+            rows = [row[0] for row in rows]
+        else:
+            return _probabilities(rows, labels)
+    class_id = _ClassIds(labels)
+    return np.array([class_id(label, position) for position, label in enumerate(rows)], "int32")
 
 
 def encode_label_sets(y: Any, labels: Sequence[str]) -> np.ndarray:
     """Turns any number of labels an example into zeros and ones.
 
     Args:
-        y: n collections of names, or an array of zeros and ones of shape (n, C).
+        y: n rows of zeros and ones, one for each class, or n collections of names, in whatever
+            `text.columns.column_values` takes; or a table with a column of zeros and ones for each
+            class, named after it.
         labels: The C names, in the order of their ids.
 
     Returns:
         float32. *Shape:* (n, C).
 
     Raises:
-        ValueError: If a label is unknown, or an array has another shape or other numbers.
+        ValueError: If a label is unknown, or rows of numbers can be read in two ways or in none.
+        TypeError: If y is no column of rows.
 
     Example:
         >>> encode_label_sets([["sad", "funny"], []], ["funny", "long", "sad"])
         array([[1., 0., 1.],
                [0., 0., 0.]], dtype=float32)
+        >>> encode_label_sets([[0, 0, 1]], ["funny", "long", "sad"])
+        array([[0., 0., 1.]], dtype=float32)
     """
-    if hasattr(y, "dtype") and np.asarray(y).dtype.kind in "biuf":
-        array = np.asarray(y, "float32")
-        if array.ndim != 2 or array.shape[1] != len(labels) or not np.isin(array, (0, 1)).all():
+    is_array = hasattr(y, "toarray") or len(getattr(y, "shape", ())) == 2
+    rows = _rows(y, labels)
+    rows = [[row] if isinstance(row, str | bytes) else row for row in rows]
+    if len(labels) == 1:
+        rows = [row if _is_row(row) else [row] for row in rows]
+    for position, row in enumerate(rows):
+        if not _is_row(row):
             raise ValueError(
-                f"Labels of a multi-label model are zeros and ones of shape (n, {len(labels)}), or "
-                f"collections of names; received an array of shape {array.shape}."
+                f"A model whose texts have several labels takes a list of names, or {len(labels)} "
+                f"zeros and ones, for each; received {row!r} at position {position}."
             )
-        return array
-    ids = {label: class_id for class_id, label in enumerate(labels)}
-    rows = [list(names) if not isinstance(names, str) else [names] for names in y]
-    encoded = np.zeros((len(rows), len(ids)), "float32")
-    for row, names in zip(encoded, rows, strict=True):
-        row[[_class_id(name, ids) for name in names]] = 1.0
+    is_indicator = all(
+        len(row) == len(labels) and all(_is_number(value) and value in (0, 1) for value in row)
+        for row in rows
+    )
+    class_id = _ClassIds(labels)
+    is_names = all(
+        all(class_id.is_name(value) for value in row) and len(set(row)) == len(row) for row in rows
+    )
+    if is_indicator and (is_array or not is_names):
+        return np.array(rows, "float32").reshape(len(rows), len(labels))
+    if is_indicator and any(rows):
+        raise ValueError(
+            f"{rows[0]!r} can be read as zeros and ones, and as names of classes: give names as "
+            "strings, or zeros and ones as a numpy array."
+        )
+    encoded = np.zeros((len(rows), len(labels)), "float32")
+    for position, row in enumerate(rows):
+        numbers = [value for value in row if _is_number(value)]
+        if numbers and not class_id.numbers_are_names:
+            raise ValueError(
+                f"Rows of numbers are {len(labels)} zeros and ones, one for each of "
+                f"{class_id.listing}; received {row!r} at position {position}. Give those, or "
+                "names."
+            )
+        encoded[position, [class_id(name, position) for name in row]] = 1.0
     return encoded
 
 
-def balanced_class_weights(class_ids: np.ndarray) -> dict[int, float]:
+def encode_scores(y: Any) -> np.ndarray:
+    """Checks the numbers that a model of one output learns.
+
+    Args:
+        y: One number an example, in whatever `text.columns.column_values` takes.
+
+    Returns:
+        float32. *Shape:* (n, 1).
+
+    Raises:
+        ValueError: If one is no finite number.
+
+    Example:
+        >>> encode_scores([1, 2.5])
+        array([[1. ],
+               [2.5]], dtype=float32)
+    """
+    values = column_values(y)
+    for position, value in enumerate(values):
+        if not _is_number(value) or not math.isfinite(value):
+            raise ValueError(
+                f"A model of one output learns finite numbers, received {value!r} at position "
+                f"{position}: give a number for each text, or make the model with at least two "
+                "labels."
+            )
+    return np.array(values, "float32").reshape(-1, 1)
+
+
+def encode_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
+    """Checks one weight an example.
+
+    Args:
+        sample_weight: n numbers in whatever `text.columns.column_values` takes, or None.
+        n: Number of examples.
+
+    Returns:
+        float32, *shape:* (n,), or None.
+
+    Raises:
+        ValueError: If there are not n, or one is negative or not finite.
+    """
+    if sample_weight is None:
+        return None
+    values = column_values(sample_weight)
+    if len(values) != n:
+        raise ValueError(
+            f"There are {n} examples but {len(values)} sample_weight: give one for each."
+        )
+    return np.array([_weight(value, f"at position {i}") for i, value in enumerate(values)], "f4")
+
+
+def encode_class_weight(class_weight: Any, labels: Sequence[str]) -> np.ndarray:
+    """Turns the weights of some classes into one for each.
+
+    Args:
+        class_weight: A dict from names or ids to weights, see the module for which of the two a
+            number is. Classes that it lacks weigh 1.
+        labels: The C names, in the order of their ids.
+
+    Returns:
+        float32. *Shape:* (C,).
+
+    Raises:
+        TypeError: If it is no dict.
+        ValueError: If a class is unknown or comes twice, or a weight is negative or not finite.
+
+    Example:
+        >>> encode_class_weight({"good": 2.0}, ["bad", "good"])
+        array([1., 2.], dtype=float32)
+    """
+    if not isinstance(class_weight, Mapping):
+        raise TypeError(
+            f"class_weight is a dict of class to weight, received {class_weight!r}: "
+            f"give one such as {{{labels[0]!r}: 2.0}}."
+        )
+    class_id = _ClassIds(labels)
+    found: dict[int, float] = {}
+    for key, value in class_weight.items():
+        number = class_id(key, None)
+        if number in found:
+            raise ValueError(f"class_weight names the class {labels[number]!r} twice.")
+        found[number] = _weight(value, f"for {key!r} in class_weight")
+    return np.array([found.get(number, 1.0) for number in range(len(labels))], "float32")
+
+
+def balanced_class_weights(class_ids: np.ndarray, labels: Sequence[str]) -> dict[str, float]:
     """Returns the weights with which every class counts the same, for `class_weight` of `fit`.
 
     n / (number of classes x examples of the class), by scikit-learn.
 
     Args:
         class_ids: *Shape:* (n,).
+        labels: The C names, in the order of their ids.
 
     Example:
-        >>> balanced_class_weights(np.array([0, 0, 0, 1]))
-        {0: 0.6666666666666666, 1: 2.0}
+        >>> balanced_class_weights(np.array([0, 0, 0, 1]), ["bad", "good"])
+        {'bad': 0.6666666666666666, 'good': 2.0}
     """
     from sklearn.utils.class_weight import compute_class_weight
 
     classes = np.unique(class_ids)
     weights = compute_class_weight("balanced", classes=classes, y=class_ids)
-    return {int(c): float(weight) for c, weight in zip(classes, weights, strict=True)}
+    return {labels[c]: float(weight) for c, weight in zip(classes, weights, strict=True)}
 
 
-def _class_id(label: Any, ids: dict[str, int]) -> int:
-    label = label.decode() if isinstance(label, bytes) else label
-    if isinstance(label, str) and label in ids:
-        return ids[label]
-    if isinstance(label, int | np.integer) and 0 <= label < len(ids):
-        return int(label)
-    raise ValueError(
-        f"Unknown label {label!r}: the model's labels are {', '.join(ids)} "
-        f"(ids 0 to {len(ids) - 1})."
-    )
+class _ClassIds:
+    """Looks up the ids of classes by what a user calls them."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self.ids = {label: class_id for class_id, label in enumerate(labels)}
+        # Names that a number can mean: the number 1 is "1", "1.0" or "01". Two names of the same
+        # number can only be told apart as strings.
+        numbers = [_number(label) for label in labels]
+        self.by_number = {
+            number: class_id
+            for class_id, number in enumerate(numbers)
+            if number is not None and numbers.count(number) == 1
+        }
+        self.numbers_are_names = any(number is not None for number in numbers)
+        self.booleans = {
+            label.lower() == "true": class_id
+            for label, class_id in self.ids.items()
+            if label.lower() in ("true", "false")
+        }
+        self.listing = ", ".join(labels[:_LABELS_NAMED]) + ", …" * (len(labels) > _LABELS_NAMED)
+
+    def is_name(self, label: Any) -> bool:
+        """Returns whether this can be meant as the name of a class."""
+        return self._by_name(label) is not None
+
+    def _by_name(self, label: Any) -> int | None:
+        if isinstance(label, bool | np.bool_) and bool(label) in self.booleans:
+            return self.booleans[bool(label)]
+        name = _name(label)
+        if name in self.ids:
+            return self.ids[name]
+        return self.by_number.get(float(label)) if _is_number(label) else None
+
+    def __call__(self, label: Any, position: int | None) -> int:
+        class_id = self._by_name(label)
+        if class_id is not None:
+            return class_id
+        name = _name(label)
+        if not self.numbers_are_names and _is_number(label) and name is not None:
+            # Booleans are 0 and 1, unless they are names.
+            if not (isinstance(label, bool | np.bool_) and self.booleans):
+                number = int(label)
+                if 0 <= number < len(self.ids):
+                    return number
+        place = "" if position is None else f" at position {position}"
+        numbers = (
+            "numbers are names here, since classes are named by numbers"
+            if self.numbers_are_names
+            else f"ids 0 to {len(self.ids) - 1}"
+        )
+        raise ValueError(
+            f"Unknown label {label!r}{place}: the model's labels are {self.listing} ({numbers})."
+        )
+
+
+def _rows(y: Any, labels: Sequence[str]) -> list[Any]:
+    """Returns the labels of each example as Python objects."""
+    if hasattr(y, "toarray"):  # scipy's sparse matrices
+        y = y.toarray()
+    table = table_columns(y)
+    if table is not None and len(table) > 1:
+        names = [_name(name) for name in table]
+        if sorted(map(str, names)) != sorted(labels):
+            raise ValueError(
+                f"A table of labels has a column for each class, {', '.join(labels)}; received "
+                f"{', '.join(map(repr, table))}: select or rename them."
+            )
+        columns = dict(zip(names, table.values(), strict=True))
+        return [
+            list(row)
+            for row in zip(*(column_values(columns[label]) for label in labels), strict=True)
+        ]
+    rows = column_values(y)
+    return [
+        row if isinstance(row, str | bytes) or not _is_row(row) else _cells(row) for row in rows
+    ]
+
+
+def _cells(row: Any) -> list[Any]:
+    return sorted(row) if isinstance(row, AbstractSet) else column_values(row)
+
+
+def _is_row(value: Any) -> bool:
+    """Returns whether a value is a collection, not a label."""
+    if isinstance(value, str | bytes | Mapping):
+        return False
+    if hasattr(value, "ndim"):
+        return value.ndim > 0
+    return isinstance(value, Sequence | AbstractSet) or hasattr(value, "to_pylist")
+
+
+def _probabilities(rows: list[list[Any]], labels: Sequence[str]) -> np.ndarray:
+    for position, row in enumerate(rows):
+        if (
+            len(row) != len(labels)
+            or not all(_is_number(value) and 0 <= value <= 1 for value in row)
+            or abs(sum(row) - 1) > _SUM_TOLERANCE
+        ):
+            raise ValueError(
+                f"Each text has one label of {len(labels)}, or the probability of every class, "
+                f"which sum to 1; received {row!r} at position {position}. Texts with several "
+                "labels need a model made with multi_label=True."
+            )
+    return np.array(rows, "float32")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Number | np.bool_) and not isinstance(value, complex)
+
+
+def _number(label: str) -> float | None:
+    """Returns the number that a name spells, or None."""
+    try:
+        number = float(label)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _name(label: Any) -> str | None:
+    """Returns the string that names a class, or None if there is none."""
+    if isinstance(label, bytes):
+        return label.decode("utf-8")
+    if isinstance(label, str):
+        return str(label)
+    if isinstance(label, bool | np.bool_):
+        return str(bool(label))
+    if _is_number(label) and math.isfinite(label) and label == int(label):
+        return str(int(label))
+    return None
+
+
+def _weight(value: Any, place: str) -> float:
+    if not _is_number(value) or not 0 <= value < math.inf:
+        raise ValueError(f"Weights are finite numbers from 0 up, received {value!r} {place}.")
+    return float(value)

@@ -1,35 +1,152 @@
-"""What counts as texts: one column of strings, or a tuple of two for pairs."""
+"""The door for columns: whatever holds texts, labels or weights, taken by position.
 
+Axes: n examples.
+"""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
+
+import numpy as np
+
+_TAKEN = (
+    "a list, a numpy array, a column of pandas, polars, pyarrow or datasets, or a tensor; for pairs "
+    "a tuple of two of them, or a DataFrame of two columns"
+)
+
+
+def column_values(column: Any) -> list[Any]:
+    """Returns the n values of one column as Python objects, in their positions.
+
+    An index, such as that of pandas, plays no part.
+
+    Args:
+        column: A list, a tuple, a numpy array, a column of pandas, polars, pyarrow or datasets, a
+            tensor, or a table of one column. Arrays and tensors of shape (n, 1) count as (n,);
+            others of more than one axis give a list for each row.
+
+    Raises:
+        TypeError: If it is none of these, such as a string, a set or a dict.
+
+    Example:
+        >>> column_values(pandas.Series(["a", "b"], index=[7, 3]))
+        ['a', 'b']
+    """
+    columns = table_columns(column)
+    if columns is not None:
+        if len(columns) != 1:
+            raise TypeError(
+                f"Expected one column, received a table of {len(columns)}: select one, such as "
+                'table["text"].'
+            )
+        (column,) = columns.values()
+    if hasattr(column, "to_pylist"):  # pyarrow's columns and scalars
+        return column.to_pylist()
+    if hasattr(column, "detach"):  # PyTorch, from any device
+        column = column.detach().cpu()
+    if hasattr(column, "numpy") and not hasattr(column, "to_numpy"):
+        column = column.numpy()
+    if isinstance(column, str | bytes | Mapping | AbstractSet):
+        raise TypeError(f"Expected a column of values, received {column!r}: wrap it in [...].")
+    if hasattr(column, "ndim") and column.ndim == 0:
+        raise TypeError(f"Expected a column of values, received {column!r}: wrap it in [...].")
+    if hasattr(column, "shape") and len(column.shape) == 2 and column.shape[1] == 1:
+        column = np.asarray(column)[:, 0]
+    for name in ("tolist", "to_list"):
+        if hasattr(column, name):
+            return getattr(column, name)()
+    try:
+        return list(column)
+    except TypeError:
+        raise TypeError(
+            f"Expected a column of values, received {type(column).__name__}: give {_TAKEN}."
+        ) from None
+
+
+def table_columns(x: Any) -> dict[str, Any] | None:
+    """Returns the columns of a table of pandas, polars or pyarrow by name; None for anything else.
+
+    Args:
+        x: Anything.
+    """
+    if not hasattr(x, "columns") or not hasattr(x, "shape") or isinstance(x, np.ndarray):
+        return None
+    if hasattr(x, "iloc"):
+        columns = [x.iloc[:, position] for position in range(x.shape[1])]
+        names = list(x.columns)
+    elif hasattr(x, "get_columns"):
+        columns, names = x.get_columns(), list(x.columns)
+    else:
+        columns, names = list(x.columns), list(x.column_names)
+    if len(set(names)) < len(names):
+        raise TypeError(f"The columns of a table need different names, received {names!r}.")
+    return dict(zip(names, columns, strict=True))
+
+
+def is_text(x: Any) -> bool:
+    """Returns whether `x` is held in memory and can only be texts: Keras has no use for it.
+
+    Args:
+        x: What a user gives for the inputs of a model.
+    """
+    if isinstance(x, Mapping):
+        return bool(x) and all(is_text(column) for column in x.values())
+    if isinstance(x, str | bytes):
+        return True
+    if table_columns(x) is not None:
+        return True
+    if hasattr(x, "dtype") and hasattr(x, "shape") and not hasattr(x, "iloc"):
+        # Of arrays and tensors numbers are ready inputs; columns of polars have a dtype, too.
+        dtype = getattr(x.dtype, "as_numpy_dtype", x.dtype)
+        return not isinstance(dtype, type | np.dtype) or np.dtype(dtype).kind in "OUST"
+    return isinstance(x, Sequence) or any(
+        hasattr(x, name) for name in ("tolist", "to_list", "to_pylist")
+    )
 
 
 def text_columns(x: Any) -> tuple[list[str], list[str] | None]:
     """Splits what a user gives as texts into columns, and checks that they hold strings.
 
     Args:
-        x: A list, numpy array, pandas Series or string tensor of n strings; for pairs a tuple of
-            two of them.
+        x: n strings in whatever `column_values` takes; for pairs a tuple of two such columns, a
+            table of two, or a dict of `"text"` and `"pair"`. A dict or table of one column is
+            that column, whatever its name.
 
     Returns:
         The n texts and the n second texts (None without pairs).
 
     Raises:
-        TypeError: If a text is not a string.
-        ValueError: If there are none, or the columns differ in length.
+        TypeError: If a text is not a string, or `x` is not understood.
+        ValueError: If the columns differ in length.
 
     Example:
         >>> text_columns((["Who?"], ["Me."]))
         (['Who?'], ['Me.'])
     """
-    is_pair = isinstance(x, tuple) and len(x) == 2 and not isinstance(x[0], str | bytes)
-    texts, *rest = [_strings(column) for column in (x if is_pair else (x,))]
-    if not texts:
-        raise ValueError("There are no texts: give at least one.")
+    texts, *rest = [_strings(column) for column in _one_or_two(x)]
     if rest and len(rest[0]) != len(texts):
         raise ValueError(
             f"There are {len(texts)} texts but {len(rest[0])} second texts: give one for each."
         )
     return texts, rest[0] if rest else None
+
+
+def _one_or_two(x: Any) -> tuple[Any, ...]:
+    table = table_columns(x)
+    if isinstance(x, Mapping) or table is not None:
+        named = dict(x) if table is None else table
+        if len(named) == 1 or (table is not None and len(named) == 2):
+            return tuple(named.values())
+        if named.keys() == {"text", "pair"}:
+            return named["text"], named["pair"]
+        raise TypeError(
+            f"Texts stand in one column, or in two for pairs, received the columns "
+            f'{", ".join(map(repr, named))}: select them, such as x["text"] or '
+            '(x["question"], x["answer"]).'
+        )
+    if isinstance(x, tuple) and len(x) == 2 and not isinstance(x[0], str | bytes):
+        return x
+    return (x,)
 
 
 def joined_columns(x: Any) -> list[str]:
@@ -47,15 +164,17 @@ def joined_columns(x: Any) -> list[str]:
 
 
 def check_not_empty(x: Any) -> None:
-    """Refuses texts without a character that is not white space.
+    """Refuses no texts at all, and texts without a character that is not white space.
 
     Args:
         x: As for `text_columns`.
 
     Raises:
-        ValueError: If a text is empty.
+        ValueError: If there are no texts, or a text is empty.
     """
     texts, pairs = text_columns(x)
+    if not texts:
+        raise ValueError("There are no texts: give at least one.")
     for name, column in (("text", texts), ("second text", pairs or [])):
         empty = [position for position, text in enumerate(column) if not text.strip()]
         if empty:
@@ -68,14 +187,18 @@ def check_not_empty(x: Any) -> None:
 def _strings(column: Any) -> list[str]:
     if isinstance(column, str | bytes):
         raise TypeError(f"Texts come in a list, received {column!r}: wrap it in [...].")
-    # A TensorFlow tensor iterates over tensors, its array over bytes.
-    values = list(column.numpy() if hasattr(column, "numpy") else column)
+    values = column_values(column)
     for position, value in enumerate(values):
         if isinstance(value, bytes):
             values[position] = value.decode("utf-8", errors="replace")
         elif not isinstance(value, str):
             raise TypeError(
-                f"Texts are strings, received {value!r} ({type(value).__name__}) at position "
-                f"{position}: remove or convert it."
+                f"Texts are strings, received {_shown(value)} ({type(value).__name__}) at position "
+                f"{position}: remove or convert it. Texts come in {_TAKEN}."
             )
     return values
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

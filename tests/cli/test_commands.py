@@ -285,13 +285,6 @@ def test_help_is_quick(command):
     assert min(seconds() for _ in range(3)) < 0.5
 
 
-def test_class_weights_are_balanced(folder, tmp_path):
-    from keras_bert_scratch.data.labels import balanced_class_weights
-
-    # n / (classes x count), by hand.
-    assert balanced_class_weights(np.array([0, 0, 0, 1])) == {0: pytest.approx(2 / 3), 1: 2.0}
-
-
 # === evaluate ===
 @pytest.fixture(scope="module")
 def held_out(folder):

@@ -1,9 +1,20 @@
 """What counts as texts."""
 
+import hypothesis
 import numpy as np
+import pandas
+import polars
+import pyarrow
 import pytest
+import tensorflow as tf
+from hypothesis import strategies
 
-from keras_bert_scratch.text.columns import check_not_empty, joined_columns, text_columns
+from keras_bert_scratch.text.columns import (
+    check_not_empty,
+    is_text,
+    joined_columns,
+    text_columns,
+)
 
 
 class Tensor:
@@ -29,13 +40,80 @@ def test_one_column(given, texts):
 
 
 def test_a_series_of_pandas():
-    pandas = pytest.importorskip("pandas")
     # The index is not 0, 1: positions count.
     assert text_columns(pandas.Series(["a", "b"], index=[7, 3])) == (["a", "b"], None)
 
 
 def test_two_columns():
     assert text_columns((["Who?"], np.array(["Me."]))) == (["Who?"], ["Me."])
+
+
+TABLES = {
+    "pandas": lambda columns: pandas.DataFrame(columns, index=range(9, 9 - 2, -1)),
+    "polars": polars.DataFrame,
+    "pyarrow": pyarrow.table,
+    "dict": dict,
+}
+
+
+@pytest.mark.parametrize("make", TABLES.values(), ids=TABLES)
+def test_tables(make):
+    assert text_columns(make({"question": ["Who?", "I?"]})) == (["Who?", "I?"], None)
+    pairs = make({"text": ["Who?", "I?"], "pair": ["Me.", "You."]})
+    assert text_columns(pairs) == (["Who?", "I?"], ["Me.", "You."])
+    assert is_text(pairs)
+    with pytest.raises(TypeError, match="received the columns 'a', 'b', 'c': select them"):
+        text_columns(make({"a": ["x", "y"], "b": ["x", "y"], "c": ["x", "y"]}))
+
+
+# One column, as each library holds it. Slices of pyarrow's and polars' have offsets and chunks.
+COLUMNS = {
+    "list": list,
+    "tuple": tuple,
+    "numpy strings": lambda values: np.array(values, "U"),
+    "numpy objects": lambda values: np.array(values, object),
+    "numpy column": lambda values: np.array(values, object).reshape(-1, 1),
+    "pandas": lambda values: pandas.Series(values, index=range(len(values), 0, -1), dtype=object),
+    "pandas strings": lambda values: pandas.Series(values, dtype="string"),
+    "pandas category": lambda values: pandas.Series(values, dtype="category"),
+    "polars": lambda values: polars.Series(values, dtype=polars.String),
+    "pyarrow": lambda values: pyarrow.array(values, pyarrow.string()),
+    "pyarrow chunks": lambda values: pyarrow.chunked_array(
+        [values[:1], values[1:]], pyarrow.string()
+    ),
+    "pyarrow dictionary": lambda values: pyarrow.array(
+        values, pyarrow.string()
+    ).dictionary_encode(),
+    "tensor": lambda values: tf.constant(values, tf.string, (len(values),)),
+}
+
+
+@hypothesis.given(
+    # NUL ends a string of a numpy array, and no library holds half of a surrogate pair.
+    strategies.lists(
+        strategies.text(strategies.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+    )
+)
+@hypothesis.settings(max_examples=50, deadline=None)
+def test_every_column_holds_the_same_texts(values):
+    for name, make in COLUMNS.items():
+        column = make(values)
+        assert text_columns(column) == (values, None), name
+        assert is_text(column), name
+
+
+@pytest.mark.parametrize(
+    "ready",
+    [
+        np.zeros((2, 3), "int32"),
+        {"token_ids": np.zeros((2, 3), "int32")},
+        tf.zeros((2, 3), tf.int32),
+        None,
+        {},
+    ],
+)
+def test_ready_inputs_are_no_texts(ready):
+    assert not is_text(ready)
 
 
 @pytest.mark.parametrize(
@@ -46,8 +124,14 @@ def test_two_columns():
         (["a", 3], TypeError, r"received 3 \(int\) at position 1: remove or convert it."),
         (["a", None], TypeError, r"received None \(NoneType\) at position 1"),
         ([float("nan")], TypeError, r"received nan \(float\) at position 0"),
-        ([], ValueError, "There are no texts: give at least one."),
-        (([], []), ValueError, "There are no texts"),
+        ({"a"}, TypeError, r"Expected a column of values, received {'a'}: wrap it in"),
+        (
+            {"q": ["a"], "t": ["b"]},
+            TypeError,
+            r"Texts stand in one column, or in two for pairs, re",
+        ),
+        (np.array([["a", "b"]]), TypeError, r"received \['a', 'b'\] \(list\) at position 0"),
+        (3, TypeError, "Expected a column of values, received int: give a list, a numpy array"),
         ((["a", "b"], ["c"]), ValueError, "There are 2 texts but 1 second texts: give one for"),
     ],
 )
@@ -56,8 +140,15 @@ def test_refusals(given, error, message):
         text_columns(given)
 
 
+def test_no_texts():
+    assert text_columns([]) == ([], None)
+    assert text_columns(([], [])) == ([], [])
+
+
 def test_empty_texts():
     check_not_empty((["a"], ["b"]))
+    with pytest.raises(ValueError, match="There are no texts: give at least one."):
+        check_not_empty(([], []))
     with pytest.raises(ValueError, match="2 of 3 examples have an empty text, the first at posi"):
         check_not_empty(["a", " \n", ""])
     with pytest.raises(ValueError, match="1 of 1 examples have an empty second text, the first"):
