@@ -126,7 +126,7 @@ def main() -> None:
     model.compile(adamw(5e-4, total_steps=options.epochs * -(-len(train[0]) // 32)))
     started = time.perf_counter()
     with contextlib.redirect_stdout(sys.stderr):
-        model.fit(*train, epochs=options.epochs, verbose=2)
+        model.fit(train[0], train[1], epochs=options.epochs, verbose=2)
     seconds = time.perf_counter() - started
 
     true_ids, probabilities = model.encode_labels(labels), model.probabilities(texts)

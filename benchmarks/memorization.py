@@ -122,9 +122,10 @@ def classifier(
     )
     logits = model.predict(passwords, 512, verbose=0).astype("float64")
     losses = dict(zip(LABELS, -log_softmax(logits, axis=1).T, strict=True))
+    figures = model.evaluate(held_out[0], held_out[1], verbose=0, return_dict=True)
     return {
         "exposures": [exposure(losses[canary.label], canary.position) for canary in canaries],
-        "accuracy": model.evaluate(*held_out, verbose=0, return_dict=True)["accuracy"],
+        "accuracy": figures["accuracy"],
     }
 
 

@@ -86,6 +86,34 @@ def encode_labels(y: Any, labels: Sequence[str]) -> np.ndarray:
     return np.array([class_id(label, position) for position, label in enumerate(rows)], "int32")
 
 
+def class_ids(targets: np.ndarray) -> np.ndarray:
+    """Returns the ids of targets that are of one class each.
+
+    Args:
+        targets: As `encode_labels` returns them.
+
+    Returns:
+        int32. *Shape:* (n,).
+
+    Raises:
+        ValueError: If a target is of several classes.
+
+    Example:
+        >>> class_ids(np.array([[0.0, 1.0]]))
+        array([1], dtype=int32)
+    """
+    if targets.ndim == 1:
+        return targets
+    several = np.flatnonzero(targets.max(axis=1) < 1)
+    if len(several):
+        raise ValueError(
+            f"Expected one class for each example, received the probabilities "
+            f"{targets[several[0]].tolist()} at position {several[0]}: give names, ids or one-hot "
+            "rows here."
+        )
+    return targets.argmax(axis=1).astype("int32")
+
+
 def encode_label_sets(y: Any, labels: Sequence[str]) -> np.ndarray:
     """Turns any number of labels an example into zeros and ones.
 
@@ -291,12 +319,10 @@ class _ClassIds:
         if class_id is not None:
             return class_id
         name = _name(label)
-        if not self.numbers_are_names and _is_number(label) and name is not None:
-            # Booleans are 0 and 1, unless they are names.
-            if not (isinstance(label, bool | np.bool_) and self.booleans):
-                number = int(label)
-                if 0 <= number < len(self.ids):
-                    return number
+        # Booleans are 0 and 1, unless they are names.
+        is_name = self.numbers_are_names or (isinstance(label, bool | np.bool_) and self.booleans)
+        if not is_name and _is_number(label) and name is not None and 0 <= label < len(self.ids):
+            return int(label)
         place = "" if position is None else f" at position {position}"
         numbers = (
             "numbers are names here, since classes are named by numbers"

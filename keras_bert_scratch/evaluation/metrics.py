@@ -43,7 +43,8 @@ class _ConfusionMatrixMetric(keras.metrics.Metric):
         """Adds a batch.
 
         Args:
-            y_true: Class ids. *Shape:* (B,) or (B, 1).
+            y_true: Class ids, *shape:* (B,) or (B, 1); or probabilities of all classes, of which
+                the largest counts, *shape:* (B, C).
             y_pred: Logits or probabilities; the largest is the prediction. *Shape:* (B, C).
             sample_weight: What each example counts, by default 1. *Shape:* (B,) or (B, 1).
 
@@ -57,6 +58,9 @@ class _ConfusionMatrixMetric(keras.metrics.Metric):
                 f"y_pred must have shape (batch, num_classes) = (batch, {num_classes}), received "
                 f"{tuple(y_pred.shape)}: give the metric the number of classes of the model."
             )
+        y_true = ops.convert_to_tensor(y_true)
+        if len(y_true.shape) == 2 and y_true.shape[-1] == num_classes:
+            y_true = ops.argmax(y_true, axis=-1)
         true_ids = ops.reshape(ops.cast(y_true, "int32"), (-1,))
         true = ops.one_hot(true_ids, num_classes, dtype=self.dtype)
         predicted = ops.one_hot(ops.argmax(y_pred, axis=-1), num_classes, dtype=self.dtype)
@@ -160,3 +164,58 @@ class Perplexity(keras.metrics.SparseCategoricalCrossentropy):
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {"name": self.name, "dtype": self.dtype}
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class PearsonCorrelation(keras.metrics.Metric):
+    """Pearson's correlation of scores with their predictions, over all batches together.
+
+    Keras' own averages the correlations of single rows. The sums are of distances from the means
+    so far (Chan et al. 1979), so that large scores lose no digits.
+
+    Args:
+        name: Name of the metric.
+        dtype: Type of the sums.
+
+    Example:
+        >>> metric = PearsonCorrelation()
+        >>> metric.update_state([[1.0], [2.0], [3.0]], [[1.0], [3.0], [2.0]])
+        >>> float(metric.result())
+        0.5
+    """
+
+    def __init__(self, name: str = "pearson", dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.count = self.add_variable((), initializer="zeros", name="count")
+        self.means = self.add_variable((2,), initializer="zeros", name="means")
+        self.products = self.add_variable((2, 2), initializer="zeros", name="products")
+        self._direction = "up"
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Adds a batch.
+
+        Args:
+            y_true: Scores. *Shape:* (B, 1) or (B,).
+            y_pred: Predicted scores. *Shape:* (B, 1).
+            sample_weight: What each example counts, by default 1. *Shape:* (B,) or (B, 1).
+        """
+        columns = [ops.reshape(ops.cast(y, self.dtype), (-1,)) for y in (y_true, y_pred)]
+        values = ops.stack(columns, axis=1)  # (B, 2)
+        weights = ops.ones_like(values[:, :1])
+        if sample_weight is not None:
+            weights = ops.reshape(ops.cast(sample_weight, self.dtype), (-1, 1))
+        count = ops.sum(weights)
+        means = ops.divide_no_nan(ops.sum(weights * values, axis=0), count)
+        centred = values - means
+        products = ops.matmul(ops.transpose(weights * centred), centred)
+        total = self.count + count
+        shift = means - self.means
+        share = ops.divide_no_nan(count, total)
+        self.products.assign_add(products + ops.outer(shift, shift) * self.count * share)
+        self.means.assign_add(shift * share)
+        self.count.assign(total)
+
+    def result(self) -> Any:
+        """Returns the correlation, a scalar in [-1, 1]; 0 if either is constant."""
+        products = ops.convert_to_tensor(self.products)
+        return ops.divide_no_nan(products[0, 1], ops.sqrt(products[0, 0] * products[1, 1]))

@@ -4,20 +4,34 @@ Axes: B batch, S sequence, C classes, W windows of all texts of a batch.
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_bert_scratch.checkpoints.adapters import AdapterCheckpoint, write_adapter
 from keras_bert_scratch.checkpoints.google import open_checkpoint
 from keras_bert_scratch.checkpoints.huggingface import write_checkpoint
 from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, encoder_weights, pooler_weights
-from keras_bert_scratch.data.labels import encode_label_sets, encode_labels
+from keras_bert_scratch.data.labels import (
+    class_ids,
+    class_names,
+    encode_class_weight,
+    encode_label_sets,
+    encode_labels,
+    encode_scores,
+)
 from keras_bert_scratch.evaluation.calibration import Calibration, calibrate
-from keras_bert_scratch.evaluation.metrics import MacroF1, MacroPrecision, MacroRecall
+from keras_bert_scratch.evaluation.metrics import (
+    MacroF1,
+    MacroPrecision,
+    MacroRecall,
+    PearsonCorrelation,
+)
 from keras_bert_scratch.files import new_folder, write_hashes
 from keras_bert_scratch.layers.heads import ClassificationHead
 from keras_bert_scratch.layers.windows import (
@@ -35,8 +49,22 @@ from keras_bert_scratch.tasks.text_model import TextModel
 from keras_bert_scratch.text.preprocessing import Step
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.truncation import Truncation
+from keras_bert_scratch.training.label_smoothing import SmoothedCrossentropy
+from keras_bert_scratch.training.losses import SparseCategoricalFocalCrossentropy
 
 logger = logging.getLogger(__name__)
+
+# Losses by whether their targets are the probabilities of all classes, or ids.
+_OF_PROBABILITIES = (
+    keras.losses.CategoricalCrossentropy,
+    keras.losses.CategoricalFocalCrossentropy,
+    keras.losses.KLDivergence,
+)
+_OF_IDS = (
+    keras.losses.SparseCategoricalCrossentropy,
+    SmoothedCrossentropy,
+    SparseCategoricalFocalCrossentropy,
+)
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
@@ -47,7 +75,9 @@ class BertClassifier(TextModel):
 
     Args:
         encoder: The encoder below the head.
-        labels: Names of the classes, in the order of their ids. C of them, at least two.
+        labels: Names of the C classes, in the order of their ids; whole numbers and booleans become
+            strings. A single one names a score instead, a number that the model learns by its
+            squared error, as rerankers and ratings have it.
         tokenizer: Turns texts into ids; None if only ready inputs are used.
         sequence_length: Tokens to which texts are truncated; by default all that the encoder's
             positions cover. Short texts cost only their own length.
@@ -59,15 +89,15 @@ class BertClassifier(TextModel):
             of those that a window has, so that all but the ends is read twice.
         aggregation: Makes a text's logits from those of its windows: `"mean"` or `"max"`.
         multi_label: Whether a text may have any number of the labels (sigmoid) instead of
-            exactly one (softmax).
+            exactly one (softmax); a single label is then a yes or no.
         temperature: Divides the logits in all answers and exports; `calibrate` finds it.
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Raises:
-        ValueError: If there are fewer than two labels or one comes twice, the tokenizer's
-            vocabulary is not as large as the encoder's, `sequence_length` exceeds the positions,
-            `temperature` is not above 0, or `truncation`, `window_stride` and `aggregation` are
-            unknown or do not fit together.
+        ValueError: If there are no labels or one comes twice, the tokenizer's vocabulary is not as
+            large as the encoder's, `sequence_length` exceeds the positions, `temperature` is not
+            above 0, or `truncation`, `window_stride` and `aggregation` are unknown or do not fit
+            together.
 
     Example:
         >>> model = BertClassifier.from_pretrained("path/or/hub-id", labels=["bad", "good"])
@@ -91,9 +121,11 @@ class BertClassifier(TextModel):
         temperature: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        labels = list(labels)
-        if len(labels) < 2 or len(set(labels)) < len(labels):
-            raise ValueError(f"labels must be at least two different names, received {labels!r}.")
+        labels = class_names(labels)
+        if not labels:
+            raise ValueError(
+                "labels must be at least two different names, or one for a score, received none."
+            )
         if not temperature > 0:
             raise ValueError(f"temperature must be above 0, received {temperature!r}.")
         check_aggregation(aggregation)
@@ -106,9 +138,11 @@ class BertClassifier(TextModel):
             **kwargs,
         )
         self.labels = labels
+        self.is_score = len(labels) == 1 and not multi_label
         self.aggregation = aggregation
         self.multi_label = multi_label
         self.temperature = temperature
+        self._takes_probabilities: bool | None = None
 
         # === Layers ===
         self.head = ClassificationHead(
@@ -157,37 +191,20 @@ class BertClassifier(TextModel):
 
         Args:
             optimizer: A Keras optimizer; see `keras_bert_scratch.adamw`.
-            loss: By default cross-entropy on the logits: sparse, or binary with `multi_label`.
+            loss: By default cross-entropy on the logits: sparse, or binary with `multi_label`; of a
+                score the squared error. Losses on one-hot vectors get those.
             metrics: By default accuracy and macro precision, recall and F1; with `multi_label`
-                binary accuracy and micro precision and recall and macro F1.
+                binary accuracy and micro precision and recall and macro F1; of a score the mean
+                absolute error and Pearson's correlation.
             training_step: How `fit` trains on a batch, by default as Keras does: a
                 `DifferentialPrivacy` or an `AdversarialTraining`.
             **kwargs: The other arguments of `keras.Model.compile`.
         """
-        if loss == "auto":
-            loss = (
-                keras.losses.BinaryCrossentropy(from_logits=True)
-                if self.multi_label
-                else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            )
-        if metrics == "auto":
-            num_classes = len(self.labels)
-            metrics = (
-                [
-                    # A probability of 0.5 is a logit of 0; F1Score refuses a threshold of 0 itself.
-                    keras.metrics.BinaryAccuracy("accuracy", threshold=0.0),
-                    keras.metrics.Precision(thresholds=0.0, name="precision"),
-                    keras.metrics.Recall(thresholds=0.0, name="recall"),
-                    keras.metrics.F1Score("macro", threshold=1e-7, name="f1"),
-                ]
-                if self.multi_label
-                else [
-                    keras.metrics.SparseCategoricalAccuracy("accuracy"),
-                    MacroPrecision(num_classes, name="precision"),
-                    MacroRecall(num_classes, name="recall"),
-                    MacroF1(num_classes, name="f1"),
-                ]
-            )
+        if isinstance(loss, str) and loss == "auto":
+            loss = self._default_loss()
+        self._takes_probabilities = _takes_probabilities(loss)
+        if isinstance(metrics, str) and metrics == "auto":
+            metrics = self._default_metrics()
         if training_step is not None and self._strategy is not None:
             raise ValueError(
                 f"{type(training_step).__name__} does not work under tf.distribute, which has a "
@@ -196,6 +213,34 @@ class BertClassifier(TextModel):
         self.training_step = training_step
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
+    def _default_loss(self) -> keras.losses.Loss:
+        if self.is_score:
+            return keras.losses.MeanSquaredError()
+        if self.multi_label:
+            return keras.losses.BinaryCrossentropy(from_logits=True)
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def _default_metrics(self) -> list[keras.metrics.Metric]:
+        if self.is_score:
+            return [keras.metrics.MeanAbsoluteError("mae"), PearsonCorrelation(name="pearson")]
+        if self.multi_label:
+            return [
+                # A probability of 0.5 is a logit of 0; F1Score refuses a threshold of 0 itself.
+                keras.metrics.BinaryAccuracy("accuracy", threshold=0.0),
+                keras.metrics.Precision(thresholds=0.0, name="precision"),
+                keras.metrics.Recall(thresholds=0.0, name="recall"),
+                keras.metrics.F1Score("macro", threshold=1e-7, name="f1"),
+            ]
+        num_classes = len(self.labels)
+        return [
+            keras.metrics.CategoricalAccuracy("accuracy")
+            if self._takes_probabilities
+            else keras.metrics.SparseCategoricalAccuracy("accuracy"),
+            MacroPrecision(num_classes, name="precision"),
+            MacroRecall(num_classes, name="recall"),
+            MacroF1(num_classes, name="f1"),
+        ]
+
     def get_compile_config(self) -> dict[str, Any] | None:
         """Returns the arguments of `compile`, so that a loaded model goes on as privately."""
         config = super().get_compile_config()
@@ -203,32 +248,111 @@ class BertClassifier(TextModel):
         return config and {**config, "training_step": step}
 
     def encode_labels(self, y: Any) -> np.ndarray:
-        """Turns names or ids into numbers.
+        """Turns names or ids into numbers, by the rule of `data.labels`.
+
+        Give `fit` and `evaluate` the labels themselves: what this returns is read as ids only where
+        no class is named by a number.
 
         Args:
-            y: One name or id a text; with `multi_label` a list of names a text, or an array of
-                0 and 1 of shape (n, C).
+            y: One name or id a text, or the probability of every class, *shape:* (n, C); with
+                `multi_label` a list of names a text, or zeros and ones of shape (n, C); for a score
+                one number a text.
 
         Returns:
-            int32 ids, *shape:* (n,); with `multi_label` float32 zeros and ones, *shape:* (n, C).
+            int32 ids, *shape:* (n,), or float32 probabilities, *shape:* (n, C); with `multi_label`
+            float32 zeros and ones, *shape:* (n, C); float32 scores, *shape:* (n, 1).
 
         Raises:
-            ValueError: If a label is none of the model's.
+            ValueError: If a label is none of the model's, or there are none.
         """
+        if y is None:
+            raise ValueError(f"{self.name} learns from labels: pass one for each text as y.")
+        if self.is_score:
+            return encode_scores(y)
         encode = encode_label_sets if self.multi_label else encode_labels
         return encode(y, self.labels)
 
+    def encode_targets(self, y: Any) -> np.ndarray:
+        """Turns labels into what the loss compares with: ids, or probabilities of all classes.
+
+        Raises:
+            ValueError: If a label is unknown, or the loss takes ids and a text has several classes.
+        """
+        targets = self.encode_labels(y)
+        if self.is_score or self.multi_label or self._takes_probabilities is None:
+            return targets
+        if self._takes_probabilities:
+            return targets if targets.ndim == 2 else np.eye(len(self.labels), dtype="f4")[targets]
+        try:
+            return class_ids(targets)
+        except ValueError as error:
+            raise ValueError(
+                f"{error} Or learn from probabilities: compile with "
+                "loss=keras.losses.CategoricalCrossentropy(from_logits=True)."
+            ) from None
+
+    def encode_ready_labels(self, y: Any) -> Any:
+        """Turns labels that come with ready inputs or in a dataset into targets.
+
+        Args:
+            y: Labels in memory, or a symbolic tensor of them, which may be ragged.
+        """
+        if tf.executing_eagerly():
+            return self.encode_targets(y)
+        if isinstance(y, tf.RaggedTensor):
+            y = y.to_tensor("")  # the name of no class
+        has_rows = y.shape.rank == 2 and y.shape[1] != 1
+        has_targets_of_all = self._takes_probabilities or (
+            self._takes_probabilities is None and has_rows
+        )
+        width = 1 if self.is_score else len(self.labels)
+        is_row = self.is_score or self.multi_label or has_targets_of_all
+        dtype = tf.float32 if is_row else tf.int32
+
+        def encode(y: np.ndarray) -> np.ndarray:
+            rows: Any = y
+            if self.multi_label and y.dtype.kind == "O" and y.ndim == 2:
+                rows = [[name for name in row if name] for row in y.tolist()]
+            return self.encode_targets(rows).astype(dtype.as_numpy_dtype)
+
+        targets = tf.numpy_function(encode, [y], dtype)
+        targets.set_shape((None, width) if is_row else (None,))
+        return targets
+
+    def encode_class_weight(self, class_weight: Any) -> np.ndarray:
+        """Returns the weight of each class. *Shape:* (C,).
+
+        Args:
+            class_weight: A dict from names or ids to weights; other classes weigh 1.
+
+        Raises:
+            ValueError: If a class or weight is refused, or a text has no single class.
+        """
+        if self.is_score or self.multi_label:
+            raise ValueError(
+                "class_weight weighs a text by its one class, and this model learns "
+                f"{'a score' if self.is_score else 'several labels a text'}: pass one weight a "
+                "text as sample_weight, or a loss that weighs labels."
+            )
+        return encode_class_weight(class_weight, self.labels)
+
     def check_training_labels(self, y: np.ndarray) -> None:
         """Refuses labels that are all the same."""
-        if not self.multi_label and len(np.unique(y)) < 2:
+        if self.multi_label:
+            return
+        rows = y.argmax(axis=1) if y.ndim == 2 and not self.is_score else y.ravel()
+        if len(np.unique(rows)) < 2 and not (y.ndim == 2 and y.max() < 1):
+            what = f"score {rows[0]:g}" if self.is_score else f"label {self.labels[rows[0]]!r}"
             raise ValueError(
-                f"All {len(y)} training examples have the label {self.labels[y[0]]!r}: "
-                "a classifier needs examples of at least two."
+                f"All {len(y)} training examples have the {what}: a classifier needs examples of "
+                "at least two."
             )
 
     # === Answers ===
     def _activation(self, logits: Any) -> Any:
-        """Turns logits into probabilities."""
+        """Turns logits into probabilities; a score stays as it is."""
+        if self.is_score:
+            return logits
         activation = keras.ops.sigmoid if self.multi_label else keras.ops.softmax
         return activation(logits / self.temperature)
 
@@ -251,14 +375,18 @@ class BertClassifier(TextModel):
         Returns:
             The temperature, and the expected calibration error before and after.
         """
-        logits = self.predict(texts, batch_size, verbose=0)
+        if self.is_score:
+            raise ValueError("A score has no probabilities to calibrate.")
         true_ids = self.encode_labels(labels)
+        if not self.multi_label:
+            true_ids = class_ids(true_ids)
+        logits = self.predict(texts, batch_size, verbose=0)
         calibration = calibrate(logits, true_ids, multi_label=self.multi_label)
         self.temperature = calibration.temperature
         return calibration
 
     def probabilities(self, texts: Any, batch_size: int = 32) -> np.ndarray:
-        """Computes the probability of every class.
+        """Computes the probability of every class; of a model of one score, the score.
 
         Args:
             texts: Strings, or a tuple of two columns of strings.
@@ -414,7 +542,9 @@ class BertClassifier(TextModel):
                 architecture="BertForSequenceClassification",
                 id2label={str(class_id): label for class_id, label in enumerate(self.labels)},
                 label2id={label: class_id for class_id, label in enumerate(self.labels)},
-                problem_type="multi_label_classification"
+                problem_type="regression"
+                if self.is_score
+                else "multi_label_classification"
                 if self.multi_label
                 else "single_label_classification",
                 pad_token_id=tokenizer.vocabulary.pad_id,
@@ -531,3 +661,22 @@ class BertClassifier(TextModel):
             "multi_label": self.multi_label,
             "temperature": self.temperature,
         }
+
+
+def _takes_probabilities(loss: Any) -> bool | None:
+    """Returns whether a loss compares with the probabilities of all classes, or with ids.
+
+    None for a loss that is not known: it gets what the user gives.
+    """
+    if not isinstance(loss, str | keras.losses.Loss) and not callable(loss):
+        return None
+    found = keras.losses.get(loss)
+    for classes, answer in ((_OF_PROBABILITIES, True), (_OF_IDS, False)):
+        functions = [getattr(keras.losses, _snake_case(c.__name__), None) for c in classes]
+        if isinstance(found, classes) or any(found is f for f in functions if f is not None):
+            return answer
+    return None
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()

@@ -3,14 +3,16 @@
 Axes: B batch, C classes.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_bert_scratch.data.batching import LengthBucketedBatches
+from keras_bert_scratch.data.labels import class_ids
 from keras_bert_scratch.tasks.classifier import BertClassifier
-from keras_bert_scratch.tasks.text_model import TextModel
+from keras_bert_scratch.tasks.text_model import TextExamples, TextModel
 from keras_bert_scratch.training.losses import (
     DistillationLoss,
     attention_distance,
@@ -144,19 +146,26 @@ class Distiller(TextModel):
         super().compile(optimizer, self.loss_of_both, metrics=[accuracy], **kwargs)
 
     def encode_labels(self, y: Any) -> np.ndarray:
-        """Turns names or ids into ids, *shape:* (n,); rows with logits pass."""
-        return y if np.ndim(y) == 2 else self.student.encode_labels(y)
+        """Turns names or ids into ids. *Shape:* (n,)."""
+        return class_ids(self.student.encode_labels(y))
+
+    def encode_class_weight(self, class_weight: Any) -> np.ndarray:
+        """Returns the weight of each class. *Shape:* (C,)."""
+        return self.student.encode_class_weight(class_weight)
 
     def check_training_labels(self, y: np.ndarray) -> None:
         """Refuses labels that are all the same."""
         self.student.check_training_labels(y)
 
-    def batches(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> LengthBucketedBatches:
-        """Adds the teacher's logits to the labels; see `TextModel.batches`."""
-        if y is not None:
+    def batches_of(self, examples: TextExamples, **settings: Any) -> LengthBucketedBatches:
+        """Adds the teacher's logits to the labels; see `TextModel.batches_of`."""
+        if examples.targets is not None:
+            columns = examples.columns
+            x = columns[0] if examples.pairs is None else tuple(columns)
             logits = np.asarray(self.teacher_logits(x, verbose=0), "float32")
-            y = np.column_stack([self.encode_labels(y), logits])
-        return super().batches(x, y, *args, **kwargs)
+            targets = np.column_stack([examples.targets, logits])
+            examples = replace(examples, targets=targets)
+        return super().batches_of(examples, **settings)
 
 
 def _every(layers: list[Any], number: int) -> list[Any]:

@@ -28,8 +28,8 @@ from keras_bert_scratch.serving.embeddings import (
     export_embeddings_litert,
     export_embeddings_saved_model,
 )
-from keras_bert_scratch.tasks.text_model import TextModel, tokenize_in_chunks
-from keras_bert_scratch.text.columns import text_columns
+from keras_bert_scratch.tasks.text_model import TextExamples, TextModel, tokenize_in_chunks
+from keras_bert_scratch.text.columns import column_values, text_columns
 from keras_bert_scratch.text.graph import TokenizerGraph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
@@ -112,23 +112,24 @@ class BertSentenceEncoder(TextModel):
         return ops.normalize(embeddings, epsilon=1e-12) if self.normalize else embeddings
 
     # === Training ===
-    def fit(self, x: Any = None, y: Any = None, batch_size: int = 32, **kwargs: Any) -> Any:
-        """Trains as `keras.Model.fit` does, on pairs of texts, too.
+    def examples(
+        self, x: Any, y: Any = None, sample_weight: Any = None, *, labelled: bool = False
+    ) -> TextExamples:
+        """Checks texts, or pairs to learn from; see `TextModel.examples`.
 
         Args:
-            x: A tuple of two columns of strings; or a dataset of `((first, second), y)`, with y as
-                the loss wants it; or whatever Keras takes.
+            x: Texts; or a tuple of two columns of strings, of which each text becomes a sequence
+                of its own.
             y: One similarity from -1 to 1 a pair for `CosineSimilarityLoss`; nothing for
                 `InBatchContrastiveLoss`.
-            batch_size: B; for in-batch negatives, as large as memory allows.
-            **kwargs: The other arguments of `TextModel.fit`.
-
-        Raises:
-            ValueError: If a text is empty, or y is not a number from -1 to 1 for each pair.
+            sample_weight: One weight a pair, or None.
+            labelled: Whether there must be pairs.
         """
-        if y is None and isinstance(x, tuple) and len(x) == 2 and not isinstance(x[0], dict):
-            y = _text_ids(*text_columns(x))
-        return super().fit(x, y, batch_size, **kwargs)
+        texts, pairs = text_columns(x)
+        if pairs is not None and y is None:
+            y = _text_ids(texts, pairs)
+        columns = texts if pairs is None else (texts, pairs)
+        return super().examples(columns, y, sample_weight, labelled=labelled)
 
     def encode_labels(self, y: Any) -> np.ndarray:
         """Checks what pairs are learned by.
@@ -148,7 +149,7 @@ class BertSentenceEncoder(TextModel):
                 "A sentence encoder learns from pairs of texts: give fit a tuple of two columns, "
                 "such as (questions, answers), or (texts, texts) for unsupervised SimCSE."
             )
-        array = np.asarray(y)
+        array = np.asarray(column_values(y))
         if array.dtype.kind not in "biuf" or array.ndim not in (1, 2):
             raise ValueError(
                 f"y is one number from -1 to 1 a pair, received {array.dtype} of shape "
@@ -163,52 +164,30 @@ class BertSentenceEncoder(TextModel):
             )
         return array
 
-    def batches(
+    def batches_of(
         self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
+        examples: TextExamples,
         *,
-        batch_size: int = 32,
+        batch_size: int,
         seed: int | None = None,
         training: bool = False,
     ) -> LengthBucketedBatches:
-        """Tokenizes texts or pairs held in memory, once, into batches of similar lengths.
-
-        Args:
-            x: Texts, or a tuple of two columns, of which each text becomes a sequence of its own.
-            y: Similarities of pairs, or None.
-            sample_weight: One weight a pair, or None.
-            batch_size: B.
-            seed: Of the order; None sorts by length.
-            training: Makes no difference.
-
-        Raises:
-            ValueError: If the model has no tokenizer, or the columns differ in length.
-            TypeError: If a text is not a string.
-        """
-        texts, pairs = text_columns(x)
-        settings: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
-        if pairs is None or self.tokenizer is None:
-            return super().batches(texts, y, sample_weight, training=training, **settings)
-        labels = self.encode_labels(_text_ids(texts, pairs) if y is None else y)
-        weights = None if sample_weight is None else np.asarray(sample_weight, "float32")
-        for name, column in (("numbers in y", labels), ("sample_weight", weights)):
-            if column is not None and len(column) != len(texts):
-                raise ValueError(
-                    f"There are {len(texts)} pairs but {len(column)} {name}: give one for each."
-                )
+        """Tokenizes texts, or both texts of each pair by themselves; see `TextModel.batches_of`."""
+        if examples.pairs is None:
+            return super().batches_of(examples, batch_size=batch_size, seed=seed, training=training)
+        tokenizer = self.check_takes_texts()
         tokenize = functools.partial(
-            self.tokenizer.graph("fast").ragged, sequence_length=self.sequence_length
+            tokenizer.graph("fast").ragged, sequence_length=self.sequence_length
         )
-        first, second = (tokenize_in_chunks(tokenize, [column])[0] for column in (texts, pairs))
+        first, second = (tokenize_in_chunks(tokenize, [column])[0] for column in examples.columns)
         return PairBatches(
             first,
             second,
-            labels=labels,
-            sample_weight=weights,
-            pad_id=self.tokenizer.vocabulary.pad_id,
-            **settings,
+            labels=examples.targets,
+            sample_weight=examples.sample_weight,
+            pad_id=tokenizer.vocabulary.pad_id,
+            batch_size=batch_size,
+            seed=seed,
         )
 
     def _tokenize_batch(self, graph: TokenizerGraph, columns: tuple[tf.Tensor, ...]) -> Any:
@@ -420,12 +399,11 @@ class TextIndex:
         ]
 
 
-def _text_ids(texts: Sequence[str], pairs: Sequence[str] | None) -> np.ndarray:
+def _text_ids(texts: Sequence[str], pairs: Sequence[str]) -> np.ndarray:
     """Numbers the different texts, so that equal ones can be told. *Shape:* (n, 2)."""
     numbers: dict[str, int] = {}
     columns = [
-        [numbers.setdefault(text, len(numbers)) for text in column]
-        for column in (texts, pairs or texts)
+        [numbers.setdefault(text, len(numbers)) for text in column] for column in (texts, pairs)
     ]
     return np.array(columns).T
 

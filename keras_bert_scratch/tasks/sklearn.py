@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from keras_bert_scratch.tasks.classifier import BertClassifier
@@ -23,7 +23,8 @@ class BertSklearnClassifier(ClassifierMixin, BaseEstimator):
     """Fine-tunes `BertClassifier` in `fit`, from the same checkpoint each time.
 
     Texts are a column of strings: a list, an array, a pandas Series, or an array or DataFrame of
-    one column; one of two columns holds pairs. Labels are anything that scikit-learn takes.
+    one column; one of two columns holds pairs. Labels are anything that scikit-learn takes: one
+    class a text, or zeros and ones of shape (n, C) for texts of several labels.
 
     A pickle holds the model as its checkpoint folder, JSON and safetensors, not as code.
 
@@ -33,14 +34,16 @@ class BertSklearnClassifier(ClassifierMixin, BaseEstimator):
         batch_size: B, in `fit` and in `predict`.
         learning_rate: The peak of AdamW's, after a warm-up of a tenth of all steps.
         sequence_length: Tokens to which texts are truncated; by default what the checkpoint says.
-        class_weight: `"balanced"`, or a dict of label to weight, as scikit-learn has them.
+        class_weight: `"balanced"`, or a dict of label to weight, as scikit-learn has them; not for
+            several labels a text.
         dtype: Of the computation, such as `"mixed_bfloat16"`.
         random_state: Seed, or None for other numbers each time. A seed repeats a fit: it is given
             to `keras.utils.set_random_seed`, which seeds numpy's and Python's generators, too.
         verbose: As in Keras' `fit`: 0, 1 or 2.
 
     Attributes:
-        classes_: The labels, sorted. *Shape:* (C,).
+        classes_: The labels, sorted; of several labels a text, the numbers of their columns.
+            *Shape:* (C,).
         model_: The fine-tuned `BertClassifier`.
         history_: What Keras recorded of every epoch.
 
@@ -92,7 +95,7 @@ class BertSklearnClassifier(ClassifierMixin, BaseEstimator):
 
         Args:
             X: n texts, or pairs.
-            y: n labels.
+            y: n labels, or zeros and ones of shape (n, C).
             sample_weight: n weights, or None.
 
         Raises:
@@ -100,31 +103,45 @@ class BertSklearnClassifier(ClassifierMixin, BaseEstimator):
                 length.
         """
         texts = _columns(X)
-        y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
-        classes, class_ids = np.unique(y, return_inverse=True)
-        if len(classes) < 2:
-            raise ValueError(
-                f"All {len(y)} training examples have the label {classes.tolist()[0]!r}: a "
-                "classifier needs examples of at least two classes."
-            )
+        multi_label = type_of_target(y) == "multilabel-indicator"
+        if multi_label:
+            targets: Any = np.asarray(y.toarray() if hasattr(y, "toarray") else y, "float32")
+            classes = np.arange(targets.shape[1])
+            if self.class_weight is not None:
+                raise ValueError(
+                    "class_weight weighs a text by its one class, and y has several labels a text: "
+                    "leave it out, or pass sample_weight to fit."
+                )
+        else:
+            y = column_or_1d(y, warn=True)
+            check_classification_targets(y)
+            classes, class_ids = np.unique(y, return_inverse=True)
+            # Names, since numbers may be names, too.
+            targets = [str(label) for label in classes[class_ids]]
+            if len(classes) < 2:
+                raise ValueError(
+                    f"All {len(y)} training examples have the label {classes.tolist()[0]!r}: a "
+                    "classifier needs examples of at least two classes."
+                )
         weights = None
         if self.class_weight is not None or sample_weight is not None:
-            weights = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight)
-            weights = weights * compute_sample_weight(self.class_weight, y)
+            weights = np.ones(len(targets)) if sample_weight is None else np.asarray(sample_weight)
+            if self.class_weight is not None:
+                weights = weights * compute_sample_weight(self.class_weight, y)
         if self.random_state is not None:
             keras.utils.set_random_seed(int(check_random_state(self.random_state).randint(2**31)))
         model = BertClassifier.from_pretrained(
             self.checkpoint,
             labels=[str(label) for label in classes],
             sequence_length=self.sequence_length,
+            multi_label=multi_label,
             dtype=self.dtype,
         )
-        steps = self.epochs * -(-len(y) // self.batch_size)
+        steps = self.epochs * -(-len(targets) // self.batch_size)
         model.compile(adamw(self.learning_rate, total_steps=steps, warmup_ratio=0.1))
         history = model.fit(
             texts,
-            class_ids,
+            targets,
             batch_size=self.batch_size,
             epochs=self.epochs,
             sample_weight=weights,
@@ -146,16 +163,18 @@ class BertSklearnClassifier(ClassifierMixin, BaseEstimator):
         return self.model_.probabilities(_columns(X), self.batch_size)
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Returns the most probable label of each text.
+        """Returns the most probable label of each text, or all that are likely.
 
         Args:
             X: n texts, or pairs.
 
         Returns:
-            *Shape:* (n,).
+            *Shape:* (n,); of several labels a text zeros and ones, *shape:* (n, C).
         """
-        class_ids = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[class_ids]
+        probabilities = self.predict_proba(X)
+        if self.model_.multi_label:
+            return (probabilities > 0.5).astype(int)
+        return self.classes_[probabilities.argmax(axis=1)]
 
     def __sklearn_tags__(self) -> Any:
         """Tells scikit-learn that the input is strings."""
@@ -164,6 +183,7 @@ class BertSklearnClassifier(ClassifierMixin, BaseEstimator):
         tags.input_tags.two_d_array = False
         tags.input_tags.one_d_array = True
         tags.no_validation = True
+        tags.classifier_tags.multi_label = True
         tags.non_deterministic = self.random_state is None
         return tags
 

@@ -38,7 +38,7 @@ from keras_bert_scratch.serving.summarizing import (
     export_summarizer_litert,
     export_summarizer_saved_model,
 )
-from keras_bert_scratch.tasks.text_model import TextModel, tokenize_in_chunks
+from keras_bert_scratch.tasks.text_model import TextExamples, TextModel, tokenize_in_chunks
 from keras_bert_scratch.text.columns import text_columns
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.training.label_smoothing import SmoothedCrossentropy
@@ -156,7 +156,7 @@ class BertSummarizer(TextModel):
         """Turns summaries into the tokens to predict: those after [CLS], up to [SEP], then padding.
 
         Args:
-            y: Summaries, or what this returned for them.
+            y: Summaries.
 
         Returns:
             int32. *Shape:* (n, T).
@@ -164,8 +164,6 @@ class BertSummarizer(TextModel):
         Raises:
             ValueError: If a summary has no token, or the model has no tokenizer.
         """
-        if isinstance(y, np.ndarray) and y.ndim == 2:
-            return y
         tokenizer = self.check_tokenizer()
         summaries, _ = text_columns(y)
         tokenize = functools.partial(
@@ -180,53 +178,52 @@ class BertSummarizer(TextModel):
             )
         return token_ids[:, 1:].to_tensor(tokenizer.vocabulary.pad_id).numpy()
 
-    def batches(
+    def examples(
+        self, x: Any, y: Any = None, sample_weight: Any = None, *, labelled: bool = False
+    ) -> TextExamples:
+        """Checks texts and their summaries; see `TextModel.examples`.
+
+        Raises:
+            ValueError: If there is not one summary a text, or a text is a pair.
+        """
+        texts, pairs = text_columns(x)
+        if y is not None and pairs is not None:
+            raise ValueError("A summary is of one text, received pairs of texts: join them.")
+        if y is not None:
+            summaries, _ = text_columns(y)
+            if len(summaries) != len(texts):
+                more, fewer = ("text", "summary")
+                if len(summaries) > len(texts):
+                    more, fewer = fewer, more
+                raise ValueError(
+                    f"There are {len(texts)} texts but {len(summaries)} summaries: the {more} at "
+                    f"position {min(len(texts), len(summaries))} has no {fewer}."
+                )
+        return super().examples(x, y, sample_weight, labelled=labelled)
+
+    def batches_of(
         self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
+        examples: TextExamples,
         *,
-        batch_size: int = 32,
+        batch_size: int,
         seed: int | None = None,
         training: bool = False,
     ) -> LengthBucketedBatches:
-        """Tokenizes texts, and their summaries if given, into batches of similar lengths.
-
-        Args:
-            x: Texts.
-            y: One summary a text, or None.
-            sample_weight: One weight a text, or None.
-            batch_size: B.
-            seed: Of the order; None sorts by length.
-            training: Not used; other tasks' batches differ by it.
-
-        Raises:
-            ValueError: If there is not one summary a text, or the model has no tokenizer.
-        """
-        if y is None:
-            return super().batches(x, batch_size=batch_size, seed=seed)
-        texts, pairs = text_columns(x)
-        if pairs is not None:
-            raise ValueError("A summary is of one text, received pairs of texts: join them.")
-        if len(y) != len(texts):
-            more, fewer = ("text", "summary") if len(texts) > len(y) else ("summary", "text")
-            raise ValueError(
-                f"There are {len(texts)} texts but {len(y)} summaries: the {more} at position "
-                f"{min(len(texts), len(y))} has no {fewer}."
-            )
-        labels = self.encode_labels(y)
+        """Tokenizes texts, and their summaries if given; see `TextModel.batches_of`."""
+        if examples.targets is None:
+            return super().batches_of(examples, batch_size=batch_size, seed=seed)
         tokenizer = self.check_tokenizer()
         tokenize = functools.partial(
             tokenizer.graph("fast").ragged, sequence_length=self.sequence_length
         )
-        token_ids, segment_ids = tokenize_in_chunks(tokenize, [texts])
+        token_ids, segment_ids = tokenize_in_chunks(tokenize, [examples.texts])
         vocabulary = tokenizer.vocabulary
         return TeacherForcedBatches(
             token_ids,
             segment_ids,
             start_id=vocabulary.cls_id,
-            labels=labels,
-            sample_weight=None if sample_weight is None else np.asarray(sample_weight, "float32"),
+            labels=examples.targets,
+            sample_weight=examples.sample_weight,
             batch_size=batch_size,
             pad_id=vocabulary.pad_id,
             seed=seed,

@@ -4,18 +4,21 @@ Axes: B batch, S sequence.
 """
 
 import functools
+import types
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_bert_scratch.data.batching import LengthBucketedBatches, PoissonBatches, WindowBatches
+from keras_bert_scratch.data.labels import class_ids, encode_sample_weight
 from keras_bert_scratch.data.readers import stratified_split
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.encoder_model import EncoderModel
-from keras_bert_scratch.text.columns import check_not_empty, text_columns
+from keras_bert_scratch.text.columns import check_not_empty, is_text, text_columns
 from keras_bert_scratch.text.graph import TokenizerGraph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
 from keras_bert_scratch.text.truncation import (
@@ -30,12 +33,53 @@ from keras_bert_scratch.training.privacy import DifferentialPrivacy, EpsilonInLo
 _CHUNK = 4096
 
 
+@dataclass(frozen=True)
+class TextExamples:
+    """What a user gives to a task, checked, by position.
+
+    Attributes:
+        texts: n texts.
+        pairs: n second texts, or None.
+        targets: What the loss compares with, a numpy array, or None. *Shape:* (n, ...).
+        sample_weight: Weights in the loss, or None. *Shape:* (n,).
+    """
+
+    texts: list[str]
+    pairs: list[str] | None = None
+    targets: Any = None
+    sample_weight: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def columns(self) -> list[list[str]]:
+        """The texts, and the second texts if there are any."""
+        return [self.texts] if self.pairs is None else [self.texts, self.pairs]
+
+    def take(self, indices: np.ndarray) -> Self:
+        """Returns the examples at some positions, in that order."""
+        return replace(
+            self,
+            texts=[self.texts[i] for i in indices],
+            pairs=None if self.pairs is None else [self.pairs[i] for i in indices],
+            targets=None if self.targets is None else self.targets[indices],
+            sample_weight=None if self.sample_weight is None else self.sample_weight[indices],
+        )
+
+    def weighted(self, weights: np.ndarray) -> Self:
+        """Multiplies the weights by others. *Shape:* (n,)."""
+        before = 1.0 if self.sample_weight is None else self.sample_weight
+        return replace(self, sample_weight=(before * weights).astype("float32"))
+
+
 class TextModel(EncoderModel):
     """A model that takes texts; subclasses add a head and labels.
 
-    Where Keras takes `x`, this takes texts, too: a list, a numpy array or a pandas Series of
-    strings; a tuple of two of them for pairs; a `tf.data` dataset of batches of strings. Anything
-    else, such as a dict or a dataset of ready inputs, goes to Keras as it is.
+    Where Keras takes `x`, this takes texts, too: a column of strings in a list, numpy, pandas,
+    polars, pyarrow or `datasets`; a tuple of two of them, or a table of two columns, for pairs; a
+    `tf.data` dataset, a `PyDataset` or a generator of batches of them. Anything else, such as a
+    dict of ready inputs, goes to Keras as it is.
 
     Args:
         encoder: The encoder.
@@ -80,12 +124,60 @@ class TextModel(EncoderModel):
         self.truncation = truncation
         self.window_stride = window_stride
 
+    # === What subclasses say of their labels ===
     def encode_labels(self, y: Any) -> np.ndarray:
         """Turns what a user gives as labels into numbers; one row an example."""
         raise NotImplementedError
 
+    def encode_targets(self, y: Any) -> np.ndarray:
+        """Turns labels into what the loss compares with; one row an example."""
+        return self.encode_labels(y)
+
+    def encode_ready_labels(self, y: Any) -> Any:
+        """Turns labels that come with ready inputs or in a dataset into targets.
+
+        Args:
+            y: Labels in memory, or a symbolic tensor of them.
+        """
+        return y
+
+    def encode_class_weight(self, class_weight: Any) -> np.ndarray:
+        """Returns the weight of each class. *Shape:* (C,).
+
+        Raises:
+            ValueError: If the task has no classes, or one is unknown.
+        """
+        raise ValueError(
+            f"class_weight is for classes, and {self.name} learns none: pass one weight an "
+            "example as sample_weight."
+        )
+
     def check_training_labels(self, y: np.ndarray) -> None:
-        """Raises a ValueError if nothing can be learned from the encoded labels."""
+        """Raises a ValueError if nothing can be learned from the targets."""
+
+    # === The door ===
+    def examples(
+        self, x: Any, y: Any = None, sample_weight: Any = None, *, labelled: bool = False
+    ) -> TextExamples:
+        """Checks texts, labels and weights, and takes them by position.
+
+        Args:
+            x: Texts, see the class.
+            y: One label a text, or None.
+            sample_weight: One weight a text, or None.
+            labelled: Whether there must be labels.
+
+        Raises:
+            ValueError: If the columns differ in length, or a label or weight is refused.
+            TypeError: If a text is not a string, or a column is not understood.
+        """
+        texts, pairs = text_columns(x)
+        targets = self.encode_targets(y) if labelled or y is not None else None
+        if targets is not None and len(targets) != len(texts):
+            raise ValueError(
+                f"There are {len(texts)} texts but {len(targets)} labels: give one for each."
+            )
+        return TextExamples(texts, pairs, targets, encode_sample_weight(sample_weight, len(texts)))
 
     def batches(
         self,
@@ -104,7 +196,7 @@ class TextModel(EncoderModel):
             y: One label a text, or None.
             sample_weight: One weight a text, or None.
             batch_size: B.
-            seed: Of the order; None sorts by length.
+            seed: Seed of the batch order; None sorts by length.
             training: Makes each window of a text an example with its label and weight; otherwise
                 the windows of a text come together. Only for `truncation="windows"`.
 
@@ -112,33 +204,35 @@ class TextModel(EncoderModel):
             ValueError: If the model has no tokenizer, or the columns differ in length.
             TypeError: If a text is not a string.
         """
-        if self.tokenizer is None:
-            raise ValueError(
-                f"{self.name} has no tokenizer, so it cannot take texts: pass tokenizer=, or a "
-                "dict of token_ids, segment_ids and padding_mask."
-            )
-        texts, pairs = text_columns(x)
-        labels = None if y is None else self.encode_labels(y)
-        weights = None if sample_weight is None else np.asarray(sample_weight, "float32")
-        for name, column in (("pairs", pairs), ("labels", labels), ("sample_weight", weights)):
-            if column is not None and len(column) != len(texts):
-                raise ValueError(
-                    f"There are {len(texts)} texts but {len(column)} {name}: give one for each."
-                )
-        check_truncation(self.truncation, 1 if pairs is None else 2)
-        graph = self.tokenizer.graph("fast")
+        examples = self.examples(x, y, sample_weight)
+        return self.batches_of(examples, batch_size=batch_size, seed=seed, training=training)
+
+    def batches_of(
+        self,
+        examples: TextExamples,
+        *,
+        batch_size: int,
+        seed: int | None = None,
+        training: bool = False,
+    ) -> LengthBucketedBatches:
+        """Tokenizes checked examples; see `batches`."""
+        tokenizer = self.check_takes_texts()
+        check_truncation(self.truncation, len(examples.columns))
+        graph = tokenizer.graph("fast")
         is_windows = self.truncation == "windows"
         if is_windows:
             tokenize = functools.partial(graph.windows, window_stride=self.window_stride)
         else:
             tokenize = functools.partial(graph.ragged, truncation=self.truncation)
-        columns = [texts] if pairs is None else [texts, pairs]
         token_ids, second = tokenize_in_chunks(
-            functools.partial(tokenize, sequence_length=self.sequence_length), columns
+            functools.partial(tokenize, sequence_length=self.sequence_length), examples.columns
         )
         segment_ids = tf.zeros_like(token_ids) if is_windows else second
-        pad_id = self.tokenizer.vocabulary.pad_id
-        settings: dict[str, Any] = {"batch_size": batch_size, "pad_id": pad_id}
+        labels, weights = examples.targets, examples.sample_weight
+        settings: dict[str, Any] = {
+            "batch_size": batch_size,
+            "pad_id": tokenizer.vocabulary.pad_id,
+        }
         if is_windows:
             num_windows = second.numpy()
             if not training:
@@ -160,18 +254,38 @@ class TextModel(EncoderModel):
             return PoissonBatches(token_ids, segment_ids, **settings)
         return LengthBucketedBatches(token_ids, segment_ids, **settings)
 
+    def check_takes_texts(self) -> WordPieceTokenizer:
+        """Returns the tokenizer.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        if self.tokenizer is None:
+            raise ValueError(
+                f"{self.name} has no tokenizer, so it cannot take texts: pass tokenizer=, or a "
+                "dict of token_ids, segment_ids and padding_mask."
+            )
+        return self.tokenizer
+
+    # === Keras' methods, on texts, too ===
     def fit(
         self,
         x: Any = None,
         y: Any = None,
-        batch_size: int = 32,
-        *,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool = True,
+        class_weight: Any = None,
         sample_weight: Any = None,
-        callbacks: Any = None,
-        **kwargs: Any,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
     ) -> keras.callbacks.History:
         """Trains as `keras.Model.fit` does, on texts, too.
 
@@ -181,13 +295,20 @@ class TextModel(EncoderModel):
         Args:
             x: Texts, see the class, or whatever Keras takes.
             y: One label a text.
-            batch_size: B.
+            batch_size: B, by default 32.
+            epochs: As in Keras.
+            verbose: As in Keras.
+            callbacks: Keras callbacks.
             validation_split: Share of the texts held out for validation.
             validation_data: `(x, y)` or `(x, y, sample_weight)`, or a dataset.
             shuffle: Whether the order changes with every epoch.
+            class_weight: A dict of class, by name or id, to weight.
             sample_weight: One weight a text.
-            callbacks: Keras callbacks.
-            **kwargs: The other arguments of `keras.Model.fit`.
+            initial_epoch: As in Keras.
+            steps_per_epoch: As in Keras.
+            validation_steps: As in Keras.
+            validation_batch_size: B of the validation, by default `batch_size`.
+            validation_freq: As in Keras.
 
         Raises:
             ValueError: If a text is empty, labels are unknown or all of one class, or a batch needs
@@ -195,35 +316,33 @@ class TextModel(EncoderModel):
                 `tf.distribute`, if the workers' texts or seeds differ, or the replicas cannot share
                 a batch evenly.
         """
-        validation_batch_size = kwargs.pop("validation_batch_size", None) or batch_size
         privacy = self.training_step
         if isinstance(privacy, DifferentialPrivacy):
             privacy.check_fit(
-                draws=_is_text(x) and shuffle and kwargs.get("steps_per_epoch") is None,
+                draws=is_text(x) and shuffle and steps_per_epoch is None,
                 is_windows=self.truncation == "windows",
             )
-        if _is_text(x):
-            y = self.encode_labels(y)
+        callbacks = keras.tree.flatten(callbacks or [])
+        if is_text(x):
+            examples = self.examples(x, y, sample_weight, labelled=True)
+            check_not_empty(examples.texts, examples.pairs)
             if validation_split:
                 train, held_out = stratified_split(
-                    y, validation_split, seed=int(np.random.randint(2**31))
+                    examples.targets, validation_split, seed=int(np.random.randint(2**31))
                 )
-                validation_data = (
-                    _take(x, held_out),
-                    y[held_out],
-                    _take(sample_weight, held_out),
-                )
-                x, y, sample_weight = _take(x, train), y[train], _take(sample_weight, train)
-            check_not_empty(x)
-            self.check_training_labels(y)
+                validation_data, examples = examples.take(held_out), examples.take(train)
+            self.check_training_labels(examples.targets)
+            if class_weight:
+                weights = self.encode_class_weight(class_weight)[class_ids(examples.targets)]
+                examples, class_weight = examples.weighted(weights), None
             # numpy's generator is one of those that keras.utils.set_random_seed seeds.
             seed = int(np.random.randint(2**31)) if shuffle else None
-            batches = self.batches(
-                x, y, sample_weight, batch_size=batch_size, seed=seed, training=True
+            batches = self.batches_of(
+                examples, batch_size=batch_size or 32, seed=seed, training=True
             )
             # Rows that are held at a time: private batches are worked off in parts, and those of a
             # strategy on several replicas.
-            rows = min(batch_size, len(batches.lengths))
+            rows = min(batches.batch_size, len(batches.lengths))
             if isinstance(privacy, DifferentialPrivacy):
                 rows = privacy.microbatch_size
             elif self._strategy is not None:
@@ -235,33 +354,35 @@ class TextModel(EncoderModel):
                 int(batches.lengths.max()),
             )
             self.check_workers(batches)
-            callbacks = [batches.follow_epochs(), *keras.tree.flatten(callbacks or [])]
+            callbacks.insert(0, batches.follow_epochs())
             if isinstance(privacy, DifferentialPrivacy):
-                privacy.start(batches, kwargs.get("epochs", 1), kwargs.get("initial_epoch", 0))
+                privacy.start(batches, epochs, initial_epoch)
                 callbacks.insert(0, EpsilonInLogs(privacy))
-            x, y, sample_weight = batches.dataset(), None, None
+            # A dataset brings its own order, and Keras warns if told to shuffle it.
+            x, y, sample_weight, shuffle = batches.dataset(), None, None, False
+            batch_size, validation_split = None, 0.0
         else:
-            x = self._tokenize_dataset(x, training=True)
-            if not isinstance(x, tf.data.Dataset):
-                kwargs.update(batch_size=batch_size, validation_split=validation_split)
-        if isinstance(validation_data, tuple | list) and _is_text(validation_data[0]):
-            check_not_empty(validation_data[0])
-            validation_data = self.batches(
-                *validation_data, batch_size=validation_batch_size
-            ).dataset()
-        else:
-            validation_data = self._tokenize_dataset(validation_data)
-            if validation_data is not None and not isinstance(validation_data, tf.data.Dataset):
-                kwargs["validation_batch_size"] = validation_batch_size
+            x, y = self._ready(x, y, training=True)
+            shuffle = shuffle and not isinstance(x, tf.data.Dataset)
+            if class_weight:
+                class_weight = dict(enumerate(self.encode_class_weight(class_weight).tolist()))
         return super().fit(
             x,
             y,
-            validation_data=validation_data,
-            sample_weight=sample_weight,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
             callbacks=callbacks,
-            # A dataset brings its own order, and Keras warns if told to shuffle it.
-            shuffle=shuffle and not isinstance(x, tf.data.Dataset),
-            **kwargs,
+            validation_split=validation_split,
+            validation_data=self._validation(validation_data, validation_batch_size or batch_size),
+            shuffle=shuffle,
+            class_weight=class_weight,
+            sample_weight=sample_weight,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+            validation_freq=validation_freq,
         )
 
     def train_step(self, *args: Any) -> Any:
@@ -275,8 +396,11 @@ class TextModel(EncoderModel):
         x: Any = None,
         y: Any = None,
         batch_size: int | None = None,
-        *,
+        verbose: Any = "auto",
         sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
         **kwargs: Any,
     ) -> Any:
         """Evaluates as `keras.Model.evaluate` does, on texts, too.
@@ -285,62 +409,202 @@ class TextModel(EncoderModel):
             x: Texts, see the class, or whatever Keras takes.
             y: One label a text.
             batch_size: B, by default 32.
+            verbose: As in Keras.
             sample_weight: One weight a text.
-            **kwargs: The other arguments of `keras.Model.evaluate`.
+            steps: As in Keras; not for texts held in memory.
+            callbacks: Keras callbacks.
+            return_dict: As in Keras.
+            **kwargs: As in Keras.
 
         Raises:
             ValueError: If a text is empty or a label unknown.
         """
-        if _is_text(x):
-            check_not_empty(x)
-            batches = self.batches(x, y, sample_weight, batch_size=batch_size or 32)
-            return super().evaluate(batches.dataset(), **kwargs)
-        x = self._tokenize_dataset(x)
-        return super().evaluate(x, y, batch_size, sample_weight=sample_weight, **kwargs)
+        if is_text(x):
+            _refuse_steps(steps)
+            examples = self.examples(x, y, sample_weight, labelled=True)
+            check_not_empty(examples.texts, examples.pairs)
+            x = self.batches_of(examples, batch_size=batch_size or 32).dataset()
+            y, sample_weight, batch_size = None, None, None
+        else:
+            x, y = self._ready(x, y)
+        return super().evaluate(
+            x,
+            y,
+            batch_size,
+            verbose=verbose,
+            sample_weight=sample_weight,
+            steps=steps,
+            callbacks=callbacks,
+            return_dict=return_dict,
+            **kwargs,
+        )
 
-    def predict(self, x: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
         """Predicts as `keras.Model.predict` does, on texts, too, in the order of the texts.
 
         Args:
             x: Texts, see the class, or whatever Keras takes.
             batch_size: B, by default 32.
-            **kwargs: The other arguments of `keras.Model.predict`.
+            verbose: As in Keras.
+            steps: As in Keras; not for texts held in memory.
+            callbacks: Keras callbacks.
 
         Returns:
             What `call` returns, for all texts, as numpy arrays. *Shape:* (number of texts, ...).
         """
-        if not _is_text(x):
-            return super().predict(self._tokenize_dataset(x), batch_size, **kwargs)
-        batches = self.batches(x, batch_size=batch_size or 32)
-        by_length = super().predict(batches.dataset(), **kwargs)
+        settings = {"verbose": verbose, "steps": steps, "callbacks": callbacks}
+        if not is_text(x):
+            return super().predict(self._ready(x, labelled=False)[0], batch_size, **settings)
+        _refuse_steps(steps)
+        examples = self.examples(x)
+        if not examples.texts:
+            # One text tells the shape of the answers.
+            columns = [[""] for _ in examples.columns]
+            rows = self.predict(tuple(columns) if len(columns) > 1 else columns[0], verbose=0)
+            return keras.tree.map_structure(lambda row: row[:0], rows)
+        batches = self.batches_of(examples, batch_size=batch_size or 32)
+        by_length = super().predict(batches.dataset(), **settings)
         # Row i of the prediction belongs to text order[i]; argsort of a permutation inverts it.
         original = np.argsort(np.concatenate(batches.order(0)))
         return keras.tree.map_structure(lambda rows: rows[original], by_length)
 
-    def _tokenize_dataset(self, x: Any, training: bool = False) -> Any:
-        """Maps the tokenizer over a dataset of batches of strings; leaves anything else alone."""
-        if not isinstance(x, tf.data.Dataset):
-            return x
-        spec = x.element_spec
-        texts = keras.tree.flatten(spec[0] if isinstance(spec, tuple) else spec)
-        if isinstance(texts, dict) or any(leaf.dtype != tf.string for leaf in texts):
-            return x
-        if self.tokenizer is None or any(leaf.shape.rank != 1 for leaf in texts):
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Trains on one batch as `keras.Model.train_on_batch` does, on texts, too."""
+        if class_weight:
+            class_weight = dict(enumerate(self.encode_class_weight(class_weight).tolist()))
+        batch = self._ready_batch((x, y, sample_weight), training=True)
+        return super().train_on_batch(*batch, class_weight=class_weight, return_dict=return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Evaluates one batch as `keras.Model.test_on_batch` does, on texts, too."""
+        return super().test_on_batch(
+            *self._ready_batch((x, y, sample_weight)), return_dict=return_dict
+        )
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Predicts one batch as `keras.Model.predict_on_batch` does, on texts, too."""
+        return super().predict_on_batch(self._ready_batch((x,))[0])
+
+    # === Ready inputs and batches of others ===
+    def _validation(self, data: Any, batch_size: int | None) -> Any:
+        """Makes what Keras takes of `validation_data`."""
+        if isinstance(data, tuple | list) and data and is_text(data[0]):
+            data = self.examples(*data, labelled=True)
+            check_not_empty(data.texts, data.pairs)
+        if isinstance(data, TextExamples):
+            return self.batches_of(data, batch_size=batch_size or 32).dataset()
+        if isinstance(data, tuple | list) and len(data) > 1:
+            return (*self._ready(data[0], data[1]), *data[2:])
+        return self._ready(data)[0]
+
+    def _ready(
+        self, x: Any, y: Any = None, *, training: bool = False, labelled: bool = True
+    ) -> tuple[Any, Any]:
+        """Makes what Keras takes of what is no texts in memory: inputs and targets.
+
+        Args:
+            x: Ready inputs; or a dataset, a `PyDataset` or a generator, of texts or ready inputs.
+            y: The labels of ready inputs.
+            training: Makes each window of a text an example with its label and weight.
+            labelled: Whether the labels that come with x are of use.
+        """
+        if isinstance(x, tf.data.Dataset):
+            return self._ready_dataset(x, training=training, labelled=labelled), y
+        prepare = functools.partial(self._ready_batch, training=training, labelled=labelled)
+        if isinstance(x, keras.utils.PyDataset):
+            return _PreparedBatches(x, prepare), y
+        if isinstance(x, types.GeneratorType):
+            return (prepare(batch) for batch in x), y
+        return x, None if y is None else self.encode_ready_labels(y)
+
+    def _ready_batch(
+        self, batch: Any, *, training: bool = False, labelled: bool = True
+    ) -> tuple[Any, ...]:
+        """Turns a batch in memory, of texts or ready inputs, into inputs, targets and weights."""
+        # Keras would take the first texts of a bare list for inputs and labels.
+        is_bare = not isinstance(batch, tuple)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight((batch,) if is_bare else batch)
+        if not labelled:
+            y = sample_weight = None
+        if is_text(x):
+            examples = self.examples(x, y, sample_weight)
+            batches = self.batches_of(examples, batch_size=max(1, len(examples)), training=training)
+            # All rows, in the order in which they came.
+            return batches.batch(np.sort(np.concatenate(batches.order(0))))
+        return _batch(x, None if y is None else self.encode_ready_labels(y), sample_weight)
+
+    def _ready_dataset(
+        self, dataset: tf.data.Dataset, *, training: bool, labelled: bool
+    ) -> tf.data.Dataset:
+        """Maps the tokenizer over the texts of a dataset, and the door for labels over its labels.
+
+        Raises:
+            ValueError: If its strings are not batched, or not one or two columns of texts, or the
+                model has no tokenizer.
+        """
+        spec = dataset.element_spec
+        columns_of = self._text_columns_of(spec[0] if isinstance(spec, tuple) else spec)
+        graph = self.check_takes_texts().graph("fast") if columns_of else None
+
+        def prepare(*batch: Any) -> Any:
+            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+            if not labelled:
+                y = sample_weight = None
+            if y is not None:
+                y = self.encode_ready_labels(y)
+            if columns_of and graph:
+                x = self._tokenize_batch(graph, tuple(map(_one_axis, columns_of(x))))
+                if training and "num_windows" in x:
+                    num_windows = x.pop("num_windows")
+                    y, sample_weight = (
+                        None if column is None else tf.repeat(column, num_windows, axis=0)
+                        for column in (y, sample_weight)
+                    )
+            return _batch(x, y, sample_weight)
+
+        return dataset.map(prepare, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+    def _text_columns_of(self, spec: Any) -> Callable[[Any], tuple[Any, ...]] | None:
+        """Returns what takes the one or two columns of texts out of a dataset's inputs, if any."""
+        leaves = keras.tree.flatten(spec)
+        is_string = [leaf.dtype == tf.string for leaf in leaves]
+        if not any(is_string):
+            return None
+        keys: Any = spec.keys() if isinstance(spec, dict) else range(len(leaves))
+        if keys == {"text", "pair"}:
+            keys = ("text", "pair")
+        elif not all(is_string) or len(keys) > (1 if isinstance(spec, dict) else 2):
             raise ValueError(
-                "A dataset of strings must be batched (strings of shape (B,)), and the model needs "
-                f"a tokenizer; received {spec}: call .batch(32) on it."
+                "A dataset's texts are strings, a tuple of two for pairs, or a dict of one column "
+                f"or of 'text' and 'pair'; received {spec}: map it to those, such as "
+                '.map(lambda x, y: (x["title"], y)).'
             )
-        graph = self.tokenizer.graph("fast")
-
-        def tokenize(texts: Any, *rest: Any) -> Any:
-            columns = texts if isinstance(texts, tuple) else (texts,)
-            inputs = self._tokenize_batch(graph, columns)
-            if training and "num_windows" in inputs:
-                num_windows = inputs.pop("num_windows")
-                rest = tuple(tf.repeat(column, num_windows, axis=0) for column in rest)
-            return (inputs, *rest)
-
-        return x.map(tokenize, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        for leaf in leaves:
+            rank = leaf.shape.rank
+            if rank == 0 or (rank is not None and rank > 1 and leaf.shape[1:] != (1,) * (rank - 1)):
+                raise ValueError(
+                    "A dataset of strings must be batched (strings of shape (B,)), received "
+                    f"{spec}: call .batch(32) on it."
+                )
+        if isinstance(spec, dict):
+            return lambda x: tuple(x[key] for key in keys)
+        return lambda x: x if isinstance(x, tuple) else (x,)
 
     def _tokenize_batch(self, graph: TokenizerGraph, columns: tuple[tf.Tensor, ...]) -> Any:
         """Turns one column of strings, or two, into what `call` takes, within a dataset."""
@@ -355,6 +619,58 @@ class TextModel(EncoderModel):
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments that these tasks have."""
         return {**super().get_config(), "sequence_length": self.sequence_length}
+
+
+class _PreparedBatches(keras.utils.PyDataset):
+    """A user's `PyDataset` whose batches are prepared as they come."""
+
+    def __init__(self, batches: keras.utils.PyDataset, prepare: Callable[[Any], Any]) -> None:
+        # Threads, not processes, which could not share the tokenizer's graph.
+        super().__init__(workers=batches.workers, max_queue_size=batches.max_queue_size)
+        self.batches = batches
+        self.prepare = prepare
+
+    @property
+    def num_batches(self) -> int | None:
+        """Number of batches an epoch."""
+        return self.batches.num_batches
+
+    def __getitem__(self, index: int) -> Any:
+        return self.prepare(self.batches[index])
+
+    def on_epoch_begin(self) -> None:
+        """Tells the user's dataset."""
+        self.batches.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        """Tells the user's dataset."""
+        self.batches.on_epoch_end()
+
+
+def _batch(x: Any, y: Any, sample_weight: Any) -> tuple[Any, ...]:
+    """Packs what there is; unlike Keras' own function, inputs alone as a tuple, too."""
+    return tuple(part for part in (x, y, sample_weight) if part is not None)
+
+
+def _one_axis(column: tf.Tensor) -> tf.Tensor:
+    """Makes (B,) of strings of shape (B,), (B, 1), or one that is known only when they come."""
+    if column.shape.rank == 1:
+        return column
+    check = tf.debugging.assert_equal(
+        tf.size(column),
+        tf.shape(column)[0],
+        "A dataset of strings must be batched: strings of shape (B,) or (B, 1)",
+    )
+    with tf.control_dependencies([check]):
+        return tf.reshape(column, [-1])
+
+
+def _refuse_steps(steps: int | None) -> None:
+    if steps is not None:
+        raise ValueError(
+            f"steps={steps} is for datasets without an end: leave it out with texts held in "
+            "memory, which are read once."
+        )
 
 
 def tokenize_in_chunks(
@@ -375,19 +691,3 @@ def tokenize_in_chunks(
     ]
     first, second = (tf.concat(parts, 0) for parts in zip(*chunks, strict=True))
     return first, second
-
-
-def _is_text(x: Any) -> bool:
-    """Whether `x` is held in memory and must be texts, because Keras could not use it as it is."""
-    if isinstance(x, np.ndarray | tf.Tensor):
-        return x.dtype == tf.string if isinstance(x, tf.Tensor) else x.dtype.kind in "OUST"
-    return isinstance(x, Sequence) or hasattr(x, "tolist")
-
-
-def _take(column: Any, indices: np.ndarray) -> Any:
-    """Selects examples from texts, pairs of them, weights, or None."""
-    if column is None:
-        return None
-    if isinstance(column, tuple) and len(column) == 2 and not isinstance(column[0], str):
-        return tuple(_take(part, indices) for part in column)
-    return np.asarray(column, dtype=object if isinstance(column[0], str) else None)[indices]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 _TAKEN = (
-    "a list, a numpy array, a column of pandas, polars, pyarrow or datasets, or a tensor; for pairs "
-    "a tuple of two of them, or a DataFrame of two columns"
+    "a list, a numpy array, a column of pandas, polars, pyarrow or datasets, or a tensor; for "
+    "pairs a tuple of two of them, or a table of two columns"
 )
 
 
@@ -163,16 +163,16 @@ def joined_columns(x: Any) -> list[str]:
     return texts if pairs is None else [f"{a} {b}" for a, b in zip(texts, pairs, strict=True)]
 
 
-def check_not_empty(x: Any) -> None:
+def check_not_empty(texts: list[str], pairs: list[str] | None) -> None:
     """Refuses no texts at all, and texts without a character that is not white space.
 
     Args:
-        x: As for `text_columns`.
+        texts: n texts, as `text_columns` gives them.
+        pairs: n second texts, or None.
 
     Raises:
         ValueError: If there are no texts, or a text is empty.
     """
-    texts, pairs = text_columns(x)
     if not texts:
         raise ValueError("There are no texts: give at least one.")
     for name, column in (("text", texts), ("second text", pairs or [])):

@@ -8,6 +8,7 @@ Axes: B rows of a global batch, R replicas.
 import contextlib
 import functools
 import hashlib
+import inspect
 import json
 import os
 from collections.abc import Iterator
@@ -307,6 +308,10 @@ def _split(data: Any) -> Any:
     return keras.tree.map_structure(distribution.split, data, none_is_leaf=False)
 
 
+# Where Keras has its arguments, by which positional ones are told.
+_FIT = inspect.signature(keras.Model.fit)
+
+
 class DistributableModel(keras.Model):
     """A Keras model whose `fit` and `evaluate` work under a strategy.
 
@@ -383,9 +388,7 @@ class DistributableModel(keras.Model):
             {"data": batches.fingerprint(), "seed": batches.seed, "batch size": batches.batch_size},
         )
 
-    def fit(
-        self, x: Any = None, y: Any = None, *, validation_data: Any = None, **kwargs: Any
-    ) -> keras.callbacks.History:
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Trains as Keras does; under a strategy, on a dataset of global batches.
 
         Raises:
@@ -393,25 +396,27 @@ class DistributableModel(keras.Model):
             ValueError: If the weights of the workers differ.
             WorkerLostError: If a worker stopped.
         """
+        given = _FIT.bind(self, *args, **kwargs).arguments
+        del given["self"]
         if self._strategy is not None:
-            if kwargs.get("class_weight"):
+            if given.get("class_weight"):
                 raise ValueError(
                     "class_weight does not work under tf.distribute, which takes ready data: "
                     "pass one weight an example as sample_weight."
                 )
-            x = self._shard(x)
-            if validation_data is not None:
-                validation_data = self._shard(validation_data)
+            given["x"] = self._shard(given.get("x"))
+            if given.get("validation_data") is not None:
+                given["validation_data"] = self._shard(given["validation_data"])
             check_workers_agree(
                 self._strategy,
                 {
                     "weights": state_hash(self),
-                    "epochs": (kwargs.get("initial_epoch", 0), kwargs.get("epochs", 1)),
-                    "validation": validation_data is not None,
+                    "epochs": (given.get("initial_epoch", 0), given.get("epochs", 1)),
+                    "validation": given.get("validation_data") is not None,
                 },
             )
         with _named_loss(self._strategy):
-            return super().fit(x, y, validation_data=validation_data, **kwargs)
+            return super().fit(**given)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Evaluates as Keras does; under a strategy, on a dataset of global batches.

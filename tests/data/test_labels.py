@@ -241,7 +241,8 @@ def test_what_is_encoded_is_the_label_that_was_given(names, data):
         return
     # What was called a class when the model was made means that class afterwards, whatever holds
     # it, and so does its string.
-    given = data.draw(strategies.lists(strategies.sampled_from(list(zip(names, labels)))))
+    classes = list(zip(names, labels, strict=True))
+    given = data.draw(strategies.lists(strategies.sampled_from(classes)))
     expected = [label for _, label in given]
     for y in ([name for name, _ in given], expected, np.array(expected, object)):
         assert [labels[class_id] for class_id in encode_labels(y, labels)] == expected

@@ -31,9 +31,15 @@ class TestConstruction:
         kernel, bias = model.head.logits.get_weights()
         np.testing.assert_allclose(model(inputs), pooled.numpy() @ kernel + bias, atol=1e-6)
 
-    @pytest.mark.parametrize("labels", [["one"], ["same", "same"], []])
-    def test_labels_must_be_two_names(self, model, labels):
-        with pytest.raises(ValueError, match="at least two different names, received"):
+    @pytest.mark.parametrize(
+        ("labels", "message"),
+        [
+            (["same", "same"], "Classes need different names, 'same' comes twice"),
+            ([], "at least two different names, or one for a score, received none"),
+        ],
+    )
+    def test_labels_must_be_different_names(self, model, labels, message):
+        with pytest.raises(ValueError, match=message):
             BertClassifier(model.encoder, labels)
 
     def test_sequence_longer_than_the_positions(self, model):
@@ -219,7 +225,9 @@ class TestBadInput:
             compiled(model).fit(["good", "film"], ["positive", "positive"])
 
     def test_unknown_label(self, model):
-        with pytest.raises(ValueError, match="Unknown label 'neutral': the model's labels are neg"):
+        with pytest.raises(
+            ValueError, match="Unknown label 'neutral' at position 0: the model's labels are neg"
+        ):
             compiled(model).evaluate(["good"], ["neutral"])
 
     def test_empty_text(self, model):

@@ -179,7 +179,7 @@ class TestBadInput:
             model.fit(["good", "bad"])
 
     def test_lengths(self, model):
-        with pytest.raises(ValueError, match="There are 2 pairs but 3 numbers in y: give one"):
+        with pytest.raises(ValueError, match="There are 2 texts but 3 labels: give one"):
             model.fit((["good", "bad"], ["film", "film"]), [0.1, 0.2, 0.3])
 
     def test_ratings_that_are_no_cosines(self, model):

@@ -146,13 +146,13 @@ def test_no_texts():
 
 
 def test_empty_texts():
-    check_not_empty((["a"], ["b"]))
+    check_not_empty(["a"], ["b"])
     with pytest.raises(ValueError, match="There are no texts: give at least one."):
-        check_not_empty(([], []))
+        check_not_empty([], [])
     with pytest.raises(ValueError, match="2 of 3 examples have an empty text, the first at posi"):
-        check_not_empty(["a", " \n", ""])
+        check_not_empty(["a", " \n", ""], None)
     with pytest.raises(ValueError, match="1 of 1 examples have an empty second text, the first"):
-        check_not_empty((["a"], [""]))
+        check_not_empty(["a"], [""])
 
 
 def test_joined():
