@@ -317,22 +317,24 @@ def test_a_yes_or_no(tiny_classifier, tmp_path):
     np.testing.assert_array_equal(again.probabilities(TEXTS), model.probabilities(TEXTS))
 
 
+SCORES = [4.5, 1.0, 5.0, 0.5, 3.0, 2.0]
+
+
+@pytest.fixture(scope="module")
+def fitted(tiny_classifier):
+    model = tiny_classifier(labels=["stars"])
+    model.compile(keras.optimizers.Adam(3e-3))
+    model.fit(TEXTS, SCORES, epochs=3, validation_split=0.5, verbose=0)
+    return model
+
+
 class TestScores:
-    SCORES = (4.5, 1.0, 5.0, 0.5, 3.0, 2.0)
-
-    @pytest.fixture(scope="class")
-    def fitted(self, tiny_classifier):
-        model = tiny_classifier(labels=["stars"])
-        model.compile(keras.optimizers.Adam(3e-3))
-        model.fit(TEXTS, self.SCORES, epochs=3, validation_split=0.5, verbose=0)
-        return model
-
     def test_figures_are_those_of_others(self, fitted):
         scores = fitted.predict(TEXTS, verbose=0)[:, 0]
-        figures = fitted.evaluate(TEXTS, self.SCORES, batch_size=2, verbose=0, return_dict=True)
-        assert figures["loss"] == pytest.approx(np.mean((scores - self.SCORES) ** 2), rel=1e-5)
-        assert figures["mae"] == pytest.approx(np.mean(np.abs(scores - self.SCORES)), rel=1e-5)
-        right = scipy.stats.pearsonr(scores, self.SCORES).statistic
+        figures = fitted.evaluate(TEXTS, SCORES, batch_size=2, verbose=0, return_dict=True)
+        assert figures["loss"] == pytest.approx(np.mean((scores - SCORES) ** 2), rel=1e-5)
+        assert figures["mae"] == pytest.approx(np.mean(np.abs(scores - SCORES)), rel=1e-5)
+        right = scipy.stats.pearsonr(scores, SCORES).statistic
         assert figures["pearson"] == pytest.approx(right, abs=1e-5)
 
     def test_answers_and_files(self, fitted, tmp_path):
@@ -358,9 +360,9 @@ class TestScores:
         with pytest.raises(ValueError, match="All 6 training examples have the score 2"):
             fitted.fit(TEXTS, [2.0] * 6, verbose=0)
         with pytest.raises(ValueError, match="this model learns a score"):
-            fitted.fit(TEXTS, self.SCORES, class_weight={0: 1.0}, verbose=0)
+            fitted.fit(TEXTS, SCORES, class_weight={0: 1.0}, verbose=0)
         with pytest.raises(ValueError, match="no probabilities to calibrate"):
-            fitted.calibrate(TEXTS, self.SCORES)
+            fitted.calibrate(TEXTS, SCORES)
 
 
 TASKS = [
