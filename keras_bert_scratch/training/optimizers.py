@@ -115,7 +115,7 @@ class BertAdamW(_BertSettings, _FusedAdamW):
 class _Lamb(keras.optimizers.Lamb):
     """Keras' LAMB with the decay inside the trust ratio, where the paper has it.
 
-    Keras decays apart from it: the decay then has no share in the ratio, nor the ratio in the decay.
+    Keras decays apart from it, so that neither has a share in the other.
     """
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
