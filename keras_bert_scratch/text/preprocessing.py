@@ -38,8 +38,8 @@ _MARK = "\x00"
 # Of the steps of a tokenizer, the characters of a placeholder, and of what later steps make of it:
 # they bound how much longer a stranger's steps can make a text.
 _MOST_STEPS = 16
-_LONGEST_PLACEHOLDER = 50
-_MOST_WRITTEN = 100
+_LONGEST_PLACEHOLDER = 20
+_MOST_WRITTEN = 50
 # Of all stop words together: for twice as many RE2 has no automaton, and is slow.
 _MOST_CHARACTERS = 50_000
 
@@ -98,7 +98,7 @@ class PlaceholderStep(RegexStep):
     """A step that puts a placeholder, with spaces around it, where a regular expression matches.
 
     Args:
-        placeholder: Of 50 characters at most.
+        placeholder: Of 20 characters at most.
 
     Raises:
         TypeError: If the placeholder is no string.

@@ -338,10 +338,10 @@ class TestSavedWithTheModel:
             step_from_config(config)
 
     def test_a_placeholder_has_a_largest_length(self):
-        step_from_config({"step": "ReplaceUrls", "placeholder": "u" * 50})
-        message = "placeholder must have at most 50 characters, received 51: 'uuu"
+        step_from_config({"step": "ReplaceUrls", "placeholder": "u" * 20})
+        message = "placeholder must have at most 20 characters, received 21: 'uuu"
         with pytest.raises(ValueError, match=message):
-            step_from_config({"step": "ReplaceUrls", "placeholder": "u" * 51})
+            step_from_config({"step": "ReplaceUrls", "placeholder": "u" * 21})
 
     def test_stop_words_have_a_largest_size(self):
         letters = "abcdefghij"
@@ -357,14 +357,14 @@ class TestSavedWithTheModel:
             # Each would make eight numbers of every one: 8^6 times as many.
             (
                 [ReplaceNumbers("1 1 1 1 1 1 1 1")] * 6,
-                r"Of the placeholder of ReplaceNumbers\(placeholder='1 1 .*'\), later .* 100",
+                r"Of the placeholder of ReplaceNumbers\(placeholder='1 1 .*'\), later .* 50",
             ),
             (
-                [ReplaceUsers("www.a.de " * 5), ReplaceUrls("@a" + "b" * 30), ReplaceNumbers()],
-                r"Of the placeholder of ReplaceUsers\(placeholder='www.*than 100 char",
+                [ReplaceUsers("www.a.de " * 2), ReplaceUrls("1,a " * 5), ReplaceNumbers()],
+                r"Of the placeholder of ReplaceUsers\(placeholder='www.*than 50 char",
             ),
             (
-                [ReplaceUrls("7 7 7 7 7 7"), StripHtml(), ReplaceNumbers("x" * 20)],
+                [ReplaceUrls("7 7 7 7 7 7"), StripHtml(), ReplaceNumbers("x" * 9)],
                 r"Of the placeholder of ReplaceUrls\(placeholder='7 7 7 7 7 7'\)",
             ),
             ([StripHtml()] * 17, "preprocessing takes at most 16 steps, received more: leave out"),
@@ -383,12 +383,12 @@ class TestSavedWithTheModel:
             preprocessing.check_steps(itertools.repeat(StripHtml()))
 
     def test_what_the_steps_may_make_of_a_text_is_bounded(self):
-        """All that check_steps takes: a match of two characters becomes a placeholder of 50."""
-        steps = preprocessing.check_steps([ReplaceUsers("x" * 50), ReplaceNumbers("y" * 50)])
+        """All that check_steps takes: a match of one character becomes a placeholder of 20."""
+        steps = preprocessing.check_steps([ReplaceUsers("x" * 20), ReplaceNumbers("y" * 20)])
         text = "1a" * 1000
         for step in steps:
             text = step(text)
-        assert len(text) == 1000 * (50 + 2 + 1)
+        assert len(text) == 1000 * (20 + 2 + 1)
 
     @pytest.mark.parametrize("graph", [False, True])
     @pytest.mark.parametrize(

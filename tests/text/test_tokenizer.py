@@ -386,7 +386,7 @@ class TestFromDirectory:
             (
                 "preprocessing",
                 [{"step": "ReplaceNumbers", "placeholder": "1 1 1 1 1 1 1 1"}] * 6,
-                "Of the placeholder of ReplaceNumbers.* later steps .* more than 100 char",
+                "Of the placeholder of ReplaceNumbers.* later steps .* more than 50 char",
             ),
             ("preprocessing", [{"step": "StripHtml"}] * 100_000, "at most 16 steps, received more"),
             ("max_word_length", 10**30, "max_word_length must be from 6, .* to 10000, received 10"),
