@@ -148,6 +148,19 @@ def read_json(path: Path, kind: type = dict) -> Any:
 def check_folder(folder: Path) -> None:
     """Refuses a folder of weights that reads files elsewhere, or has changed since it was saved.
 
+    Args:
+        folder: The folder.
+
+    Raises:
+        ValueError: If `check_links` or `check_hashes` refuses the folder.
+    """
+    check_links(folder)
+    check_hashes(folder)
+
+
+def check_links(folder: Path) -> None:
+    """Refuses a folder of weights, or of a tokenizer, that reads files elsewhere.
+
     A link may lead to a file of the folder. The Hugging Face hub's cache is made of links: from
     `models--NAME/snapshots/REVISION` into the folders `blobs` beside `snapshots` and beside
     `models--NAME`, which are allowed there.
@@ -156,8 +169,7 @@ def check_folder(folder: Path) -> None:
         folder: The folder.
 
     Raises:
-        ValueError: If a file that is read leads out of the folder or is a pipe or the like, or if
-            `check_hashes` refuses the folder.
+        ValueError: If a file that is read leads out of the folder or is a pipe or the like.
     """
     for path in (path for pattern in _READ for path in folder.glob(pattern)):
         if not _is_inside(path, folder):
@@ -167,7 +179,6 @@ def check_folder(folder: Path) -> None:
             )
         if not path.is_file() and not path.is_dir():
             raise ValueError(f"{path} is no file: fetch the folder again.")
-    check_hashes(folder)
 
 
 def _is_inside(path: Path, folder: Path) -> bool:

@@ -49,7 +49,8 @@ def attend_locally(
         query: *Shape:* (B, N, S, D).
         key: *Shape:* (B, N, S, D).
         value: *Shape:* (B, N, S, D).
-        attention_bias: Of the padding, see `padding_bias`. *Shape:* (B, 1, 1, S).
+        attention_bias: Of the padding, see `padding_bias`. *Shape:* (B, 1, 1, S), or (1, 1, 1, S)
+            for all rows.
         window: 2R.
         dropout: What acts on the probabilities.
 
@@ -63,6 +64,8 @@ def attend_locally(
     """
     reach = window // 2
     batch, num_heads, length = ops.shape(query)[:3]
+    if attention_bias.shape[0] == 1 != batch:  # blocks of rows would not meet those of one
+        attention_bias = ops.repeat(attention_bias, batch, axis=0)
     missing = (reach - length % reach) % reach  # ONNX has another remainder of negative numbers
 
     def blocks(x: Any, before: int, after: Any, filling: float = 0.0) -> Any:

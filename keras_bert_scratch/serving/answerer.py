@@ -86,7 +86,7 @@ class SavedModelAnswerer(Answerer):
             # The signature does not keep its model alive.
             self._model = tf.saved_model.load(str(folder))
             self._signature = self._model.signatures["serving_default"]
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(
                 f"{folder} is not a SavedModel of a question answerer ({error}): name a folder that"
                 " `BertQuestionAnswerer.export` wrote."

@@ -15,7 +15,7 @@ import yaml
 from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.data.documents import read_documents
 from keras_bert_scratch.data.shards import ShardedExamples, ShardSettings, write_shards
-from keras_bert_scratch.files import new_file
+from keras_bert_scratch.files import new_file, read_text
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.pretrainer import BertPretrainer
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
@@ -47,6 +47,21 @@ class Phase:
     sequence_length: int
     batch_size: int
     steps: int
+
+
+class _RecipeLoader(yaml.SafeLoader):
+    """Reads YAML without aliases: a few lines of them can stand for more than the memory holds."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.composer.ComposerError(
+                None,
+                None,
+                f"the alias *{event.anchor} is not read: write out what it stands for",
+                event.start_mark,
+            )
+        return super().compose_node(parent, index)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,10 +179,16 @@ class PretrainingRecipe:
         path = Path(path)
         if not path.exists():
             raise FileNotFoundError(f"There is no recipe {path}: check the path.")
+        text = read_text(path)
         try:
-            fields = yaml.safe_load(path.read_text("utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            fields = yaml.load(text, _RecipeLoader)
+        # ValueError is of dates and numbers that there are not.
+        except (yaml.YAMLError, ValueError) as error:
             raise ValueError(f"{path} is not YAML: {error}") from error
+        except RecursionError:
+            raise ValueError(
+                f"{path} is nested too deeply: a recipe has lists and fields of three levels."
+            ) from None
         try:
             _check_fields(cls, fields, "the recipe")
             for phase in fields["phases"]:
@@ -392,7 +413,7 @@ def _check_fields(made: type, fields: Any, what: str) -> None:
     if not isinstance(fields, dict):
         raise ValueError(f"{what} must be fields and their values, received {fields!r}.")
     known = {field.name: field for field in dataclasses.fields(made)}
-    unknown = sorted(set(fields) - set(known))
+    unknown = sorted(map(str, set(fields) - set(known)))
     missing = [
         name
         for name, field in known.items()

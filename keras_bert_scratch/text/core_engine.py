@@ -136,35 +136,34 @@ class CoreEngine(tf.Module):
         """Splits words greedily; returns the positions and ids of the tokens found."""
         positions = tf.ragged.range(starts, ends)
         word_of = row_ids(positions)
-        word_starts, word_ends = positions.row_starts(), positions.row_limits()
+        word_ends = tf.gather(positions.row_limits(), word_of)
+        every = tf.range(tf.size(word_of, tf.int64))
+        is_start = every == tf.gather(positions.row_starts(), word_of)
         tokens, next_position = self._longest_matches(
-            tf.gather(characters, positions.flat_values),
-            tf.range(tf.size(word_of, tf.int64)) == tf.gather(word_starts, word_of),
-            tf.gather(word_ends, word_of),
+            tf.gather(characters, positions.flat_values), is_start, word_ends
         )
 
-        def step(front: tf.Tensor, reached: tf.Tensor, failed: tf.Tensor) -> tuple:
-            word = tf.gather(word_of, front)
-            new = tf.gather(next_position, front)
-            no_match = tf.boolean_mask(word, tf.gather(tokens, front) == _NO_TOKEN)
-            goes_on = (tf.gather(tokens, front) != _NO_TOKEN) & (new < tf.gather(word_ends, word))
-            return (
-                tf.boolean_mask(new, goes_on),
-                tf.tensor_scatter_nd_update(
-                    reached, front[:, None], tf.fill(tf.shape(front), True)
-                ),
-                tf.tensor_scatter_nd_update(
-                    failed, no_match[:, None], tf.fill(tf.shape(no_match), True)
-                ),
+        def step(jump: tf.Tensor, reached: tf.Tensor) -> tuple:
+            onward = tf.boolean_mask(jump, reached)
+            reached = tf.tensor_scatter_nd_update(
+                reached, onward[:, None], tf.fill(tf.shape(onward), True)
             )
+            return tf.gather(jump, jump), reached
 
-        _, reached, failed = tf.while_loop(
-            lambda front, *_: tf.size(front) > 0,
+        # From each position to that behind its token; from the last of a word, and from one without
+        # a token, to itself. Jumps double, so that a word of n tokens takes log2(n) steps.
+        goes_on = (tokens != _NO_TOKEN) & (next_position < word_ends)
+        _, reached = tf.while_loop(
+            lambda jump, reached: tf.reduce_any(
+                ~tf.gather(reached, tf.boolean_mask(jump, reached))
+            ),
             step,
-            (word_starts, tf.fill(tf.shape(word_of), False), tf.fill(tf.shape(word_starts), False)),
-            (tf.TensorShape([None]), tf.TensorShape([None]), tf.TensorShape([None])),
+            (tf.where(goes_on, next_position, every), is_start),
         )
-        is_piece = reached & ~tf.gather(failed, word_of)
+        has_failed = tf.math.unsorted_segment_max(
+            tf.cast(reached & (tokens == _NO_TOKEN), tf.int32), word_of, positions.nrows()
+        )
+        is_piece = reached & (tf.gather(has_failed, word_of) == 0)
         return tf.boolean_mask(positions.flat_values, is_piece), tf.boolean_mask(tokens, is_piece)
 
     def _longest_matches(

@@ -15,6 +15,7 @@ Order matters: repair, then strip, then set placeholders, then remove stop words
 import abc
 import dataclasses
 import functools
+import itertools
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -34,6 +35,13 @@ _BETWEEN = (
 _WORD = rf"[^'’{_BETWEEN}]+(?:['’][^'’{_BETWEEN}]+)*"
 # Marks the ends of words. Normalization deletes it, so a text loses nothing with its own ones.
 _MARK = "\x00"
+# Of the steps of a tokenizer, the characters of a placeholder, and of what later steps make of it:
+# they bound how much longer a stranger's steps can make a text.
+_MOST_STEPS = 16
+_LONGEST_PLACEHOLDER = 20
+_MOST_WRITTEN = 50
+# Of all stop words together: for twice as many RE2 has no automaton, and is slow.
+_MOST_CHARACTERS = 50_000
 
 
 class Step(abc.ABC):
@@ -83,6 +91,34 @@ class RegexStep(Step):
         for pattern, replacement in self.replacements:
             texts = tf.strings.regex_replace(texts, pattern, replacement)
         return texts
+
+
+@dataclasses.dataclass(frozen=True)
+class PlaceholderStep(RegexStep):
+    """A step that puts a placeholder, with spaces around it, where a regular expression matches.
+
+    Args:
+        placeholder: Of 20 characters at most.
+
+    Raises:
+        TypeError: If the placeholder is no string.
+        ValueError: If it is longer.
+    """
+
+    placeholder: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.placeholder, str):
+            raise TypeError(f"placeholder must be a string, received {self.placeholder!r}.")
+        if len(self.placeholder) > _LONGEST_PLACEHOLDER:
+            raise ValueError(
+                f"placeholder must have at most {_LONGEST_PLACEHOLDER} characters, received "
+                f"{len(self.placeholder)}: {self.placeholder[:60]!r}..."
+            )
+
+    def _spaced(self) -> str:
+        escaped = self.placeholder.replace("\\", r"\\")
+        return f" {escaped} "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +200,7 @@ class StripHtml(RegexStep):
 
 
 @dataclasses.dataclass(frozen=True)
-class ReplaceUrls(RegexStep):
+class ReplaceUrls(PlaceholderStep):
     """Replaces web addresses that start with http://, https:// or www.
 
     An address ends at a space, at a character beyond ASCII, or before closing punctuation.
@@ -186,11 +222,11 @@ class ReplaceUrls(RegexStep):
         start = rf"\b(?:{_any_case('http')}[sS]?://|{_any_case('www')}\.)"
         # Printable ASCII without the quotation mark, < and >; the last one is no punctuation.
         rest = r"[!#-;=?-~]*[#-&*+/-9=@-Z\\^-z|~-]"
-        return [(start + rest, _spaced(self.placeholder))]
+        return [(start + rest, self._spaced())]
 
 
 @dataclasses.dataclass(frozen=True)
-class ReplaceUsers(RegexStep):
+class ReplaceUsers(PlaceholderStep):
     """Replaces mentions such as @someone; the @ of an e-mail address stays.
 
     Args:
@@ -206,11 +242,11 @@ class ReplaceUsers(RegexStep):
     @property
     def replacements(self) -> list[tuple[str, str]]:
         """See `RegexStep`."""
-        return [(r"\B@[0-9A-Za-z_]+", _spaced(self.placeholder))]
+        return [(r"\B@[0-9A-Za-z_]+", self._spaced())]
 
 
 @dataclasses.dataclass(frozen=True)
-class ReplaceNumbers(RegexStep):
+class ReplaceNumbers(PlaceholderStep):
     """Replaces runs of ASCII digits, with the points and commas between them, also within words.
 
     Args:
@@ -226,7 +262,7 @@ class ReplaceNumbers(RegexStep):
     @property
     def replacements(self) -> list[tuple[str, str]]:
         """See `RegexStep`."""
-        return [("[0-9]+(?:[.,][0-9]+)*", _spaced(self.placeholder))]
+        return [("[0-9]+(?:[.,][0-9]+)*", self._spaced())]
 
 
 def stop_words(language: str = "english") -> list[str]:
@@ -271,7 +307,8 @@ class RemoveStopWords(RegexStep):
 
     Raises:
         TypeError: If `words` is a string.
-        ValueError: If there is none, or one is not a single word.
+        ValueError: If there is none, one is not a single word, or they have more than 50,000
+            characters together.
 
     Example:
         >>> RemoveStopWords(["the", "of"])("The Lord of the Rings, off the shelf")
@@ -293,6 +330,11 @@ class RemoveStopWords(RegexStep):
             raise ValueError(
                 "Stop words are one word each, without spaces and punctuation, received "
                 f"{wrong or 'none'}: remove these, or leave the step out."
+            )
+        if (size := sum(map(len, words))) > _MOST_CHARACTERS:
+            raise ValueError(
+                f"Stop words have at most {_MOST_CHARACTERS} characters together, received {size} "
+                f"in {len(words)} words: keep the most frequent ones."
             )
 
     @property
@@ -416,14 +458,30 @@ def check_steps(steps: Iterable[Step]) -> tuple[Step, ...]:
 
     Raises:
         TypeError: If one is not a step of this module, with which alone a model can be saved.
+        ValueError: If there are more than 16, or they make a placeholder longer and longer.
     """
-    steps = tuple(steps)
+    steps = tuple(itertools.islice(steps, _MOST_STEPS + 1))
+    if len(steps) > _MOST_STEPS:
+        raise ValueError(
+            f"preprocessing takes at most {_MOST_STEPS} steps, received more: leave out those that "
+            "others repeat."
+        )
     for step in steps:
         if type(step) not in _STEPS.values():
             raise TypeError(
                 f"preprocessing takes the steps {', '.join(_STEPS)}, received {step!r}: other "
                 "functions could not be saved with the model; apply them to the texts before."
             )
+    for number, step in enumerate(steps):
+        written = f" {step.placeholder} " if isinstance(step, PlaceholderStep) else ""
+        for later in steps[number + 1 :]:
+            # Each could make what the one before it wrote several times as long.
+            written = later(written)
+            if len(written) > _MOST_WRITTEN:
+                raise ValueError(
+                    f"Of the placeholder of {step!r}, later steps of preprocessing make more than "
+                    f"{_MOST_WRITTEN} characters: choose another placeholder, or another order."
+                )
     return steps
 
 
@@ -445,8 +503,3 @@ def _any_case(word: str) -> str:
 def _one_of(letters: set[str]) -> str:
     escaped = "".join(map(re.escape, sorted(letters)))
     return f"[{escaped}]" if len(letters) > 1 else escaped
-
-
-def _spaced(placeholder: str) -> str:
-    escaped = placeholder.replace("\\", r"\\")
-    return f" {escaped} "

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from keras_bert_scratch.files import new_file, read_json
+from keras_bert_scratch.files import check_links, new_file, read_json
 from keras_bert_scratch.text.normalization import (
     BertNormalizer,
     MediaPipeNormalizer,
@@ -52,6 +52,10 @@ _CLEAN_UP = [
     (" 've", "'ve"),
     (" 're", "'re"),
 ]
+
+# Largest `max_word_length`, and of the words whose tokens are remembered.
+_LONGEST_WORD = 10_000
+_LONGEST_REMEMBERED = 32
 
 # Kinds of the arguments that files give.
 _SWITCHES: dict[str, tuple[type, ...]] = {
@@ -99,7 +103,8 @@ class WordPieceTokenizer:
         allow_special_tokens: Let "[MASK]" and the like in a text stand for the special tokens, as
             the reference does. By default they are text: strangers could inject them.
         normalization: "bert", or "mediapipe" for what MediaPipe's on-device tokenizer does.
-        max_word_length: Words of more characters become [UNK]; with "mediapipe", of more bytes.
+        max_word_length: Words of more characters become [UNK]; with "mediapipe", of more bytes. At
+            most 10,000.
         errors: What happens to bytes that are not UTF-8: "replace" as `bytes.decode` does, or
             "strict" to refuse them.
         preprocessing: Steps that change every text before anything else, see `preprocessing.py`.
@@ -154,10 +159,10 @@ class WordPieceTokenizer:
         if self.errors not in ("replace", "strict"):
             raise ValueError(f"errors must be 'replace' or 'strict', received {self.errors!r}.")
         longest = max(map(len, self.vocabulary.special_tokens))
-        if self.max_word_length < longest:
+        if not longest <= self.max_word_length <= _LONGEST_WORD:
             raise ValueError(
-                f"max_word_length must be {longest} or more, the length of a special token, "
-                f"received {self.max_word_length}."
+                f"max_word_length must be from {longest}, the length of a special token, to "
+                f"{_LONGEST_WORD}, received {self.max_word_length}: BERT has 100."
             )
         if self.normalization == "bert":
             strip_accents = self.lowercase if self.strip_accents is None else self.strip_accents
@@ -311,31 +316,41 @@ class WordPieceTokenizer:
         words = self.normalizer.words(self._read(text))
         return [[token_id for token_id, _ in self._match(word.text)] for word in words]
 
+    def _match(self, word: str) -> list[tuple[int, int]]:
+        """Returns the id of each token of a word, and the position in the word after it."""
+        if self.normalizer.word_length(word) > self.max_word_length:
+            return [(self.vocabulary.unk_id, len(word))]
+        # Long words seldom come again, and texts of strangers could fill the memory with them.
+        is_short = len(word) <= _LONGEST_REMEMBERED
+        return self._remembered_matches(word) if is_short else self._longest_matches(word)
+
     @functools.cached_property
-    def _match(self) -> Callable[[str], list[tuple[int, int]]]:
+    def _remembered_matches(self) -> Callable[[str], list[tuple[int, int]]]:
         # Few different words make up most of a text.
         return functools.lru_cache(maxsize=1 << 16)(self._longest_matches)
 
-    def _longest_matches(self, word: str) -> list[tuple[int, int]]:
-        """Splits a word greedily into the longest tokens (Wu et al. 2016, section 4.1).
+    @functools.cached_property
+    def _token_lengths(self) -> tuple[list[int], list[int]]:
+        """Lengths of the tokens that may start a word, and of those that may go on with it."""
+        starts = {len(token) for token in self.vocabulary.tokens}
+        tokens = (t for t in self.vocabulary.tokens if t.startswith(CONTINUATION))
+        rests = {len(token) - len(CONTINUATION) for token in tokens}
+        return sorted(starts - {0}, reverse=True), sorted(rests - {0}, reverse=True)
 
-        Returns:
-            The id of each token and the position in the word after it.
-        """
-        unknown = [(self.vocabulary.unk_id, len(word))]
-        if self.normalizer.word_length(word) > self.max_word_length:
-            return unknown
+    def _longest_matches(self, word: str) -> list[tuple[int, int]]:
+        """Splits a word greedily into the longest tokens (Wu et al. 2016, section 4.1)."""
         matches = []
         start = 0
         while start < len(word):
             prefix = CONTINUATION if start else ""
-            for end in range(len(word), start, -1):
-                token = prefix + word[start:end]
-                if token in self.vocabulary:
+            # Lengths of tokens alone: the time grows with the word, not with its square.
+            for length in self._token_lengths[start > 0]:
+                end = start + length
+                if end <= len(word) and prefix + word[start:end] in self.vocabulary:
                     break
             else:
-                return unknown
-            matches.append((self.vocabulary.token_to_id(token), end))
+                return [(self.vocabulary.unk_id, len(word))]
+            matches.append((self.vocabulary.token_to_id(prefix + word[start:end]), end))
             start = end
         return matches
 
@@ -408,9 +423,11 @@ class WordPieceTokenizer:
 
         Raises:
             FileNotFoundError: If the folder has none of the two files.
-            ValueError: If a file cannot be used, see `Vocabulary.from_file`.
+            ValueError: If a file cannot be used, see `Vocabulary.from_file`, or leads out of the
+                folder, see `files.check_links`.
         """
         folder = Path(path)
+        check_links(folder)
         for name in ("tokenizer.json", "vocab.txt"):
             if (folder / name).exists():
                 break
@@ -589,7 +606,7 @@ def _switches_of_config(folder: Path) -> dict[str, Any]:
     steps = content.get("preprocessing", [])
     if not isinstance(steps, list):
         raise ValueError(f"{path} has preprocessing {steps!r}, which is no list of steps.")
-    return {**switches, "preprocessing": [step_from_config(step) for step in steps]}
+    return {**switches, "preprocessing": map(step_from_config, steps)}
 
 
 class PhoneDifferences(NamedTuple):

@@ -118,15 +118,20 @@ class CosineSimilarityLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
 class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
-    """Keras' CategoricalFocalCrossentropy for class ids and logits.
+    """-alpha (1 - p)^gamma log p, for the probability p of the right class.
 
     Examples that are right already count less, so that a frequent class does not drown a rare one
-    (Lin et al. 2017, "Focal Loss for Dense Object Detection", section 3.2).
+    (Lin et al. 2017, "Focal Loss for Dense Object Detection", section 3.2). It takes class ids and
+    logits. Keras' CategoricalFocalCrossentropy clips p at 1e-7, below which an example, however
+    wrong, has no gradient.
 
     Args:
-        gamma: How much less; 0 is plain cross-entropy.
+        gamma: How much less, at least 0; 0 is plain cross-entropy.
         alpha: Weight of all classes, or C weights, one a class.
         **kwargs: `name`, `reduction` and `dtype`, for `keras.losses.Loss`.
+
+    Raises:
+        ValueError: If `gamma` is below 0.
 
     Example:
         >>> loss = SparseCategoricalFocalCrossentropy(gamma=2.0)
@@ -136,6 +141,11 @@ class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
 
     def __init__(self, gamma: float = 2.0, alpha: float | list[float] = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if not gamma >= 0:
+            raise ValueError(
+                f"gamma must be at least 0, received {gamma!r}: 0 is plain cross-entropy, 2 the "
+                "paper's choice."
+            )
         self.gamma = gamma
         self.alpha = alpha
 
@@ -149,14 +159,21 @@ class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
         Returns:
             *Shape:* (B,).
         """
+        num_classes = y_pred.shape[-1]
+        weights = ops.convert_to_tensor(self.alpha, dtype=y_pred.dtype)
+        if weights.shape not in ((), (num_classes,)):
+            raise ValueError(
+                f"alpha must be one weight, or one for each of {num_classes} classes; received "
+                f"{self.alpha!r}."
+            )
         class_ids = ops.reshape(ops.cast(y_true, "int32"), (-1,))
-        return keras.losses.categorical_focal_crossentropy(
-            ops.one_hot(class_ids, y_pred.shape[-1], dtype=y_pred.dtype),
-            y_pred,
-            alpha=self.alpha,
-            gamma=self.gamma,
-            from_logits=True,
-        )
+        is_right = ops.one_hot(class_ids, num_classes, dtype="bool")
+        log_probabilities = ops.log_softmax(y_pred)
+        right = ops.sum(ops.where(is_right, log_probabilities, 0.0), axis=-1)
+        # Of 1 - p, as the sum of the others: it and its gradient are exact where p is next to 1.
+        wrong = ops.logsumexp(ops.where(is_right, -1e9, log_probabilities), axis=-1)
+        weight = ops.sum(ops.where(is_right, weights, 0.0), axis=-1)
+        return -weight * ops.exp(self.gamma * wrong) * right
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -259,9 +276,11 @@ def attention_distance(student: Any, teacher: Any, padding_mask: Any) -> Any:
         >>> float(attention_distance([[[[0.5, 0.5]]]], [[[[1.0, 0.0]]]], np.ones((1, 1))))  # log 2
         0.693...
     """
-    student, teacher = (ops.cast(x, "float32") for x in (student, teacher))
-    tiny = keras.config.epsilon()
-    divergence = teacher * (ops.log(teacher + tiny) - ops.log(student + tiny))
+    # The least that logarithms take: a larger one would hide how wrong a student is.
+    log_student, log_teacher = (
+        ops.log(ops.maximum(ops.cast(x, "float32"), 1e-30)) for x in (student, teacher)
+    )
+    divergence = ops.cast(teacher, "float32") * (log_teacher - log_student)
     return _mean_over_tokens(ops.mean(ops.sum(divergence, axis=-1), axis=1), padding_mask)
 
 

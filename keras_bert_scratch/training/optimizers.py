@@ -1,5 +1,6 @@
 """Keras' optimizers with BERT's settings."""
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -111,9 +112,39 @@ class BertAdamW(_BertSettings, _FusedAdamW):
     """Keras' AdamW (Loshchilov & Hutter 2017)."""
 
 
+class _Lamb(keras.optimizers.Lamb):
+    """Keras' LAMB with the decay inside the trust ratio, where the paper has it.
+
+    Keras decays apart from it, so that neither has a share in the other.
+    """
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Updates one weight (You et al. 2019, algorithm 2, with phi the identity)."""
+        index = self._get_variable_index(variable)
+        momentum, velocity = self._momentums[index], self._velocities[index]
+        gradient = ops.cast(gradient, variable.dtype)
+        step = ops.cast(self.iterations + 1, variable.dtype)
+        mean = self.beta_1 * momentum + (1 - self.beta_1) * gradient
+        squares = self.beta_2 * velocity + (1 - self.beta_2) * ops.square(gradient)
+        unbiased_mean = mean / (1 - ops.power(self.beta_1, step))
+        unbiased_squares = squares / (1 - ops.power(self.beta_2, step))
+        update = unbiased_mean / (ops.sqrt(unbiased_squares) + self.epsilon)
+        if self.weight_decay and self._use_weight_decay(variable):
+            update = update + self.weight_decay * variable
+        weight_norm, update_norm = ops.norm(variable), ops.norm(update)
+        has_ratio = ops.logical_and(weight_norm > 0, update_norm > 0)
+        ratio = ops.where(has_ratio, weight_norm / ops.where(has_ratio, update_norm, 1.0), 1.0)
+        self.assign(momentum, mean)
+        self.assign(velocity, squares)
+        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * ratio * update)
+
+
 @keras.saving.register_keras_serializable("keras_bert_scratch")
-class BertLamb(_BertSettings, keras.optimizers.Lamb):
-    """Keras' LAMB (You et al. 2019)."""
+class BertLamb(_BertSettings, _Lamb):
+    """Keras' LAMB (You et al. 2019), with the paper's decay."""
+
+    def decay(self, variable: Any, share: Any) -> None:
+        """Leaves the decay to the update, whose trust ratio counts it."""
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
@@ -125,6 +156,13 @@ class BertLion(_BertSettings, keras.optimizers.Lion):
 class BertMuon(_BertSettings, keras.optimizers.Muon):
     """Keras' Muon (Jordan et al. 2024), with its AdamW for all that is no matrix of a layer."""
 
+    def _should_use_adamw(self, variable: Any) -> bool:
+        # Without the network's name, which is the user's: Keras would search it, too.
+        path = variable.path.partition("/")[2]
+        is_table = self.exclude_embeddings and "embedding" in path
+        is_excluded = any(re.search(layer, path) for layer in self.exclude_layers)
+        return len(variable.shape) != 2 or is_table or is_excluded
+
 
 class _ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
     """Keras' schedule-free AdamW, which on TensorFlow does not learn in Keras 3.15.
@@ -132,6 +170,10 @@ class _ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
     Keras' own `fit` builds it while it traces, where the iterate's first value is never assigned:
     the first step makes all weights 0. The update recovers the average from the iterate's old value
     after it has changed the iterate, and the old value, `momentum.value`, is then the new one.
+
+    The iterate of step t counts in the average by the square of its rate, gamma_t, as in the paper
+    and in its package `schedulefree` (`weight_lr_power=2`); in Keras those of the warm-up count as
+    much as all others.
     """
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
@@ -145,27 +187,51 @@ class _ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
             super().build(variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Updates one weight, y of the paper's algorithm 1 (Defazio et al. 2024, with AdamW)."""
+        """Updates one weight, y of the paper's algorithm 1 (Defazio et al. 2024, with AdamW).
+
+        Args:
+            gradient: Of the weight.
+            variable: The weight.
+            learning_rate: Of this step, see `warmup`.
+        """
         index = self._get_variable_index(variable)
         iterate, velocity = self._momentums[index], self._velocities[index]
         step = ops.cast(self.iterations + 1, variable.dtype)
         rate = ops.cast(learning_rate, variable.dtype)
-        if self.warmup_steps:
-            rate = rate * ops.minimum(step / self.warmup_steps, 1.0)
         gradient = ops.cast(gradient, variable.dtype)
         average = (variable - (1 - self.beta_1) * iterate) / self.beta_1
         squares = self.beta_2 * velocity + (1 - self.beta_2) * ops.square(gradient)
         mean_square = squares / (1 - ops.power(self.beta_2, step))
         moved = iterate - rate * gradient / (ops.sqrt(mean_square) + self.epsilon)
-        average = average + (moved - average) / step
+        average = average + self._share_of_step(step) * (moved - average)
         self.assign(velocity, squares)
         self.assign(iterate, moved)
         self.assign(variable, (1 - self.beta_1) * moved + self.beta_1 * average)
+
+    def warmup(self, step: Any) -> Any:
+        """Returns the rate of a step, counted from 1, over the peak rate."""
+        return ops.minimum(step / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
+
+    def _share_of_step(self, step: Any) -> Any:
+        """Returns gamma_t^2 over the sum of those up to step t, counted from 1."""
+        num_warmup = float(self.warmup_steps)
+        if not num_warmup:
+            return 1 / step
+        # 1^2 + ... + n^2 = n (n + 1) (2 n + 1) / 6
+        rising = 6 * step / ((step + 1) * (2 * step + 1))
+        of_warmup = (num_warmup + 1) * (2 * num_warmup + 1) / (6 * num_warmup)
+        return ops.where(step <= num_warmup, rising, 1 / (of_warmup + step - num_warmup))
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
 class BertScheduleFreeAdamW(_BertSettings, _ScheduleFreeAdamW):
     """Keras' schedule-free AdamW (Defazio et al. 2024), with decay."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Decays a variable, and updates it, both at the rate of the warm-up."""
+        step = ops.cast(self.iterations + 1, variable.dtype)
+        rate = ops.cast(learning_rate, variable.dtype) * self.warmup(step)
+        super().update_step(gradient, variable, rate)
 
     def decay(self, variable: Any, share: Any) -> None:
         """Makes the iterate smaller that steps are taken from, as the paper's algorithm 1 does.
@@ -215,7 +281,7 @@ def adamw(
     Args:
         peak_learning_rate: The rate at the end of the warm-up.
         total_steps: Batches an epoch times epochs.
-        warmup_ratio: Share of the steps in which the rate rises.
+        warmup_ratio: Share of the steps in which the rate rises, rounded up to whole steps.
         weight_decay: Decoupled decay of the matrices and tables.
         clip_norm: Largest global norm of the gradients.
         layer_decay: Rate of a layer over that of the layer above it; see `bert_optimizer`.
@@ -259,7 +325,7 @@ def bert_optimizer(
             weights are nine tenths the average of those of all steps).
         peak_learning_rate: The rate at the end of the warm-up; by default one for fine-tuning.
         total_steps: Updates.
-        warmup_ratio: Share of the updates in which the rate rises.
+        warmup_ratio: Share of the updates in which the rate rises, rounded up to whole updates.
         weight_decay: Decoupled decay of the matrices and tables.
         clip_norm: Largest global norm of the gradients.
         layer_decay: Rate of a layer over that of the layer above it, above 0 and at most 1:
@@ -304,20 +370,29 @@ def _schedule(
 ) -> WarmupLinearDecay:
     if not 0 <= warmup_ratio < 1:
         raise ValueError(f"warmup_ratio must be in [0, 1), received {warmup_ratio!r}.")
-    return WarmupLinearDecay(
-        peak_learning_rate, total_steps, int(warmup_ratio * total_steps), batches_per_step
-    )
+    # Rounded up, as transformers does; one step at least has a rate that does not rise.
+    warmup_steps = min(math.ceil(warmup_ratio * total_steps), max(total_steps - 1, 0))
+    return WarmupLinearDecay(peak_learning_rate, total_steps, warmup_steps, batches_per_step)
+
+
+# Where a weight stands in a network of any name: NETWORK/embeddings/..., NETWORK/block_N/...
+_PLACE = re.compile(r"(?P<network>.+?/)(?:embeddings/|block_(?P<number>\d+)/(?P<layer>[^/]+))")
 
 
 def _depths(paths: Sequence[str]) -> list[int]:
     """Returns 0 for embeddings, n + 1 for block n, and one more than the last for all else.
 
-    A decoder stands on the encoder, with all of its weights.
+    A decoder, which is the network with cross-attention, stands on the encoder, with all of its
+    weights.
     """
-    below = ["" if re.search(r"decoder(_\d+)?/", path) else path for path in paths]
-    blocks = [re.search(r"(?:^|/)block_(\d+)/", path) for path in below]
-    top = 1 + max((int(match[1]) + 1 for match in blocks if match), default=0)
+    places = [_PLACE.match(path) for path in paths]
+    decoders = {
+        place["network"] for place in places if place and place["layer"] == "cross_attention"
+    }
+    places = [None if place and place["network"] in decoders else place for place in places]
+    numbers = [place and place["number"] for place in places]
+    top = 1 + max((int(number) + 1 for number in numbers if number), default=0)
     return [
-        int(match[1]) + 1 if match else 0 if "embeddings/" in path else top
-        for match, path in zip(blocks, below, strict=True)
+        top if place is None else int(number) + 1 if number else 0
+        for place, number in zip(places, numbers, strict=True)
     ]

@@ -105,6 +105,20 @@ def test_whole_words_are_hidden_together() -> None:
     assert not np.array_equal(apart["masked_positions"], result["masked_positions"])
 
 
+@pytest.mark.parametrize(("length", "stated"), [(1, 0.15), (5, 0.13), (10, 0.09)])
+def test_long_words_are_hidden_as_often_as_is_said(length: int, stated: float) -> None:
+    # Among 100 tokens, as many stand before the word as not, from 0 to all others. It is hidden if
+    # it fits into 15 tokens with the rest of them over its length, and into the 18 slots.
+    before = np.arange(100 - length + 1)
+    expected = np.clip((15 - before) / length, 0, 1) * (before + length <= 18)
+    assert expected.mean() == pytest.approx(stated, abs=0.006)
+    row = [CLS, 5, *[FIRST_PIECE] * (length - 1), *[5] * (100 - length), SEP]
+    result = masked(np.array([row] * 20_000, "int32"))
+    is_hidden = (result["masked_positions"] == 1) & (result["masked_weights"] > 0)
+    share = is_hidden.any(axis=1).mean()
+    assert abs(share - expected.mean()) < 4 * np.sqrt(0.15 * 0.85 / 20_000)
+
+
 def test_a_pure_function_of_batch_and_seed() -> None:
     ids = rows(20, 40)
     first = masked(ids, (3, 4))

@@ -61,6 +61,34 @@ def test_completeness(tiny_classifier, labels, settings):
         assert found.label == label
 
 
+MODERN = {"architecture": "modernbert", "num_layers": 4, "local_window": 4, "max_positions": 128}
+
+
+def test_completeness_of_local_attention(tiny_classifier):
+    # A hundred words are many windows.
+    model = tiny_classifier(changes=MODERN)
+    text = " ".join(["the awful film, a really great movie"] * 13)
+    ids = model.tokenizer.encode(text).token_ids
+    masked = [ids[0], *[model.tokenizer.vocabulary.mask_id] * (len(ids) - 2), ids[-1]]
+    found = integrated_gradients(model, text, "positive")
+    before, after = (log_odds(model, np.array([row], "int32"), 1) for row in (masked, ids))
+    assert len(found.words) == 104
+    assert abs(after - before) > 0.001
+    assert found.scores.sum() == pytest.approx(after - before, rel=0.01)
+    assert found.completeness_error < 0.01
+
+
+def test_rollout_and_deletion_of_local_attention(tiny_classifier):
+    model = tiny_classifier(changes=MODERN)
+    text = " ".join(["the awful film, a really great movie"] * 13)
+    found = explain_by_rollout(model, text)
+    assert len(found.words) == 104
+    assert (found.scores > 0).all()
+    assert 0 < found.scores.sum() < 1
+    areas = faithfulness(model.probabilities, model.labels, [found]).areas
+    assert 0 < areas[0] < 1
+
+
 def test_few_points_say_how_far_off_they_are(tiny_classifier):
     model = tiny_classifier()
     text = "the awful film, a really great movie"

@@ -31,6 +31,11 @@ def losses(model, true):
             [["positive"], [], ["negative", "positive"]],
             [[0, 1], [0, 0], [1, 1]],
         ),
+        (
+            {"changes": {"architecture": "modernbert", "num_layers": 2, "local_window": 2}},
+            ["positive", "negative", "positive"],
+            [[0, 1], [1, 0], [0, 1]],
+        ),
     ],
 )
 def test_is_the_mean_change_of_the_loss_by_a_factor(two_layer_classifier, settings, labels, true):

@@ -37,6 +37,15 @@ def test_the_same_as_under_a_mask(length: int, window: int) -> None:
     assert np.isfinite(found).all()  # also where a query sees padding alone
 
 
+@pytest.mark.parametrize("length", [3, 5, 12])
+def test_one_row_of_padding_for_all(length: int) -> None:
+    query, key, value = np.random.default_rng(0).normal(size=(3, 3, 2, length, 4)).astype("float32")
+    mask = np.arange(length)[None] < length - 1
+    one, all_rows = (padding_bias(rows, "float32") for rows in (mask, np.repeat(mask, 3, axis=0)))
+    expected = attend_locally(query, key, value, all_rows, 4, kept)
+    np.testing.assert_array_equal(attend_locally(query, key, value, one, 4, kept), expected)
+
+
 def largest_tensor(length: int, window: int | None) -> int:
     """Counts the values of the largest tensor in the graph of a block and its gradient."""
     block = PreNormBlock(num_heads=2, hidden_dim=8, feed_forward_dim=8, window=window)

@@ -329,8 +329,33 @@ def test_files_that_are_missing(folder: Path) -> None:
         PretrainingRecipe.from_yaml(write(folder, train=["gone*.txt"]))
     with pytest.raises(FileNotFoundError, match="There is no recipe .*nothing.yaml"):
         PretrainingRecipe.from_yaml(folder / "nothing.yaml")
-    (folder / "recipe.yaml").write_text("a: [")
-    with pytest.raises(ValueError, match="recipe.yaml is not YAML"):
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "is not YAML"),
+        ("a: 2026-13-41", "is not YAML: month must be in"),
+        (f"a: {'9' * 5000}", "is not YAML: Exceeds the limit"),
+        ("a: \xff", "is not UTF-8"),
+        ("a: " + "[" * 100_000, "is nested too deeply: a recipe has lists and fields of three"),
+        ("a: " + "[" * 2_000 + "]" * 2_000, "is nested too deeply"),
+        ("a: " + "{a: " * 2_000, "is nested too deeply"),
+        # Ten lines, ten thousand million words.
+        (
+            "a0: &a0 [lol]\n"
+            + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 11)),
+            r"the alias \*a0 is not read: write out what it stands for",
+        ),
+        ("a: &a [*a]", r"the alias \*a is not read"),
+        ("a: &a {b: 1}\nc:\n  <<: [*a, *a]", r"the alias \*a is not read"),
+        ("1: 2\na: 3", "the recipe does not know 1, a and lacks train"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_hostile_yaml(folder: Path, text: str, message: str) -> None:
+    (folder / "recipe.yaml").write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=f"recipe.yaml .*{message}"):
         PretrainingRecipe.from_yaml(folder / "recipe.yaml")
 
 

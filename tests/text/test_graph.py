@@ -54,6 +54,15 @@ def test_pad_to_sequence_length(graph):
     assert inputs["segment_ids"].shape == (1, 6)
 
 
+@pytest.mark.parametrize("word", ["a", "as", "ass", "asx", "a" + 4_000 * "s", "a" + 9_999 * "s"])
+def test_long_words(engine, word):
+    """Words of many tokens, alone and among others; two of them are too long, or unknown."""
+    tokenizer = WordPieceTokenizer(Vocabulary(TOKENS), max_word_length=5_000)
+    texts = [word, f"film {word} a{word[1:]}s {word}x films", ""]
+    found = tokenizer.graph(engine).tokenize(tf.constant(texts)).to_list()
+    assert found == [tokenizer.encode(text).token_ids[1:-1] for text in texts]
+
+
 def test_no_texts(graph):
     inputs = graph(tf.constant([], tf.string), sequence_length=6)
     assert inputs["token_ids"].shape[0] == 0

@@ -1,10 +1,12 @@
 """Each step by hand, Python against TensorFlow's graph, and every way out of the tokenizer."""
 
 import dataclasses
+import itertools
 import json
 import random
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -334,6 +336,85 @@ class TestSavedWithTheModel:
     def test_settings_that_a_step_does_not_have(self, config):
         with pytest.raises(ValueError, match=f"The settings of {config['step']} are refused: "):
             step_from_config(config)
+
+    def test_a_placeholder_has_a_largest_length(self):
+        step_from_config({"step": "ReplaceUrls", "placeholder": "u" * 20})
+        message = "placeholder must have at most 20 characters, received 21: 'uuu"
+        with pytest.raises(ValueError, match=message):
+            step_from_config({"step": "ReplaceUrls", "placeholder": "u" * 21})
+
+    def test_stop_words_have_a_largest_size(self):
+        letters = "abcdefghij"
+        words = ["".join(word) for word in itertools.product(letters, repeat=5)]
+        RemoveStopWords(words[:10_000])
+        message = "at most 50000 characters together, received 50005 in 10001 words: keep the most"
+        with pytest.raises(ValueError, match=message):
+            RemoveStopWords(words[:10_001])
+
+    @pytest.mark.parametrize(
+        ("steps", "message"),
+        [
+            # Each would make eight numbers of every one: 8^6 times as many.
+            (
+                [ReplaceNumbers("1 1 1 1 1 1 1 1")] * 6,
+                r"Of the placeholder of ReplaceNumbers\(placeholder='1 1 .*'\), later .* 50",
+            ),
+            (
+                [ReplaceUsers("www.a.de " * 2), ReplaceUrls("1,a " * 5), ReplaceNumbers()],
+                r"Of the placeholder of ReplaceUsers\(placeholder='www.*than 50 char",
+            ),
+            (
+                [ReplaceUrls("7 7 7 7 7 7"), StripHtml(), ReplaceNumbers("x" * 9)],
+                r"Of the placeholder of ReplaceUrls\(placeholder='7 7 7 7 7 7'\)",
+            ),
+            ([StripHtml()] * 17, "preprocessing takes at most 16 steps, received more: leave out"),
+        ],
+    )
+    def test_steps_that_make_texts_longer_and_longer(self, steps, message):
+        with pytest.raises(ValueError, match=message):
+            preprocessing.check_steps(steps)
+
+    def test_placeholders_that_later_steps_replace_once(self):
+        steps = [ReplaceUrls("@url1"), ReplaceUsers("@user2"), ReplaceNumbers()]
+        assert preprocessing.check_steps(steps) == tuple(steps)
+
+    def test_steps_without_end_are_not_waited_for(self):
+        with pytest.raises(ValueError, match="at most 16 steps"):
+            preprocessing.check_steps(itertools.repeat(StripHtml()))
+
+    def test_what_the_steps_may_make_of_a_text_is_bounded(self):
+        """All that check_steps takes: a match of one character becomes a placeholder of 20."""
+        steps = preprocessing.check_steps([ReplaceUsers("x" * 20), ReplaceNumbers("y" * 20)])
+        text = "1a" * 1000
+        for step in steps:
+            text = step(text)
+        assert len(text) == 1000 * (20 + 2 + 1)
+
+    @pytest.mark.parametrize("graph", [False, True])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "<!--",
+            "<script",
+            "<script>",
+            "<a",
+            "www.",
+            "http://(",
+            "@",
+            "@a",
+            "1,",
+            "'",
+            "a'",
+            "&lt",
+        ],
+    )
+    def test_no_text_takes_more_than_its_length(self, text, graph):
+        # With the square of the length it would be hours.
+        text *= 300_000 // len(text)
+        for step in (*REGEX_STEPS[:4], RemoveStopWords(["the", "of"])):
+            started = time.process_time()
+            step.graph(tf.constant([text])) if graph else step(text)
+            assert time.process_time() - started < 20
 
     def test_a_function_is_no_step(self):
         vocabulary = Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])

@@ -165,7 +165,8 @@ class TestRefusals:
         [
             ({"normalization": "nfkc"}, "must be 'bert' or 'mediapipe', received 'nfkc'"),
             ({"errors": "ignore"}, "errors must be 'replace' or 'strict', received 'ignore'"),
-            ({"max_word_length": 5}, "max_word_length must be 6 or more, .*, received 5"),
+            ({"max_word_length": 5}, "max_word_length must be from 6, .* to 10000, received 5"),
+            ({"max_word_length": 10_001}, "to 10000, received 10001: BERT has 100"),
             (
                 {"normalization": "mediapipe", "lowercase": False},
                 "cannot do otherwise: received lowercase=False, strip_accents=None",
@@ -179,6 +180,66 @@ class TestRefusals:
     def test_arguments(self, arguments, message):
         with pytest.raises(ValueError, match=message):
             WordPieceTokenizer(Vocabulary(TOKENS), **arguments)
+
+
+class CountingVocabulary(Vocabulary):
+    """Counts how often it is asked whether it has a token."""
+
+    asked = 0
+
+    def __contains__(self, token):
+        self.asked += 1
+        return super().__contains__(token)
+
+
+class TestLongWords:
+    def test_longest_matches_by_definition(self):
+        """Against every cut of a word, the longest first; tokens may be longer than words."""
+        rng = random.Random(0)
+        for _ in range(30):
+            pieces = {"".join(rng.choices("ab", k=rng.randint(1, 9))) for _ in range(12)}
+            tokens = {
+                prefix + piece for piece in pieces for prefix in ("", "##") if rng.random() < 0.7
+            }
+            vocabulary = Vocabulary([*SPECIAL_TOKENS, "", "##", *sorted(tokens)])
+            tokenizer = WordPieceTokenizer(vocabulary)
+            for _ in range(30):
+                word = "".join(rng.choices("ab", k=rng.randint(1, 60)))
+                expected, start = [], 0
+                while start < len(word):
+                    prefix = "##" if start else ""
+                    ends = [
+                        e
+                        for e in range(start + 1, len(word) + 1)
+                        if prefix + word[start:e] in tokens
+                    ]
+                    if not ends:
+                        expected = ["[UNK]"]
+                        break
+                    expected.append(prefix + word[start : max(ends)])
+                    start = max(ends)
+                assert tokenizer.encode(word).tokens == ["[CLS]", *expected, "[SEP]"]
+
+    @pytest.mark.parametrize("length", [100, 1000, 10_000])
+    def test_look_ups_grow_with_the_word(self, length):
+        # Tokens of one, two and five letters: three look-ups a letter at most.
+        tokens = [*SPECIAL_TOKENS, "a", "##a", "##aa", "##aaaab", "##b"]
+        vocabulary = CountingVocabulary(tokens)
+        tokenizer = WordPieceTokenizer(vocabulary, max_word_length=10_000)
+        vocabulary.asked = 0
+        found = tokenizer.encode("ab" * (length // 2))
+        assert found.token_ids[1:-1] == [5, *[9, 6] * (length // 2 - 1), 9]
+        assert vocabulary.asked <= 3 * length
+
+    def test_words_that_are_too_long_cost_nothing_and_are_forgotten(self, tokenizer):
+        vocabulary = CountingVocabulary(TOKENS)
+        tokenizer = WordPieceTokenizer(vocabulary)
+        vocabulary.asked = 0
+        for letter in "abc":
+            assert tokenizer.encode(letter * 100_000).tokens == ["[CLS]", "[UNK]", "[SEP]"]
+        tokenizer.encode("s" * 33)
+        assert tokenizer._remembered_matches.cache_info().currsize == 0
+        assert vocabulary.asked < 100
 
 
 SWITCHES = [
@@ -281,6 +342,17 @@ class TestFromDirectory:
         read = WordPieceTokenizer.from_directory(tmp_path)
         assert (read.lowercase, read.strip_accents) == (False, False)
 
+    @pytest.mark.parametrize("name", ["vocab.txt", "tokenizer.json", "tokenizer_config.json"])
+    def test_links_out_of_the_folder(self, tmp_path, name):
+        """As `from_pretrained`: a stranger's folder may name any file of this machine."""
+        folder, elsewhere = tmp_path / "model", tmp_path / "elsewhere"
+        WordPieceTokenizer(Vocabulary(TOKENS)).save(folder)
+        WordPieceTokenizer(Vocabulary(TOKENS)).save(elsewhere)
+        (folder / name).unlink()
+        (folder / name).symlink_to(elsewhere / name)
+        with pytest.raises(ValueError, match=f"{name} is a link that leads out of its folder, to"):
+            WordPieceTokenizer.from_directory(folder)
+
     def test_nothing_there(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="has neither tokenizer.json nor vocab.txt"):
             WordPieceTokenizer.from_directory(tmp_path)
@@ -311,6 +383,13 @@ class TestFromDirectory:
             ("normalization", [], r"normalization must be 'bert' or 'mediapipe', received \[\]"),
             ("preprocessing", "StripHtml", "has preprocessing 'StripHtml', which is no list of st"),
             ("preprocessing", [3], "Unknown preprocessing step 3"),
+            (
+                "preprocessing",
+                [{"step": "ReplaceNumbers", "placeholder": "1 1 1 1 1 1 1 1"}] * 6,
+                "Of the placeholder of ReplaceNumbers.* later steps .* more than 50 char",
+            ),
+            ("preprocessing", [{"step": "StripHtml"}] * 100_000, "at most 16 steps, received more"),
+            ("max_word_length", 10**30, "max_word_length must be from 6, .* to 10000, received 10"),
         ],
     )
     def test_settings_of_another_kind(self, tmp_path, field, value, message):

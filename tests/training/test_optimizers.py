@@ -128,11 +128,11 @@ def after_one_step_without_gradient(
     }
 
 
-def assert_decays_matrices_only(shrunk: dict[str, float]) -> None:
+def assert_decays_matrices_only(shrunk: dict[str, float], decay: float = DECAY) -> None:
     for name in ("bias", "gamma", "beta"):
         assert shrunk.pop(name) == 1
     assert set(shrunk) == {"embeddings", "kernel"}
-    np.testing.assert_allclose(list(shrunk.values()), 1 - RATE * DECAY, rtol=1e-3)
+    np.testing.assert_allclose(list(shrunk.values()), 1 - RATE * decay, rtol=1e-3)
 
 
 def test_decays_matrices_only(model: keras.Model) -> None:
@@ -187,6 +187,19 @@ def test_bad_warmup_ratio(warmup_ratio: float) -> None:
         adamw(total_steps=10, warmup_ratio=warmup_ratio)
 
 
+@pytest.mark.parametrize(
+    ("warmup_ratio", "total_steps", "warmup_steps"),
+    [(0.0, 10, 0), (0.1, 10, 1), (0.1, 11, 2), (0.06, 3907, 235), (0.1, 1, 0), (0.95, 10, 9)],
+)
+def test_warmup_is_rounded_up_but_leaves_a_step(
+    warmup_ratio: float, total_steps: int, warmup_steps: int
+) -> None:
+    for name in ("adamw", "schedule-free"):
+        optimizer = bert_optimizer(name, total_steps=total_steps, warmup_ratio=warmup_ratio)
+        where = optimizer if name == "schedule-free" else optimizer._learning_rate
+        assert where.warmup_steps == warmup_steps
+
+
 def test_no_steps() -> None:
     with pytest.raises(ValueError, match="below total_steps, received warmup_steps=0 and total_s"):
         adamw(total_steps=0)
@@ -206,7 +219,9 @@ class TestEveryOptimizer:
         config = json.dumps(keras.saving.serialize_keras_object(optimizer))
         optimizer = keras.saving.deserialize_keras_object(json.loads(config))
         optimizer.build(model.trainable_weights)
-        assert_decays_matrices_only(after_one_step_without_gradient(model, optimizer))
+        shrunk = after_one_step_without_gradient(model, optimizer)
+        # LAMB makes all of its updates as long as the weights, here one that is decay alone.
+        assert_decays_matrices_only(shrunk, 1.0 if name == "lamb" else DECAY)
 
     @pytest.mark.parametrize("name", NAMES)
     def test_first_step_has_the_peak_rate(self, name: str) -> None:
@@ -232,26 +247,74 @@ class TestEveryOptimizer:
         config = bert_optimizer("schedule-free", 1e-3, total_steps=50).get_config()
         assert (config["learning_rate"], config["warmup_steps"]) == (pytest.approx(1e-3), 5)
 
-    def test_schedule_free_is_its_algorithm(self) -> None:
-        # Defazio et al. 2024, algorithm 1 with AdamW's denominator and a warm-up of two steps:
-        # gradients are taken at y; z goes along them, and x is the mean of all z.
+    @pytest.mark.parametrize("warmup_ratio", [0.0, 0.1, 0.25])
+    def test_schedule_free_is_its_algorithm(self, warmup_ratio: float) -> None:
+        # Defazio et al. 2024, algorithm 1 with AdamW's denominator: gradients are taken at y, z
+        # goes along them, and x is the mean of all z, weighed by the squares of their rates.
         generator = np.random.default_rng(0)
         z = x = generator.normal(size=3)
-        squares = np.zeros(3)
-        weight = keras.Variable(z, name="kernel")
+        squares, sum_of_weights = np.zeros(3), 0.0
+        weight = keras.Variable(z, name="kernel", dtype="float64")
         optimizer = bert_optimizer(
-            "schedule-free", 0.1, total_steps=20, weight_decay=0.1, clip_norm=100.0
+            "schedule-free",
+            0.125,  # exact in float32, which Keras holds it in
+            total_steps=20,
+            warmup_ratio=warmup_ratio,
+            weight_decay=0.1,
+            clip_norm=100.0,
         )
         for step in range(1, 21):
             gradient = generator.normal(size=3)
-            optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")], [weight])
-            y, rate = 0.1 * z + 0.9 * x, 0.1 * min(step / 2, 1)
+            optimizer.apply([keras.ops.convert_to_tensor(gradient, "float64")], [weight])
+            y, rate = 0.1 * z + 0.9 * x, 0.125 * min(step / max(20 * warmup_ratio, 1), 1)
             squares = 0.999 * squares + 0.001 * gradient**2
             denominator = np.sqrt(squares / (1 - 0.999**step)) + 1e-8
-            # Keras has the full rate from the first step on for the decay.
-            z = z - 0.1 * 0.1 * y - rate * gradient / denominator
-            x = x + (z - x) / step
-            np.testing.assert_allclose(weight, 0.1 * z + 0.9 * x, atol=1e-5)
+            z = z - rate * (gradient / denominator + 0.1 * y)
+            sum_of_weights += rate**2
+            x = x + (z - x) * rate**2 / sum_of_weights
+            np.testing.assert_allclose(weight, 0.1 * z + 0.9 * x, rtol=1e-6)
+
+    def test_lamb_is_its_algorithm(self) -> None:
+        # You et al. 2019, algorithm 2 with phi the identity. A bias does not decay, and a weight of
+        # zeros has no norm to go by.
+        generator = np.random.default_rng(0)
+        x = [generator.normal(size=(3, 2)), generator.normal(size=2), np.zeros((2, 2))]
+        names = ("kernel", "bias", "kernel")
+        weights = [
+            keras.Variable(a, name=n, dtype="float64") for a, n in zip(x, names, strict=True)
+        ]
+        optimizer = bert_optimizer(
+            "lamb", RATE, total_steps=10, warmup_ratio=0.0, weight_decay=DECAY, clip_norm=100.0
+        )
+        m, v = [0.0] * 3, [0.0] * 3
+        for t in range(1, 11):
+            gradients = [generator.normal(size=a.shape) for a in x]
+            optimizer.apply([keras.ops.convert_to_tensor(g, "float64") for g in gradients], weights)
+            rate = RATE * (10 - (t - 1)) / 10
+            for i, gradient in enumerate(gradients):
+                m[i] = 0.9 * m[i] + 0.1 * gradient
+                v[i] = 0.999 * v[i] + 0.001 * gradient**2
+                update = m[i] / (1 - 0.9**t) / (np.sqrt(v[i] / (1 - 0.999**t)) + 1e-6)
+                update = update + (0.0 if names[i] == "bias" else DECAY) * x[i]
+                norm = np.linalg.norm(x[i])
+                x[i] = x[i] - rate * (norm / np.linalg.norm(update) if norm else 1.0) * update
+                np.testing.assert_allclose(weights[i], x[i], rtol=1e-6)
+
+    @pytest.mark.parametrize("name", ["embeddings", "logits"])
+    def test_muon_does_not_go_by_the_name_of_the_network(self, tiny_config, name: str) -> None:
+        model = BertClassifier(
+            BertEncoder(tiny_config, name=name), ["no", "yes"], name=f"my_{name}"
+        )
+        optimizer = bert_optimizer("muon", total_steps=10)
+        optimizer.build(model.trainable_weights)
+        by_adamw = {
+            weight.path.partition("/")[2]
+            for weight in model.trainable_weights
+            if optimizer._should_use_adamw(weight) and weight.ndim == 2
+        }
+        tables = ("token", "segment", "position")
+        expected = {f"embeddings/{table}/embeddings" for table in tables}
+        assert by_adamw == expected | {"head/logits/kernel"}
 
     @pytest.mark.parametrize("name", NAMES)
     def test_learns_in_fit(self, name: str) -> None:
@@ -270,9 +333,12 @@ class TestEveryOptimizer:
 
 
 class TestLayerDecay:
-    @pytest.fixture
-    def classifier(self, tiny_config: BertConfig) -> BertClassifier:
-        return BertClassifier(BertEncoder(tiny_config), ["negative", "positive"])
+    # Names are the user's, also those that stand for parts of a network elsewhere.
+    @pytest.fixture(params=[None, "decoder", "decoder_1", "block_0", "embeddings", "head"])
+    def classifier(self, tiny_config: BertConfig, request) -> BertClassifier:
+        return BertClassifier(
+            BertEncoder(tiny_config, name=request.param), ["negative", "positive"]
+        )
 
     def rates(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[str, float]:
         """Returns how far a gradient of 1 moves each weight; Adam's first step is the rate."""
@@ -296,8 +362,12 @@ class TestLayerDecay:
         for path, rate in rates.items():
             assert rate == pytest.approx(RATE * expected[path.split("/")[0]], rel=1e-3), path
 
-    def test_a_decoder_stands_on_the_whole_encoder(self, tiny_config: BertConfig) -> None:
-        model = BertSummarizer(BertEncoder(tiny_config), BertDecoder(tiny_config), summary_length=3)
+    @pytest.mark.parametrize(
+        "names", [(None, None), ("decoder", "encoder"), ("block_1", "block_2")]
+    )
+    def test_a_decoder_stands_on_the_whole_encoder(self, tiny_config: BertConfig, names) -> None:
+        encoder = BertEncoder(tiny_config, name=names[0])
+        model = BertSummarizer(encoder, BertDecoder(tiny_config, name=names[1]), summary_length=3)
         optimizer = make_optimizer(layer_decay=0.5, weight_decay=0.0)
         optimizer.build(model.trainable_weights)
         before = [np.array(weight) for weight in model.trainable_weights]
