@@ -115,7 +115,7 @@ def read_examples(
     """
     path = Path(path)
     suffix = Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
-    if not path.exists():
+    if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}: check the path.")
     if suffix not in (*_DELIMITERS, ".jsonl", ".parquet"):
         raise ValueError(
@@ -166,7 +166,7 @@ def read_decoded(path: Path, encoding: str = "utf-8") -> str:
     try:
         name = codecs.lookup(encoding).name
         b"".decode(encoding)  # Some codecs are not for text.
-    except (LookupError, UnicodeError):
+    except (LookupError, ValueError, TypeError):
         raise ValueError(
             f"encoding must be one that Python knows, such as 'utf-8', 'utf-16' or 'cp1252', "
             f"received {encoding!r}."
