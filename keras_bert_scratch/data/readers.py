@@ -163,14 +163,14 @@ def read_decoded(path: Path, encoding: str = "utf-8") -> str:
         ValueError: If the encoding is unknown or another, or there is a NUL byte; the message names
             the line. Or if the file is no gzip file, or unpacks to an unlikely size.
     """
+    unknown = ValueError(
+        f"encoding must be one that Python knows, such as 'utf-8', 'utf-16' or 'cp1252', received "
+        f"{encoding!r}."
+    )
     try:
         name = codecs.lookup(encoding).name
-        b"".decode(encoding)  # Some codecs are not for text.
     except (LookupError, ValueError, TypeError):
-        raise ValueError(
-            f"encoding must be one that Python knows, such as 'utf-8', 'utf-16' or 'cp1252', "
-            f"received {encoding!r}."
-        ) from None
+        raise unknown from None
     content = _unpacked(path) if path.suffix.lower() == ".gz" else path.read_bytes()
     if content.startswith(codecs.BOM_UTF8):
         if name not in ("utf-8", "utf-8-sig"):
@@ -181,6 +181,8 @@ def read_decoded(path: Path, encoding: str = "utf-8") -> str:
         content = content[len(codecs.BOM_UTF8) :]
     try:
         text = content.decode(encoding).removeprefix("\ufeff")
+    except LookupError:  # Some codecs are not for text.
+        raise unknown from None
     except UnicodeError as error:
         raise ValueError(_encoding_error(path, content, encoding, error)) from None
     if "\0" in text:
@@ -249,20 +251,13 @@ def _table_rows(path: Path, content: str, dialect: _Dialect, wanted: dict[str, s
     if quoting is None and delimiter == "\t":
         dialect = _Dialect(delimiter, quoting := None if _is_quoted_tsv(path, content) else False)
     with _cells_of_any_length(content):
-        rows = list(_cells(path, content, dialect))
-    if not rows:
-        return []
-    _, header = rows[0]
-    try:
-        _check_columns(f"{path} has no column", header, wanted)
-    except ValueError as error:
-        others = [other for other in ",;\t|" if other in header[0]]
-        if len(header) > 1 or not others:
-            raise
-        raise ValueError(
-            f"{error} If the cells are separated by {others[0]!r}, pass delimiter={others[0]!r}."
-        ) from None
-    for line, cells in rows[1:]:
+        cells_of_rows = _cells(path, content, dialect)
+        _, header = next(cells_of_rows, (0, None))
+        if header is None:
+            return []
+        _check_header(path, header, wanted)
+        rows = list(cells_of_rows)
+    for line, cells in rows:
         if len(cells) != len(header):
             raise ValueError(
                 f"{path}, line {line}: expected {len(header)} columns as in the header, found "
@@ -275,8 +270,20 @@ def _table_rows(path: Path, content: str, dialect: _Dialect, wanted: dict[str, s
                 )
             )
     if quoting is None:
-        _check_no_rows_in_cells(path, content, delimiter, rows, wanted)
-    return [(line, dict(zip(header, cells, strict=True))) for line, cells in rows[1:]]
+        _check_no_rows_in_cells(path, content, delimiter, header, rows, wanted)
+    return [(line, dict(zip(header, cells, strict=True))) for line, cells in rows]
+
+
+def _check_header(path: Path, header: list[str], wanted: dict[str, str]) -> None:
+    try:
+        _check_columns(f"{path} has no column", header, wanted)
+    except ValueError as error:
+        others = [other for other in ",;\t|" if other in header[0]]
+        if len(header) > 1 or not others:
+            raise
+        raise ValueError(
+            f"{error} If the cells are separated by {others[0]!r}, pass delimiter={others[0]!r}."
+        ) from None
 
 
 def _cells(path: Path, content: str, dialect: _Dialect) -> Iterator[tuple[int, list[str]]]:
@@ -356,6 +363,7 @@ def _check_no_rows_in_cells(
     path: Path,
     content: str,
     delimiter: str,
+    header: list[str],
     rows: list[tuple[int, list[str]]],
     wanted: dict[str, str],
 ) -> None:
@@ -367,7 +375,6 @@ def _check_no_rows_in_cells(
     """
     if all(not LINE_END.search(cell) for _, cells in rows for cell in cells):
         return
-    _, header = rows[0]
     lines = [line.split(delimiter) for line in LINE_END.split(content)]
     texts = {wanted["text_column"], wanted.get("pair_column")}
     usual = {}
@@ -375,7 +382,7 @@ def _check_no_rows_in_cells(
         if name in texts:
             continue
         values = Counter(cells[column].strip() for cells in lines if len(cells) == len(header))
-        own = [cells[column] for _, cells in rows[1:]]
+        own = [cells[column] for _, cells in rows]
         if all(map(_is_number, own)):
             usual[column] = set(filter(_is_number, values))
         elif repeated := {value for value, count in values.items() if count > 1} - {""}:

@@ -79,9 +79,7 @@ class TestReading:
         (tmp_path / "a.conll").write_text("a\tO\n")
         with pytest.raises(ValueError, match="line 1 has 2 columns, received word_column=2"):
             read_conll(tmp_path / "a.conll", word_column=2)
-        with pytest.raises(
-            ValueError, match="scheme must be one of BIO, BIOES, IO, rec"
-        ):
+        with pytest.raises(ValueError, match="scheme must be one of BIO, BIOES, IO, rec"):
             read_conll(tmp_path / "a.conll", scheme="IOB")
 
 
