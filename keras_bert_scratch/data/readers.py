@@ -11,7 +11,7 @@ import re
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -134,8 +134,7 @@ def read_examples(
         rows = list(_jsonl_rows(path, read_decoded(path, encoding), wanted))
     else:
         delimiter = _DELIMITERS[suffix] if delimiter is None else delimiter
-        dialect = _Dialect(delimiter, quoting)
-        rows = _table_rows(path, read_decoded(path, encoding), dialect, wanted)
+        rows = _table_rows(path, read_decoded(path, encoding), delimiter, quoting, wanted)
     if not rows:
         raise ValueError(f"{path} has no rows: it needs at least one example.")
     return Examples(
@@ -232,15 +231,16 @@ def _line_of(before: str) -> int:
 
 
 # === Tables of text ===
-class _Dialect(NamedTuple):
-    """How a table is written; see `read_examples`."""
+class _Table(NamedTuple):
+    """The cells of a table: of the header, and of every row with the line on which it starts."""
 
-    delimiter: str
-    quoting: bool | None
+    header: list[str]
+    rows: list[tuple[int, list[str]]]
 
 
-def _table_rows(path: Path, content: str, dialect: _Dialect, wanted: dict[str, str]) -> list[_Row]:
-    delimiter, quoting = dialect
+def _table_rows(
+    path: Path, content: str, delimiter: str, quoting: bool | None, wanted: dict[str, str]
+) -> list[_Row]:
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n\ufeff':
         raise ValueError(
             "delimiter must be one character, no quotation mark and no line break, received "
@@ -248,30 +248,49 @@ def _table_rows(path: Path, content: str, dialect: _Dialect, wanted: dict[str, s
         )
     if quoting is not None and not isinstance(quoting, bool):
         raise ValueError(f"quoting must be True, False or None, received {quoting!r}.")
-    if quoting is None and delimiter == "\t":
-        dialect = _Dialect(delimiter, quoting := None if _is_quoted_tsv(path, content) else False)
+    lines = [line for line in LINE_END.split(content) if line]
+    # TSV usually has no quotation marks but plain ones, and lines that are all of one width need
+    # no others. In CSV, and where only quoted cells explain the widths, they enclose cells.
+    if (
+        quoting is None
+        and delimiter == "\t"
+        and len({line.count(delimiter) for line in lines}) == 1
+    ):
+        quoting = _is_quoted_tsv(path, content, lines, wanted)
+    table = _read_table(path, content, delimiter, quoting is not False, wanted)
+    if quoting is None and (hidden := _hidden_row(content, delimiter, table, wanted)):
+        raise ValueError(
+            f"{path}, lines {hidden.first} to {hidden.last}: a quoted cell holds lines that look "
+            f"like rows of their own (line {hidden.line}), so its quotation mark may be a "
+            "character like any other. Pass quoting=False if it is, or quoting=True if the cell "
+            "has several lines."
+        )
+    return [(line, dict(zip(table.header, cells, strict=True))) for line, cells in table.rows]
+
+
+def _read_table(
+    path: Path, content: str, delimiter: str, quoting: bool, wanted: dict[str, str]
+) -> _Table:
     with _cells_of_any_length(content):
-        cells_of_rows = _cells(path, content, dialect)
+        cells_of_rows = _cells(path, content, delimiter, quoting)
         _, header = next(cells_of_rows, (0, None))
         if header is None:
-            return []
+            return _Table([], [])
         _check_header(path, header, wanted)
         rows = list(cells_of_rows)
     for line, cells in rows:
         if len(cells) != len(header):
+            way_out = (
+                f"Quote cells that hold the separator {delimiter!r} or line breaks."
+                if quoting
+                else "Quotation marks are characters like any other here, so no cell can hold the "
+                f"separator {delimiter!r}: mend the line, or pass quoting=True."
+            )
             raise ValueError(
                 f"{path}, line {line}: expected {len(header)} columns as in the header, found "
-                f"{len(cells)}. "
-                + (
-                    "Quotation marks are characters like any other here, so no cell can hold the "
-                    f"separator {delimiter!r}: mend the line, or pass quoting=True."
-                    if quoting is False
-                    else f"Quote cells that hold the separator {delimiter!r} or line breaks."
-                )
+                f"{len(cells)}. {way_out}"
             )
-    if quoting is None:
-        _check_no_rows_in_cells(path, content, delimiter, header, rows, wanted)
-    return [(line, dict(zip(header, cells, strict=True))) for line, cells in rows]
+    return _Table(header, rows)
 
 
 def _check_header(path: Path, header: list[str], wanted: dict[str, str]) -> None:
@@ -286,12 +305,14 @@ def _check_header(path: Path, header: list[str], wanted: dict[str, str]) -> None
         ) from None
 
 
-def _cells(path: Path, content: str, dialect: _Dialect) -> Iterator[tuple[int, list[str]]]:
+def _cells(
+    path: Path, content: str, delimiter: str, quoting: bool
+) -> Iterator[tuple[int, list[str]]]:
     """Yields the cells of every row that has any, with the line on which it starts."""
     reader = csv.reader(
         io.StringIO(content, newline=""),
-        delimiter=dialect.delimiter,
-        quoting=csv.QUOTE_NONE if dialect.quoting is False else csv.QUOTE_MINIMAL,
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE,
         strict=True,
     )
     while True:
@@ -332,80 +353,79 @@ def _csv_error(path: Path, line: int, error: str) -> str:
     )
 
 
-def _is_quoted_tsv(path: Path, content: str) -> bool:
-    """Whether a TSV file shows that its quotation marks enclose cells."""
+def _is_quoted_tsv(path: Path, content: str, lines: list[str], wanted: dict[str, str]) -> bool:
+    """Whether a TSV file whose lines are all of one width shows that its marks enclose cells."""
     if '"' not in content:
         return False
-    lines = [line for line in LINE_END.split(content) if line]
-    columns = lines[0].count("\t") + 1
-    if any(line.count("\t") + 1 != columns for line in lines):
-        # Only quoted cells explain that; if none do, the errors of a quoted table say more.
-        return True
     try:
-        with _cells_of_any_length(content):
-            rows = list(_cells(path, content, _Dialect("\t", True)))
+        table = _read_table(path, content, "\t", True, wanted)
     except ValueError:
         return False
-    if len(rows) == len(lines):
-        starts = re.compile('(?:^|\t)"')
-        return bool(starts.search(lines[0]) or re.search('(?:^|\t)"[^\t]*""', content, re.M))
-    if columns > 1:
+    if len(table.rows) == len(lines) - 1:
+        # A quoted header, or marks that are written twice.
+        return bool(re.search('(^|\t)"', lines[0]) or re.search('(^|\t)"[^\t]*""', content, re.M))
+    hidden = _hidden_row(content, "\t", table, wanted)
+    if hidden and hidden.is_sure:
         return False
-    line = next(line for line, cells in rows if LINE_END.search(cells[0]))
+    several = (n for n, cells in table.rows if any(map(LINE_END.search, cells)))
     raise ValueError(
-        f"{path}, line {line}: a quoted cell may have several lines, or each line may be a text of "
-        "its own that holds a quotation mark. Pass quoting=True for the first, quoting=False for "
-        "the second."
+        f"{path}, line {next(several)}: a quoted cell may have several lines, or each line may be "
+        "a row of its own that holds a quotation mark. Pass quoting=True for the first, "
+        "quoting=False for the second."
     )
 
 
-def _check_no_rows_in_cells(
-    path: Path,
-    content: str,
-    delimiter: str,
-    header: list[str],
-    rows: list[tuple[int, list[str]]],
-    wanted: dict[str, str],
-) -> None:
-    """Refuses a quoted cell of several lines that look like rows themselves.
+class _HiddenRow(NamedTuple):
+    """A line that looks like a row, in a row from the first to the last line.
+
+    `is_sure` says whether all those lines are rows by all columns that tell.
+    """
+
+    first: int
+    last: int
+    line: int
+    is_sure: bool
+
+
+def _hidden_row(
+    content: str, delimiter: str, table: _Table, wanted: dict[str, str]
+) -> _HiddenRow | None:
+    """Finds a quoted cell of several lines that look like rows themselves.
 
     A line looks like a row if it has the header's number of cells, and in a column that is no text
-    something that is usual there: a value that comes again, or a number among numbers. Columns of
-    other kinds, such as names that never come again, tell nothing.
+    something that is usual there: a value that comes again, or a number among numbers. If no column
+    tells, all cells must have something in them.
     """
-    if all(not LINE_END.search(cell) for _, cells in rows for cell in cells):
-        return
-    lines = [line.split(delimiter) for line in LINE_END.split(content)]
+    header, rows = table
+    if not any(LINE_END.search(cell) for _, cells in rows for cell in cells):
+        return None
+    lines = [[cell.strip() for cell in line.split(delimiter)] for line in LINE_END.split(content)]
     texts = {wanted["text_column"], wanted.get("pair_column")}
     usual = {}
     for column, name in enumerate(header):
         if name in texts:
             continue
-        values = Counter(cells[column].strip() for cells in lines if len(cells) == len(header))
-        own = [cells[column] for _, cells in rows]
-        if all(map(_is_number, own)):
+        values = Counter(cells[column] for cells in lines if len(cells) == len(header))
+        if all(_is_number(cells[column]) for _, cells in rows):
             usual[column] = set(filter(_is_number, values))
         elif repeated := {value for value, count in values.items() if count > 1} - {""}:
             usual[column] = repeated
 
-    def is_row(line: int) -> bool:
-        cells = [cell.strip() for cell in lines[line - 1]]
+    def is_row(line: int, enough: Callable[[Iterable[bool]], bool] = any) -> bool:
+        cells = lines[line - 1]
         if len(cells) != len(header) or len(cells) == 1:
             return False
         if not usual:
             return all(cells)
-        return any(cells[column] in usual[column] for column in usual)
+        return enough(cells[column] in values for column, values in usual.items())
 
-    for line, cells in rows:
-        last = line + sum(len(LINE_END.findall(cell)) for cell in cells)
-        inner = [n for n in range(line + 1, last) if is_row(n)]
-        if inner or (last > line and is_row(line) and is_row(last)):
-            raise ValueError(
-                f"{path}, lines {line} to {last}: a quoted cell holds lines that look like rows of "
-                f"their own (line {(inner or [last])[0]}), so its quotation mark may be a "
-                "character like any other. Pass quoting=False if it is, or quoting=True if the "
-                "cell has several lines."
-            )
+    for first, cells in rows:
+        last = first + sum(len(LINE_END.findall(cell)) for cell in cells)
+        inner = [line for line in range(first + 1, last) if is_row(line)]
+        if inner or (last > first and is_row(first) and is_row(last)):
+            is_sure = bool(usual) and all(is_row(n, all) for n in range(first, last + 1))
+            return _HiddenRow(first, last, (inner or [last])[0], is_sure)
+    return None
 
 
 def _is_number(value: str) -> bool:

@@ -246,7 +246,7 @@ def test_tsv_that_shows_its_quoting(write, content, text):
 def test_tsv_of_one_column_that_may_be_either(write):
     path = write("a.tsv", 'text\nfine\n"a\nb"\n')
     assert read_error(ValueError, path, label_column=None).startswith(
-        "a.tsv, line 3: a quoted cell may have several lines, or each line may be a text of its "
+        "a.tsv, line 3: a quoted cell may have several lines, or each line may be a row of its "
         "own that holds a quotation mark. Pass quoting=True for the first, quoting=False for "
     )
     assert read_examples(path, label_column=None, quoting=True).texts == ["fine", "a\nb"]
