@@ -24,9 +24,12 @@ import argparse
 import asyncio
 import contextlib
 import copy
+import csv
 import dataclasses
 import faulthandler
 import functools
+import gzip
+import io
 import json
 import logging
 import os
@@ -638,7 +641,7 @@ class Readers(Target):
         self.folder = folder
         rows = [{"text": "a good film", "pair": 'it "is", so', "label": "good"},
                 {"text": "schlecht\u2028é", "pair": "电影", "label": "bad"}]  # fmt: skip
-        csv = 'text,pair,label\na good film,"it ""is"",\nso",good\nschlecht,电影,bad\n'
+        commas = 'text,pair,label\na good film,"it ""is"",\nso",good\nschlecht,电影,bad\n'
         table = pyarrow.Table.from_pylist(rows)
         parquet.write_table(table, folder / "x.parquet")
         answer = {"text": "Bath", "answer_start": 8}
@@ -679,8 +682,8 @@ class Readers(Target):
             {"examples": [{"text": "a", "n": [1.5, 2]}], "context": {"m": ["a"]}},
         ]
         self.seeds: list[tuple[str, bytes, Callable[[Path], Any]]] = [
-            ("x.csv", csv.encode(), examples),
-            ("x.tsv", csv.replace(",", "\t").encode(), examples),
+            ("x.csv", commas.encode(), examples),
+            ("x.tsv", commas.replace(",", "\t").encode(), examples),
             ("x.jsonl", "\n".join(json.dumps(row) for row in rows).encode(), examples),
             ("x.parquet", (folder / "x.parquet").read_bytes(), examples),
             ("squad.json", json.dumps(squad).encode(), read_squad),
@@ -743,17 +746,15 @@ class Tables(Target):
         if is_changed:
             content = changed_bytes(draw, content)
         if draw.random() < 0.2 and kind != "parquet":
-            import gzip
-
             name, content = f"{name}.gz", gzip.compress(content, 1)
             if is_changed and draw.random() < 0.3:
                 content = changed_bytes(draw, content)
         path = self.folder / name
 
-        def attempt() -> str | None:
+        def attempt() -> None:
             path.write_bytes(content)
             try:
-                return read(path, is_changed)
+                read(path, is_changed)
             except self.refusals as error:
                 if str(path) not in str(error):
                     raise WrongError(f"The file is not named: {error}") from error
@@ -763,9 +764,6 @@ class Tables(Target):
 
     def table(self, draw: random.Random, encoding: str) -> tuple[str, bytes, Any]:
         """Writes CSV or TSV as Python does, with and without quotation marks."""
-        import csv
-        import io
-
         suffix, delimiter = draw.choice([("csv", ","), ("tsv", "\t"), ("csv", ";"), ("tsv", "|")])
         newline = draw.choice(["\n", "\r\n", "\r"])
         quoting = draw.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONE])
@@ -789,7 +787,7 @@ class Tables(Target):
         writer.writerows([[row[n] for n in columns] for row in table])
         is_told = draw.random() < 0.5
 
-        def read(path: Path, is_changed: bool) -> str | None:
+        def read(path: Path, is_changed: bool) -> None:
             from keras_bert_scratch.data.readers import read_examples
 
             found = read_examples(
@@ -804,7 +802,6 @@ class Tables(Target):
                 texts, ours = ([t.replace('"', "") for t in column] for column in (texts, ours))
             if not is_changed and (ours, found.labels) != (texts, [row[2] for row in rows]):
                 raise WrongError(f"{delimiter!r} {quoting} {newline!r}: {found} <- {rows}")
-            return None if is_changed else "equal"
 
         return f"x.{suffix}", file.getvalue().encode(encoding), read
 
@@ -823,8 +820,6 @@ class Tables(Target):
 
     def parquet(self, draw: random.Random, encoding: str) -> tuple[str, bytes, Any]:
         """Writes Parquet by pyarrow, in several types."""
-        import io
-
         import pyarrow
         from pyarrow import parquet
 
@@ -852,14 +847,13 @@ class Tables(Target):
     def reader(rows: list[tuple[str, int]], names: list[str], encoding: str) -> Any:
         """Returns what compares a file with its rows."""
 
-        def read(path: Path, is_changed: bool) -> str | None:
+        def read(path: Path, is_changed: bool) -> None:
             from keras_bert_scratch.data.readers import read_examples
 
             found = read_examples(path, encoding=encoding)
             expected = [text for text, _ in rows], [names[n] for _, n in rows]
             if not is_changed and (found.texts, found.labels) != expected:
                 raise WrongError(f"{found} <- {rows}")
-            return None if is_changed else "equal"
 
         return read
 
@@ -893,7 +887,7 @@ class Tables(Target):
             expected.append(([word for word, _ in words], spans))
         newline = draw.choice(["\n", "\r\n", "\r"])
 
-        def read(path: Path, is_changed: bool) -> str | None:
+        def read(path: Path, is_changed: bool) -> None:
             from keras_bert_scratch.data.tags import read_conll, spans_of
 
             found = read_conll(path, encoding=encoding)
@@ -901,7 +895,6 @@ class Tables(Target):
             spans = [[tuple(span) for span in spans_of(row, labels)] for row in found.tags]
             if not is_changed and list(zip(found.words, spans, strict=True)) != expected:
                 raise WrongError(f"{found} <- {expected}")
-            return None if is_changed else "equal"
 
         return "x.conll", newline.join(lines).encode(encoding), read
 
