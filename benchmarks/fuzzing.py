@@ -766,7 +766,7 @@ class Tables(Target):
         """Writes CSV or TSV as Python does, with and without quotation marks."""
         suffix, delimiter = draw.choice([("csv", ","), ("tsv", "\t"), ("csv", ";"), ("tsv", "|")])
         newline = draw.choice(["\n", "\r\n", "\r"])
-        quoting = draw.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONE])
+        quoting: Any = draw.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONE])
         without = {
             csv.QUOTE_NONE: f"{delimiter}\n\r",
             csv.QUOTE_ALL: "",
@@ -779,7 +779,7 @@ class Tables(Target):
         ]
         columns = draw.choice([[1, 2], [2, 1], [0, 1, 2]])
         file = io.StringIO(newline="")
-        quotes = {"quotechar": None} if quoting == csv.QUOTE_NONE else {}
+        quotes: dict[str, Any] = {"quotechar": None} if quoting == csv.QUOTE_NONE else {}
         writer = csv.writer(
             file, delimiter=delimiter, quoting=quoting, lineterminator=newline, **quotes
         )
@@ -824,20 +824,17 @@ class Tables(Target):
         from pyarrow import parquet
 
         rows = [(self.text(draw), draw.randrange(2)) for _ in range(draw.choice([1, 2, 9]))]
-        values, type_, names = draw.choice(
-            [
-                (["x", "y"], pyarrow.large_string(), ["x", "y"]),
-                (["x", "y"], pyarrow.dictionary(pyarrow.int8(), pyarrow.string()), ["x", "y"]),
-                ([0, 1], pyarrow.int8(), ["0", "1"]),
-                ([0.0, 1.0], pyarrow.float64(), ["0", "1"]),
-                ([False, True], pyarrow.bool_(), ["false", "true"]),
-            ]
-        )
+        types: list[tuple[list[Any], Any, list[str]]] = [
+            (["x", "y"], pyarrow.large_string(), ["x", "y"]),
+            (["x", "y"], pyarrow.dictionary(pyarrow.int8(), pyarrow.string()), ["x", "y"]),
+            ([0, 1], pyarrow.int8(), ["0", "1"]),
+            ([0.0, 1.0], pyarrow.float64(), ["0", "1"]),
+            ([False, True], pyarrow.bool_(), ["false", "true"]),
+        ]
+        values, type_, names = draw.choice(types)
         table = {
             "text": pyarrow.array([text for text, _ in rows]),
-            "label": pyarrow.array([values[n] for _, n in rows]).cast(type_)
-            if type_ != pyarrow.bool_()
-            else pyarrow.array([values[n] for _, n in rows]),
+            "label": pyarrow.array([values[n] for _, n in rows], type_),
         }
         file = io.BytesIO()
         parquet.write_table(pyarrow.table(table), file, row_group_size=draw.choice([1, 100]))
@@ -867,7 +864,9 @@ class Tables(Target):
         for _ in range(draw.choice([1, 2, 5])):
             if draw.random() < 0.3:
                 lines.append(draw.choice(["# id 7 a b c d", "#", "# text = so"]))
-            words, spans, before = [], [], None
+            words: list[tuple[str, str]] = []
+            spans: list[tuple[str, int, int]] = []
+            before = None
             for _ in range(draw.choice([1, 2, 4])):
                 # IO cannot tell neighbours.
                 gap = draw.randrange(scheme == "IO", 3)

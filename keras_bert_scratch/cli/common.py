@@ -91,11 +91,8 @@ def naming_options(options: Mapping[str, str | None]) -> Iterator[None]:
             flag = "--" + (option or name).replace("_", "-")
             message = message.replace(f"{name}=False", f"--no-{name}").replace(f"{name}=True", flag)
             # Names of files and columns stay as they are.
-            message = re.sub(
-                rf"(?<![\w'./-]){name}(=|(?![\w'/-]|\.\w))",
-                lambda found, flag=flag: flag + " " * len(found[1]),
-                message,
-            )
+            message = re.sub(rf"(?<![\w'./-]){name}=", f"{flag} ", message)
+            message = re.sub(rf"(?<![\w'./-]){name}(?![\w'/-]|\.\w)", flag, message)
         raise ValueError(message) from error
 
 

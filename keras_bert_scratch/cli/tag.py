@@ -3,7 +3,7 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_bert_scratch.cli.common import (
     add_encoding_argument,
@@ -12,6 +12,9 @@ from keras_bert_scratch.cli.common import (
     progress_to_stderr,
 )
 from keras_bert_scratch.files import check_new_folder, new_folder
+
+if TYPE_CHECKING:
+    from keras_bert_scratch.data.tags import TaggedTexts
 
 # Lines held in memory at a time.
 _CHUNK = 256
@@ -68,7 +71,7 @@ def run(options: argparse.Namespace) -> None:
     {"train": _train, "predict": _predict, "evaluate": _evaluate}[options.action](options)
 
 
-def _read(path: str, options: argparse.Namespace) -> Any:
+def _read(path: str, options: argparse.Namespace) -> "TaggedTexts":
     from keras_bert_scratch import read_conll
 
     names = {name: name for name in ("encoding", "word_column", "tag_column", "scheme")}

@@ -394,7 +394,8 @@ def _hidden_row(
 
     A line looks like a row if it has the header's number of cells, and in a column that is no text
     something that is usual there: a value that comes again, or a number among numbers. If no column
-    tells, all cells must have something in them.
+    tells, all cells must have something in them. If the whole file is a table without quotation
+    marks, too, any cell of several lines counts.
     """
     header, rows = table
     if not any(LINE_END.search(cell) for _, cells in rows for cell in cells):
@@ -411,6 +412,13 @@ def _hidden_row(
         elif repeated := {value for value, count in values.items() if count > 1} - {""}:
             usual[column] = repeated
 
+    needed = [header.index(name) for name in wanted.values()]
+    is_plain = len(header) > 1 and all(
+        len(cells) == len(header) and all(cells[column] for column in needed)
+        for cells in lines
+        if cells != [""]
+    )
+
     def is_row(line: int, enough: Callable[[Iterable[bool]], bool] = any) -> bool:
         cells = lines[line - 1]
         if len(cells) != len(header) or len(cells) == 1:
@@ -422,7 +430,7 @@ def _hidden_row(
     for first, cells in rows:
         last = first + sum(len(LINE_END.findall(cell)) for cell in cells)
         inner = [line for line in range(first + 1, last) if is_row(line)]
-        if inner or (last > first and is_row(first) and is_row(last)):
+        if inner or (last > first and (is_plain or (is_row(first) and is_row(last)))):
             is_sure = bool(usual) and all(is_row(n, all) for n in range(first, last + 1))
             return _HiddenRow(first, last, (inner or [last])[0], is_sure)
     return None

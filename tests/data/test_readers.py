@@ -268,7 +268,11 @@ def test_a_quoted_cell_that_hides_rows(write):
     assert "', ' expected after" in read_error(ValueError, path).replace("','", "', '")
     path = write("c.csv", 'label,text\npos,fine\nneg,"bad\nneg,dull"\n')
     assert "lines 3 to 4" in read_error(ValueError, path)
-    # A tab, or a row that is no good in itself, lies among them.
+    # Labels that come once tell nothing, but each line of the file may be a row.
+    path = write("c.csv", 'text,label\na,y\n"b,1\nc,x\n",y\n')
+    assert "lines 3 to 5" in read_error(ValueError, path)
+    assert len(read_examples(path, quoting=False)) == 4
+    # A row that is no good in itself lies among them.
     ragged = GLUE.replace("0\tbad", "0\tbad\tvery")
     assert "lines 2 to 5" in read_error(ValueError, write("d.tsv", ragged))
     assert "line 4: expected 2 columns as in the header, found 3. Quotation marks are char" in (
