@@ -248,15 +248,8 @@ def _table_rows(
         )
     if quoting is not None and not isinstance(quoting, bool):
         raise ValueError(f"quoting must be True, False or None, received {quoting!r}.")
-    lines = [line for line in LINE_END.split(content) if line]
-    # TSV usually has no quotation marks but plain ones, and lines that are all of one width need
-    # no others. In CSV, and where only quoted cells explain the widths, they enclose cells.
-    if (
-        quoting is None
-        and delimiter == "\t"
-        and len({line.count(delimiter) for line in lines}) == 1
-    ):
-        quoting = _is_quoted_tsv(path, content, lines, wanted)
+    if quoting is None and delimiter == "\t":
+        quoting = _tsv_quoting(path, content, wanted)
     table = _read_table(path, content, delimiter, quoting is not False, wanted)
     if quoting is None and (hidden := _hidden_row(content, delimiter, table, wanted)):
         raise ValueError(
@@ -295,7 +288,7 @@ def _read_table(
 
 def _check_header(path: Path, header: list[str], wanted: dict[str, str]) -> None:
     try:
-        _check_columns(f"{path} has no column", header, wanted)
+        _check_columns(str(path), header, wanted)
     except ValueError as error:
         others = [other for other in ",;\t|" if other in header[0]]
         if len(header) > 1 or not others:
@@ -353,10 +346,14 @@ def _csv_error(path: Path, line: int, error: str) -> str:
     )
 
 
-def _is_quoted_tsv(path: Path, content: str, lines: list[str], wanted: dict[str, str]) -> bool:
-    """Whether a TSV file whose lines are all of one width shows that its marks enclose cells."""
-    if '"' not in content:
-        return False
+def _tsv_quoting(path: Path, content: str, wanted: dict[str, str]) -> bool | None:
+    """Whether the quotation marks of a TSV file enclose cells; None if it is to be seen as for CSV.
+
+    TSV usually has no marks but plain ones, and lines that are all of one width need no others.
+    """
+    lines = [line for line in LINE_END.split(content) if line]
+    if '"' not in content or len({line.count("\t") for line in lines}) > 1:
+        return None
     try:
         table = _read_table(path, content, "\t", True, wanted)
     except ValueError:
@@ -443,17 +440,18 @@ def _is_number(value: str) -> bool:
         return False
 
 
-def _check_columns(problem: str, columns: list[str], wanted: dict[str, str]) -> None:
+def _check_columns(place: str, columns: list[str], wanted: dict[str, str]) -> None:
     names = ", ".join(map(repr, columns))
     for argument, name in wanted.items():
         if name not in columns:
             way_out = f"Name one of them with {argument}"
             if argument == "label_column":
                 way_out += ", or pass label_column=None to read texts without labels"
-            raise ValueError(f"{problem} {name!r}: its columns are {names}. {way_out}.")
+            raise ValueError(f"{place} has no column {name!r}: its columns are {names}. {way_out}.")
         if columns.count(name) > 1:
             raise ValueError(
-                f"The column {name!r} is ambiguous, the columns are {names}: rename one of them."
+                f"{place}: the column {name!r} is ambiguous, the columns are {names}: rename one "
+                "of them."
             )
 
 
@@ -473,7 +471,7 @@ def _jsonl_rows(path: Path, content: str, wanted: dict[str, str]) -> Iterator[_R
                 f"{path}, line {line} is a JSON {_json_type(row)}, expected an object such as "
                 f'{{"{wanted["text_column"]}": ...}}.'
             )
-        _check_columns(f"{path}, line {line} has no column", list(row), wanted)
+        _check_columns(f"{path}, line {line}", list(row), wanted)
         yield line, {name: row[name] for name in wanted.values()}
 
 
@@ -496,7 +494,7 @@ def _parquet_rows(path: Path, wanted: dict[str, str]) -> Iterator[_Row]:
         ) from None
     try:
         with parquet.ParquetFile(path) as file:
-            _check_columns(f"{path} has no column", file.schema_arrow.names, wanted)
+            _check_columns(str(path), file.schema_arrow.names, wanted)
             row = 0
             for batch in file.iter_batches(columns=list(wanted.values())):
                 for cells in batch.to_pylist():

@@ -437,8 +437,8 @@ def test_missing_json_key(write):
 
 def test_column_that_comes_twice(write):
     assert read_error(ValueError, write("a.csv", "text,text,label\na,b,c\n")) == (
-        "The column 'text' is ambiguous, the columns are 'text', 'text', 'label': "
-        "rename one of them."
+        "a.csv: the column 'text' is ambiguous, the columns are 'text', 'text', 'label': rename "
+        "one of them."
     )
 
 
