@@ -4,10 +4,12 @@
     python benchmarks/fuzzing.py checkpoints --inputs 100000
     python benchmarks/fuzzing.py server --inputs 100000
     python benchmarks/fuzzing.py readers --inputs 100000
+    python benchmarks/fuzzing.py tables --inputs 100000
     python benchmarks/fuzzing.py exports --inputs 20000
     python benchmarks/fuzzing.py coverage --inputs 1000000   # pip install atheris
 
-Good inputs are changed by what is known of their structure, or byte by byte. A find is an error
+Good inputs are changed by what is known of their structure, or byte by byte; tables of examples and
+of tags are drawn, written in a random dialect, and must come back. A find is an error
 that this package does not raise itself, or of another kind than documented; a second of the
 processor's time or more; memory beyond twice the input's size and a fixed floor; a wrong answer; or
 the end of the process, which runs apart and is started again behind the input that ended it. Input
@@ -22,9 +24,12 @@ import argparse
 import asyncio
 import contextlib
 import copy
+import csv
 import dataclasses
 import faulthandler
 import functools
+import gzip
+import io
 import json
 import logging
 import os
@@ -636,7 +641,7 @@ class Readers(Target):
         self.folder = folder
         rows = [{"text": "a good film", "pair": 'it "is", so', "label": "good"},
                 {"text": "schlecht\u2028é", "pair": "电影", "label": "bad"}]  # fmt: skip
-        csv = 'text,pair,label\na good film,"it ""is"",\nso",good\nschlecht,电影,bad\n'
+        commas = 'text,pair,label\na good film,"it ""is"",\nso",good\nschlecht,电影,bad\n'
         table = pyarrow.Table.from_pylist(rows)
         parquet.write_table(table, folder / "x.parquet")
         answer = {"text": "Bath", "answer_start": 8}
@@ -677,8 +682,8 @@ class Readers(Target):
             {"examples": [{"text": "a", "n": [1.5, 2]}], "context": {"m": ["a"]}},
         ]
         self.seeds: list[tuple[str, bytes, Callable[[Path], Any]]] = [
-            ("x.csv", csv.encode(), examples),
-            ("x.tsv", csv.replace(",", "\t").encode(), examples),
+            ("x.csv", commas.encode(), examples),
+            ("x.tsv", commas.replace(",", "\t").encode(), examples),
             ("x.jsonl", "\n".join(json.dumps(row) for row in rows).encode(), examples),
             ("x.parquet", (folder / "x.parquet").read_bytes(), examples),
             ("squad.json", json.dumps(squad).encode(), read_squad),
@@ -711,6 +716,186 @@ class Readers(Target):
             read(self.folder / name)
 
         return Case(len(content), attempt, f"{name}: {content!r}")
+
+
+class Tables(Target):
+    """Tables of examples and files of tags in random dialects: they come back, or are refused."""
+
+    refusals = (ValueError, TypeError)
+    # What formats are made of, and letters that several encodings have.
+    characters = "ab1éü\"'\\,;|\t\n\r #-[]{}:\u00a0"
+    encodings = ("utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-le", "latin-1", "cp1252")
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def text(self, draw: random.Random, without: str = "") -> str:
+        """Draws a text that is not blank."""
+        characters = [c for c in self.characters if c not in without]
+        while not (text := "".join(draw.choices(characters, k=draw.choice([1, 3, 9, 30])))).strip():
+            pass
+        return text
+
+    def case(self, draw: random.Random) -> Case:
+        """Writes a file and reads it; now and then with some bytes changed."""
+        encoding = draw.choice(self.encodings)
+        kind = draw.choice(["csv", "csv", "jsonl", "parquet", "conll"])
+        make = {"csv": self.table, "jsonl": self.lines, "parquet": self.parquet}
+        name, content, read = make.get(kind, self.tags)(draw, encoding)
+        is_changed = draw.random() < 0.3
+        if is_changed:
+            content = changed_bytes(draw, content)
+        if draw.random() < 0.2 and kind != "parquet":
+            name, content = f"{name}.gz", gzip.compress(content, 1)
+            if is_changed and draw.random() < 0.3:
+                content = changed_bytes(draw, content)
+        path = self.folder / name
+
+        def attempt() -> None:
+            path.write_bytes(content)
+            try:
+                read(path, is_changed)
+            except self.refusals as error:
+                if str(path) not in str(error):
+                    raise WrongError(f"The file is not named: {error}") from error
+                raise
+
+        return Case(len(content), attempt, f"{name}, {encoding}, {is_changed}: {content!r}")
+
+    def table(self, draw: random.Random, encoding: str) -> tuple[str, bytes, Any]:
+        """Writes CSV or TSV as Python does, with and without quotation marks."""
+        suffix, delimiter = draw.choice([("csv", ","), ("tsv", "\t"), ("csv", ";"), ("tsv", "|")])
+        newline = draw.choice(["\n", "\r\n", "\r"])
+        quoting: Any = draw.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONE])
+        without = {
+            csv.QUOTE_NONE: f"{delimiter}\n\r",
+            csv.QUOTE_ALL: "",
+            # Python 3.11 quotes no line breaks but the file's own.
+            csv.QUOTE_MINIMAL: "".join({"\n", "\r"} - {*newline}),
+        }[quoting]
+        rows = [
+            (str(n), self.text(draw, without), draw.choice(["x", "y", "1"]))
+            for n in range(draw.choice([1, 2, 5, 20]))
+        ]
+        columns = draw.choice([[1, 2], [2, 1], [0, 1, 2]])
+        file = io.StringIO(newline="")
+        quotes: dict[str, Any] = {"quotechar": None} if quoting == csv.QUOTE_NONE else {}
+        writer = csv.writer(
+            file, delimiter=delimiter, quoting=quoting, lineterminator=newline, **quotes
+        )
+        table = [("id", "text", "label"), *rows]
+        writer.writerows([[row[n] for n in columns] for row in table])
+        is_told = draw.random() < 0.5
+
+        def read(path: Path, is_changed: bool) -> None:
+            from keras_bert_scratch.data.readers import read_examples
+
+            found = read_examples(
+                path,
+                encoding=encoding,
+                delimiter=delimiter,
+                quoting=quoting != csv.QUOTE_NONE if is_told else None,
+            )
+            texts = [row[1] for row in rows]
+            ours = found.texts
+            if not is_told:  # Marks around a cell that needs none may be either.
+                texts, ours = ([t.replace('"', "") for t in column] for column in (texts, ours))
+            if not is_changed and (ours, found.labels) != (texts, [row[2] for row in rows]):
+                raise WrongError(f"{delimiter!r} {quoting} {newline!r}: {found} <- {rows}")
+
+        return f"x.{suffix}", file.getvalue().encode(encoding), read
+
+    def lines(self, draw: random.Random, encoding: str) -> tuple[str, bytes, Any]:
+        """Writes JSON, an object a line."""
+        labels: list[Any] = ["x", " y ", 1, 1.0, True, 0, -2.0]
+        names = ["x", "y", "1", "1", "true", "0", "-2"]
+        rows = [(self.text(draw), draw.randrange(7)) for _ in range(draw.choice([1, 2, 9]))]
+        is_ascii = draw.random() < 0.5
+        lines = [
+            json.dumps({"text": text, "label": labels[n], "id": None}, ensure_ascii=is_ascii)
+            for text, n in rows
+        ]
+        content = draw.choice(["\n", "\r\n", "\r", "\n\n"]).join(lines).encode(encoding)
+        return "x.jsonl", content, self.reader(rows, names, encoding)
+
+    def parquet(self, draw: random.Random, encoding: str) -> tuple[str, bytes, Any]:
+        """Writes Parquet by pyarrow, in several types."""
+        import pyarrow
+        from pyarrow import parquet
+
+        rows = [(self.text(draw), draw.randrange(2)) for _ in range(draw.choice([1, 2, 9]))]
+        types: list[tuple[list[Any], Any, list[str]]] = [
+            (["x", "y"], pyarrow.large_string(), ["x", "y"]),
+            (["x", "y"], pyarrow.dictionary(pyarrow.int8(), pyarrow.string()), ["x", "y"]),
+            ([0, 1], pyarrow.int8(), ["0", "1"]),
+            ([0.0, 1.0], pyarrow.float64(), ["0", "1"]),
+            ([False, True], pyarrow.bool_(), ["false", "true"]),
+        ]
+        values, type_, names = draw.choice(types)
+        table = {
+            "text": pyarrow.array([text for text, _ in rows]),
+            "label": pyarrow.array([values[n] for _, n in rows], type_),
+        }
+        file = io.BytesIO()
+        parquet.write_table(pyarrow.table(table), file, row_group_size=draw.choice([1, 100]))
+        return "x.parquet", file.getvalue(), self.reader(rows, names, "utf-8")
+
+    @staticmethod
+    def reader(rows: list[tuple[str, int]], names: list[str], encoding: str) -> Any:
+        """Returns what compares a file with its rows."""
+
+        def read(path: Path, is_changed: bool) -> None:
+            from keras_bert_scratch.data.readers import read_examples
+
+            found = read_examples(path, encoding=encoding)
+            expected = [text for text, _ in rows], [names[n] for _, n in rows]
+            if not is_changed and (found.texts, found.labels) != expected:
+                raise WrongError(f"{found} <- {rows}")
+
+        return read
+
+    def tags(self, draw: random.Random, encoding: str) -> tuple[str, bytes, Any]:
+        """Writes words and tags in one of five schemes, with comments and other columns."""
+        separator = draw.choice(["\t", " ", "  "])
+        without = "\t\n\r" + " " * (separator != "\t")
+        scheme = draw.choice(["BIO", "IOB1", "BIOES", "BILOU", "IO"])
+        others = draw.choice([0, 1, 2])
+        lines, expected = ["-DOCSTART- O", ""], []
+        for _ in range(draw.choice([1, 2, 5])):
+            if draw.random() < 0.3:
+                lines.append(draw.choice(["# id 7 a b c d", "#", "# text = so"]))
+            words: list[tuple[str, str]] = []
+            spans: list[tuple[str, int, int]] = []
+            before = None
+            for _ in range(draw.choice([1, 2, 4])):
+                # IO cannot tell neighbours.
+                gap = draw.randrange(scheme == "IO", 3)
+                label, length = draw.choice("xy"), draw.choice([1, 1, 2, 3])
+                letters = {
+                    "BIOES": "S" if length == 1 else "B" + "I" * (length - 2) + "E",
+                    "BILOU": "U" if length == 1 else "B" + "I" * (length - 2) + "L",
+                    "IO": "I" * length,
+                    "IOB1": "BI"[before != label or gap > 0] + "I" * (length - 1),
+                }.get(scheme, "B" + "I" * (length - 1))
+                spans.append((label, len(words) + gap, len(words) + gap + length))
+                tags = ["O"] * gap + [f"{letter}-{label}" for letter in letters]
+                words += [(self.text(draw, without).strip(" "), tag) for tag in tags]
+                before = label
+            cells = [[word, *["NN"] * others, tag] for word, tag in words]
+            lines += [separator.join(row) for row in cells] + [draw.choice(["", " ", "\t"])]
+            expected.append(([word for word, _ in words], spans))
+        newline = draw.choice(["\n", "\r\n", "\r"])
+
+        def read(path: Path, is_changed: bool) -> None:
+            from keras_bert_scratch.data.tags import read_conll, spans_of
+
+            found = read_conll(path, encoding=encoding)
+            labels = {tag for row in found.tags for tag in row}
+            spans = [[tuple(span) for span in spans_of(row, labels)] for row in found.tags]
+            if not is_changed and list(zip(found.words, spans, strict=True)) != expected:
+                raise WrongError(f"{found} <- {expected}")
+
+        return "x.conll", newline.join(lines).encode(encoding), read
 
 
 class Exports(Target):
@@ -762,6 +947,7 @@ TARGETS: dict[str, type[Target]] = {
     "checkpoints": Checkpoints,
     "server": Requests,
     "readers": Readers,
+    "tables": Tables,
     "exports": Exports,
 }
 

@@ -19,7 +19,9 @@ def fuzzing():
     return module
 
 
-@pytest.mark.parametrize(("name", "inputs"), [("readers", 2000), ("checkpoints", 200)])
+@pytest.mark.parametrize(
+    ("name", "inputs"), [("readers", 2000), ("tables", 1000), ("checkpoints", 200)]
+)
 def test_no_finds(fuzzing, tmp_path, name, inputs):
     outcomes = fuzzing.fuzz(fuzzing.TARGETS[name](tmp_path), range(inputs), seed=1)
     # How long an input takes, the command tells: here other tests run beside it.
