@@ -6,8 +6,10 @@ minute, or nothing at all.
 
 import asyncio
 import json
+import types
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from keras_bert_scratch.serving.limits import Limits
@@ -70,7 +72,10 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._is_refused:
             return
         self._held_bytes += len(data)
-        super().data_received(data)
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self._refuse(*(self._refusal or (400, "Invalid HTTP request received.")))
         if self._held_bytes > self._limits.max_header_bytes and not self._is_refused:
             self._refuse(*self._too_large())
 
@@ -112,8 +117,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._wait("body", self._limits.body_timeout)
         super().on_headers_complete()
         if self.parser.should_upgrade():
-            # The parser reads nothing behind a request for another protocol, which is answered
-            # in this one.
+            # A request for another protocol is answered in this one; nothing is read behind it.
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
@@ -123,6 +127,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request has come."""
+        if self.parser.should_upgrade():
+            return  # The parser takes it to have no body.
         self._held_bytes = 0
         self._stop_waiting()
         super().on_message_complete()
@@ -137,11 +143,31 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._waits_for is None and self.cycle.response_complete:
             self._wait("request", self._limits.idle_timeout)
 
-    # === Limits ===
-    def send_400_response(self, msg: str) -> None:
-        """Answers what does not parse, or was refused while it was parsed."""
-        self._refuse(*(self._refusal or (400, msg)))
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._read_on(data[upgrade.args[0] :])
 
+    def _read_on(self, data: bytes) -> None:
+        """Reads the body of a request for another protocol, before which the parser stops.
+
+        Java's client asks for HTTP/2 so whenever it is not told otherwise.
+        """
+
+        def on_body(body: bytes) -> None:
+            if self._waits_for == "body":
+                self.on_body(body)
+
+        callbacks = types.SimpleNamespace(
+            on_body=on_body, on_message_complete=self.on_message_complete
+        )
+        self.parser = httptools.HttpRequestParser(callbacks)
+        names = (b"content-length", b"transfer-encoding")
+        framing = [b"%s: %s\r\n" % header for header in self.headers if header[0] in names]
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + b"".join(framing) + b"\r\n" + data)
+
+    # === Limits ===
     def _count(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > self._limits.max_header_bytes:
