@@ -16,6 +16,8 @@ from keras_bert_scratch.serving.limits import Limits
 
 # How long a client that was refused has to read why, before it is cut off.
 _LAST_SECONDS = 2.0
+# Requests of one connection that may wait behind the one that is answered.
+_MAX_PIPELINE = 16
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -75,7 +77,8 @@ class LimitedProtocol(HttpToolsProtocol):
         try:
             self._parse(data)
         except httptools.HttpParserError:
-            self._refuse(*(self._refusal or (400, "Invalid HTTP request received.")))
+            if not self._is_refused:
+                self._refuse(*(self._refusal or (400, "Invalid HTTP request received.")))
         if self._held_bytes > self._limits.max_header_bytes and not self._is_refused:
             self._refuse(*self._too_large())
 
@@ -93,6 +96,10 @@ class LimitedProtocol(HttpToolsProtocol):
     # === Events of the parser ===
     def on_message_begin(self) -> None:
         """A request begins."""
+        if len(self.pipeline) >= _MAX_PIPELINE:
+            # What was taken is answered; the client may send the others again.
+            self._is_refused, self.cycle.keep_alive = True, False
+            raise ValueError("Too many requests without an answer.")
         super().on_message_begin()
         self._head_bytes = self._held_bytes = 0
         self._wait("headers", self._limits.header_timeout)

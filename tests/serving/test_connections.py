@@ -109,6 +109,17 @@ def test_requests_one_after_another_and_at_once(connect):
     assert re.findall(rb"/. body", answers(connection)) == [b"/b body", b"/c body", b"/a body"]
 
 
+def test_a_client_that_waits_for_no_answer(connect):
+    connection = connect()
+    started = time.monotonic()
+    connection.sendall(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n" * 5000)
+    text = answers(connection)
+    # One that is answered at once, and those that wait behind it.
+    assert 17 <= text.count(b"200 OK") <= 18
+    assert text.count(b"connection: close\r\n") == 1
+    assert time.monotonic() - started < 2
+
+
 def test_a_chunked_body(connect):
     connection = connect()
     head = b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
