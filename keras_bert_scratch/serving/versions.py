@@ -100,6 +100,8 @@ class ModelVersions:
             files = _files(versions[version])
             is_whole = HASHES in {name for name, *_ in files} or files == self._seen.get(version)
             self._seen[version] = files
+            if not is_whole:
+                self.statuses[version] = VersionStatus("LOADING")
             if not is_whole or files == self._broken.get(version):
                 continue
             model = self._load(version, versions[version], files)
