@@ -431,9 +431,9 @@ def flood(export: Path, cases: list[Case], requests: int, clients: int) -> Flood
         peak = _memory(process.pid, "VmHWM")
     print(
         f"flood: {requests} good requests, wrong {len(load.wrong)}, without an answer "
-        f"{load.nobody_there}; strangers answered otherwise than expected {len(unexpected)}; memory "
-        f"{idle / 1e6:.0f} MB at rest, {peak / 1e6:.0f} MB at most (x{peak / idle:.2f}); /healthz "
-        f"p50 {1000 * statistics.median(seconds):.1f} ms, p99 "
+        f"{load.nobody_there}; strangers answered otherwise than expected {len(unexpected)}; "
+        f"memory {idle / 1e6:.0f} MB at rest, {peak / 1e6:.0f} MB at most (x{peak / idle:.2f}); "
+        f"/healthz p50 {1000 * statistics.median(seconds):.1f} ms, p99 "
         f"{1000 * statistics.quantiles(seconds, n=100)[98]:.1f} ms, longest "
         f"{1000 * max(seconds):.1f} ms"
     )
