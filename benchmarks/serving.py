@@ -7,7 +7,11 @@
    the export answers it alone in this process, within 1e-5; a bad one by 4xx and a reason.
 2. The server is stopped (SIGTERM), and killed (SIGKILL), and started again, under load. Clients
    try again where they find nobody; no answer may be wrong.
-3. Throughput on short texts, beside the same server with batches of one, and beside a plain Keras
+3. Strangers try to fill the server while good requests come in: bodies of 90 kB in which strings
+   stand among numbers, 30 MB of headers, 300 connections that say nothing, others that send a body
+   byte by byte or read no answer, gzip that unpacks to 100 MB, other Hosts. No good request may be
+   answered wrongly, memory stays within 1.2 times that at rest, and /healthz answers within 0.1 s.
+4. Throughput on short texts, beside the same server with batches of one, and beside a plain Keras
    `predict` behind the same ASGI stack. The three take turns, several times; the medians count.
 
 Clients and server share the machine.
@@ -19,6 +23,7 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import gzip
 import json
 import os
 import random
@@ -297,7 +302,7 @@ def serve_keras(checkpoint: str, port: int) -> None:
     uvicorn.run(Starlette(routes=routes), port=port, log_level="warning", access_log=False)
 
 
-# === The three measurements ===
+# === The measurements ===
 def mixed(export: Path, cases: list[Case], requests: int, clients: int) -> Load:
     """Sends good and bad requests to a server that stays."""
     port, load = free_port(), Load()
@@ -343,6 +348,123 @@ def restarts(export: Path, cases: list[Case], requests: int, clients: int) -> Lo
     )
     assert ends == [-signal.SIGTERM, -signal.SIGKILL], ends
     return load
+
+
+@dataclasses.dataclass(frozen=True)
+class Flood:
+    """How a server took what strangers sent.
+
+    Args:
+        load: The good requests meanwhile.
+        unexpected: Answers to strangers that were not those expected.
+        idle_bytes: Memory after the first good requests.
+        peak_bytes: Memory at its highest afterwards.
+        health_seconds: Of each answer of /healthz.
+    """
+
+    load: Load
+    unexpected: list[str]
+    idle_bytes: int
+    peak_bytes: int
+    health_seconds: list[float]
+
+
+def flood(export: Path, cases: list[Case], requests: int, clients: int) -> Flood:
+    """Has strangers try to fill a server while good requests come in."""
+    port, unexpected = free_port(), []
+
+    async def strange(count: int, data: bytes, expected: bytes) -> None:
+        for _ in range(count):
+            answer = await _raw(port, data)
+            if not answer.startswith(b"HTTP/1.1 " + expected):
+                unexpected.append(f"{data[:60]!r} -> {answer[:200]!r}, not {expected!r}")
+
+    async def quiet(data: bytes, piece: bytes) -> None:
+        """Sends the start of something, then little or nothing, until the server closes."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        with contextlib.suppress(OSError):
+            writer.write(data)
+            while not reader.at_eof():
+                writer.write(piece)
+                await writer.drain()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(reader.read(100), 0.5)
+        writer.close()
+
+    def post(body: bytes, headers: str = "", host: str = "localhost") -> bytes:
+        head = f"POST /v1/models/{NAME}:predict HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
+        return f"{head}{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+    ids = [1] * 20_000 + ["x" * 50_000]
+    inputs = {name: [ids] for name in ("token_ids", "segment_ids", "padding_mask")}
+    mixed_ids = json.dumps({"inputs": inputs, "signature_name": "tokens"}).encode()
+    mixed_texts = json.dumps({"instances": ids}).encode()
+    text = json.dumps({"instances": ["a good film"]}).encode()
+    bomb = gzip.compress(bytes(100_000_000))
+    get = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+    load = Load()
+
+    async def run() -> None:
+        await asyncio.gather(
+            send(port, _repeated(cases, requests), clients, load),
+            strange(40, post(mixed_ids), b"400"),
+            strange(40, post(mixed_texts), b"413"),
+            strange(5, get + b"X: " + b"x" * 30_000_000, b"431"),
+            strange(5, get + b"X: x\r\n" * 5_000_000, b"431"),
+            strange(40, post(bomb, "Content-Encoding: gzip\r\n"), b"413"),
+            strange(200, post(text, host="films.example"), b"400"),
+            *(quiet(b"", b"") for _ in range(300)),
+            *(quiet(post(text)[:-20], b" ") for _ in range(20)),
+            *(quiet((get + b"\r\n") * 1000, b"") for _ in range(20)),
+        )
+
+    with server(port, server_command(export, port)) as process:
+        warm = Load()
+        asyncio.run(send(port, _repeated(cases, requests), clients, warm))
+        time.sleep(1)
+        idle = _memory(process.pid, "VmRSS")
+        Path(f"/proc/{process.pid}/clear_refs").write_text("5")  # The peak starts anew.
+        with concurrent.futures.ProcessPoolExecutor(1) as pool:
+            health = pool.submit(_health_seconds, port, 20.0)
+            asyncio.run(run())
+            seconds = health.result()
+        peak = _memory(process.pid, "VmHWM")
+    print(
+        f"flood: {requests} good requests, wrong {len(load.wrong)}, without an answer "
+        f"{load.nobody_there}; strangers answered otherwise than expected {len(unexpected)}; "
+        f"memory {idle / 1e6:.0f} MB at rest, {peak / 1e6:.0f} MB at most (x{peak / idle:.2f}); "
+        f"/healthz p50 {1000 * statistics.median(seconds):.1f} ms, p99 "
+        f"{1000 * statistics.quantiles(seconds, n=100)[98]:.1f} ms, longest "
+        f"{1000 * max(seconds):.1f} ms"
+    )
+    return Flood(load, unexpected, idle, peak, seconds)
+
+
+async def _raw(port: int, data: bytes) -> bytes:
+    """Sends bytes, and returns what comes until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    received = b""
+    with contextlib.suppress(OSError):
+        writer.write(data)
+        received = await reader.read()
+    writer.close()
+    return received
+
+
+def _health_seconds(port: int, seconds: float) -> list[float]:
+    """Asks /healthz again and again, each time by a new connection."""
+    took, end = [], time.monotonic() + seconds
+    while time.monotonic() < end:
+        started = time.perf_counter()
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10).close()
+        took.append(time.perf_counter() - started)
+        time.sleep(0.02)
+    return took
+
+
+def _memory(process: int, what: str) -> int:
+    status = Path(f"/proc/{process}/status").read_text()
+    return 1024 * int(status.split(f"{what}:")[1].split()[0])
 
 
 def throughput(
@@ -415,7 +537,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the measurements; 1 if an answer was wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, help="of a classifier (default: a tiny one)")
-    parser.add_argument("--export", type=Path, help="of the checkpoint, or without one: no part 3")
+    parser.add_argument("--export", type=Path, help="of the checkpoint, or without one: no part 4")
     parser.add_argument("--requests", type=int, default=10_000, help="default: %(default)s")
     parser.add_argument("--clients", type=int, default=64, help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
@@ -438,12 +560,22 @@ def main(arguments: list[str] | None = None) -> int:
             mixed(export, cases, options.requests, options.clients),
             restarts(export, cases, options.requests // 3, options.clients),
         ]
+        flooded = flood(export, cases, options.requests // 3, options.clients)
+        loads.append(flooded.load)
+        for line in flooded.unexpected[:5]:
+            print(f"unexpected: {line}")
         for load in loads:
             for case, status, answer in load.wrong[:5]:
                 print(f"wrong: {case.path} {case.body[:200]!r} -> {status} {str(answer)[:300]}")
         if checkpoint is not None:
             throughput(checkpoint, export, options.requests // 4, options.clients, options.rounds)
-    return int(any(load.wrong for load in loads) or loads[0].nobody_there > 0)
+    is_full = flooded.peak_bytes > 1.2 * flooded.idle_bytes
+    return int(
+        any(load.wrong for load in loads)
+        or loads[0].nobody_there > 0
+        or bool(flooded.unexpected)
+        or is_full
+    )
 
 
 if __name__ == "__main__":

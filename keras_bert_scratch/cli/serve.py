@@ -1,34 +1,80 @@
 """Serves an exported SavedModel over HTTP, with TensorFlow Serving's REST API."""
 
 import argparse
+import dataclasses
+import logging
+
+from keras_bert_scratch.serving.limits import Limits
+
+# What --help says of the limits.
+LIMITS = {
+    "max_batch_size": "rows of one call of the model",
+    "max_wait_ms": "how long a row waits for others",
+    "max_queue": "rows that may wait; beyond: 503",
+    "max_body_bytes": "of a request, unpacked; beyond: 413",
+    "max_text_bytes": "of one text; beyond: 413",
+    "timeout": "seconds to an answer; beyond: 504",
+    "max_pending_bytes": "of all bodies that wait; beyond: 503",
+    "max_header_bytes": "of a request's headers; beyond: 431",
+    "max_headers": "of a request; beyond: 431",
+    "max_connections": "open at once; beyond, the one that waits longest is closed",
+    "header_timeout": "seconds for the headers to come; beyond: 408",
+    "body_timeout": "seconds for the body to come; beyond: 408",
+    "idle_timeout": "seconds for which a connection stays open without a request",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's arguments; limits default to those of `serving.server`."""
+    """Adds the command's arguments."""
     parser.add_argument("folder", help="SavedModel, or a folder of versions of one")
     parser.add_argument("--name", default="model", help="in the addresses (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     parser.add_argument("--port", type=int, default=8501, help="default: %(default)s; 0: any")
-    # Left away, they are the server's own defaults, which this file could only repeat.
-    parser.add_argument("--max-batch-size", type=int, help="rows of one call of the model")
-    parser.add_argument("--max-wait-ms", type=float, help="how long a row waits for others")
-    parser.add_argument("--max-queue", type=int, help="rows that may wait; beyond: 503")
-    parser.add_argument("--max-body-bytes", type=int, help="of a request; beyond: 413")
-    parser.add_argument("--max-text-bytes", type=int, help="of one text; beyond: 413")
-    parser.add_argument("--timeout", type=float, help="seconds to an answer; beyond: 504")
+    parser.add_argument(
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name by which the server is asked, beside localhost and --host; * for any; may be "
+        "repeated",
+    )
+    parser.add_argument(
+        "--cors-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="an origin whose pages may use the server, such as https://example.org; * for any; "
+        "may be repeated",
+    )
+    parser.add_argument(
+        "--root-path",
+        default="",
+        help="prefix of all addresses, such as /films, of a proxy that does not remove it",
+    )
+    for field in dataclasses.fields(Limits):
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=type(field.default),
+            default=field.default,
+            help=f"{LIMITS[field.name]} (default: %(default)s)",
+        )
 
 
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
-    import dataclasses
+    from keras_bert_scratch.serving.server import serve
 
-    from keras_bert_scratch.serving.server import Limits, serve
-
-    given = {
-        field.name: value
-        for field in dataclasses.fields(Limits)
-        if (value := getattr(options, field.name)) is not None
-    }
+    # Which versions are served, and which cannot be.
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    logging.getLogger("keras_bert_scratch").setLevel(logging.INFO)
+    limits = {field.name: getattr(options, field.name) for field in dataclasses.fields(Limits)}
     serve(
-        options.folder, options.name, host=options.host, port=options.port, limits=Limits(**given)
+        options.folder,
+        options.name,
+        host=options.host,
+        port=options.port,
+        limits=Limits(**limits),
+        allowed_hosts=options.allowed_host,
+        cors_origins=options.cors_origin,
+        root_path=options.root_path,
     )

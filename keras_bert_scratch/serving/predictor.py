@@ -295,9 +295,12 @@ class OnnxPredictor(_IdsPredictor):
     Args:
         path: The `.onnx` file.
         num_threads: Of ONNX Runtime within an operation.
+        allow_changed: Also loads a file that has been changed since it was exported, by
+            `onnxruntime.quantization` for example. Its answers have been compared with nothing:
+            measure them.
 
     Raises:
-        ValueError: If the file is not one that `export` wrote.
+        ValueError: If the file is not one that `export` wrote, or has been changed.
         ImportError: If onnxruntime is not installed.
 
     Example:
@@ -306,7 +309,9 @@ class OnnxPredictor(_IdsPredictor):
         (1, 2)
     """
 
-    def __init__(self, path: str | Path, num_threads: int = 1) -> None:
+    def __init__(
+        self, path: str | Path, num_threads: int = 1, *, allow_changed: bool = False
+    ) -> None:
         try:
             import onnxruntime
         except ImportError as error:
@@ -321,9 +326,9 @@ class OnnxPredictor(_IdsPredictor):
                 str(path), options, providers=["CPUExecutionProvider"]
             )
             metadata = self._session.get_modelmeta().custom_metadata_map
-            if MODEL_HASH in metadata:
+            if MODEL_HASH in metadata and not allow_changed:
                 size = os.path.getsize(path) - ONNX_HASH_BYTES
-                _check_model(path, size, metadata[MODEL_HASH])
+                _check_model(path, size, metadata[MODEL_HASH], " or pass allow_changed=True")
             self.labels = json.loads(metadata["labels"])
             settings = json.loads(metadata["tokenizer_config"])
         # ONNX Runtime's exceptions share no base but Exception.
@@ -451,11 +456,11 @@ def read_packed(path: str | Path) -> dict[str, str]:
     return files
 
 
-def _check_model(path: str | Path, size: int, sha256: str) -> None:
+def _check_model(path: str | Path, size: int, sha256: str, way_out: str = "") -> None:
     """Raises a ValueError if the first bytes of a file are not those that were written."""
     with open(path, "rb") as file:
         if hashlib.sha256(file.read(size)).hexdigest() != sha256:
-            raise ValueError("its model has changed since it was written: restore it")
+            raise ValueError(f"its model has changed since it was written: restore it{way_out}")
 
 
 def litert_interpreter(path: str | Path, num_threads: int = 1, takes_text: bool = False) -> Any:

@@ -8,13 +8,21 @@ Axes: B batch.
 
 import base64
 import dataclasses
+import gzip
+import io
+import itertools
 import json
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 Row = dict[str, Any]
+
+# Of one request, where the caller sets no other limits.
+_MAX_ROWS = 1024
+_MAX_BYTES = 1_000_000
 
 
 class RequestError(ValueError):
@@ -42,6 +50,31 @@ class Input:
 
     dtype: np.dtype
     shape: tuple[int | None, ...]
+
+
+def unpacked(body: bytes, max_bytes: int) -> bytes:
+    """Unpacks a body that was sent with "Content-Encoding: gzip".
+
+    Args:
+        body: As it came.
+        max_bytes: Of what it may unpack to; no more memory is taken.
+
+    Raises:
+        RequestError: If it is not gzip, or unpacks to more.
+    """
+    try:
+        content = gzip.GzipFile(fileobj=io.BytesIO(body)).read(max_bytes + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise RequestError(
+            f"The body is not gzip, as its Content-Encoding says: {error}."
+        ) from None
+    if len(content) > max_bytes:
+        raise RequestError(
+            f"The body unpacks to more than {max_bytes} bytes, the limit: send fewer or shorter "
+            "texts at a time.",
+            status=413,
+        )
+    return content
 
 
 def parse_body(body: bytes) -> dict[str, Any]:
@@ -73,7 +106,10 @@ def signature_name(content: dict[str, Any], default: str) -> str:
 
 
 def predict_rows(
-    content: dict[str, Any], inputs: Mapping[str, Input], max_text_bytes: int
+    content: dict[str, Any],
+    inputs: Mapping[str, Input],
+    max_text_bytes: int,
+    max_rows: int = _MAX_ROWS,
 ) -> list[Row]:
     """Reads the rows of a predict request, in row format ("instances") or columns ("inputs").
 
@@ -81,9 +117,11 @@ def predict_rows(
         content: The request.
         inputs: The signature's, by name.
         max_text_bytes: Longest text, in UTF-8.
+        max_rows: Most rows.
 
     Raises:
-        RequestError: If the request does not fit the signature, or a text is longer.
+        RequestError: If the request does not fit the signature, a text is longer, or there are more
+            rows.
     """
     if ("instances" in content) == ("inputs" in content):
         raise RequestError(
@@ -94,6 +132,8 @@ def predict_rows(
         columns = _columns_of_instances(content["instances"], inputs)
     else:
         columns = _named(content["inputs"], inputs, '"inputs"')
+    for column in columns.values():
+        _check_count(column, max_rows)
     arrays = {
         name: _array(columns[name], name, spec, max_text_bytes) for name, spec in inputs.items()
     }
@@ -106,47 +146,58 @@ def predict_rows(
     return [dict(zip(arrays, values, strict=True)) for values in zip(*arrays.values(), strict=True)]
 
 
-def examples_of(content: dict[str, Any], max_text_bytes: int) -> list[dict[str, list[Any]]]:
+def examples_of(
+    content: dict[str, Any],
+    max_text_bytes: int,
+    max_rows: int = _MAX_ROWS,
+    max_bytes: int = _MAX_BYTES,
+) -> list[dict[str, list[Any]]]:
     """Reads the examples of a classify request.
 
     Args:
         content: The request.
         max_text_bytes: Longest text, in UTF-8.
+        max_rows: Most examples.
+        max_bytes: Of the context, which every example repeats, in all of them.
 
     Returns:
         For each example its features: lists of bytes, of ints or of floats.
 
     Raises:
-        RequestError: If the request has no examples, or a feature is none of these.
+        RequestError: If the request has no examples or too many, or a feature is none of these.
     """
     examples, context = content.get("examples"), content.get("context", {})
     if not isinstance(examples, list) or not examples:
         raise RequestError(
             f'The body must have a list "examples" with one or more, received {_names(content)}.'
         )
+    _check_count(examples, max_rows)
     for features in (context, *examples):
         if not isinstance(features, dict):
             raise RequestError(
                 f"An example must be an object of features, received {_kind(features)}."
             )
-    return [
-        {
-            name: _feature(value, name, max_text_bytes)
-            for name, value in {**context, **features}.items()
-        }
-        for features in examples
-    ]
+    shared = _features(context, max_text_bytes)
+    values = itertools.chain.from_iterable(shared.values())
+    size = sum(len(value) if isinstance(value, bytes) else 8 for value in values)
+    if size * len(examples) > max_bytes:
+        raise RequestError(
+            f"The context has {size} bytes, which {len(examples)} examples repeat; the limit is "
+            f"{max_bytes} together: send fewer examples at a time.",
+            status=413,
+        )
+    return [{**shared, **_features(features, max_text_bytes)} for features in examples]
 
 
-def predict_response(content: dict[str, Any], results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns the body that answers a predict request, in the request's own format.
+def predict_response(results: list[dict[str, Any]], in_columns: bool) -> dict[str, Any]:
+    """Returns the body that answers a predict request.
 
     Args:
-        content: The request.
         results: For each row its outputs by name.
+        in_columns: Whether the request was in columns; its answer is, too.
     """
     is_single = len(results[0]) == 1
-    if "instances" in content:
+    if not in_columns:
         return {"predictions": [next(iter(r.values())) for r in results] if is_single else results}
     columns = {name: [result[name] for result in results] for name in results[0]}
     return {"outputs": next(iter(columns.values())) if is_single else columns}
@@ -160,6 +211,37 @@ def classify_response(results: list[dict[str, Any]]) -> dict[str, Any]:
             for result in results
         ]
     }
+
+
+def json_pieces(value: Any, depth: int = 4) -> Iterator[str]:
+    """Writes JSON in pieces, so that other threads run between two of them.
+
+    Floats may be NaN or infinite, as TensorFlow Serving's may.
+
+    Args:
+        value: Of dicts, lists, strings and numbers.
+        depth: Down to which dicts and lists are taken apart.
+    """
+    if not depth or not value or not isinstance(value, dict | list):
+        yield json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    elif isinstance(value, dict):
+        for number, (name, part) in enumerate(value.items()):
+            yield f"{',' if number else '{'}{json.dumps(name, ensure_ascii=False)}:"
+            yield from json_pieces(part, depth - 1)
+        yield "}"
+    else:
+        for number, part in enumerate(value):
+            yield "," if number else "["
+            yield from json_pieces(part, depth - 1)
+        yield "]"
+
+
+def _check_count(rows: Any, max_rows: int) -> None:
+    if isinstance(rows, list) and len(rows) > max_rows:
+        raise RequestError(
+            f"The request has {len(rows)} rows, the queue holds {max_rows}: send fewer at a time.",
+            status=413,
+        )
 
 
 def _columns_of_instances(instances: Any, inputs: Mapping[str, Input]) -> dict[str, list[Any]]:
@@ -188,41 +270,60 @@ def _is_object(value: Any) -> bool:
 
 
 def _array(value: Any, name: str, spec: Input, max_text_bytes: int) -> np.ndarray:
-    """Turns nested lists into an array that fits the signature."""
-    if spec.dtype == object:
-        # numpy would make strings of the numbers beside strings, if it were let.
-        array = np.array(value, dtype=object)
-        flat = [_bytes(text, name, max_text_bytes) for text in array.ravel()]
-        array = np.fromiter(flat, object, len(flat)).reshape(array.shape)
-    else:
-        array = _numbers(value, name, spec.dtype)
-    fits = len(array.shape) == len(spec.shape) and all(
-        expected in (None, size) for size, expected in zip(array.shape, spec.shape, strict=True)
+    """Turns nested lists into an array that fits the signature.
+
+    Types are checked value by value before NumPy sees them: it would make strings of all numbers
+    beside one string, each as wide as the longest.
+    """
+    kind = "strings" if spec.dtype == object else f"numbers of type {spec.dtype}"
+    values, shape = [value], []
+    for _ in spec.shape:
+        lists = [part for part in values if isinstance(part, list)]
+        sizes = set(map(len, lists))
+        if not lists:
+            break
+        if len(lists) < len(values) or len(sizes) > 1:
+            raise RequestError(
+                f"{name} must be {kind} in lists of equal lengths, received lists of different "
+                "lengths, or other values beside them."
+            )
+        shape.append(sizes.pop())
+        values = list(itertools.chain.from_iterable(lists))
+    is_deeper = bool(values) and all(isinstance(part, list) for part in values)
+    fits = len(shape) == len(spec.shape) and all(
+        expected in (None, size) for size, expected in zip(shape, spec.shape, strict=True)
     )
-    if not fits or not array.size:
-        shape = ", ".join("any" if size is None else str(size) for size in spec.shape)
+    if not fits or is_deeper or not values:
+        expected = ", ".join("any" if size is None else str(size) for size in spec.shape)
+        received = ", ".join([*map(str, shape), *(["..."] if is_deeper else [])])
         raise RequestError(
-            f"{name} must have the shape ({shape}), the batch first, and hold one value or more, "
-            f"received shape {array.shape}."
+            f"{name} must be {kind} of shape ({expected}), the batch first, one or more; received "
+            f"{f'shape ({received})' if shape else _kind(value)}."
         )
-    return array
+    if spec.dtype == object:
+        values = [_bytes(text, name, max_text_bytes) for text in values]
+        return np.fromiter(values, object, len(values)).reshape(shape)
+    return _numbers(values, name, spec.dtype).reshape(shape)
 
 
-def _numbers(value: Any, name: str, dtype: np.dtype) -> np.ndarray:
-    rule = f"{name} must be numbers of type {dtype} in lists of equal lengths"
-    try:
-        array = np.array(value)
-    except ValueError:
-        raise RequestError(f"{rule}, received lists of different lengths.") from None
-    # Where a float is wanted, a whole number will do.
-    kinds = "if" if dtype.kind == "f" else dtype.kind
-    is_right = not array.size or array.dtype.kind in kinds
-    if is_right and array.size and dtype.kind == "i":
-        limits = np.iinfo(dtype)
-        is_right = limits.min <= array.min() and array.max() <= limits.max
-    if not is_right:
-        raise RequestError(f"{rule}, received {str(value)[:80]}.")
-    return array.astype(dtype)
+def _numbers(values: list[Any], name: str, dtype: np.dtype) -> np.ndarray:
+    # Where a float is wanted, a whole number will do. A truth value is an int in Python alone.
+    types = {"f": (int, float), "b": (bool,)}.get(dtype.kind, (int,))
+    largest = float(np.finfo(dtype).max) if dtype.kind == "f" else 1
+    lowest, highest = (
+        (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.kind in "iu" else (-largest, largest)
+    )
+    for value in values:
+        # NaN and infinity, as Python writes and TensorFlow Serving reads them, are floats.
+        if type(value) not in types or not (
+            lowest <= value <= highest or value in (-np.inf, np.inf) or value != value
+        ):
+            raise RequestError(f"{name} must be numbers of type {dtype}, received {_kind(value)}.")
+    return np.array(values, dtype)
+
+
+def _features(features: dict[str, Any], max_text_bytes: int) -> dict[str, list[Any]]:
+    return {name: _feature(value, name, max_text_bytes) for name, value in features.items()}
 
 
 def _feature(value: Any, name: str, max_text_bytes: int) -> list[Any]:

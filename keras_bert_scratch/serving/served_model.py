@@ -3,7 +3,6 @@
 Axes: B batch, S sequence.
 """
 
-import functools
 import re
 from collections.abc import Hashable
 from pathlib import Path
@@ -24,6 +23,12 @@ class ServedModel:
 
     Args:
         folder: Holds `saved_model.pb`, or folders named by whole numbers that do.
+
+    Attributes:
+        folder: Of the SavedModel.
+        version: The name of its folder, or 1 where that is no number.
+        signatures: Their inputs by name.
+        metadata: The signatures, as TensorFlow Serving's metadata API gives them.
 
     Raises:
         ValueError: If there is no SavedModel, or it has no signatures.
@@ -54,6 +59,8 @@ class ServedModel:
             }
             for name, function in self._functions.items()
         }
+        # Read now: the folder of an old version may go while it is served.
+        self.metadata = self._metadata()
 
     def inputs(self, signature: str) -> dict[str, Input]:
         """Returns a signature's inputs.
@@ -138,9 +145,7 @@ class ServedModel:
             ]
             self.run(request.model_spec.signature_name or "serving_default", rows)
 
-    @functools.cached_property
-    def metadata(self) -> dict[str, Any]:
-        """The signatures, as TensorFlow Serving's metadata API gives them."""
+    def _metadata(self) -> dict[str, Any]:
         from google.protobuf.json_format import MessageToDict
         from tensorflow.core.protobuf import saved_model_pb2
 
@@ -163,8 +168,18 @@ def newest_version(folder: Path) -> tuple[Path, int]:
     Raises:
         ValueError: If there is none.
     """
+    versions = versions_of(folder)
+    return versions[max(versions)], max(versions)
+
+
+def versions_of(folder: Path) -> dict[int, Path]:
+    """Returns the SavedModels of a folder by version: the folder itself, or those that it holds.
+
+    Raises:
+        ValueError: If there is none.
+    """
     if (folder / "saved_model.pb").is_file():
-        return folder, int(folder.name) if folder.name.isdecimal() else 1
+        return {int(folder.name) if folder.name.isdecimal() else 1: folder}
     versions = [path.parent for path in folder.glob("*/saved_model.pb")]
     numbers = {int(path.name): path for path in versions if path.name.isdecimal()}
     if not numbers:
@@ -172,7 +187,7 @@ def newest_version(folder: Path) -> tuple[Path, int]:
             f"{folder} holds neither a saved_model.pb nor versions of one: name a folder that "
             "`export` wrote."
         )
-    return numbers[max(numbers)], max(numbers)
+    return numbers
 
 
 def serialized_example(features: dict[str, list[Any]]) -> bytes:

@@ -1,6 +1,7 @@
 """The server's load test at a small size: a real server on loopback, stopped and killed."""
 
 import importlib.util
+import statistics
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,17 @@ def test_no_answer_is_wrong_while_the_server_stops_and_starts(benchmark, version
     assert sum(load.statuses.values()) == 600
     # Clients did meet the restarts.
     assert load.nobody_there > 0
+
+
+@pytest.mark.slow
+def test_strangers_cannot_fill_it(benchmark, versioned_export, cases):
+    flood = benchmark.flood(versioned_export[1], cases, requests=1000, clients=16)
+    assert flood.load.wrong == []
+    assert flood.load.nobody_there == 0
+    assert flood.unexpected == []
+    assert flood.peak_bytes <= 1.2 * flood.idle_bytes
+    # The median, because tests share their machine; the benchmark tells the longest.
+    assert statistics.median(flood.health_seconds) < 0.1
 
 
 def test_a_wrong_answer_is_noticed(benchmark):

@@ -1,5 +1,7 @@
 """The command `serve`, and `export` for servers; a server runs in tests/benchmarks."""
 
+import dataclasses
+
 import pytest
 
 from keras_bert_scratch.cli.main import main
@@ -10,10 +12,27 @@ def test_arguments_reach_the_server(monkeypatch):
     calls = []
     monkeypatch.setattr(server, "serve", lambda *args, **kwargs: calls.append((args, kwargs)))
     command = ["serve", "folder", "--name", "films", "--port", "0", "--max-queue", "7"]
-    assert main([*command, "--timeout", "2.5"]) == 0
-    limits = server.Limits(max_queue=7, timeout=2.5)
-    expected = {"host": "127.0.0.1", "port": 0, "limits": limits}
+    command += ["--timeout", "2.5", "--allowed-host", "films.example", "--allowed-host", "films"]
+    command += ["--cors-origin", "https://example.org", "--root-path", "/films"]
+    assert main(command) == 0
+    expected = {
+        "host": "127.0.0.1",
+        "port": 0,
+        "limits": server.Limits(max_queue=7, timeout=2.5),
+        "allowed_hosts": ["films.example", "films"],
+        "cors_origins": ["https://example.org"],
+        "root_path": "/films",
+    }
     assert calls == [(("folder", "films"), expected)]
+
+
+def test_help_tells_every_limit_and_its_default(capsys):
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for field in dataclasses.fields(server.Limits):
+        option = f"--{field.name.replace('_', '-')} "
+        assert f"(default: {field.default})" in text[text.rindex(option) :][:200]
 
 
 @pytest.mark.parametrize(

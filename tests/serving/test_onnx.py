@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 import pytest
+from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from keras_bert_scratch.serving.parity import PROBE_TEXTS
 from keras_bert_scratch.serving.predictor import OnnxPredictor, load_predictor
@@ -56,6 +57,27 @@ def test_a_model_that_has_changed_is_not_loaded(exported, tmp_path):
     (tmp_path / "changed.onnx").write_bytes(content)
     with pytest.raises(ValueError, match="its model has changed since it was written"):
         OnnxPredictor(tmp_path / "changed.onnx")
+
+
+def test_a_file_quantized_by_onnx_runtime_is_loaded_when_asked_to(exported, tmp_path):
+    model, path = exported
+    quantize_dynamic(path, tmp_path / "int8.onnx", weight_type=QuantType.QInt8)
+    with pytest.raises(ValueError, match="restore it or pass allow_changed=True"):
+        OnnxPredictor(tmp_path / "int8.onnx")
+    predictor = OnnxPredictor(tmp_path / "int8.onnx", allow_changed=True)
+    assert predictor.labels == model.labels
+    # Vocabulary and settings are still those of the model; weights of 8 bits cost some.
+    np.testing.assert_allclose(
+        predictor.probabilities(PROBE_TEXTS), model.probabilities(PROBE_TEXTS), atol=0.05
+    )
+
+
+def test_what_is_no_export_is_not_loaded_when_asked_to_either(exported, tmp_path):
+    foreign = onnx.load(exported[1])
+    del foreign.metadata_props[:]
+    onnx.save(foreign, tmp_path / "foreign.onnx")
+    with pytest.raises(ValueError, match="is not an ONNX file with vocabulary and labels"):
+        OnnxPredictor(tmp_path / "foreign.onnx", allow_changed=True)
 
 
 def test_temperature_is_baked_in(tiny_classifier, tmp_path):

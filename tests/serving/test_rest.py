@@ -1,19 +1,25 @@
 """TensorFlow Serving's JSON, with the examples of its documentation."""
 
 import base64
+import gzip
+import json
+import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies
 
 from keras_bert_scratch.serving.rest import (
     Input,
     RequestError,
     classify_response,
     examples_of,
+    json_pieces,
     parse_body,
     predict_response,
     predict_rows,
     signature_name,
+    unpacked,
 )
 
 TEXT = {"text": Input(np.dtype(object), (None,))}
@@ -91,8 +97,12 @@ def test_whole_numbers_will_do_for_floats():
         ({"instances": [True]}, TEXT, "text must be strings, received the truth value True."),
         ({"instances": [None]}, TEXT, "text must be strings, received null."),
         ({"instances": ["a", ["b"]]}, TEXT, "text must be strings, received a list."),
-        ({"instances": [["a"]]}, TEXT, "must have the shape (any), the batch first, and hold one"),
-        ({"inputs": {"text": "a"}}, TEXT, "received shape ()."),
+        (
+            {"instances": [["a"]]},
+            TEXT,
+            "one or more; received shape (1, ...).",
+        ),
+        ({"inputs": {"text": "a"}}, TEXT, "received a string."),
         ({"instances": [{"b64": "?"}]}, TEXT, "text has a b64 that is not base64"),
         ({"instances": [{"b64": 1}]}, TEXT, "text has a b64 that is not base64"),
         ({"instances": ["\ud800"]}, TEXT, "text has half of a surrogate pair"),
@@ -123,14 +133,25 @@ def ids(**changed):
     ("content", "message"),
     [
         (ids(token_ids=[[2, 5.5]]), "token_ids must be numbers of type int32"),
-        (ids(token_ids=[["2", "5"]]), "received [['2', '5']]."),
-        (ids(token_ids=[[True, False]]), "received [[True, False]]."),
-        (ids(token_ids=[[2**31, 1]]), "received [[2147483648, 1]]."),
+        (
+            ids(token_ids=[["2", "5"]]),
+            "numbers of type int32, received a string.",
+        ),
+        (ids(token_ids=[[True, False]]), "received the truth value True."),
+        (ids(token_ids=[[2**31, 1]]), "received the number 2147483648."),
         (ids(token_ids=[[10**30, 1]]), "token_ids must be numbers of type int32"),
-        (ids(token_ids=[[2], [5, 6]]), "received lists of different lengths."),
-        (ids(token_ids={"a": 1}), "token_ids must be numbers of type int32"),
-        (ids(token_ids=[2, 5]), "must have the shape (any, any)"),
-        (ids(token_ids=[[]]), "hold one value or more, received shape (1, 0)"),
+        (
+            ids(token_ids=[[2], [5, 6]]),
+            "lists of different lengths, or other values beside",
+        ),
+        (ids(token_ids={"a": 1}), "must be numbers of type int32 of shape (any, any)"),
+        (ids(token_ids={"a": 1}), "received an object."),
+        (ids(token_ids=[2, 5]), "must be numbers of type int32 of shape (any, any)"),
+        (ids(token_ids=[[2, [5]]]), "received a list."),
+        (ids(token_ids=[2, [5]]), "received lists of different lengths, or other values"),
+        (ids(token_ids=[[[2]]]), "received shape (1, 1, ...)"),
+        (ids(token_ids=[[2, None]]), "received null."),
+        (ids(token_ids=[[]]), "one or more; received shape (1, 0)"),
         (ids(segment_ids=[[0]]), "must have the same shape, received"),
     ],
 )
@@ -176,12 +197,12 @@ def test_signature_names():
 
 def test_answers_follow_the_request():
     two = [{"a": 1, "b": [2]}, {"a": 3, "b": [4]}]
-    assert predict_response({"instances": ...}, two) == {"predictions": two}
-    assert predict_response({"inputs": ...}, two) == {"outputs": {"a": [1, 3], "b": [[2], [4]]}}
+    assert predict_response(two, in_columns=False) == {"predictions": two}
+    assert predict_response(two, in_columns=True) == {"outputs": {"a": [1, 3], "b": [[2], [4]]}}
     # Where there is one output, its name is left away.
     one = [{"a": 1}, {"a": 3}]
-    assert predict_response({"instances": ...}, one) == {"predictions": [1, 3]}
-    assert predict_response({"inputs": ...}, one) == {"outputs": [1, 3]}
+    assert predict_response(one, in_columns=False) == {"predictions": [1, 3]}
+    assert predict_response(one, in_columns=True) == {"outputs": [1, 3]}
 
 
 def test_classify_answers_are_pairs():
@@ -215,3 +236,103 @@ def test_refused_examples(content, message):
     with pytest.raises(RequestError) as refusal:
         examples_of(content, 1000)
     assert message in str(refusal.value)
+
+
+def test_a_context_is_not_repeated_without_bound():
+    content = {"context": {"text": "x" * 100}, "examples": [{}] * 10}
+    assert len(examples_of(content, 100, max_bytes=1000)) == 10
+    with pytest.raises(RequestError, match="has 100 bytes, which 10 examples repeat; the limit is"):
+        examples_of(content, 100, max_bytes=999)
+
+
+def test_more_rows_than_the_limit():
+    for request in (
+        lambda: predict_rows({"instances": ["a"] * 4}, TEXT, 10, max_rows=3),
+        lambda: predict_rows({"inputs": ["a"] * 4}, TEXT, 10, max_rows=3),
+        lambda: examples_of({"examples": [{}] * 4}, 10, max_rows=3),
+    ):
+        with pytest.raises(RequestError, match="The request has 4 rows, the queue holds 3") as e:
+            request()
+        assert e.value.status == 413
+
+
+def test_strings_among_numbers_take_no_memory():
+    """NumPy would make each of 20,000 numbers a string as wide as the longest: 2.4 GB."""
+    values = [1] * 20_000 + ["x" * 30_000]
+    tracemalloc.start()
+    for inputs in ({"x": NUMBER["x"]}, {"x": Input(np.dtype("int32"), (None,))}, TEXT):
+        with pytest.raises(RequestError, match="received (a string|the number)"):
+            predict_rows({"instances": values}, inputs, 100_000, max_rows=100_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("dtype", "good", "bad"),
+    [
+        ("float32", [1, 2.5, -1e38, float("nan"), float("inf")], [1e39, -(10**400), True, None]),
+        ("float64", [1e300, 10**300], [10**400, "1"]),
+        ("int32", [0, -(2**31), 2**31 - 1], [2**31, 1.0, float("nan"), False]),
+        ("int64", [2**63 - 1], [2**63, 1.0]),
+        ("uint8", [0, 255], [-1, 256]),
+        ("bool", [True, False], [0, 1, "true"]),
+    ],
+)
+def test_values_are_checked_one_by_one(dtype, good, bad):
+    inputs = {"x": Input(np.dtype(dtype), (None,))}
+    found = np.array([row["x"] for row in rows({"instances": good}, inputs)])
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, np.array(good, dtype))
+    for value in bad:
+        with pytest.raises(RequestError, match=f"x must be numbers of type {dtype}, received"):
+            rows({"instances": [*good, value]}, inputs)
+
+
+class TestUnpacked:
+    def test_what_was_packed(self):
+        assert unpacked(gzip.compress(b"{}"), 2) == b"{}"
+        # A file of several parts is one, by the format.
+        assert unpacked(gzip.compress(b"{") + gzip.compress(b"}"), 2) == b"{}"
+
+    def test_no_more_is_unpacked_than_the_limit(self):
+        bomb = gzip.compress(bytes(100_000_000))
+        tracemalloc.start()
+        with pytest.raises(RequestError, match="unpacks to more than 1000 bytes") as refusal:
+            unpacked(bomb, 1000)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert refusal.value.status == 413
+        assert peak < 1_000_000
+
+    @pytest.mark.parametrize(
+        "body",
+        [b"{}", gzip.compress(b"{}")[:-1], gzip.compress(b"{}") + b"x", b"\x1f\x8b" * 9],
+    )
+    def test_what_is_no_gzip(self, body):
+        with pytest.raises(RequestError, match="The body is not gzip") as refusal:
+            unpacked(body, 10)
+        assert refusal.value.status == 400
+
+    def test_damage_inside(self):
+        body = bytearray(gzip.compress(b"a good film" * 9))
+        body[-5] ^= 1  # of the checksum
+        with pytest.raises(RequestError, match="The body is not gzip"):
+            unpacked(bytes(body), 1000)
+
+
+@given(
+    strategies.recursive(
+        strategies.none()
+        | strategies.booleans()
+        | strategies.integers()
+        | strategies.floats()
+        | strategies.text(),
+        lambda part: strategies.lists(part) | strategies.dictionaries(strategies.text(), part),
+    )
+)
+@settings(max_examples=100, deadline=None)
+def test_pieces_are_the_json_of_the_whole(value):
+    whole = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for depth in (0, 1, 4):
+        assert "".join(json_pieces(value, depth)) == whole

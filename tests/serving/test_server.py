@@ -1,6 +1,14 @@
 """The server's answers and refusals, in this process; benchmarks/serving.py runs a real one."""
 
+import gzip
 import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +20,12 @@ import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from keras_bert_scratch.serving import server as server_module
 from keras_bert_scratch.serving.parity import PROBE_TEXTS
 from keras_bert_scratch.serving.rest import Input, RequestError
 from keras_bert_scratch.serving.served_model import ServedModel, newest_version
 from keras_bert_scratch.serving.server import Limits, ModelServer, serve
+from keras_bert_scratch.serving.versions import ModelVersions, VersionStatus
 
 URL = "/v1/models/films"
 
@@ -163,6 +173,233 @@ class TestAnswers:
         assert "default-src 'none'" in response.headers["content-security-policy"]
 
 
+class TestNewVersions:
+    @pytest.fixture
+    def watched(self, monkeypatch):
+        """A server whose next version is what the test says."""
+        monkeypatch.setattr(server_module, "_POLL_SECONDS", 0.02)
+
+        class Versions:
+            def __init__(self):
+                self.statuses = {1: VersionStatus("AVAILABLE")}
+                self.coming = None
+
+            def next(self, served):
+                if isinstance(self.coming, Exception):
+                    raise self.coming
+                coming, self.coming = self.coming, None
+                if coming is not None:
+                    self.statuses = {1: VersionStatus("END"), 2: VersionStatus("AVAILABLE")}
+                return coming
+
+        return Versions()
+
+    def test_requests_in_flight_end_on_the_version_they_came_for(self, watched):
+        old, new = SlowModel(0.3, mark="old "), SlowModel(mark="new ")
+        new.version = 2
+        limits = Limits(max_batch_size=1)
+        app = ModelServer(old, "films", limits, versions=watched).app()
+        with TestClient(app) as client, ThreadPoolExecutor(3) as threads:
+            waiting = [threads.submit(predict, client, {"instances": [f"{n}"]}) for n in range(3)]
+            time.sleep(0.1)
+            watched.coming = new
+            deadline = time.monotonic() + 10
+            while client.get("/healthz").json()["version"] == "1":
+                assert time.monotonic() < deadline
+            later = predict(client, {"instances": ["x"]}).json()
+            assert later == {"predictions": ["new x"]}
+            for n, answer in enumerate(waiting):
+                assert answer.result().json() == {"predictions": [f"old {n}"]}
+
+            def states(url):
+                found = client.get(url).json()["model_version_status"]
+                return [(status["version"], status["state"]) for status in found]
+
+            assert states(URL) == [("2", "AVAILABLE"), ("1", "END")]
+            assert states(f"{URL}/versions/1") == [("1", "END")]
+            assert client.get(f"{URL}/versions/3").status_code == 404
+            gone = client.post(f"{URL}/versions/1:predict", json={"instances": ["x"]})
+            assert gone.status_code == 404
+            assert "this server has films, version 2." in gone.json()["error"]
+
+    def test_a_failure_while_looking_is_no_end(self, watched, caplog):
+        watched.coming = OSError("The disk is away.")
+        new = SlowModel(mark="new ")
+        new.version = 2
+        with TestClient(ModelServer(SlowModel(), "films", versions=watched).app()) as client:
+            time.sleep(0.1)
+            assert client.get("/healthz").json()["version"] == "1"
+            watched.coming = new
+            deadline = time.monotonic() + 10
+            while client.get("/healthz").json()["version"] == "1":
+                assert time.monotonic() < deadline
+        assert "Looking for new versions failed" in caplog.text
+
+    def test_a_real_one(self, versioned_export, tmp_path, monkeypatch):
+        monkeypatch.setattr(server_module, "_POLL_SECONDS", 0.1)
+        _, folder = versioned_export
+        shutil.copytree(folder / "3", tmp_path / "3")
+        versions = ModelVersions(tmp_path)
+        first = versions.first()
+        text = "a good film"
+        with TestClient(ModelServer(first, "films", versions=versions).app()) as client:
+            answer = predict(client, {"instances": [text]}).json()
+            shutil.copytree(folder / "3", tmp_path / "20")
+            answers, deadline = [], time.monotonic() + 60
+            while client.get("/healthz").json()["version"] == "3":
+                answers.append(predict(client, {"instances": [text]}))
+                assert time.monotonic() < deadline
+            answers.append(predict(client, {"instances": [text]}))
+            metadata = client.get(f"{URL}/metadata").json()
+        assert all(a.status_code == 200 for a in answers)
+        for other in answers:
+            np.testing.assert_allclose(
+                other.json()["predictions"][0]["probabilities"],
+                answer["predictions"][0]["probabilities"],
+                atol=1e-6,
+            )
+        assert metadata["model_spec"]["version"] == "20"
+
+
+class TestBodies:
+    @pytest.fixture
+    def client(self):
+        limits = Limits(max_body_bytes=20_000, max_pending_bytes=30_000)
+        with TestClient(ModelServer(SlowModel(), "films", limits).app()) as client:
+            yield client
+
+    def post(self, client, body, encoding):
+        headers = {"Content-Encoding": encoding}
+        return client.post(f"{URL}:predict", content=body, headers=headers)
+
+    @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
+    def test_gzip(self, client, encoding):
+        body = gzip.compress(b'{"instances": ["a good film"]}')
+        response = self.post(client, body, encoding)
+        assert response.json() == {"predictions": ["a good film"]}
+
+    def test_no_encoding_by_name(self, client):
+        response = self.post(client, b'{"instances": ["a"]}', "identity")
+        assert response.json() == {"predictions": ["a"]}
+
+    @pytest.mark.parametrize(
+        ("body", "encoding", "status", "message"),
+        [
+            (gzip.compress(bytes(20_001)), "gzip", 413, "unpacks to more than 20000 bytes"),
+            (gzip.compress(b"{}")[:-3], "gzip", 400, "The body is not gzip"),
+            (b'{"instances": ["a"]}', "gzip", 400, "The body is not gzip"),
+            (gzip.compress(b"{}"), "br", 415, "must be gzip or none, received br."),
+            (gzip.compress(b"{}"), "gzip, gzip", 415, "received gzip, gzip."),
+        ],
+    )
+    def test_refusals(self, client, body, encoding, status, message):
+        response = self.post(client, body, encoding)
+        assert response.status_code == status
+        assert message in response.json()["error"]
+        if status == 415:
+            assert response.headers["accept-encoding"] == "gzip"
+
+    def test_classify(self, client):
+        """Refused for the model's sake, after it has been unpacked."""
+        body = gzip.compress(b'{"examples": [{"text": "a"}]}')
+        headers = {"Content-Encoding": "gzip"}
+        response = client.post(f"{URL}:classify", content=body, headers=headers)
+        assert "takes no examples" in response.json()["error"]
+
+    def test_large_bodies_and_answers(self, client):
+        """They are read and written in a thread, in pieces."""
+        texts = [f"text {n} " + "x" * 20 for n in range(500)]
+        assert predict(client, {"instances": texts}).json() == {"predictions": texts}
+
+    def test_all_bodies_together_are_bounded(self):
+        limits = Limits(max_body_bytes=20_000, max_pending_bytes=30_000, max_batch_size=1)
+        model_server = ModelServer(SlowModel(0.5), "films", limits)
+        content = {"instances": ["x" * 18_000]}
+        with TestClient(model_server.app()) as client, ThreadPoolExecutor(3) as threads:
+            answers = list(threads.map(lambda _: predict(client, content), range(3)))
+            codes = sorted(answer.status_code for answer in answers)
+            assert codes == [200, 503, 503]
+            busy = next(answer for answer in answers if answer.status_code == 503)
+            assert busy.headers["retry-after"] == "1"
+            assert busy.json() == {"error": "Too many bodies are pending: try again later."}
+            # Room is given back, by those that were refused, too.
+            assert model_server._pending_bytes == 0
+            assert predict(client, content).status_code == 200
+
+    def test_no_rows_are_refused_as_by_tensorflow_serving(self, client):
+        response = predict(client, {"instances": []})
+        assert response.status_code == 400
+        assert '"instances" must be a list of one or more' in response.json()["error"]
+
+
+class TestPages:
+    def client(self, **options):
+        return TestClient(ModelServer(SlowModel(), "films", **options).app())
+
+    def test_other_origins_may_not_read_unless_they_are_named(self):
+        origin = {"Origin": "https://a.example"}
+        with self.client() as client:
+            assert "access-control-allow-origin" not in client.get(URL, headers=origin).headers
+        with self.client(cors_origins=["https://a.example", "https://b.example"]) as client:
+            headers = client.get(URL, headers=origin).headers
+            assert headers["access-control-allow-origin"] == "https://a.example"
+            # Errors are told, too.
+            headers = client.get("/nowhere", headers=origin).headers
+            assert headers["access-control-allow-origin"] == "https://a.example"
+            headers = client.get(URL, headers={"Origin": "https://c.example"}).headers
+            assert "access-control-allow-origin" not in headers
+        with self.client(cors_origins=["*"]) as client:
+            assert client.get(URL, headers=origin).headers["access-control-allow-origin"] == "*"
+
+    def test_a_browser_asks_before_it_posts(self):
+        headers = {
+            "Origin": "https://a.example",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "content-type, content-encoding",
+        }
+        with self.client(cors_origins=["https://a.example"]) as client:
+            allowed = client.options(f"{URL}:predict", headers=headers)
+            assert allowed.status_code == 200
+            assert allowed.headers["access-control-allow-origin"] == "https://a.example"
+            assert "POST" in allowed.headers["access-control-allow-methods"]
+            assert "content-encoding" in allowed.headers["access-control-allow-headers"]
+            headers["Origin"] = "https://b.example"
+            assert client.options(f"{URL}:predict", headers=headers).status_code == 400
+        with self.client() as client:
+            assert client.options(f"{URL}:predict", headers=headers).status_code == 405
+
+    @pytest.mark.parametrize(
+        "origin", ["a.example", "https://a.example/", "https://a/b", "", "a b"]
+    )
+    def test_what_is_no_origin(self, origin):
+        with pytest.raises(ValueError, match="An origin is a scheme, a host and maybe a port"):
+            ModelServer(SlowModel(), cors_origins=[origin])
+
+    def test_the_page_asks_where_it_stands(self):
+        """A proxy may have put it behind a prefix, which it removes."""
+        with self.client() as client:
+            text = client.get("/").text
+        # Requests begin with the address of the page itself.
+        assert re.findall(r"fetch\((.)(.{7})", text) == [("`", "${root}")] * 2
+        assert "location.pathname" in text
+
+    @pytest.mark.parametrize("prefix", ["/films", "/a/b"])
+    def test_a_prefix_that_a_proxy_does_not_remove(self, prefix):
+        with self.client(root_path=prefix) as client:
+            for start in (prefix, ""):
+                url = f"{start}{URL}:predict"
+                assert client.post(url, json={"instances": ["a"]}).status_code == 200
+                assert client.get(f"{start}/healthz").status_code == 200
+            page = client.get(prefix)
+            assert page.text == client.get(f"{prefix}/").text == client.get("/").text
+            assert client.get(f"{prefix}x/healthz").status_code == 404
+
+    @pytest.mark.parametrize("prefix", ["films", "/films/", "/", "/a b"])
+    def test_what_is_no_prefix(self, prefix):
+        with pytest.raises(ValueError, match="root_path must be like"):
+            ModelServer(SlowModel(), root_path=prefix)
+
+
 IDS = {"segment_ids": [[0, 0, 0]], "padding_mask": [[1, 1, 1]]}
 
 
@@ -276,11 +513,14 @@ class SlowModel:
 
     version = 1
 
-    def __init__(self, seconds=0.0, error=None):
-        self.seconds, self.error = seconds, error
+    def __init__(self, seconds=0.0, error=None, mark=""):
+        self.seconds, self.error, self.mark = seconds, error, mark
 
     def inputs(self, signature):
         return {"text": Input(np.dtype(object), (None,))}
+
+    def is_for_classify(self, signature):
+        return False
 
     def batch_key(self, signature, row):
         return (signature,)
@@ -289,7 +529,7 @@ class SlowModel:
         time.sleep(self.seconds)
         if self.error:
             raise self.error
-        return [{"label": row["text"].decode()} for row in rows]
+        return [{"label": self.mark + row["text"].decode()} for row in rows]
 
 
 class TestUnderPressure:
@@ -412,3 +652,62 @@ class TestSettings:
     def test_the_name_must_fit_an_address(self, name, tmp_path):
         with pytest.raises(ValueError, match="name must have none of / : [?] # % and spaces"):
             serve(tmp_path, name)
+
+
+class TestServing:
+    """`serve`, in a process of its own whose model is a stand-in."""
+
+    @pytest.fixture
+    def start(self, tmp_path):
+        started = []
+
+        def start(**options):
+            code = (
+                "import numpy as np\n"
+                "from keras_bert_scratch.serving import server, versions\n"
+                "from keras_bert_scratch.serving.rest import Input\n"
+                "class Model:\n"
+                "    version, folder = 1, 'folder'\n"
+                "    def inputs(self, signature):\n"
+                "        return {'text': Input(np.dtype(object), (None,))}\n"
+                "    def batch_key(self, signature, row): return ()\n"
+                "    def run(self, signature, rows): return [{'n': 1}] * len(rows)\n"
+                "versions.ModelVersions.first = lambda self: Model()\n"
+                f"server.serve({str(tmp_path)!r}, 'films', **{options!r})\n"
+            )
+            process = subprocess.Popen(
+                [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            )  # fmt: skip
+            started.append(process)
+            return process
+
+        yield start
+        for process in started:
+            process.kill()
+            process.communicate()
+
+    def test_it_says_that_it_listens_once_it_does(self, start):
+        process = start(port=0, allowed_hosts=["films.example"])
+        line = process.stdout.readline()
+        address = re.search(r"\(version 1\): (http://127\.0\.0\.1:\d+)/v1/models/films$", line)[1]
+        # At once, without another try.
+        response = httpx2.post(f"{address}{URL}:predict", json={"instances": ["a"]})
+        assert response.json() == {"predictions": [1]}
+        assert "films.example (--allowed-host)" in process.stdout.readline()
+        assert process.stdout.readline() == f"Try it: {address}/\n"
+        for host, status in (("films.example", 200), ("other.example", 400)):
+            found = httpx2.get(f"{address}/healthz", headers={"Host": host})
+            assert found.status_code == status
+        huge = httpx2.get(f"{address}/healthz", headers={"X": "x" * 20_000})
+        assert huge.status_code == 431
+        process.terminate()
+        assert process.wait(20) == -signal.SIGTERM
+
+    def test_an_address_that_is_taken(self, start):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            process = start(port=taken.getsockname()[1])
+            _, errors = process.communicate(timeout=60)
+        assert process.returncode != 0
+        assert "OSError: Cannot listen at 127.0.0.1, port" in errors
+        assert "choose another host or port" in errors
