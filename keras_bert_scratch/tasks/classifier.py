@@ -35,6 +35,7 @@ from keras_bert_scratch.tasks.text_model import TextModel
 from keras_bert_scratch.text.preprocessing import Step
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.truncation import Truncation
+from keras_bert_scratch.training.privacy import DifferentialPrivacy, Spent, check_spent
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ class BertClassifier(TextModel):
         multi_label: Whether a text may have any number of the labels (sigmoid) instead of
             exactly one (softmax).
         temperature: Divides the logits in all answers and exports; `calibrate` finds it.
+        privacy_spent: What private trainings of the weights have spent, as
+            `DifferentialPrivacy.spent` tells it; those to come go on from there.
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Raises:
@@ -89,6 +92,7 @@ class BertClassifier(TextModel):
         aggregation: Aggregation = "mean",
         multi_label: bool = False,
         temperature: float = 1.0,
+        privacy_spent: Spent = (),
         **kwargs: Any,
     ) -> None:
         labels = list(labels)
@@ -109,6 +113,7 @@ class BertClassifier(TextModel):
         self.aggregation = aggregation
         self.multi_label = multi_label
         self.temperature = temperature
+        self._privacy_spent = check_spent(privacy_spent)
 
         # === Layers ===
         self.head = ClassificationHead(
@@ -193,6 +198,9 @@ class BertClassifier(TextModel):
                 f"{type(training_step).__name__} does not work under tf.distribute, which has a "
                 "step of its own: make and compile the model outside of a strategy's scope."
             )
+        self._privacy_spent = self.privacy_spent
+        if isinstance(training_step, DifferentialPrivacy):
+            training_step.continue_after(self._privacy_spent)
         self.training_step = training_step
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
@@ -201,6 +209,26 @@ class BertClassifier(TextModel):
         config = super().get_compile_config()
         step = keras.saving.serialize_keras_object(self.training_step)
         return config and {**config, "training_step": step}
+
+    @property
+    def privacy_spent(self) -> list[dict[str, Any]]:
+        """What private trainings of the weights have spent, see `DifferentialPrivacy.spent`."""
+        if isinstance(self.training_step, DifferentialPrivacy):
+            return self.training_step.spent
+        return [dict(training) for training in self._privacy_spent]
+
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Trains on a batch as Keras does.
+
+        Raises:
+            ValueError: If the training is private, whose batches are drawn by `fit`.
+        """
+        if isinstance(self.training_step, DifferentialPrivacy):
+            raise ValueError(
+                "train_on_batch takes a batch that was chosen, and differential privacy holds for "
+                "batches drawn at random: train by fit, or compile without the training_step."
+            )
+        return super().train_on_batch(*args, **kwargs)
 
     def encode_labels(self, y: Any) -> np.ndarray:
         """Turns names or ids into numbers.
@@ -362,7 +390,7 @@ class BertClassifier(TextModel):
         labels = list(checkpoint.labels or ()) if labels is None else list(labels)
         saved = checkpoint.settings(
             problem_type=str, sequence_length=int, truncation=str, window_stride=int,
-            aggregation=str, temperature=float,
+            aggregation=str, temperature=float, privacy_spent=list,
         )  # fmt: skip
         if multi_label is None:
             multi_label = saved.get("problem_type") == "multi_label_classification"
@@ -386,6 +414,7 @@ class BertClassifier(TextModel):
             **long_texts,
             multi_label=multi_label,
             temperature=saved.get("temperature", 1.0) if head else 1.0,
+            privacy_spent=saved.get("privacy_spent", ()),
             dtype=dtype,
         )
         if not head:
@@ -423,6 +452,7 @@ class BertClassifier(TextModel):
                 window_stride=self.window_stride,
                 aggregation=self.aggregation,
                 temperature=self.temperature,
+                privacy_spent=self.privacy_spent,
             )
             tokenizer.save(temporary)
             write_hashes(temporary)
@@ -447,6 +477,7 @@ class BertClassifier(TextModel):
                 task_type="SEQ_CLS",
                 labels=self.labels,
                 temperature=self.temperature,
+                privacy_spent=self.privacy_spent,
             )
             write_hashes(temporary)
 
@@ -466,9 +497,13 @@ class BertClassifier(TextModel):
                 f"{folder} holds adapters for the labels {adapter.fields.get('labels')!r}, the "
                 f"model has {self.labels!r}: make the model with those."
             )
-        temperature = adapter.settings(temperature=float).get("temperature", 1.0)
+        saved = adapter.settings(temperature=float, privacy_spent=list)
+        spent = [*self.privacy_spent, *check_spent(saved.get("privacy_spent", ()))]
         adapter.load_adapter(self, CLASSIFIER)
-        self.temperature = temperature
+        self.temperature = saved.get("temperature", 1.0)
+        self._privacy_spent = spent
+        if isinstance(self.training_step, DifferentialPrivacy):
+            self.training_step.continue_after(spent)
         # Functions that Keras has traced do not know of the new weights.
         self.train_function = self.test_function = self.predict_function = None
 
@@ -530,4 +565,5 @@ class BertClassifier(TextModel):
             "aggregation": self.aggregation,
             "multi_label": self.multi_label,
             "temperature": self.temperature,
+            "privacy_spent": self.privacy_spent,
         }

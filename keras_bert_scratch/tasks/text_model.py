@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.data.batching import LengthBucketedBatches, PoissonBatches, WindowBatches
+from keras_bert_scratch.data.batching import LengthBucketedBatches, WindowBatches
 from keras_bert_scratch.data.readers import stratified_split
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.encoder_model import EncoderModel
@@ -24,7 +24,7 @@ from keras_bert_scratch.text.truncation import (
     check_window_stride,
 )
 from keras_bert_scratch.training.memory import check_training_fits
-from keras_bert_scratch.training.privacy import DifferentialPrivacy, EpsilonInLogs
+from keras_bert_scratch.training.privacy import DifferentialPrivacy
 
 # Texts tokenized at a time: bounds the memory of one call of the graph.
 _CHUNK = 4096
@@ -156,8 +156,7 @@ class TextModel(EncoderModel):
             )
         settings.update(labels=labels, sample_weight=weights, seed=seed)
         if training and isinstance(self.training_step, DifferentialPrivacy):
-            settings["microbatch_size"] = self.training_step.microbatch_size
-            return PoissonBatches(token_ids, segment_ids, **settings)
+            return self.training_step.draw_batches(token_ids, segment_ids, **settings)
         return LengthBucketedBatches(token_ids, segment_ids, **settings)
 
     def fit(
@@ -199,8 +198,10 @@ class TextModel(EncoderModel):
         privacy = self.training_step
         if isinstance(privacy, DifferentialPrivacy):
             privacy.check_fit(
+                self,
                 draws=_is_text(x) and shuffle and kwargs.get("steps_per_epoch") is None,
-                is_windows=self.truncation == "windows",
+                callbacks=callbacks,
+                class_weight=kwargs.get("class_weight"),
             )
         if _is_text(x):
             y = self.encode_labels(y)
@@ -237,8 +238,8 @@ class TextModel(EncoderModel):
             self.check_workers(batches)
             callbacks = [batches.follow_epochs(), *keras.tree.flatten(callbacks or [])]
             if isinstance(privacy, DifferentialPrivacy):
-                privacy.start(batches, kwargs.get("epochs", 1), kwargs.get("initial_epoch", 0))
-                callbacks.insert(0, EpsilonInLogs(privacy))
+                first, last = kwargs.get("initial_epoch", 0), kwargs.get("epochs", 1)
+                callbacks.insert(0, privacy.start(batches, last, first))
             x, y, sample_weight = batches.dataset(), None, None
         else:
             x = self._tokenize_dataset(x, training=True)
