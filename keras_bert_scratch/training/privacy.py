@@ -119,7 +119,9 @@ class DifferentialPrivacy:
         }
         for name, value in self._config.items():
             if value is not None and not _is_positive(value):
-                raise ValueError(f"{name} must be above 0, received {value!r}: give a finite number.")
+                raise ValueError(
+                    f"{name} must be above 0, received {value!r}: give a finite number."
+                )
         if not delta < 1:
             raise ValueError(f"delta must be below 1, received {delta!r}.")
         if noise_multiplier is not None and noise_multiplier < _NOISE_MULTIPLIERS[0]:
