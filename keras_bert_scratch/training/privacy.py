@@ -7,7 +7,6 @@ are looked up, H hidden.
 """
 
 import importlib.metadata
-import numbers
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -129,7 +128,7 @@ class DifferentialPrivacy:
                 f"noise_multiplier must be at least {_NOISE_MULTIPLIERS[0]}, received "
                 f"{noise_multiplier!r}: less noise protects nothing."
             )
-        if not isinstance(microbatch_size, numbers.Integral):
+        if not _is_count(microbatch_size):
             raise ValueError(f"microbatch_size must be an integer, received {microbatch_size!r}.")
         self.target_epsilon = epsilon
         self.delta = delta
@@ -139,7 +138,7 @@ class DifferentialPrivacy:
         self.sampling_probability: float | None = None
         self._past: list[dict[str, Any]] = []
         self._is_fitting = False
-        self._test_generator = None
+        self._test_generator: np.random.Generator | None = None
         if insecure_test_seed is not None:
             warnings.warn(
                 f"insecure_test_seed={insecure_test_seed} makes the noise known to whoever knows "
@@ -475,13 +474,13 @@ def check_spent(spent: Spent) -> list[dict[str, Any]]:
         ValueError: If it is none of that.
     """
     for training in spent:
-        known = training if isinstance(training, Mapping) else {}
-        noise, probability, steps = (known.get(name) for name in _TRAINING)
+        known: Mapping[str, Any] = training if isinstance(training, Mapping) else {}
+        values: list[Any] = [known.get(name) for name in _TRAINING]
+        noise, probability, steps = values
         if (
             set(known) != set(_TRAINING)
-            or not (_is_positive(noise) and _is_positive(probability) and _is_positive(steps))
+            or not (_is_positive(noise) and _is_positive(probability) and _is_count(steps))
             or probability > 1
-            or not isinstance(steps, numbers.Integral)
         ):
             raise ValueError(
                 f"What a training has spent must be {', '.join(_TRAINING)}, above 0, of which the "
@@ -710,7 +709,11 @@ def _over(of_examples: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
 
 # === Checks ===
 def _is_positive(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and 0 < value < float("inf")
+    return isinstance(value, int | float | np.number) and bool(0 < value < np.inf)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and bool(value > 0)
 
 
 def _has_tensor_float_32() -> bool:

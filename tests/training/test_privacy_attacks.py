@@ -55,7 +55,10 @@ def worlds(model, privacy, probability, texts=TEXTS, labels=LABELS):
     """Returns batches without and with the canary, whose gradient is clipped for sure."""
     found = []
     for added in ([], [CANARY]):
-        columns = [[*texts, *(text for text, _ in added)], [*labels, *(label for _, label in added)]]
+        columns = [
+            [*texts, *(text for text, _ in added)],
+            [*labels, *(label for _, label in added)],
+        ]
         weights = [1.0] * len(texts) + [1e6] * len(added)
         batches = model.batches(*columns, weights, batch_size=2, training=True)
         # The same for both, which are neighbours.
@@ -78,9 +81,7 @@ def least_epsilon(without, with_canary, delta=DELTA):
 
 def started(model, noise, probability=1.0, **kwargs):
     """Returns a privacy as `fit` starts it."""
-    privacy = DifferentialPrivacy(
-        delta=DELTA, noise_multiplier=noise, microbatch_size=8, **kwargs
-    )
+    privacy = DifferentialPrivacy(delta=DELTA, noise_multiplier=noise, microbatch_size=8, **kwargs)
     model.compile(keras.optimizers.SGD(1.0), training_step=privacy)
     batches = model.batches(TEXTS, LABELS, batch_size=4, training=True)
     privacy.start(batches)
