@@ -51,6 +51,7 @@ from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.truncation import Truncation
 from keras_bert_scratch.training.label_smoothing import SmoothedCrossentropy
 from keras_bert_scratch.training.losses import SparseCategoricalFocalCrossentropy
+from keras_bert_scratch.training.privacy import DifferentialPrivacy, Spent, check_spent
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,8 @@ class BertClassifier(TextModel):
         multi_label: Whether a text may have any number of the labels (sigmoid) instead of
             exactly one (softmax); a single label is then a yes or no.
         temperature: Divides the logits in all answers and exports; `calibrate` finds it.
+        privacy_spent: What private trainings of the weights have spent, as
+            `DifferentialPrivacy.spent` tells it; those to come go on from there.
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Raises:
@@ -119,6 +122,7 @@ class BertClassifier(TextModel):
         aggregation: Aggregation = "mean",
         multi_label: bool = False,
         temperature: float = 1.0,
+        privacy_spent: Spent = (),
         **kwargs: Any,
     ) -> None:
         labels = class_names(labels)
@@ -143,6 +147,7 @@ class BertClassifier(TextModel):
         self.multi_label = multi_label
         self.temperature = temperature
         self._takes_probabilities: bool | None = None
+        self._privacy_spent = check_spent(privacy_spent)
 
         # === Layers ===
         self.head = ClassificationHead(
@@ -210,6 +215,9 @@ class BertClassifier(TextModel):
                 f"{type(training_step).__name__} does not work under tf.distribute, which has a "
                 "step of its own: make and compile the model outside of a strategy's scope."
             )
+        self._privacy_spent = self.privacy_spent
+        if isinstance(training_step, DifferentialPrivacy):
+            training_step.continue_after(self._privacy_spent)
         self.training_step = training_step
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
@@ -246,6 +254,13 @@ class BertClassifier(TextModel):
         config = super().get_compile_config()
         step = keras.saving.serialize_keras_object(self.training_step)
         return config and {**config, "training_step": step}
+
+    @property
+    def privacy_spent(self) -> list[dict[str, Any]]:
+        """What private trainings of the weights have spent, see `DifferentialPrivacy.spent`."""
+        if isinstance(self.training_step, DifferentialPrivacy):
+            return self.training_step.spent
+        return [dict(training) for training in self._privacy_spent]
 
     def encode_labels(self, y: Any) -> np.ndarray:
         """Turns names or ids into numbers, by the rule of `data.labels`.
@@ -490,7 +505,7 @@ class BertClassifier(TextModel):
         labels = list(checkpoint.labels or ()) if labels is None else list(labels)
         saved = checkpoint.settings(
             problem_type=str, sequence_length=int, truncation=str, window_stride=int,
-            aggregation=str, temperature=float,
+            aggregation=str, temperature=float, privacy_spent=list,
         )  # fmt: skip
         if multi_label is None:
             multi_label = saved.get("problem_type") == "multi_label_classification"
@@ -514,6 +529,7 @@ class BertClassifier(TextModel):
             **long_texts,
             multi_label=multi_label,
             temperature=saved.get("temperature", 1.0) if head else 1.0,
+            privacy_spent=saved.get("privacy_spent", ()),
             dtype=dtype,
         )
         if not head:
@@ -553,6 +569,7 @@ class BertClassifier(TextModel):
                 window_stride=self.window_stride,
                 aggregation=self.aggregation,
                 temperature=self.temperature,
+                privacy_spent=self.privacy_spent,
             )
             tokenizer.save(temporary)
             write_hashes(temporary)
@@ -577,6 +594,7 @@ class BertClassifier(TextModel):
                 task_type="SEQ_CLS",
                 labels=self.labels,
                 temperature=self.temperature,
+                privacy_spent=self.privacy_spent,
             )
             write_hashes(temporary)
 
@@ -596,9 +614,13 @@ class BertClassifier(TextModel):
                 f"{folder} holds adapters for the labels {adapter.fields.get('labels')!r}, the "
                 f"model has {self.labels!r}: make the model with those."
             )
-        temperature = adapter.settings(temperature=float).get("temperature", 1.0)
+        saved = adapter.settings(temperature=float, privacy_spent=list)
+        spent = [*self.privacy_spent, *check_spent(saved.get("privacy_spent", ()))]
         adapter.load_adapter(self, CLASSIFIER)
-        self.temperature = temperature
+        self.temperature = saved.get("temperature", 1.0)
+        self._privacy_spent = spent
+        if isinstance(self.training_step, DifferentialPrivacy):
+            self.training_step.continue_after(spent)
         # Functions that Keras has traced do not know of the new weights.
         self.train_function = self.test_function = self.predict_function = None
 
@@ -660,6 +682,7 @@ class BertClassifier(TextModel):
             "aggregation": self.aggregation,
             "multi_label": self.multi_label,
             "temperature": self.temperature,
+            "privacy_spent": self.privacy_spent,
         }
 
 

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.data.batching import LengthBucketedBatches, PoissonBatches, WindowBatches
+from keras_bert_scratch.data.batching import LengthBucketedBatches, WindowBatches
 from keras_bert_scratch.data.labels import class_ids, encode_sample_weight
 from keras_bert_scratch.data.readers import stratified_split
 from keras_bert_scratch.models.encoder import BertEncoder
@@ -27,7 +27,7 @@ from keras_bert_scratch.text.truncation import (
     check_window_stride,
 )
 from keras_bert_scratch.training.memory import check_training_fits
-from keras_bert_scratch.training.privacy import DifferentialPrivacy, EpsilonInLogs
+from keras_bert_scratch.training.privacy import DifferentialPrivacy
 
 # Texts tokenized at a time: bounds the memory of one call of the graph.
 _CHUNK = 4096
@@ -250,8 +250,7 @@ class TextModel(EncoderModel):
             )
         settings.update(labels=labels, sample_weight=weights, seed=seed)
         if training and isinstance(self.training_step, DifferentialPrivacy):
-            settings["microbatch_size"] = self.training_step.microbatch_size
-            return PoissonBatches(token_ids, segment_ids, **settings)
+            return self.training_step.draw_batches(token_ids, segment_ids, **settings)
         return LengthBucketedBatches(token_ids, segment_ids, **settings)
 
     def check_takes_texts(self) -> WordPieceTokenizer:
@@ -319,8 +318,10 @@ class TextModel(EncoderModel):
         privacy = self.training_step
         if isinstance(privacy, DifferentialPrivacy):
             privacy.check_fit(
+                self,
                 draws=is_text(x) and shuffle and steps_per_epoch is None,
-                is_windows=self.truncation == "windows",
+                callbacks=callbacks,
+                class_weight=class_weight,
             )
         callbacks = keras.tree.flatten(callbacks or [])
         if is_text(x):
@@ -356,8 +357,7 @@ class TextModel(EncoderModel):
             self.check_workers(batches)
             callbacks.insert(0, batches.follow_epochs())
             if isinstance(privacy, DifferentialPrivacy):
-                privacy.start(batches, epochs, initial_epoch)
-                callbacks.insert(0, EpsilonInLogs(privacy))
+                callbacks.insert(0, privacy.start(batches, epochs, initial_epoch))
             # A dataset brings its own order, and Keras warns if told to shuffle it.
             x, y, sample_weight, shuffle = batches.dataset(), None, None, False
             batch_size, validation_split = None, 0.0
@@ -483,7 +483,16 @@ class TextModel(EncoderModel):
         class_weight: Any = None,
         return_dict: bool = False,
     ) -> Any:
-        """Trains on one batch as `keras.Model.train_on_batch` does, on texts, too."""
+        """Trains on one batch as `keras.Model.train_on_batch` does, on texts, too.
+
+        Raises:
+            ValueError: If the training is private, whose batches are drawn by `fit`.
+        """
+        if isinstance(self.training_step, DifferentialPrivacy):
+            raise ValueError(
+                "train_on_batch takes a batch that was chosen, and differential privacy holds for "
+                "batches drawn at random: train by fit, or compile without the training_step."
+            )
         if class_weight:
             class_weight = dict(enumerate(self.encode_class_weight(class_weight).tolist()))
         batch = self._ready_batch((x, y, sample_weight), training=True)

@@ -1,17 +1,23 @@
 """Differential privacy: the weights tell next to nothing about any single training example.
 
+What is covered and what is not stands in docs/privacy.md.
+
 Axes: B rows of a batch, R rows of a microbatch, S sequence, C classes, T tokens of an example that
 are looked up, H hidden.
 """
 
-import functools
 import importlib.metadata
+import os
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.data.batching import LengthBucketedBatches
+from keras_bert_scratch.data.batching import LengthBucketedBatches, PoissonBatches
+from keras_bert_scratch.layers.dropout import Dropout, keyed_bits, keyed_dropout, mix_bits
 
 # Below, noise protects nothing; above, it leaves nothing to learn from.
 _NOISE_MULTIPLIERS = (0.25, 1000.0)
@@ -19,29 +25,49 @@ _NOISE_MULTIPLIERS = (0.25, 1000.0)
 _DISCRETIZATION = 1e-3
 # How often an epoch epsilon is computed for the progress bar; each takes up to 60 ms.
 _UPDATES_AN_EPOCH = 20
+# A target counts as spent when so much of it is: the noise that the rest asks for teaches nothing.
+_SPENT = 0.99
+# A weight scales an example's loss before its gradient is clipped, so none can do harm. A larger
+# one is a mistake, whose gradients might exceed float32 and then not count at all.
+_LARGEST_WEIGHT = 1e6
+# TensorFloat-32 rounds both factors of a product to 11 bits: a sum of clipped gradients that was
+# multiplied so may be longer by two such roundings.
+_TENSOR_FLOAT_32 = 1 - 2**-9
+
+_TRAINING = ("noise_multiplier", "sampling_probability", "steps")
+# One training after another, with these values of each.
+Spent = Sequence[Mapping[str, Any]]
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
 class DifferentialPrivacy:
-    """Trains by DP-SGD with any Keras optimizer (Abadi et al. 2016, algorithm 1); one `fit` only.
+    """Trains by DP-SGD with any Keras optimizer (Abadi et al. 2016, algorithm 1).
 
     In each step every example comes with the same probability q; the gradient of each is clipped to
     `clip_norm`, and their sum, plus Gaussian noise of standard deviation `noise_multiplier` x
     `clip_norm`, is divided by the expected number of examples, the `batch_size` of `fit`. A batch
     is worked off in microbatches, so that it may be large, as privacy needs it, while memory holds
-    the gradients of `microbatch_size` examples; those share their dropout.
+    the gradients of `microbatch_size` examples. An example whose gradient is not finite counts as
+    if it had not been drawn.
 
     What is (epsilon, delta)-private is the trained weights, in the sense of one example added to
     the training data or removed from it: a text that stands there k times, or a person with k
     texts, is protected less. Losses and metrics are not private, nor are choices made by those of
     the training data. Only trainable weights get noise: with frozen ones or LoRA there is less.
+    The page docs/privacy.md says more.
+
+    The noise and the draws of each `fit` follow from a new key of the operating system, whatever
+    `keras.utils.set_random_seed` was given. What earlier fits of the model have spent is saved with
+    it and counts: `epsilon` is that of all of them together, and a target is the total, too.
 
     Args:
         delta: Probability that more than `epsilon` is lost; at most 1 / n for n examples.
-        epsilon: What all epochs may cost; finds `noise_multiplier`.
+        epsilon: What all trainings of the model may cost; finds `noise_multiplier`.
         noise_multiplier: The noise instead; tells what it costs.
         clip_norm: Largest global norm of an example's gradient.
         microbatch_size: R, examples whose gradients are held at a time.
+        insecure_test_seed: Makes noise and draws follow from this seed, for tests. Who knows it
+            can subtract the noise: there is no privacy. It is not saved.
 
     Attributes:
         noise_multiplier: As given, or as found at the start of `fit`.
@@ -50,7 +76,8 @@ class DifferentialPrivacy:
     Raises:
         ModuleNotFoundError: If dp-accounting is not installed.
         ValueError: Unless exactly one of `epsilon` and `noise_multiplier` is given, or if a value
-            is not above 0, `delta` not below 1, or `noise_multiplier` below 0.25.
+            is not above 0 and finite, `delta` not below 1, `noise_multiplier` below 0.25, or
+            `microbatch_size` not an integer.
 
     Example:
         >>> privacy = DifferentialPrivacy(epsilon=3.0, delta=1e-5)
@@ -68,6 +95,7 @@ class DifferentialPrivacy:
         noise_multiplier: float | None = None,
         clip_norm: float = 1.0,
         microbatch_size: int = 16,
+        insecure_test_seed: int | None = None,
     ) -> None:
         try:
             import dp_accounting  # noqa: F401
@@ -89,8 +117,10 @@ class DifferentialPrivacy:
             "microbatch_size": microbatch_size,
         }
         for name, value in self._config.items():
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be above 0, received {value!r}.")
+            if value is not None and not _is_positive(value):
+                raise ValueError(
+                    f"{name} must be above 0, received {value!r}: give a finite number."
+                )
         if not delta < 1:
             raise ValueError(f"delta must be below 1, received {delta!r}.")
         if noise_multiplier is not None and noise_multiplier < _NOISE_MULTIPLIERS[0]:
@@ -98,19 +128,44 @@ class DifferentialPrivacy:
                 f"noise_multiplier must be at least {_NOISE_MULTIPLIERS[0]}, received "
                 f"{noise_multiplier!r}: less noise protects nothing."
             )
+        if not _is_count(microbatch_size):
+            raise ValueError(f"microbatch_size must be an integer, received {microbatch_size!r}.")
         self.target_epsilon = epsilon
         self.delta = delta
         self.noise_multiplier = noise_multiplier
         self.clip_norm = clip_norm
         self.microbatch_size = microbatch_size
         self.sampling_probability: float | None = None
+        self._past: list[dict[str, Any]] = []
+        self._is_fitting = False
+        self._test_generator: np.random.Generator | None = None
+        if insecure_test_seed is not None:
+            warnings.warn(
+                f"insecure_test_seed={insecure_test_seed} makes the noise known to whoever knows "
+                "the seed: what is trained is not private. Leave it out, except in tests.",
+                stacklevel=2,
+            )
+            self._test_generator = np.random.default_rng(insecure_test_seed)
+        # The step is traced once for all fits, so that what differs between them is a variable.
         self._steps = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._key = tf.Variable([0, 0], dtype=tf.int64, trainable=False)
+        self._deviation = tf.Variable(0.0, trainable=False)
+        self._expected_batch_size = tf.Variable(1.0, trainable=False)
 
     # === What it costs ===
     @property
+    def spent(self) -> list[dict[str, Any]]:
+        """What has been spent, whatever delta is.
+
+        For each `fit` its `noise_multiplier`, `sampling_probability` and `steps`, in JSON's types.
+        """
+        steps = int(self._steps.numpy())
+        return [*self._past, self._training(steps)] if steps else list(self._past)
+
+    @property
     def steps(self) -> int:
-        """Steps done."""
-        return int(self._steps.numpy())
+        """Steps done, those of earlier fits included."""
+        return sum(training["steps"] for training in self.spent)
 
     @property
     def epsilon(self) -> float:
@@ -118,29 +173,20 @@ class DifferentialPrivacy:
         return self.epsilon_after(self.steps)
 
     def epsilon_after(self, steps: int) -> float:
-        """Returns the epsilon at `delta` after some steps in all.
-
-        By dp-accounting's privacy loss distributions of the Poisson-sampled Gaussian mechanism
-        (Koskela et al. 2020; Doroshenko et al. 2022).
+        """Returns the epsilon at `delta` after some steps in all, those of earlier fits included.
 
         Raises:
-            ValueError: If `fit` has not begun.
+            ValueError: If neither this nor an earlier `fit` has begun.
         """
-        if self.sampling_probability is None:
+        if self.sampling_probability is None and not self._past:
             raise ValueError("What a step costs follows from the data: call fit first.")
-        if steps == 0:
-            return 0.0
-        return float(self._one_step.self_compose(steps).get_epsilon_for_delta(self.delta))
+        steps -= sum(training["steps"] for training in self._past)
+        return epsilon_of([*self._past, self._training(steps)] if steps else self._past, self.delta)
 
-    @functools.cached_property
-    def _one_step(self) -> Any:
-        from dp_accounting.pld.privacy_loss_distribution import from_gaussian_mechanism
-
-        return from_gaussian_mechanism(
-            self.noise_multiplier,
-            sampling_prob=self.sampling_probability,
-            value_discretization_interval=_DISCRETIZATION,
-        )
+    def _training(self, steps: int) -> dict[str, Any]:
+        """Returns what steps of this fit spend."""
+        values = (self.noise_multiplier, self.sampling_probability, steps)
+        return dict(zip(_TRAINING, values, strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what a model card should say of the privacy of the weights."""
@@ -153,17 +199,46 @@ class DifferentialPrivacy:
             "clip_norm": self.clip_norm,
             "sampling_probability": self.sampling_probability,
             "steps": self.steps,
+            "spent": self.spent,
             "accountant": f"dp-accounting {importlib.metadata.version('dp-accounting')}, "
             "privacy loss distributions",
         }
 
     # === Training ===
-    def check_fit(self, *, draws: bool, is_windows: bool) -> None:
-        """Refuses a `fit` that is not private; `fit` calls it.
+    def continue_after(self, spent: Spent) -> None:
+        """Counts what a model's earlier trainings have spent; `compile` calls it.
 
         Args:
+            spent: As `spent` tells it.
+
+        Raises:
+            ValueError: If `spent` is damaged, or this object has trained another model.
+        """
+        past = check_spent(spent)
+        if self.spent != past[: len(self.spent)]:
+            raise ValueError(
+                f"This DifferentialPrivacy has trained another model, for {self.steps} steps: make "
+                "a new one, so that each model tells what it has spent itself."
+            )
+        self._past = past
+        self._steps.assign(0)
+        self._is_fitting = False
+
+    def check_fit(
+        self,
+        model: keras.Model,
+        *,
+        draws: bool,
+        callbacks: Any = None,
+        class_weight: Any = None,
+    ) -> None:
+        """Refuses a `fit` that is not private, before any work; `fit` calls it.
+
+        Args:
+            model: Compiled.
             draws: Whether the batches are drawn from texts in memory.
-            is_windows: Whether a text is several examples.
+            callbacks: Those of `fit`.
+            class_weight: That of `fit`.
 
         Raises:
             ValueError: If the privacy would be less than what is told.
@@ -173,33 +248,59 @@ class DifferentialPrivacy:
                 "Differential privacy holds for batches drawn at random by fit itself: give it "
                 "texts held in memory, and neither shuffle=False nor steps_per_epoch."
             )
-        if is_windows:
+        if getattr(model, "truncation", None) == "windows":
             raise ValueError(
                 'Differential privacy is of examples, and with truncation="windows" a text is '
                 'several of them: choose "head", "tail" or "head_tail".'
             )
+        if isinstance(class_weight, str):
+            raise ValueError(
+                f"class_weight={class_weight!r} follows from the labels of all examples, so that "
+                "one more example would change the gradients of the others: give a dict of weights "
+                "that were chosen without the training data."
+            )
+        if any(
+            isinstance(callback, keras.callbacks.BackupAndRestore)
+            for callback in keras.tree.flatten(callbacks)
+        ):
+            raise ValueError(
+                "BackupAndRestore brings back weights without what they have spent, so that "
+                "epsilon would be told too small: save the model as a .keras file, with "
+                "ModelCheckpoint, and go on with the loaded model."
+            )
+        _check_model(model)
+
+    def draw_batches(self, *args: Any, **kwargs: Any) -> PoissonBatches:
+        """Returns batches whose draws nobody can repeat; `fit` trains on them.
+
+        Args:
+            *args: `token_ids` and `segment_ids` of `PoissonBatches`.
+            **kwargs: Its settings, of which `seed` is not used.
+        """
+        seed = int.from_bytes(self._random_bytes(16), "little")
+        return PoissonBatches(
+            *args, **{**kwargs, "seed": seed, "microbatch_size": self.microbatch_size}
+        )
 
     def start(
         self, batches: LengthBucketedBatches, epochs: int = 1, initial_epoch: int = 0
-    ) -> None:
-        """Finds what is not given; `fit` calls it.
+    ) -> keras.callbacks.Callback:
+        """Finds what is not given, and draws a new key for the noise; `fit` calls it.
 
         Args:
             batches: Of the training data.
             epochs: The last one, as in `fit`.
-            initial_epoch: Epochs done before; their steps count as spent.
+            initial_epoch: Epochs done before.
+
+        Returns:
+            The callback that shows the epsilon spent.
 
         Raises:
-            ValueError: If it has trained before, a batch is larger than the data, delta is above
-                1 / n, or epsilon cannot be reached.
+            ValueError: If a batch is larger than the data, delta is above 1 / n, a weight is not
+                from 0 to 1e6, epsilon is spent or cannot be reached, or nothing is known of the
+                epochs done before.
         """
         n, batch_size = len(batches.lengths), batches.batch_size
-        if self.sampling_probability is not None:
-            raise ValueError(
-                f"This DifferentialPrivacy belongs to a fit that has spent epsilon="
-                f"{self.epsilon:.4g}, delta={self.delta}: compile with a new one, and add up the "
-                "epsilons and the deltas."
-            )
         if batch_size > n:
             raise ValueError(
                 f"An example is drawn with probability batch_size / n, received batch_size="
@@ -210,14 +311,44 @@ class DifferentialPrivacy:
                 f"delta must be at most 1 / n, received {self.delta} for {n} examples: above "
                 f"{1 / n:.3g}, publishing an example at random would count as private."
             )
-        probability, steps = batch_size / n, epochs * len(batches)
+        _check_weights(batches.sample_weight)
+        past = self.spent
+        if initial_epoch > 0 and not past:
+            raise ValueError(
+                f"initial_epoch={initial_epoch} says that epochs were done before, and the model "
+                "does not know what they have spent: go on with the model that did them, or with "
+                "its .keras file or its save_pretrained folder."
+            )
+        probability, steps = batch_size / n, (epochs - initial_epoch) * len(batches)
+        if steps < 1:
+            raise ValueError(
+                f"There is nothing to train from initial_epoch={initial_epoch} to epochs={epochs}: "
+                "make epochs larger, it is the number of the last one."
+            )
         if self.target_epsilon is not None:
             self.noise_multiplier = find_noise_multiplier(
-                self.target_epsilon, self.delta, probability, steps
+                self.target_epsilon, self.delta, probability, steps, past
             )
+        assert self.noise_multiplier is not None
+        self._past = past
         self.sampling_probability = probability
-        self._expected_batch_size = batch_size
-        self._steps.assign(initial_epoch * len(batches))
+        self._steps.assign(0)
+        # New for each fit, and saved nowhere: no two trainings, and no two parts of one that was
+        # stopped, have the same noise.
+        self._key.assign(np.frombuffer(self._random_bytes(16), np.int64))
+        self._deviation.assign(self.noise_multiplier * self.clip_norm)
+        self._expected_batch_size.assign(batch_size)
+        self._is_fitting = True
+        return EpsilonInLogs(self)
+
+    def finish(self) -> None:
+        """Takes no more batches until the next `fit`; its callback calls it."""
+        self._is_fitting = False
+
+    def _random_bytes(self, size: int) -> bytes:
+        if self._test_generator is not None:
+            return self._test_generator.bytes(size)
+        return os.urandom(size)
 
     def __call__(self, model: keras.Model, data: Any) -> dict[str, Any]:
         """Trains one step, in the place of `keras.Model.train_step`.
@@ -230,22 +361,33 @@ class DifferentialPrivacy:
             The loss and the metrics.
 
         Raises:
-            ValueError: If `fit` has not begun.
+            ValueError: If no `fit` is going on.
         """
-        if self.sampling_probability is None or self.noise_multiplier is None:
+        if not self._is_fitting:
             raise ValueError("Differential privacy draws its batches itself: train by fit.")
         optimizer, variables = model.optimizer, model.trainable_variables
         loss_tracker = next(metric for metric in model.metrics if metric.name == "loss")
+        # Number i of this step's seeds is that of the noise of variable i; one more is of dropout.
+        numbers_drawn = self._steps * (len(variables) + 1)
+
+        def seed(i: int) -> tf.Tensor:
+            return self._key + tf.stack([tf.zeros_like(numbers_drawn), numbers_drawn + i])
+
+        dropout_key = tf.random.stateless_uniform(
+            (), seed(len(variables)), minval=None, maxval=None, dtype=tf.uint32, alg="philox"
+        )
 
         def add_microbatch(sums: list[tf.Tensor], microbatch: Any) -> list[tf.Tensor]:
             x, y, weights = microbatch
-            gradients, losses, logits = per_example_gradients(model, x, y, weights)
-            # Rows of weight 0 fill the batch up: their gradients are 0, and they have no metrics.
+            gradients, losses, logits = per_example_gradients(
+                model, x, y, weights, example_keys(x, dropout_key)
+            )
+            # Rows of weight 0 fill the batch up: they add nothing, and have no metrics.
             is_drawn = weights > 0
             drawn = [tf.boolean_mask(rows, is_drawn) for rows in (y, logits, weights)]
             loss_tracker.update_state(tf.boolean_mask(losses, is_drawn))
             model.compute_metrics(x, *drawn)
-            return add_clipped(sums, gradients, self.clip_norm)
+            return add_clipped(sums, gradients, self.clip_norm, is_drawn)
 
         sums = tf.foldl(
             add_microbatch,
@@ -253,10 +395,16 @@ class DifferentialPrivacy:
             [tf.zeros(v.shape, v.dtype) for v in variables],
             parallel_iterations=1,
         )
-        deviation = self.noise_multiplier * self.clip_norm
+        # Stateless, because tf.random.normal draws the same in every process where XLA compiles it.
         noisy_means = [
-            (total + tf.random.normal(total.shape, stddev=deviation)) / self._expected_batch_size
-            for total in sums
+            (
+                total
+                + tf.random.stateless_normal(
+                    total.shape, seed(i), stddev=self._deviation, alg="philox"
+                )
+            )
+            / self._expected_batch_size
+            for i, total in enumerate(sums)
         ]
         # The optimizer undoes the scale that Keras' own step gives the loss.
         optimizer.apply([optimizer.scale_loss(mean) for mean in noisy_means], variables)
@@ -269,12 +417,12 @@ class DifferentialPrivacy:
 
     # === Config ===
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
+        """Returns the constructor's arguments, without a seed for tests."""
         return self._config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Inverts `get_config`; what was spent is told by the one that spent it."""
+        """Inverts `get_config`; what was spent, the model tells."""
         return cls(**config)
 
 
@@ -313,34 +461,85 @@ class EpsilonInLogs(keras.callbacks.Callback):
         if logs is not None:
             logs["epsilon"] = self.privacy.epsilon
 
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Ends the training."""
+        self.privacy.finish()
 
-def find_noise_multiplier(epsilon: float, delta: float, probability: float, steps: int) -> float:
+
+# === Accounting ===
+def check_spent(spent: Spent) -> list[dict[str, Any]]:
+    """Returns what trainings have spent, as `DifferentialPrivacy.spent` tells it.
+
+    Raises:
+        ValueError: If it is none of that.
+    """
+    for training in spent:
+        known: Mapping[str, Any] = training if isinstance(training, Mapping) else {}
+        values: list[Any] = [known.get(name) for name in _TRAINING]
+        noise, probability, steps = values
+        if (
+            set(known) != set(_TRAINING)
+            or not (_is_positive(noise) and _is_positive(probability) and _is_count(steps))
+            or probability > 1
+        ):
+            raise ValueError(
+                f"What a training has spent must be {', '.join(_TRAINING)}, above 0, of which the "
+                f"second is at most 1 and the third an integer; received {training!r}."
+            )
+    return [dict(training) for training in spent]
+
+
+def epsilon_of(spent: Spent, delta: float) -> float:
+    """Returns the epsilon of trainings one after another.
+
+    By dp-accounting's privacy loss distributions of the Poisson-sampled Gaussian mechanism
+    (Koskela et al. 2020; Doroshenko et al. 2022).
+
+    Args:
+        spent: As `DifferentialPrivacy.spent` tells it.
+        delta: At this delta.
+
+    Example:
+        >>> epsilon_of([{"noise_multiplier": 1.0, "sampling_probability": 0.1, "steps": 5}], 1e-5)
+        1.9...
+    """
+    return float(_accountant().compose(_event(spent)).get_epsilon(delta)) if spent else 0.0
+
+
+def find_noise_multiplier(
+    epsilon: float, delta: float, probability: float, steps: int, spent: Spent = ()
+) -> float:
     """Returns the least noise with which some steps cost at most epsilon, to 0.001.
 
     Args:
-        epsilon: What all steps may cost.
+        epsilon: What all steps may cost, with those before.
         delta: At this delta.
         probability: With which an example is drawn in a step.
         steps: Their number.
+        spent: What trainings before have spent.
 
     Raises:
-        ValueError: If no noise multiplier from 0.25 to 1000 does it.
+        ValueError: If epsilon is spent, or no noise multiplier from 0.25 to 1000 does it.
 
     Example:
         >>> find_noise_multiplier(3.0, delta=1e-5, probability=0.03, steps=330)
         1.08...
     """
     import dp_accounting as dp
-    from dp_accounting.pld import PLDAccountant
 
-    accountant = functools.partial(PLDAccountant, value_discretization_interval=_DISCRETIZATION)
+    before = epsilon_of(spent, delta)
+    if before > _SPENT * epsilon:
+        raise ValueError(
+            f"epsilon={epsilon} is spent: earlier fits cost {before:.4g} at delta={delta}. Compile "
+            "with a larger epsilon, which is that of all fits together."
+        )
 
     def training(noise_multiplier: float) -> dp.DpEvent:
-        step = dp.PoissonSampledDpEvent(probability, dp.GaussianDpEvent(noise_multiplier))
-        return dp.SelfComposedDpEvent(step, steps)
+        values = (noise_multiplier, probability, steps)
+        return _event([*spent, dict(zip(_TRAINING, values, strict=True))])
 
     most, least = (
-        accountant().compose(training(noise)).get_epsilon(delta) for noise in _NOISE_MULTIPLIERS
+        _accountant().compose(training(noise)).get_epsilon(delta) for noise in _NOISE_MULTIPLIERS
     )
     if not least <= epsilon < most:
         raise ValueError(
@@ -350,11 +549,60 @@ def find_noise_multiplier(epsilon: float, delta: float, probability: float, step
             "change the epochs or the batch size."
         )
     bracket = dp.ExplicitBracketInterval(*_NOISE_MULTIPLIERS)
-    return dp.calibrate_dp_mechanism(accountant, training, epsilon, delta, bracket, tol=1e-3)
+    return dp.calibrate_dp_mechanism(_accountant, training, epsilon, delta, bracket, tol=1e-3)
+
+
+def _accountant() -> Any:
+    from dp_accounting.pld import PLDAccountant
+
+    return PLDAccountant(value_discretization_interval=_DISCRETIZATION)
+
+
+def _event(spent: Spent) -> Any:
+    """Returns trainings one after another, as dp-accounting takes them."""
+    import dp_accounting as dp
+
+    return dp.ComposedDpEvent(
+        [
+            dp.SelfComposedDpEvent(
+                dp.PoissonSampledDpEvent(
+                    training["sampling_probability"],
+                    dp.GaussianDpEvent(training["noise_multiplier"]),
+                ),
+                training["steps"],
+            )
+            for training in spent
+        ]
+    )
+
+
+# === Gradients ===
+def example_keys(x: Any, key: tf.Tensor) -> tf.Tensor:
+    """Returns a key for each example, which follows from its own tokens and nothing else.
+
+    With its dropout following from that, the gradient of an example is the same whichever others
+    are drawn with it. So one more example changes the sum by its own gradient alone, by at most
+    the clip norm, and epsilon holds even for one who knows all masks: they need not be secret.
+
+    Args:
+        x: `token_ids` and `padding_mask`, int32. *Shape:* (R, S) each.
+        key: uint32, of the step. *Shape:* ().
+
+    Returns:
+        uint32. *Shape:* (R,).
+
+    Example:
+        >>> example_keys(inputs, tf.constant(7, tf.uint32))
+    """
+    token_ids = tf.cast(x["token_ids"], tf.uint32)
+    mixed = mix_bits(token_ids ^ keyed_bits(key, (tf.shape(token_ids)[1],)))
+    of_tokens = tf.where(tf.cast(x["padding_mask"], tf.bool), mixed, 0)
+    # The sum, which wraps around, is that of the tokens without the padding.
+    return mix_bits(tf.reduce_sum(of_tokens, axis=1))
 
 
 def per_example_gradients(
-    model: keras.Model, x: Any, y: tf.Tensor, sample_weight: tf.Tensor
+    model: keras.Model, x: Any, y: tf.Tensor, sample_weight: tf.Tensor, keys: tf.Tensor
 ) -> tuple[list[Any], tf.Tensor, tf.Tensor]:
     """Computes the gradient of the loss of each example, all at once.
 
@@ -363,59 +611,168 @@ def per_example_gradients(
         x: What it is called with. *Shape:* (R, ...) each.
         y: Labels. *Shape:* (R,) or (R, C).
         sample_weight: *Shape:* (R,).
+        keys: Of `example_keys`. *Shape:* (R,).
 
     Returns:
         The gradients by trainable variables, *shape:* (R, ...); for a table that is only looked up,
         a pair of the gradients of what was found there, *shape:* (R, T, H), and the rows where it
         was found, *shape:* (R, T). Then the losses, *shape:* (R,), and the logits, *shape:* (R, C).
 
+    Raises:
+        ValueError: If a layer adds a loss of its own.
+
     Example:
-        >>> gradients, losses, logits = per_example_gradients(model, inputs, labels, tf.ones(2))
+        >>> keys = example_keys(inputs, tf.constant(7, tf.uint32))
+        >>> gradients, losses, logits = per_example_gradients(
+        ...     model, inputs, labels, tf.ones(2), keys
+        ... )
     """
     variables = [variable.value for variable in model.trainable_variables]
 
     def gradients_of(example: Any) -> Any:
+        *example, key = example
         x, y, sample_weight = tf.nest.map_structure(lambda row: row[None], example)
-        with tf.GradientTape() as tape:
-            logits = model(x, training=True)
-            loss = model.compute_loss(x, y, logits, sample_weight)
-        gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
+        with keyed_dropout(key):
+            with tf.GradientTape() as tape:
+                logits = model(x, training=True)
+                _check_losses(model)
+                loss = model.compute_loss(x, y, logits, sample_weight)
+            gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
         slices = [
             (g.values, g.indices) if isinstance(g, tf.IndexedSlices) else g for g in gradients
         ]
         return slices, loss, logits[0]
 
-    return tf.vectorized_map(gradients_of, (x, y, sample_weight))
+    return tf.vectorized_map(gradients_of, (x, y, sample_weight, keys))
 
 
-def add_clipped(sums: list[tf.Tensor], gradients: list[Any], clip_norm: float) -> list[tf.Tensor]:
+def add_clipped(
+    sums: list[tf.Tensor], gradients: list[Any], clip_norm: float, is_drawn: tf.Tensor
+) -> list[tf.Tensor]:
     """Clips the gradient of each example by its global norm, and adds them up.
 
     Args:
         sums: What to add to, one a variable.
-        gradients: Of `per_example_gradients`.
+        gradients: Of `per_example_gradients`. Examples whose norm is not finite are left out.
         clip_norm: Largest norm.
+        is_drawn: Which examples to add. *Shape:* (R,).
 
     Example:
-        >>> add_clipped([tf.zeros(2)], [tf.constant([[3.0, 4.0], [0.3, 0.4]])], clip_norm=1.0)
+        >>> gradients = [tf.constant([[3.0, 4.0], [0.3, 0.4], [np.inf, 0.0]])]
+        >>> add_clipped([tf.zeros(2)], gradients, clip_norm=1.0, is_drawn=tf.ones(3, tf.bool))
         [<tf.Tensor: shape=(2,), dtype=float32, numpy=array([0.9, 1.2], dtype=float32)>]
     """
-    norms = tf.sqrt(tf.add_n([_squared_norms(gradient) for gradient in gradients]))
-    scales = clip_norm / tf.maximum(norms, clip_norm)
+    gradients = [_merged(*g) if isinstance(g, tuple) else g for g in gradients]
+    dense = [g[0] if isinstance(g, tuple) else g for g in gradients]
+    squares = [tf.reduce_sum(tf.square(g), axis=tf.range(1, tf.rank(g))) for g in dense]
+    norms = tf.sqrt(tf.add_n(squares))
+    is_finite = tf.math.is_finite(norms)
+    # Chosen, not multiplied by 0, which leaves NaN as it is. That takes time, and is seldom needed.
+    dense = tf.cond(
+        tf.reduce_all(is_finite),
+        lambda: dense,
+        lambda: [tf.where(_over(is_finite, g), g, 0.0) for g in dense],
+    )
+    largest = clip_norm * _TENSOR_FLOAT_32 if _has_tensor_float_32() else clip_norm
+    scales = tf.where(is_finite & is_drawn, largest / tf.maximum(norms, largest), 0.0)
     return [
-        tf.tensor_scatter_nd_add(total, g[1][..., None], g[0] * scales[:, None, None])
+        tf.tensor_scatter_nd_add(total, g[1][..., None], values * _over(scales, values))
         if isinstance(g, tuple)
-        else total + tf.tensordot(scales, g, 1)
-        for total, g in zip(sums, gradients, strict=True)
+        else total + tf.tensordot(scales, values, 1)
+        for total, g, values in zip(sums, gradients, dense, strict=True)
     ]
 
 
-def _squared_norms(gradient: Any) -> tf.Tensor:
-    """Returns the squared norm of each example's gradient of one variable, (R,)."""
-    if not isinstance(gradient, tuple):
-        return tf.reduce_sum(tf.square(gradient), axis=tf.range(1, tf.rank(gradient)))
-    # |sum of v_i in row i|^2 is the sum of v_i v_j over all i, j of the same row: what a text has
-    # twice counts together, and the table, mostly zeros, need not be filled for each example.
-    values, rows = gradient
-    is_same_row = tf.cast(rows[:, :, None] == rows[:, None, :], values.dtype)  # (R, T, T)
-    return tf.reduce_sum(is_same_row * tf.matmul(values, values, transpose_b=True), axis=(1, 2))
+def _merged(values: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Sums what an example has found in the same row of a table, where it found it first.
+
+    Then the norm is that of the table's gradient, which is mostly zeros and need not be filled for
+    each example.
+
+    Args:
+        values: *Shape:* (R, T, H).
+        rows: *Shape:* (R, T).
+
+    Returns:
+        The same, with zeros where a row had been found before.
+    """
+    is_same = rows[:, :, None] == rows[:, None, :]  # (R, T, T)
+    first = tf.argmax(tf.cast(is_same, values.dtype), axis=2, output_type=rows.dtype)
+    is_first = first == tf.range(tf.shape(rows)[1], dtype=rows.dtype)
+    return tf.matmul(tf.cast(is_same & is_first[:, :, None], values.dtype), values), rows
+
+
+def _over(of_examples: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """(R,) -> (R, 1, ...), as many axes as the values have."""
+    return tf.reshape(of_examples, [-1, *[1] * (values.shape.rank - 1)])
+
+
+# === Checks ===
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and bool(0 < value < np.inf)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and bool(value > 0)
+
+
+def _has_tensor_float_32() -> bool:
+    """Whether products of float32 may be coarser than float32."""
+    return bool(
+        tf.config.list_physical_devices("GPU")
+        and tf.config.experimental.tensor_float_32_execution_enabled()
+    )
+
+
+def _check_weights(sample_weight: np.ndarray | None) -> None:
+    if sample_weight is None:
+        return
+    is_wrong = ~((sample_weight >= 0) & (sample_weight <= _LARGEST_WEIGHT))
+    if is_wrong.any():
+        position = int(np.argmax(is_wrong))
+        raise ValueError(
+            f"With differential privacy, sample weights must be from 0 to {_LARGEST_WEIGHT:g}, "
+            f"received {sample_weight[position]} at position {position}: the gradient that it "
+            "scales is clipped anyway."
+        )
+
+
+def _check_losses(model: keras.Model) -> None:
+    if model.losses or any(
+        getattr(layer, "activity_regularizer", None) is not None
+        for layer in model._flatten_layers()
+    ):
+        raise ValueError(
+            "Differential privacy clips the gradients of the loss of single examples, and the "
+            "model has losses beside it (regularizers, or add_loss): leave them out; weight decay "
+            "of the optimizer acts on the weights, after the noise."
+        )
+
+
+def _check_model(model: keras.Model) -> None:
+    """Refuses a model whose gradient is not a sum over examples that each are clipped."""
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "Differential privacy needs Keras' TensorFlow backend, received "
+            f"{keras.backend.backend()}: set KERAS_BACKEND=tensorflow."
+        )
+    _check_losses(model)
+    for layer in model._flatten_layers():
+        if layer._seed_generators and not isinstance(layer, Dropout):
+            raise ValueError(
+                f"The layer {layer.name} ({type(layer).__name__}) would draw the same for all "
+                "examples of a microbatch, so that one more example changes the gradients of "
+                "others: leave it out, or use keras_bert_scratch's Dropout."
+            )
+        if layer._non_trainable_variables and getattr(layer, "quantization_mode", None) is None:
+            raise ValueError(
+                f"The layer {layer.name} ({type(layer).__name__}) keeps a state that follows from "
+                "many examples and gets no noise, as batch normalization does: use layer "
+                "normalization, or leave it out."
+            )
+    for variable in model.trainable_variables:
+        if keras.backend.standardize_dtype(variable.dtype) != "float32":
+            raise ValueError(
+                f"Differential privacy needs weights in float32, and {variable.path} has "
+                f"{variable.dtype}: with another dtype, use mixed_bfloat16 or mixed_float16."
+            )

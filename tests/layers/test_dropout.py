@@ -1,11 +1,12 @@
-"""Dropout by 16 random bits a value."""
+"""Dropout by 16 random bits a value, and by a key."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_bert_scratch.layers.dropout import Dropout
+from keras_bert_scratch.layers.dropout import Dropout, keyed_dropout, mix_bits
+from keras_bert_scratch.layers.rematerialization import rematerialize
 
 # An odd number of rows: of the last random integers half is used.
 ONES = np.ones((101, 3, 333), "float32")
@@ -81,3 +82,80 @@ def test_one_number_for_several_values_as_keras() -> None:
 
 def test_nothing_happens_without_training() -> None:
     np.testing.assert_array_equal(Dropout(0.5)(ONES), ONES)
+
+
+class TestKeyed:
+    """Masks that follow from a key."""
+
+    def test_bits_are_those_of_murmur_hash(self) -> None:
+        """MurmurHash3's finalizer, in Python's own integers."""
+
+        def finalizer(h: int) -> int:
+            h = ((h ^ (h >> 16)) * 0x85EBCA6B) % 2**32
+            h = ((h ^ (h >> 13)) * 0xC2B2AE35) % 2**32
+            return h ^ (h >> 16)
+
+        numbers = [0, 1, 7, 2**31, 2**32 - 1]
+        found = keras.ops.convert_to_numpy(mix_bits(np.array(numbers, "uint32")))
+        assert found.tolist() == [finalizer(number) for number in numbers]
+
+    @pytest.mark.parametrize("rate", [0.25, 0.1, 1e-3])
+    def test_drops_its_share_and_scales_the_others(self, rate: float) -> None:
+        with keyed_dropout(keras.ops.cast(3, "uint32")):
+            found = dropped(Dropout(rate))
+        kept = found[found != 0]
+        np.testing.assert_allclose(kept, 1 / (1 - rate), rtol=1e-6)
+        deviation = np.sqrt(rate * (1 - rate) / found.size)
+        assert abs(1 - len(kept) / found.size - rate) < 4 * deviation
+
+    def test_follow_from_key_layer_and_position_alone(self) -> None:
+        layers = [Dropout(0.5), Dropout(0.5)]
+
+        def masks(key: int, shape: tuple[int, ...] = (1, 3, 40, 40)) -> list[np.ndarray]:
+            ones = np.ones(shape, "float32")
+            with keyed_dropout(keras.ops.cast(key, "uint32")):
+                return [keras.ops.convert_to_numpy(layer(ones, training=True)) for layer in layers]
+
+        first, second = masks(1)
+        again, _ = masks(1)
+        np.testing.assert_array_equal(first, again)
+        # The corner of a larger tensor: an example padded further.
+        np.testing.assert_array_equal(first, masks(1, (1, 5, 50, 60))[0][:, :3, :40, :40])
+        for one, other in (
+            (first, second),
+            (first, masks(2)[0]),
+            (first[:, :, 1:], first[:, :, :-1]),
+            (first[..., 1:], first[..., :-1]),
+            (first[:, 1:], first[:, :-1]),
+        ):
+            assert abs(((one - 1) * (other - 1)).mean()) < 4 / np.sqrt(one.size)
+
+    def test_one_number_for_several_values_as_keras(self) -> None:
+        with keyed_dropout(keras.ops.cast(1, "uint32")):
+            found = dropped(Dropout(0.5, noise_shape=(None, 1, 333)))
+        assert set(np.unique(found)) == {0.0, 2.0}
+        np.testing.assert_array_equal(found, np.repeat(found[:, :1], 3, axis=1))
+
+    @pytest.mark.parametrize(("rate", "expected"), [(0.0, 1.0), (1e-12, 1.0), (1.0, 0.0)])
+    def test_nothing_or_all_is_dropped(self, rate: float, expected: float) -> None:
+        with keyed_dropout(keras.ops.cast(1, "uint32")):
+            np.testing.assert_array_equal(dropped(Dropout(rate)), np.full_like(ONES, expected))
+
+    def test_a_layer_computed_again_drops_the_same(self) -> None:
+        """Rematerialization calls a layer twice, the second time for the gradient."""
+        layer = Dropout(0.5)
+        layer.build((None, None))
+        x = tf.Variable(np.ones((8, 50), "float32"))
+        with keyed_dropout(keras.ops.cast(1, "uint32")), tf.GradientTape() as tape:
+            y = rematerialize(layer, x.value(), training=True)
+            loss = tf.reduce_sum(y)
+            gradient = tape.gradient(loss, x)
+        np.testing.assert_array_equal(gradient, y)
+        assert set(np.unique(y)) == {0.0, 2.0}
+
+    def test_draws_again_after_it(self) -> None:
+        layer = Dropout(0.5)
+        with keyed_dropout(keras.ops.cast(1, "uint32")):
+            first = dropped(layer)
+        assert (dropped(layer) != first).any()
+        np.testing.assert_array_equal(layer(ONES), ONES)
