@@ -79,7 +79,7 @@ def predict(path: str, folder: Path) -> None:
 
 def explain(path: str, folder: Path) -> None:
     """Explains an answer."""
-    integrated_gradients(make(path), TEXTS[1], num_steps=4)
+    integrated_gradients(make(path), TEXTS[1], num_points=4)
 
 
 def export(path: str, folder: Path) -> None:
@@ -139,12 +139,12 @@ def memory(options: argparse.Namespace) -> bool:
 # === Threads ===
 def callers(folder: Path, num_keras: int) -> dict[str, tuple[Callable[[str], Any], int | None]]:
     """Returns what answers a text, by name, and how often to ask it if not as often as others."""
-    load_task = functools.partial(dict, sequence_length=16)
-    classifier = BertClassifier.from_pretrained("tiny-en", LABELS, **load_task())
-    encoder = BertSentenceEncoder.from_pretrained("tiny-en", **load_task())
-    tagger = BertTokenClassifier.from_pretrained("tiny-en", ["O", "B-joy", "I-joy"], **load_task())
+    short: dict[str, Any] = {"sequence_length": 16}
+    classifier = BertClassifier.from_pretrained("tiny-en", LABELS, **short)
+    encoder = BertSentenceEncoder.from_pretrained("tiny-en", **short)
+    tagger = BertTokenClassifier.from_pretrained("tiny-en", ["O", "B-joy", "I-joy"], **short)
     answerer = BertQuestionAnswerer.from_pretrained("tiny-en", sequence_length=24)
-    summarizer = BertSummarizer.from_pretrained("tiny-en", summary_length=6, **load_task())
+    summarizer = BertSummarizer.from_pretrained("tiny-en", summary_length=6, **short)
     context = "nobody should see a bad film, and all of us saw a good one with joy"
     kinds: dict[str, tuple[Any, Any, Callable[[Any, str], Any]]] = {
         "classifier": (classifier, load_predictor, lambda one, text: one.probabilities([text])),
@@ -169,7 +169,7 @@ def callers(folder: Path, num_keras: int) -> dict[str, tuple[Callable[[str], Any
             kind = {"": "SavedModel"}.get(ending, ending)
             found[f"{name} {kind}"] = functools.partial(ask, load(folder / f"{name}{ending}")), None
         if name == "encoder":
-            ask = functools.partial(_encode_quietly)
+            ask = _encode_quietly
         found[f"{name} Keras"] = functools.partial(ask, model), num_keras
     return found
 
