@@ -27,6 +27,7 @@ from keras_bert_scratch.layers.windows import (
 )
 from keras_bert_scratch.models.adapting import keep_heads, keep_layers
 from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.models.state import copy_state
 from keras_bert_scratch.serving.litert import export_litert
 from keras_bert_scratch.serving.mobile_metadata import export_mediapipe
 from keras_bert_scratch.serving.onnx import export_onnx
@@ -309,9 +310,15 @@ class BertClassifier(TextModel):
         return self._with_encoder(keep_heads(self.encoder, heads))
 
     def _with_encoder(self, encoder: BertEncoder) -> "BertClassifier":
-        """Returns a classifier with another encoder, and all else as it is."""
-        config = {**self.get_config(), "encoder": encoder, "tokenizer": self.tokenizer}
-        other = BertClassifier(**config)
+        """Returns a classifier of the same class with another encoder, and all else as it is."""
+        config = self.get_config()
+        # It numbers the layers of this one.
+        config.pop("state", None)
+        other = type(self).from_config(
+            {**config, "encoder": keras.saving.serialize_keras_object(encoder)}
+        )
+        other.encoder.set_weights(encoder.get_weights())
+        copy_state(self.head, other.head)
         other.head.set_weights(self.head.get_weights())
         return other
 

@@ -337,9 +337,12 @@ class DistributableModel(keras.Model):
         """Compiles as Keras does.
 
         Raises:
-            ValueError: If the optimizer, the loss or an argument does what fails under a strategy.
+            ValueError: If the weights are float16, or the loss of float16 computations would not be
+                scaled; or if the optimizer, the loss or an argument does what fails under a
+                strategy.
         """
         super().compile(*args, **kwargs)
+        self._check_float16()
         optimizer = self.optimizer
         inner = getattr(optimizer, "inner_optimizer", optimizer)
         if hasattr(inner, "_all_reduce_sum_gradients"):
@@ -378,6 +381,23 @@ class DistributableModel(keras.Model):
             )
         if optimizer.gradient_accumulation_steps:
             optimizer._backend_apply_gradients = functools.partial(_accumulate, optimizer)
+
+    def _check_float16(self) -> None:
+        if any(weight.dtype == "float16" for weight in self.trainable_weights):
+            raise ValueError(
+                f"{self.name} has float16 weights, which do not learn: the steps of an optimizer "
+                "are lost in rounding, or become infinite. Make the model with "
+                'dtype="mixed_float16" or "mixed_bfloat16", whose weights are float32; float16 is '
+                "for answers alone."
+            )
+        is_scaled = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
+        layers = () if self.optimizer is None or is_scaled else self._flatten_layers()
+        if any(layer.compute_dtype == "float16" for layer in layers):
+            raise ValueError(
+                f"Layers of {self.name} compute in float16, in which small gradients become 0 "
+                "unless the loss is scaled; Keras does it if the model has that dtype, too: make "
+                'it, and not its encoder only, with dtype="mixed_float16".'
+            )
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model; Keras refuses to for classes with a `compile` of their own."""
