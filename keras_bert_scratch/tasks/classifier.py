@@ -78,6 +78,8 @@ class BertClassifier(TextModel):
         [{'good': 0.99, 'bad': 0.01}]
     """
 
+    takes_truncation = True
+
     def __init__(
         self,
         encoder: BertEncoder,

@@ -119,9 +119,7 @@ class TestLora:
         model.fit(*reviews, verbose=0)
         model.save(tmp_path / "model.keras")
         loaded = keras.saving.load_model(tmp_path / "model.keras")
-        for theirs, ours in zip(
-            loaded.optimizer.variables, model.optimizer.variables, strict=True
-        ):
+        for theirs, ours in zip(loaded.optimizer.variables, model.optimizer.variables, strict=True):
             np.testing.assert_array_equal(theirs, ours)
         before = [np.array(weight) for weight in loaded.encoder.trainable_weights]
         assert len(before) == 2 * 6 * 2
@@ -213,3 +211,11 @@ class TestFloat16:
         model.compile(keras.optimizers.Adam(3e-3), metrics=[])
         losses = model.fit(*reviews, epochs=8, batch_size=16, verbose=0).history["loss"]
         assert losses[-1] < losses[0] / 2
+
+
+@pytest.mark.parametrize("task", [BertSentenceEncoder, BertSummarizer])
+def test_windows_are_the_classifiers(two_layer_classifier, task):
+    of = two_layer_classifier()
+    decoder = [BertDecoder(of.encoder.config)] if task is BertSummarizer else []
+    with pytest.raises(ValueError, match=f"{task.__name__} reads the heads of long texts, rec"):
+        task(of.encoder, *decoder, of.tokenizer, truncation="windows")
