@@ -137,7 +137,16 @@ def memory(options: argparse.Namespace) -> bool:
 
 
 # === Threads ===
-def callers(folder: Path, num_keras: int) -> dict[str, tuple[Callable[[str], Any], int | None]]:
+FORMATS: dict[str, tuple[str, dict[str, str]]] = {
+    "SavedModel": ("", {}),
+    "LiteRT": (".tflite", {"format": "litert"}),
+    "ONNX": (".onnx", {"format": "onnx"}),
+}
+
+
+def callers(
+    folder: Path, formats: list[str], num_keras: int
+) -> dict[str, tuple[Callable[[str], Any], int | None]]:
     """Returns what answers a text, by name, and how often to ask it if not as often as others."""
     short: dict[str, Any] = {"sequence_length": 16}
     classifier = BertClassifier.from_pretrained("tiny-en", LABELS, **short)
@@ -159,18 +168,14 @@ def callers(folder: Path, num_keras: int) -> dict[str, tuple[Callable[[str], Any
     }
     found: dict[str, tuple[Callable[[str], Any], int | None]] = {}
     for name, (model, load, ask) in kinds.items():
-        model.export(folder / name)
-        model.export(folder / f"{name}.tflite", format="litert")
-        formats = ["", ".tflite"]
-        if name == "classifier":
-            model.export(folder / f"{name}.onnx", format="onnx")
-            formats.append(".onnx")
-        for ending in formats:
-            kind = {"": "SavedModel"}.get(ending, ending)
-            found[f"{name} {kind}"] = functools.partial(ask, load(folder / f"{name}{ending}")), None
-        if name == "encoder":
-            ask = _encode_quietly
-        found[f"{name} Keras"] = functools.partial(ask, model), num_keras
+        for kind, (ending, options) in FORMATS.items():
+            if kind in formats and (kind != "ONNX" or name == "classifier"):
+                path = folder / f"{name}{ending}"
+                model.export(path, **options)
+                found[f"{name} {kind}"] = functools.partial(ask, load(path)), None
+        if "Keras" in formats:
+            ask = _encode_quietly if name == "encoder" else ask
+            found[f"{name} Keras"] = functools.partial(ask, model), num_keras
     return found
 
 
@@ -215,7 +220,8 @@ def threads(options: argparse.Namespace) -> bool:
     logging.getLogger("keras_bert_scratch").setLevel(logging.ERROR)
     rows, total = [], 0
     with tempfile.TemporaryDirectory() as folder:
-        for name, (ask, num_requests) in callers(Path(folder), options.keras_requests).items():
+        asked_of = callers(Path(folder), options.formats, options.keras_requests)
+        for name, (ask, num_requests) in asked_of.items():
             num_requests = num_requests or options.requests
             started = time.perf_counter()
             wrong = wrong_answers(ask, options.threads, num_requests)
@@ -238,6 +244,9 @@ def main() -> None:
     command.add_argument("--times", type=int, default=10, help="default: %(default)s")
     command.set_defaults(run=memory)
     command = commands.add_parser("threads", help="one predictor, eight threads")
+    command.add_argument(
+        "--formats", nargs="*", default=[*FORMATS, "Keras"], help="default: all of %(default)s"
+    )
     command.add_argument("--threads", type=int, default=8, help="default: %(default)s")
     command.add_argument("--requests", type=int, default=1000, help="of each thread")
     command.add_argument("--keras-requests", type=int, default=50, help="of each, to Keras models")
