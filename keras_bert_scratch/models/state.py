@@ -8,11 +8,11 @@ from typing import Any
 import keras
 
 
-def state_config(model: keras.Model) -> dict[str, Any]:
+def state_config(model: keras.layers.Layer) -> dict[str, Any]:
     """Returns an entry `state` for `get_config`; nothing where all is as the constructor left it.
 
     Args:
-        model: A model with its weights.
+        model: A model, or a layer, with its weights.
 
     Raises:
         ValueError: If the model is quantized: its config would tell of another one.
@@ -41,7 +41,7 @@ def state_config(model: keras.Model) -> dict[str, Any]:
     return {"state": state} if any(state.values()) else {}
 
 
-def set_state(model: keras.Model, state: dict[str, Any] | None) -> None:
+def set_state(model: keras.layers.Layer, state: dict[str, Any] | None) -> None:
     """Brings a new model to what `state_config` told of another one of the same kind.
 
     Args:
@@ -57,11 +57,12 @@ def set_state(model: keras.Model, state: dict[str, Any] | None) -> None:
     for number, rank, alpha in state["lora"]:
         if not layers[number].lora_enabled:
             layers[number].enable_lora(rank, lora_alpha=alpha)
+    frozen_layers, frozen_weights = (set(state[f"frozen_{kind}"]) for kind in ("layers", "weights"))
     for number, weight in enumerate(model.weights):
-        weight.trainable = number not in state["frozen_weights"]
+        weight.trainable = number not in frozen_weights
     for number, layer in enumerate(layers):
         # Not by the setter, which would freeze all that is below.
-        layer._trainable = number not in state["frozen_layers"]
+        layer._trainable = number not in frozen_layers
 
 
 def copy_state(source: keras.layers.Layer, target: keras.layers.Layer) -> None:

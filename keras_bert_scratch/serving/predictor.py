@@ -353,9 +353,13 @@ def rows_of_text(texts: Any) -> tuple[list[str], list[str] | None]:
         ([], None)
     """
     is_pair = isinstance(texts, tuple) and len(texts) == 2 and not isinstance(texts[0], str | bytes)
-    if any(len(column) for column in (texts if is_pair else (texts,))):
-        return text_columns(texts)
-    return [], [] if is_pair else None
+    is_empty = all(
+        hasattr(column, "__len__") and not isinstance(column, str | bytes) and not len(column)
+        for column in (texts if is_pair else (texts,))
+    )
+    if is_empty:
+        return [], [] if is_pair else None
+    return text_columns(texts)
 
 
 def encode_inputs(

@@ -522,10 +522,11 @@ class DistributableModel(keras.Model):
         with tf.GradientTape() as tape:
             y_pred = self(x, training=True)
             loss, weight = self._tracked_loss(x, y, y_pred, sample_weight, training=True)
-            share = tf.math.divide_no_nan(weight, self._sum_of_replicas(weight))
-            part = self.optimizer.scale_loss(loss * share)
+            if self._strategy is not None:
+                loss *= tf.math.divide_no_nan(weight, self._sum_of_replicas(weight))
+            loss = self.optimizer.scale_loss(loss)
         weights = self.trainable_weights
-        gradients = tape.gradient(part, weights)
+        gradients = tape.gradient(loss, weights)
         # Dense: the norm of a table's gradient is that of its sums, not of its occurrences.
         dense = [tf.convert_to_tensor(gradient) for gradient in gradients if gradient is not None]
         summed = iter(self._sum_of_replicas(dense))
