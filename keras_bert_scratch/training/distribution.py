@@ -345,7 +345,7 @@ class DistributableModel(keras.Model):
         self._check_float16()
         optimizer = self.optimizer
         inner = getattr(optimizer, "inner_optimizer", optimizer)
-        if hasattr(inner, "_all_reduce_sum_gradients"):
+        if inner is not None and hasattr(inner, "_all_reduce_sum_gradients"):
             # Gradients come summed from train_step, so that clipping sees those of the global
             # batch. On one device, too: Keras' sum would keep the model, see _sum_of_replicas.
             inner._all_reduce_sum_gradients = list
@@ -567,7 +567,7 @@ class DistributableModel(keras.Model):
         loss = losses[0] if len(losses) == 1 else None
         if getattr(loss, "reduction", None) == "sum":
             return tf.ones(())
-        if not _is_by_weight(loss):
+        if loss is None or not _is_by_weight(loss):
             return rows
         counted = None
         ignored = getattr(loss, "ignore_class", None)
