@@ -319,6 +319,7 @@ class BertClassifier(TextModel):
         other = type(self).from_config(
             {**config, "encoder": keras.saving.serialize_keras_object(encoder)}
         )
+        other.tokenizer = self.tokenizer
         other.encoder.set_weights(encoder.get_weights())
         copy_state(self.head, other.head)
         other.head.set_weights(self.head.get_weights())
