@@ -12,6 +12,7 @@ import keras
 from keras import ops
 
 from keras_bert_scratch.config import check_heads
+from keras_bert_scratch.layers.dense import Dense
 from keras_bert_scratch.layers.dropout import Dropout
 
 # Added to the score of a position that must not be seen. exp(-60) is below 1e-26, so that such a
@@ -104,8 +105,8 @@ class MultiHeadAttention(keras.layers.Layer):
         self.attention_dim = num_heads * (head_dim or hidden_dim // num_heads)
 
         # === Layers ===
-        def projection(name: str, width: int) -> keras.layers.Dense:
-            return keras.layers.Dense(
+        def projection(name: str, width: int) -> Dense:
+            return Dense(
                 width,
                 kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
                 dtype=self.dtype_policy,

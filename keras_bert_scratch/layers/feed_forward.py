@@ -9,6 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_bert_scratch.layers.dense import Dense
+
 
 def gelu(x: Any) -> Any:
     """The exact GELU, x * P(X <= x) for a standard normal X (Hendrycks & Gimpel 2016).
@@ -84,8 +86,8 @@ class FeedForward(keras.layers.Layer):
         self.initializer_range = initializer_range
 
         # === Layers ===
-        def dense(width: int, name: str) -> keras.layers.Dense:
-            return keras.layers.Dense(
+        def dense(width: int, name: str) -> Dense:
+            return Dense(
                 width,
                 kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
                 dtype=self.dtype_policy,

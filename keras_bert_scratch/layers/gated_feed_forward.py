@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_bert_scratch.layers.dense import Dense
 from keras_bert_scratch.layers.dropout import Dropout
 from keras_bert_scratch.layers.feed_forward import ACTIVATIONS, check_activation
 
@@ -50,8 +51,8 @@ class GatedFeedForward(keras.layers.Layer):
         self.initializer_range = initializer_range
 
         # === Layers ===
-        def dense(width: int, name: str) -> keras.layers.Dense:
-            return keras.layers.Dense(
+        def dense(width: int, name: str) -> Dense:
+            return Dense(
                 width,
                 use_bias=False,
                 kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),

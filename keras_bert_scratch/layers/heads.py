@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_bert_scratch.layers.dense import Dense
 from keras_bert_scratch.layers.dropout import Dropout
 from keras_bert_scratch.layers.feed_forward import ACTIVATIONS, check_activation
 
@@ -31,7 +32,7 @@ class Pooler(keras.layers.Layer):
         self.initializer_range = initializer_range
 
         # === Layers ===
-        self.dense = keras.layers.Dense(
+        self.dense = Dense(
             hidden_dim,
             activation="tanh",
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
@@ -98,7 +99,7 @@ class NormalizedPooler(keras.layers.Layer):
         self.initializer_range = initializer_range
 
         # === Layers ===
-        self.dense = keras.layers.Dense(
+        self.dense = Dense(
             hidden_dim,
             use_bias=False,
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
@@ -167,7 +168,7 @@ class ClassificationHead(keras.layers.Layer):
 
         # === Layers ===
         self.input_dropout = Dropout(dropout, dtype=self.dtype_policy)
-        self.logits = keras.layers.Dense(
+        self.logits = Dense(
             num_classes,
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
             dtype=self.dtype_policy,
@@ -247,7 +248,7 @@ class MaskedLanguageModelHead(keras.layers.Layer):
         self.use_bias = use_bias
 
         # === Layers ===
-        self.dense = keras.layers.Dense(
+        self.dense = Dense(
             hidden_dim,
             use_bias=use_bias,
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),

@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_bert_scratch.config import check_heads, check_rotary, check_window
 from keras_bert_scratch.layers.attention import attend
+from keras_bert_scratch.layers.dense import Dense
 from keras_bert_scratch.layers.dropout import Dropout
 from keras_bert_scratch.layers.local_attention import attend_locally, window_bias
 
@@ -88,8 +89,8 @@ class RotaryAttention(keras.layers.Layer):
         self.initializer_range = initializer_range
 
         # === Layers ===
-        def projection(width: int, name: str) -> keras.layers.Dense:
-            return keras.layers.Dense(
+        def projection(width: int, name: str) -> Dense:
+            return Dense(
                 width,
                 use_bias=False,
                 kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),

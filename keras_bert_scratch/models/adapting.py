@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.models.state import copy_state
 
 
 def enable_lora(encoder: BertEncoder, rank: int) -> None:
@@ -141,6 +142,7 @@ def keep_layers(encoder: BertEncoder, layers: Sequence[int]) -> BertEncoder:
         )
     smaller = _copy(encoder, num_layers=len(layers))
     for block, n in zip(smaller.blocks, layers, strict=True):
+        copy_state(encoder.blocks[n], block)
         block.set_weights(encoder.blocks[n].get_weights())
     return smaller
 
@@ -189,6 +191,7 @@ def keep_heads(encoder: BertEncoder, heads: Sequence[Sequence[int]] | np.ndarray
     head_dim = config.attention_dim // config.num_heads
     smaller = _copy(encoder, num_heads=len(kept[0]), head_dim=head_dim)
     for block, large, numbers in zip(smaller.blocks, encoder.blocks, kept, strict=True):
+        copy_state(large, block)
         features = np.add.outer(head_dim * np.array(numbers), np.arange(head_dim)).ravel()
         for weight, source in zip(block.weights, large.get_weights(), strict=True):
             # Heads stand side by side in the columns of queries, keys and values, and in the rows
@@ -204,10 +207,12 @@ def _copy(encoder: BertEncoder, **changes: int) -> BertEncoder:
     """Makes an encoder of other sizes with the same embeddings and pooler, its blocks to be set."""
     copy = BertEncoder(
         dataclasses.replace(encoder.config, **changes),  # type: ignore[arg-type]
+        rematerialize=encoder.rematerialize,
         dtype=encoder.dtype_policy,
     )
-    copy.embeddings.set_weights(encoder.embeddings.get_weights())
-    copy.pooler.set_weights(encoder.pooler.get_weights())
+    for source, target in ((encoder.embeddings, copy.embeddings), (encoder.pooler, copy.pooler)):
+        copy_state(source, target)
+        target.set_weights(source.get_weights())
     return copy
 
 

@@ -15,6 +15,7 @@ from keras_bert_scratch.layers.decoder_block import DecoderBlock, causal_bias
 from keras_bert_scratch.layers.embeddings import BertEmbeddings
 from keras_bert_scratch.layers.heads import MaskedLanguageModelHead
 from keras_bert_scratch.models.beam_search import forbid, repeats_ngram
+from keras_bert_scratch.models.state import set_state, state_config
 
 # Keys and values of every block, *shape:* (B, N, T, D) each.
 Cache = list[tuple[Any, Any]]
@@ -272,10 +273,14 @@ class BertDecoder(keras.Model):
 
     # === Config ===
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {**super().get_config(), "config": self.config.to_dict()}
+        """Returns the constructor's arguments, and what is frozen or adapted."""
+        return {**super().get_config(), "config": self.config.to_dict(), **state_config(self)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BertDecoder":
         """Inverts `get_config`."""
-        return cls(**{**config, "config": BertConfig.from_dict(config["config"])})
+        state = config.get("state")
+        arguments = {name: value for name, value in config.items() if name != "state"}
+        decoder = cls(**{**arguments, "config": BertConfig.from_dict(config["config"])})
+        set_state(decoder, state)
+        return decoder

@@ -14,6 +14,7 @@ from keras_bert_scratch.layers.encoder_block import EncoderBlock
 from keras_bert_scratch.layers.heads import Pooler
 from keras_bert_scratch.layers.rematerialization import rematerialize
 from keras_bert_scratch.models.modern_layers import modern_layers
+from keras_bert_scratch.models.state import set_state, state_config
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
@@ -147,14 +148,19 @@ class BertEncoder(keras.Model):
 
     # === Config ===
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
+        """Returns the constructor's arguments, and what is frozen or adapted."""
         return {
             **super().get_config(),
             "config": self.config.to_dict(),
             "rematerialize": self.rematerialize,
+            **state_config(self),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BertEncoder":
         """Inverts `get_config`."""
-        return cls(**{**config, "config": BertConfig.from_dict(config["config"])})
+        state = config.get("state")
+        arguments = {name: value for name, value in config.items() if name != "state"}
+        encoder = cls(**{**arguments, "config": BertConfig.from_dict(config["config"])})
+        set_state(encoder, state)
+        return encoder

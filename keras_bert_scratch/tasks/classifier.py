@@ -41,6 +41,7 @@ from keras_bert_scratch.layers.windows import (
 )
 from keras_bert_scratch.models.adapting import keep_heads, keep_layers
 from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.models.state import copy_state
 from keras_bert_scratch.serving.litert import export_litert
 from keras_bert_scratch.serving.mobile_metadata import export_mediapipe
 from keras_bert_scratch.serving.onnx import export_onnx
@@ -109,6 +110,8 @@ class BertClassifier(TextModel):
         >>> model.classify(["a film to remember"])
         [{'good': 0.99, 'bad': 0.01}]
     """
+
+    takes_truncation = True
 
     def __init__(
         self,
@@ -452,9 +455,16 @@ class BertClassifier(TextModel):
         return self._with_encoder(keep_heads(self.encoder, heads))
 
     def _with_encoder(self, encoder: BertEncoder) -> "BertClassifier":
-        """Returns a classifier with another encoder, and all else as it is."""
-        config = {**self.get_config(), "encoder": encoder, "tokenizer": self.tokenizer}
-        other = BertClassifier(**config)
+        """Returns a classifier of the same class with another encoder, and all else as it is."""
+        config = self.get_config()
+        # It numbers the layers of this one.
+        config.pop("state", None)
+        other = type(self).from_config(
+            {**config, "encoder": keras.saving.serialize_keras_object(encoder)}
+        )
+        other.tokenizer = self.tokenizer
+        other.encoder.set_weights(encoder.get_weights())
+        copy_state(self.head, other.head)
         other.head.set_weights(self.head.get_weights())
         return other
 

@@ -51,6 +51,8 @@ class Distiller(TextModel):
         >>> student.save_pretrained("saved_models/small_films")
     """
 
+    takes_truncation = True
+
     def __init__(
         self,
         student: BertClassifier,
@@ -138,7 +140,16 @@ class Distiller(TextModel):
         Args:
             optimizer: A Keras optimizer.
             **kwargs: Other arguments of `keras.Model.compile` than loss and metrics.
+
+        Raises:
+            ValueError: Under `tf.distribute`, if layers are compared.
         """
+        if any(self.layer_weights) and self._strategy is not None:
+            raise ValueError(
+                "hidden_weight and attention_weight do not work under tf.distribute: they are means"
+                " over tokens, the labels' loss over texts, which replicas would have to share "
+                "otherwise. Leave them at 0, or train on one device."
+            )
 
         def accuracy(y_true: Any, y_pred: Any) -> Any:
             return keras.metrics.sparse_categorical_accuracy(y_true[:, 0], y_pred)

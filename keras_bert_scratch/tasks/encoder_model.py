@@ -5,6 +5,7 @@ from typing import Any, Self
 import keras
 
 from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.models.state import set_state, state_config
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.training.distribution import DistributableModel
 
@@ -59,17 +60,37 @@ class EncoderModel(DistributableModel):
         return sequence_length or positions
 
     # === Config ===
+    def save(
+        self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+    ) -> None:
+        """Saves as `keras.Model.save` does.
+
+        Raises:
+            ValueError: If the model is quantized; before a file of that name is touched.
+        """
+        state_config(self)
+        super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
+
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments that all tasks have."""
+        """Returns the constructor's arguments that all tasks have, and what is frozen or adapted.
+
+        Raises:
+            ValueError: If the model is quantized.
+        """
         return {
             **super().get_config(),
             "encoder": keras.saving.serialize_keras_object(self.encoder),
             "tokenizer": self.tokenizer and self.tokenizer.get_config(),
+            **state_config(self),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """Inverts `get_config`."""
+        state = config.get("state")
+        arguments = {name: value for name, value in config.items() if name != "state"}
         encoder = keras.saving.deserialize_keras_object(config["encoder"], custom_objects)
         tokenizer = config["tokenizer"] and WordPieceTokenizer.from_config(config["tokenizer"])
-        return cls(**{**config, "encoder": encoder, "tokenizer": tokenizer})
+        model = cls(**{**arguments, "encoder": encoder, "tokenizer": tokenizer})
+        set_state(model, state)
+        return model

@@ -98,6 +98,8 @@ class TextModel(EncoderModel):
             unknown, or the stride does not fit.
     """
 
+    # Whether `truncation` may be other than "head": answers of windows have to be joined.
+    takes_truncation = False
     # Trains in the place of Keras' own step; for tasks whose `compile` takes one.
     training_step: Callable[[keras.Model, Any], dict[str, Any]] | None = None
 
@@ -114,6 +116,11 @@ class TextModel(EncoderModel):
         super().__init__(encoder, tokenizer, **kwargs)
         self.sequence_length = self.check_length(sequence_length)
         check_truncation(truncation)
+        if truncation != "head" and not self.takes_truncation:
+            raise ValueError(
+                f"{type(self).__name__} reads the heads of long texts, received truncation="
+                f"{truncation!r}, which BertClassifier takes: leave it out, and cut texts yourself."
+            )
         if truncation == "windows":
             check_window_stride(window_stride, check_sequence_length(self.sequence_length, 1))
         elif window_stride is not None:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from keras_bert_scratch.layers.attention import MultiHeadAttention
 from keras_bert_scratch.layers.decoder_block import DecoderBlock
+from keras_bert_scratch.layers.dense import Dense
 from keras_bert_scratch.layers.dropout import Dropout
 from keras_bert_scratch.layers.embeddings import BertEmbeddings
 from keras_bert_scratch.layers.encoder_block import EncoderBlock
@@ -242,8 +243,8 @@ def test_no_layer_is_forgotten() -> None:
         for _, member in inspect.getmembers(module, inspect.isclass)
         if issubclass(member, keras.layers.Layer) and member.__module__ == module.__name__
     }
-    # Dropout is Keras' layer but for one method, which test_dropout.py tests.
-    assert layers - {Dropout} == {case.layer_class for case in CASES}
+    # They are Keras' layers but for methods that test_dense.py and test_dropout.py test.
+    assert layers - {Dense, Dropout} == {case.layer_class for case in CASES}
 
 
 @every_layer
