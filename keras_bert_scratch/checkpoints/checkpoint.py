@@ -142,9 +142,7 @@ class Checkpoint:
             if label != theirs[class_id]:
                 renamed.append(f"{theirs[class_id]} is called {label}")
         level = logging.INFO if theirs == _generic_names(len(theirs)) else logging.WARNING
-        logger.log(
-            level, "The trained head is kept, its classes renamed: %s.", ", ".join(renamed)
-        )
+        logger.log(level, "The trained head is kept, its classes renamed: %s.", ", ".join(renamed))
         return list(range(len(labels)))
 
     def theirs(self, row: Weight) -> tuple[str, bool]:

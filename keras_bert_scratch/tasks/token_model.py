@@ -165,9 +165,7 @@ class TokenModel(EncoderModel):
 
     # === Weights in and out ===
     @classmethod
-    def _from_checkpoint(
-        cls, checkpoint: Checkpoint, *, dtype: Any, **settings: Any
-    ) -> Self:
+    def _from_checkpoint(cls, checkpoint: Checkpoint, *, dtype: Any, **settings: Any) -> Self:
         """Makes a model of a checkpoint, with the head if it has one of this kind."""
         if checkpoint.config.architecture != "bert":
             raise ValueError(

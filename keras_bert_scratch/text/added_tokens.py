@@ -94,7 +94,9 @@ def check_added_tokens(
         ValueError: If one is not in the vocabulary, comes twice, or nothing is left of it by the
             normalization in which it is looked for.
     """
-    made = tuple(token if isinstance(token, AddedToken) else AddedToken(**token) for token in tokens)
+    made = tuple(
+        token if isinstance(token, AddedToken) else AddedToken(**token) for token in tokens
+    )
     seen: dict[tuple[str, bool], AddedToken] = {}
     for token in made:
         if token.content not in vocabulary:

@@ -28,9 +28,7 @@ def normalized_strings(normalizer: BertNormalizer) -> tuple[np.ndarray, list[str
 
 
 @functools.lru_cache(maxsize=4)
-def _table(
-    normalizer: Normalizer, replace: Callable[[int], str]
-) -> tuple[np.ndarray, list[str]]:
+def _table(normalizer: Normalizer, replace: Callable[[int], str]) -> tuple[np.ndarray, list[str]]:
     # No normalized text holds U+0000, so it can mark what is unchanged.
     numbers = {"\0": UNCHANGED, "": DELETED}
     index = np.full(NUM_CODE_POINTS, UNCHANGED, np.int32)

@@ -38,7 +38,8 @@ class FastEngine(tf.Module):
         # Tokens that no word can be, some of which the builder refuses, become ones with a space.
         tokens = [
             token
-            if token in tokenizer.pieces and token not in ("", CONTINUATION)
+            if token in tokenizer.pieces
+            and token not in ("", CONTINUATION)
             and not {" ", "\0"} & set(token)
             else f" {token_id}"
             for token_id, token in enumerate(tokenizer.vocabulary.tokens)

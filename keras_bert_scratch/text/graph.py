@@ -72,7 +72,9 @@ class TokenizerGraph(tf.Module):
         if engine == "fast":
             from keras_bert_scratch.text.fast_engine import FastEngine
 
-            self._engine: tf.Module = FastEngine(tokenizer, code_point_strings(tokenizer.normalizer))
+            self._engine: tf.Module = FastEngine(
+                tokenizer, code_point_strings(tokenizer.normalizer)
+            )
         elif engine == "core":
             from keras_bert_scratch.text.core_engine import CoreEngine
 

@@ -229,7 +229,9 @@ class WordPieceTokenizer:
                 tokens,
                 ()
                 if self.allow_special_tokens
-                else [sought for sought, token in tokens.items() if token.content in SPECIAL_TOKENS],
+                else [
+                    sought for sought, token in tokens.items() if token.content in SPECIAL_TOKENS
+                ],
             )
             for tokens in (raw, normalized)
         )

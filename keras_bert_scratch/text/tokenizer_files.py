@@ -216,7 +216,9 @@ def _added_token(fields: Any, pieces: Any, path: Path) -> AddedToken:
         )
     for name, value in flags.items():
         if not isinstance(value, bool | None):
-            raise ValueError(f"{path} has {name} {value!r} for {content!r}, which is no truth value.")
+            raise ValueError(
+                f"{path} has {name} {value!r} for {content!r}, which is no truth value."
+            )
     special = bool(flags["special"])
     normalized = not special if flags["normalized"] is None else flags["normalized"]
     strips = bool(flags["lstrip"]), bool(flags["rstrip"])
