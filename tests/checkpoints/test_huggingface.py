@@ -6,6 +6,7 @@ import logging
 import re
 import shutil
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from keras_bert_scratch.checkpoints.google import open_checkpoint
 from keras_bert_scratch.checkpoints.huggingface import (
     HuggingFaceCheckpoint,
     find_checkpoint,
@@ -248,15 +250,17 @@ def test_written_files_are_as_readable_as_each_other(
     assert modes["model.safetensors"] == modes["config.json"]
 
 
-@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"])
 def test_activation_round_trip(activation: str, tmp_path: Path) -> None:
     config = BertConfig(
         vocab_size=5, num_layers=1, num_heads=1, hidden_dim=2, feed_forward_dim=3,
         max_positions=4, activation=activation,
     )  # fmt: skip
     write_checkpoint(tmp_path, make_task(config), rows_of(config), architecture="BertModel")
-    names = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}  # as transformers has them
-    assert json.loads((tmp_path / "config.json").read_text())["hidden_act"] == names[activation]
+    names = {"gelu_tanh": "gelu_new"}  # as transformers has it
+    assert json.loads((tmp_path / "config.json").read_text())["hidden_act"] == names.get(
+        activation, activation
+    )
     assert HuggingFaceCheckpoint(tmp_path).config == config
 
 
@@ -387,7 +391,7 @@ def test_missing_and_misshaped_weights_are_named_at_once(folder: Path) -> None:
     def damage(tensors: Tensors) -> Tensors:
         del tensors["encoder.layer.0.attention.self.key.bias"]
         del tensors["encoder.layer.1.output.dense.weight"]
-        tensors["embeddings.word_embeddings.weight"] = np.zeros((51, 24), "float32")
+        tensors["embeddings.word_embeddings.weight"] = np.zeros((49, 24), "float32")
         tensors["encoder.layer.0.intermediate.dense.weight"] = np.zeros((24, 40), "float32")
         return tensors
 
@@ -397,7 +401,7 @@ def test_missing_and_misshaped_weights_are_named_at_once(folder: Path) -> None:
     for problem in (
         "missing: bert.encoder.layer.0.attention.self.key.bias;",
         "missing: bert.encoder.layer.1.output.dense.weight;",
-        "embeddings.word_embeddings.weight has shape (51, 24), the config asks for (50, 24);",
+        "embeddings.word_embeddings.weight has shape (49, 24), the config asks for (50, 24);",
         "0.intermediate.dense.weight has shape (24, 40), the config asks for (40, 24).",
         "Use the config.json that belongs to them.",
     ):
@@ -442,9 +446,16 @@ def test_sizes_that_the_files_do_not_have(
 
 @pytest.mark.parametrize(
     "id2label",
-    [{"0": "a"}, {"0": "a", "2": "b"}, {"0": "a", "1": 3}, {str(n): "x" for n in range(10**5)}],
+    [
+        {"0": "a"},
+        {"0": "a", "2": "b"},
+        {"0": "a", "1": None},
+        {str(n): "x" for n in range(10**5)},
+        ["a"],
+        "a, b",
+    ],
 )
-def test_labels_that_the_head_does_not_have(folder: Path, id2label: dict[str, Any]) -> None:
+def test_labels_that_the_head_does_not_have(folder: Path, id2label: Any) -> None:
     rewrite(folder, lambda tensors: {**tensors, "classifier.weight": np.zeros((2, 24))})
     rewrite_config(folder, id2label=id2label)
     message = r"does not name the classes of its head, of shape \(2, 24\), from 0 on in id2label"
@@ -514,10 +525,128 @@ def test_missing_shard(folder: Path) -> None:
     refused(folder, FileNotFoundError, "model-00002-of-00003.safetensors is missing: weights are")
 
 
-def test_pickled_weights_only(folder: Path) -> None:
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    message = "model.safetensors is missing: weights are read from safetensors files only; convert"
+def test_no_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    message = "model.safetensors is missing: weights are read from files of safetensors, or of PyT"
     refused(folder, FileNotFoundError, message)
+
+
+def test_pickled_weights_without_pytorch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    refused(folder, ImportError, 'pip install "keras_bert_scratch[pytorch]"')
+
+
+# === Classification heads ===
+LABELS_OF_A_FILE = [
+    ({}, ["LABEL_0", "LABEL_1"]),
+    ({"num_labels": 2}, ["LABEL_0", "LABEL_1"]),
+    # transformers' default for want of names, in whatever number.
+    ({"id2label": {"0": "LABEL_0"}}, ["LABEL_0", "LABEL_1"]),
+    ({"id2label": {"1": "good", "0": "bad"}}, ["bad", "good"]),
+    ({"id2label": ["bad", "good"]}, ["bad", "good"]),
+    ({"id2label": {"0": 1, "1": 5}}, ["1", "5"]),
+    ({"label2id": {"good": 1, "bad": 0}}, ["bad", "good"]),
+    (
+        {"id2label": {"0": "LABEL_0", "1": "LABEL_1"}, "label2id": {"good": 1, "bad": 0}},
+        ["bad", "good"],
+    ),
+]
+
+
+@pytest.fixture
+def with_head(folder: Path) -> Path:
+    head = {"classifier.weight": np.zeros((2, 24)), "classifier.bias": np.zeros(2)}
+    rewrite(folder, lambda tensors: {**tensors, **head})
+    return folder
+
+
+@pytest.mark.parametrize(("fields", "labels"), LABELS_OF_A_FILE, ids=str)
+def test_names_of_classes(with_head: Path, fields: dict[str, Any], labels: list[str]) -> None:
+    rewrite_config(with_head, **fields)
+    assert HuggingFaceCheckpoint(with_head).labels == labels
+
+
+def test_names_that_contradict_each_other(with_head: Path) -> None:
+    rewrite_config(with_head, id2label={"0": "bad", "1": "good"}, label2id={"good": 0, "bad": 1})
+    message = r"names the classes \['bad', 'good'\] in id2label and \['good', 'bad'\] in label2id"
+    with pytest.raises(ValueError, match=message):
+        _ = HuggingFaceCheckpoint(with_head).labels
+
+
+@pytest.mark.parametrize(
+    ("labels", "order", "level"),
+    [
+        (["bad", "good"], [0, 1], None),
+        (["good", "bad"], [1, 0], None),
+        (["Good", "BAD"], [1, 0], None),
+        (["bad", "great"], [0, 1], logging.WARNING),
+        (["a", "b"], [0, 1], logging.WARNING),
+        (["a"], None, None),
+        (["bad", "good", "c"], None, None),
+    ],
+    ids=str,
+)
+def test_labels_that_are_asked_for(
+    with_head: Path,
+    labels: list[str],
+    order: list[int] | None,
+    level: int | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rewrite_config(with_head, id2label={"0": "bad", "1": "good"})
+    with caplog.at_level(logging.INFO):
+        assert HuggingFaceCheckpoint(with_head).match_labels(labels) == order
+    assert [record.levelno for record in caplog.records] == ([level] if level else [])
+
+
+def test_a_name_of_the_head_is_given_to_no_other_class(with_head: Path) -> None:
+    rewrite_config(with_head, id2label={"0": "bad", "1": "good"})
+    with pytest.raises(ValueError, match="gives the name of one of them to another: load it with"):
+        HuggingFaceCheckpoint(with_head).match_labels(["good", "awful"])
+
+
+def test_unnamed_classes_are_named_in_their_order(
+    with_head: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        assert HuggingFaceCheckpoint(with_head).match_labels(["x", "y"]) == [0, 1]
+    assert "LABEL_0 is called x, LABEL_1 is called y." in caplog.text
+    assert caplog.records[0].levelno == logging.INFO
+
+
+# === Configs ===
+def test_model_type_may_be_missing(folder: Path) -> None:
+    document = json.loads((folder / "config.json").read_text())
+    del document["model_type"]
+    (folder / "config.json").write_text(json.dumps(document))
+    assert load_encoder(folder).config.hidden_dim == 24
+    rewrite_config(folder, architectures=["RobertaModel"])
+    refused(folder, ValueError, "has no model_type, and is of ['RobertaModel'], which is not BERT")
+
+
+def test_googles_config_beside_safetensors(folder: Path) -> None:
+    (folder / "config.json").rename(folder / "bert_config.json")
+    assert isinstance(open_checkpoint(folder), HuggingFaceCheckpoint)
+    assert load_encoder(folder).config.hidden_dim == 24
+
+
+def test_more_rows_than_the_config_says(folder: Path) -> None:
+    rewrite_config(folder, vocab_size=43)
+    encoder = load_encoder(folder)
+    assert encoder.config.vocab_size == 50
+    table = load_file(folder / "model.safetensors")["embeddings.word_embeddings.weight"]
+    np.testing.assert_array_equal(encoder.embeddings.token.embeddings, table)
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [("gelu_python", "gelu"), ("gelu_fast", "gelu_tanh"), ("swish", "silu"),
+     ("quick_gelu", "quick_gelu")],
+)  # fmt: skip
+def test_activations_by_other_names(folder: Path, name: str, ours: str) -> None:
+    rewrite_config(folder, hidden_act=name)
+    assert HuggingFaceCheckpoint(folder).config.activation == ours
 
 
 # === The hub ===
@@ -539,7 +668,7 @@ def test_hub_id(folder: Path, hub_id: str, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     assert load_encoder(hub_id).config.hidden_dim == 24
     # Never the pickled weights.
-    assert calls == [(hub_id, ["*.json", "*.safetensors", "vocab.txt"])]
+    assert calls == [(hub_id, ["*.json", "*.safetensors", "*vocab.txt"])]
 
 
 def test_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,10 +46,10 @@ class TestConstruction:
         with pytest.raises(ValueError, match="at most the encoder's max_positions, received 33"):
             BertClassifier(model.encoder, LABELS, sequence_length=33)
 
-    def test_vocabulary_of_another_size(self, model):
-        other = BertEncoder(BertConfig.preset("tiny", vocab_size=100))
+    def test_vocabulary_larger_than_the_embedding(self, model):
         size = len(model.tokenizer.vocabulary)
-        message = f"vocabulary has {size} tokens, the encoder's embedding 100"
+        other = BertEncoder(BertConfig.preset("tiny", vocab_size=size - 1))
+        message = f"vocabulary has {size} tokens, the encoder's embedding {size - 1}"
         with pytest.raises(ValueError, match=message):
             BertClassifier(other, LABELS, model.tokenizer)
 
@@ -293,10 +293,25 @@ class TestPretrained:
         assert head.labels == ["LABEL_0", "LABEL_1"]
         assert again.labels == LABELS
 
+    def test_labels_in_another_order_keep_their_classes(self, model, reviews, tmp_path):
+        model.save_pretrained(tmp_path / "model")
+        again = BertClassifier.from_pretrained(tmp_path / "model", labels=LABELS[::-1])
+        np.testing.assert_allclose(
+            again.probabilities(reviews[0]), model.probabilities(reviews[0])[:, ::-1], atol=1e-6
+        )
+
+    def test_labels_rename_the_classes_of_a_trained_head(self, model, reviews, tmp_path, caplog):
+        model.save_pretrained(tmp_path / "model")
+        again = BertClassifier.from_pretrained(tmp_path / "model", labels=["bad", "good"])
+        assert "negative is called bad, positive is called good." in caplog.text
+        np.testing.assert_array_equal(
+            again.predict(reviews[0], verbose=0), model.predict(reviews[0], verbose=0)
+        )
+
     def test_no_head_and_no_labels(self, model, tmp_path):
         model.save_pretrained(tmp_path / "model")
         config = json.loads((tmp_path / "model/config.json").read_text())
-        del config["id2label"]
+        config["architectures"] = ["BertForTokenClassification"]
         (tmp_path / "model/config.json").write_text(json.dumps(config))
         (tmp_path / "model" / HASHES).unlink()
         with pytest.raises(ValueError, match="has no classification head: pass labels="):
@@ -370,7 +385,7 @@ class TestTemperature:
         model.temperature = 2.5
         model.save_pretrained(tmp_path / "model")
         assert BertClassifier.from_pretrained(tmp_path / "model").temperature == 2.5
-        other = BertClassifier.from_pretrained(tmp_path / "model", labels=["a", "b"])
+        other = BertClassifier.from_pretrained(tmp_path / "model", labels=["a", "b", "c"])
         assert other.temperature == 1.0
 
     def test_is_above_zero(self, model):

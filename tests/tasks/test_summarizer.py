@@ -139,10 +139,11 @@ class TestRefused:
         wider = BertConfig.from_dict({**model.encoder.config.to_dict(), "hidden_dim": 32})
         with pytest.raises(ValueError, match="the same hidden_dim, received 16 and 32"):
             BertSummarizer(model.encoder, BertDecoder(wider))
-        with pytest.raises(ValueError, match="vocabulary has 5 tokens, the encoder's embedding 16"):
-            BertSummarizer(
-                model.encoder, model.decoder, WordPieceTokenizer(Vocabulary(list(SPECIAL_TOKENS)))
-            )
+        words = [*SPECIAL_TOKENS, *"abcdefghijkl"]
+        with pytest.raises(
+            ValueError, match="vocabulary has 17 tokens, the encoder's embedding 16"
+        ):
+            BertSummarizer(model.encoder, model.decoder, WordPieceTokenizer(Vocabulary(words)))
 
     def test_without_a_tokenizer(self, make):
         model = make()

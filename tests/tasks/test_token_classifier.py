@@ -162,7 +162,7 @@ class TestRefusals:
             make(sequence_length=25)
         with pytest.raises(ValueError, match="window_stride must be from 1 to 6"):
             make(sequence_length=8, window_stride=7)
-        other = BertEncoder(BertConfig.preset("tiny", vocab_size=100))
+        other = BertEncoder(BertConfig.preset("tiny", vocab_size=17))
         with pytest.raises(ValueError, match="vocabulary has 18 tokens, the encoder's embedding"):
             BertTokenClassifier(other, LABELS, model.tokenizer)
         strips = WordPieceTokenizer(Vocabulary(TOKENS), preprocessing=[StripHtml()])

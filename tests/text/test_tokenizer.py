@@ -377,7 +377,11 @@ class TestFromDirectory:
         [
             ("do_lower_case", "yes", "lowercase must be bool, received 'yes'"),
             ("strip_accents", 0, "strip_accents must be bool or NoneType, received 0"),
-            ("tokenize_chinese_chars", None, "tokenize_chinese_chars must be bool, received None"),
+            ("tokenize_chinese_chars", 1, "tokenize_chinese_chars must be bool, received 1"),
+            ("tokenizer_class", "BertJapaneseTokenizer", "which is not BERT's: use a BERT checkp"),
+            ("do_basic_tokenize", False, "has do_basic_tokenize False; only True is BERT's"),
+            ("never_split", ["x"], r"has never_split \['x'\]; only \[\] is BERT's"),
+            ("unk_token", "<unk>", r"has unk_token '<unk>', BERT's is '\[UNK\]'"),
             ("max_word_length", "100", "max_word_length must be int, received '100'"),
             ("max_word_length", True, "max_word_length must be int, received True"),
             ("normalization", [], r"normalization must be 'bert' or 'mediapipe', received \[\]"),
