@@ -167,7 +167,9 @@ def test_two_replicas_equal_one_of_every_task(tmp_path: Path, task: str) -> None
     assert max(difference(one["weights"], two["weights"]).values()) <= 1e-5
     assert {"loss", "val_loss"} <= {*one["history"]}
     for name, values in one["history"].items():
-        np.testing.assert_allclose(two["history"][name], values, rtol=1e-5)
+        # Keras logs the loss of each of several heads as a mean of means, whoever's rows they are.
+        if not name.endswith("_loss") or name == "val_loss":
+            np.testing.assert_allclose(two["history"][name], values, rtol=1e-5)
     assert one.get("evaluated") == two.get("evaluated")
 
 
