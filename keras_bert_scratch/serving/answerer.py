@@ -15,8 +15,8 @@ from keras_bert_scratch.data.spans import (
     QuestionRows,
     SpanAnswer,
     SpanSettings,
-    Turn,
-    full_question,
+    check_asked,
+    joined_history,
 )
 from keras_bert_scratch.files import check_hashes
 from keras_bert_scratch.serving.predictor import (
@@ -45,8 +45,9 @@ class Answerer(abc.ABC):
         self, question: str, context: str, history: Sequence[tuple[str, str]] = ()
     ) -> SpanAnswer:
         """Answers one question, see `BertQuestionAnswerer.answer`."""
-        turns = tuple(Turn(*turn) for turn in history)
-        return self._answer(Question(question, context, history=turns))[0]
+        asked = Question(question, context, history=tuple(history))
+        check_asked([asked])
+        return self._answer(asked)[0]
 
     def probabilities(self, texts: tuple[list[str], list[str]]) -> np.ndarray:
         """Computes how probable the best answers are, and that there is none.
@@ -58,7 +59,7 @@ class Answerer(abc.ABC):
             *Shape:* (number of questions, 2).
         """
         questions = [Question(*pair) for pair in zip(*texts, strict=True)]
-        return np.array([self._answer(question)[1:] for question in questions])
+        return np.array([self._answer(question)[1:] for question in questions]).reshape(-1, 2)
 
 
 class SavedModelAnswerer(Answerer):
@@ -85,7 +86,7 @@ class SavedModelAnswerer(Answerer):
             self.settings = SpanSettings(**json.loads(settings))
             # The signature does not keep its model alive.
             self._model = tf.saved_model.load(str(folder))
-            self._signature = self._model.signatures["serving_default"]
+            self._signature = self._model.signatures["conversation"]
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{folder} is not a SavedModel of a question answerer ({error}): name a folder that"
@@ -95,9 +96,10 @@ class SavedModelAnswerer(Answerer):
     def _answer(self, question: Question) -> tuple[SpanAnswer, float, float]:
         import tensorflow as tf
 
-        asked = full_question(question.question, question.history, self.settings.history_turns)
         found = self._signature(
-            question=tf.constant([asked]), context=tf.constant([question.context])
+            history=tf.constant([joined_history(question.history, self.settings.history_turns)]),
+            question=tf.constant([question.question]),
+            context=tf.constant([question.context]),
         )
         values = {name: value.numpy()[0] for name, value in found.items()}
         answer = SpanAnswer(
