@@ -13,7 +13,7 @@ import tensorflow as tf
 import yaml
 
 from keras_bert_scratch.config import BertConfig
-from keras_bert_scratch.data.documents import read_documents
+from keras_bert_scratch.data.documents import Lines, read_documents
 from keras_bert_scratch.data.shards import ShardedExamples, ShardSettings, write_shards
 from keras_bert_scratch.files import new_file
 from keras_bert_scratch.models.encoder import BertEncoder
@@ -68,6 +68,8 @@ class PretrainingRecipe:
         static_masking: Whether to hide the same tokens each time.
         lowercase: Whether to lower-case the text.
         text_column: Column of the text, in files that have columns.
+        lines: What a line break within a document is: "sentences", "wrapped", or "auto" to tell it
+            from the text, and log it. See `data.documents.read_documents`.
         optimizer: One of `training.optimizers.bert_optimizer`.
         warmup_ratio: Share of the updates in which the rate rises.
         weight_decay: Of matrices and tables.
@@ -100,6 +102,7 @@ class PretrainingRecipe:
     static_masking: bool = False
     lowercase: bool = True
     text_column: str = "text"
+    lines: Lines = "auto"
     optimizer: str = "adamw"
     warmup_ratio: float = 0.1
     weight_decay: float = 0.01
@@ -323,9 +326,9 @@ def _tokenizer(recipe: PretrainingRecipe, output: Path) -> WordPieceTokenizer:
         try:
             with text.open("w", encoding="utf-8") as plain:
                 for path in recipe.train:
-                    plain.writelines(
-                        f"{document}\n" for document in read_documents(path, recipe.text_column)
-                    )
+                    # The words are the same, whatever line breaks are.
+                    documents = read_documents(path, recipe.text_column, lines="sentences")
+                    plain.writelines(f"{document}\n" for document in documents)
             train_vocabulary([text], recipe.vocabulary, lowercase=recipe.lowercase).to_file(file)
         finally:
             text.unlink(missing_ok=True)
@@ -350,6 +353,7 @@ def _shards(
             static_masking=recipe.masking_rate if recipe.static_masking else None,
             whole_words=recipe.whole_words,
             text_column=recipe.text_column,
+            lines=recipe.lines,
         )
         folder = output / "shards" / f"{part}-{sequence_length}"
 
