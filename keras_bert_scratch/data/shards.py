@@ -450,6 +450,10 @@ def _recipe(tokenizer: WordPieceTokenizer, settings: ShardSettings) -> dict[str,
     """Returns what all shards of a folder have in common."""
     recipe: dict[str, Any] = {
         "vocabulary_sha256": vocabulary_hash(tokenizer.vocabulary),
+        # Lower-casing and all else that changes the ids of a text.
+        "tokenizer_sha256": hashlib.sha256(
+            json.dumps(tokenizer.get_config(), sort_keys=True).encode()
+        ).hexdigest(),
         "settings": dataclasses.asdict(settings),
     }
     if settings.static_masking is not None:

@@ -98,7 +98,7 @@ def test_wrapped_prose_is_joined(tmp_path: Path, width: int, is_lowercase: bool)
 
 
 def test_wrapped_chinese_is_joined() -> None:
-    prose = "他走了。“好！”她说，然后就离开了这个地方，再也没有回来过。没有人知道她去了哪里，也没有人再提起她。"
+    prose = "他走了。“好！”她说，然后就离开了这个地方。没有人知道她去了哪里，也没有人再提起她。"
     assert detect_lines(["\n".join(textwrap.wrap(prose, 12))]) == "wrapped"
 
 
