@@ -1,4 +1,4 @@
-"""Beam search: the best continuation among those that several beams find.
+"""Beam search: the best continuation among those that several beams find; forbidden tokens.
 
 Axes: B batch, K beams, T target sequence, V vocabulary.
 """
@@ -60,7 +60,8 @@ class BeamSearch:
 
         Args:
             next: Maps tokens, int32 (B x K, T), a cache, and the index of the position that follows
-                the known ones to its logits (B x K, V), anything, and the new cache.
+                the known ones to the log-probabilities of its tokens, float32 (B x K, V), with -inf
+                for forbidden ones (see `forbid`), anything, and the new cache.
             prompt: The first `index` positions are known. *Shape:* (B, T), int32.
             cache: Tensors, in any structure, of which each has a row for each of `prompt`.
             index: The first position to fill.
@@ -89,9 +90,8 @@ class BeamSearch:
             return ops.logical_and(index < length, ops.any(reachable > best[:, -1:]))
 
         def step(index: Any, tokens: Any, scores: Any, ended: Any, best: Any, cache: Any) -> Any:
-            logits, _, cache = next(ops.reshape(tokens, (-1, length)), cache, index)
-            vocab_size = logits.shape[-1]
-            log_probabilities = ops.log_softmax(ops.cast(logits, "float32"))
+            log_probabilities, _, cache = next(ops.reshape(tokens, (-1, length)), cache, index)
+            vocab_size = log_probabilities.shape[-1]
             log_probabilities = ops.reshape(log_probabilities, (-1, num_beams, vocab_size))
             # Each beam can end in one way: of 2K candidates, at least K go on.
             candidates, flat = ops.top_k(
@@ -150,30 +150,45 @@ def _rows(x: Any, indices: Any) -> Any:
     return ops.take_along_axis(x, ops.expand_dims(indices, 2), axis=1)
 
 
-def without_repeated_ngrams(logits: Any, tokens: Any, index: Any, n: int) -> Any:
-    """Forbids the tokens that would repeat an n-gram (Paulus et al. 2017, section 2.5).
+def forbid(log_probabilities: Any, is_forbidden: Any) -> Any:
+    """Sets the log-probabilities of forbidden tokens to -inf, and leaves the others as they are.
+
+    Logits are normalized first: if the others shared the probability of what is forbidden, a beam
+    with a forbidden token would score better than the model says.
 
     Args:
-        logits: Of the position at `index`. *Shape:* (B, V).
+        log_probabilities: *Shape:* (B, V).
+        is_forbidden: Booleans. *Shape:* (B, V) or (1, V).
+
+    Example:
+        >>> forbid(np.log([[0.75, 0.25]]), np.array([[True, False]]))  # [[-inf, log 0.25]]
+    """
+    return ops.where(is_forbidden, float("-inf"), log_probabilities)
+
+
+def repeats_ngram(tokens: Any, index: Any, n: int, vocab_size: int) -> Any:
+    """Tells which tokens would repeat an n-gram (Paulus et al. 2017, section 2.5).
+
+    Args:
         tokens: Of which the first `index` are known, int32. *Shape:* (B, T).
         index: A scalar.
         n: Tokens of an n-gram, at least 1.
+        vocab_size: V.
 
     Returns:
-        The logits, with those of such tokens at -1e9. *Shape:* (B, V).
+        Booleans. *Shape:* (B, V).
 
     Example:
         After 5 6 7 5 6 no 7 follows again: "5 6 7" has come.
 
         >>> tokens = np.array([[5, 6, 7, 5, 6, 0]])
-        >>> int(np.argmin(without_repeated_ngrams(np.zeros((1, 9)), tokens, 5, n=3)))
+        >>> int(np.argmax(repeats_ngram(tokens, 5, n=3, vocab_size=9)))
         7
     """
-    vocab_size = logits.shape[-1]
     batch, length = ops.shape(tokens)[0], tokens.shape[1]
     num_windows = length - n + 1
     if num_windows < 1:
-        return logits
+        return ops.zeros((batch, vocab_size), "bool")
     starts = ops.expand_dims(ops.arange(num_windows, dtype="int32"), 0)
     is_repeated = starts + (n - 1) < index  # only n-grams that are complete
     for j in range(n - 1):
@@ -189,5 +204,4 @@ def without_repeated_ngrams(logits: Any, tokens: Any, index: Any, n: int) -> Any
         ops.reshape(rows + last, (-1,)),
         num_segments=batch * vocab_size,
     )
-    is_forbidden = ops.reshape(counts, (batch, vocab_size)) > 0
-    return ops.where(is_forbidden, ops.cast(_NONE, logits.dtype), logits)
+    return ops.reshape(counts, (batch, vocab_size)) > 0

@@ -14,7 +14,7 @@ from keras_bert_scratch.layers.attention import padding_bias
 from keras_bert_scratch.layers.decoder_block import DecoderBlock, causal_bias
 from keras_bert_scratch.layers.embeddings import BertEmbeddings
 from keras_bert_scratch.layers.heads import MaskedLanguageModelHead
-from keras_bert_scratch.models.beam_search import without_repeated_ngrams
+from keras_bert_scratch.models.beam_search import forbid, repeats_ngram
 
 # Keys and values of every block, *shape:* (B, N, T, D) each.
 Cache = list[tuple[Any, Any]]
@@ -247,15 +247,18 @@ class BertDecoder(keras.Model):
         )
         is_known = ops.equal(ops.cumsum(ops.ones_like(prompt), axis=1), 1)
 
-        def next_logits(tokens: Any, cache: Cache, index: Any) -> tuple[Any, Any, Cache]:
+        def next_log_probabilities(tokens: Any, cache: Cache, index: Any) -> tuple[Any, Any, Cache]:
             last = ops.take(tokens, index - 1, axis=1)
             logits, cache = self.step(last, index - 1, cache, memory)
+            scores = ops.log_softmax(ops.cast(logits, "float32"))
             if no_repeat_ngram_size:
-                logits = without_repeated_ngrams(logits, tokens, index, no_repeat_ngram_size)
-            return logits, None, cache
+                vocab_size = self.config.vocab_size
+                is_repeated = repeats_ngram(tokens, index, no_repeat_ngram_size, vocab_size)
+                scores = forbid(scores, is_repeated)
+            return scores, None, cache
 
         tokens = sampler(
-            next_logits,
+            next_log_probabilities,
             prompt,
             cache=self.empty_cache(batch, length),
             index=1,

@@ -7,13 +7,13 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from keras_bert_scratch.models.beam_search import GREEDY, BeamSearch, without_repeated_ngrams
+from keras_bert_scratch.models.beam_search import GREEDY, BeamSearch, forbid, repeats_ngram
 
 START, END, PAD, V, T = 1, 0, 9, 4, 5
 
 
 class Chain:
-    """A toy model: the logits depend on the row of the batch, the position and the last token.
+    """A toy model: the probabilities depend on the batch's row, the position and the last token.
 
     The cache holds each hypothesis' own history, so that a search that mixes up the rows of its
     cache gives other tokens than those it was scored by.
@@ -40,7 +40,7 @@ class Chain:
             axis=1,
         )
         tf.debugging.assert_equal(digits, history)
-        return logits, None, {"row": rows, "history": history}
+        return tf.nn.log_softmax(logits), None, {"row": rows, "history": history}
 
     def search(self, search):
         prompt = np.full((self.batch, T), PAD, "int32")
@@ -169,8 +169,26 @@ class TestNgrams:
         ],
     )
     def test_by_hand(self, tokens: list[int], index: int, n: int, forbidden: set[int]) -> None:
-        logits = np.ones((2, 10), "float32")
         rows = np.array([tokens, [1, 2, 3, 4, 8, 9]], "int32")  # the other row repeats nothing
-        found = np.array(without_repeated_ngrams(logits, rows, index, n))
-        assert set(np.flatnonzero(found[0] < 0)) == forbidden
-        assert set(np.flatnonzero(found[1] < 0)) == (set(rows[1, :index]) if n == 1 else set())
+        found = np.array(repeats_ngram(rows, index, n, vocab_size=10))
+        assert found.shape == (2, 10)
+        assert set(np.flatnonzero(found[0])) == forbidden
+        assert set(np.flatnonzero(found[1])) == (set(rows[1, :index]) if n == 1 else set())
+
+
+def test_a_beam_does_not_gain_by_what_is_forbidden() -> None:
+    """Of two paths, the one with a forbidden token keeps the probability of its permitted one."""
+
+    def next(tokens, cache, index):
+        # First 2 (0.6) or 3 (0.4). After 2: 2 again (0.9, forbidden) or END (0.1). After 3: END.
+        last = tokens[:, index - 1 : index]
+        after_2, after_3 = [0.1, 1e-9, 0.9, 1e-9], [0.99, 1e-9, 1e-9, 0.01]
+        start = [1e-9, 1e-9, 0.6, 0.4]
+        probabilities = tf.where(last == 2, after_2, tf.where(last == 3, after_3, start))
+        is_repeated = repeats_ngram(tokens, index, 1, V)
+        return forbid(ops.log(probabilities), is_repeated), None, ()
+
+    prompt = np.array([[START] + [END] * (T - 1)], "int32")
+    found = np.array(BeamSearch(2, 0.0)(next, prompt, (), 1, None, [END]))[0].tolist()
+    # 0.6 x 0.1 = 0.06 against 0.4 x 0.99 = 0.396. Normalized again, the first would have 0.6.
+    assert found == [START, 3, END, END, END]

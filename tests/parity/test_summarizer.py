@@ -105,6 +105,9 @@ def test_and_back(
 
 def assert_same_tokens(ours: Any, reference: Any) -> None:
     reference = reference.numpy()
+    # Their beam search fills up with [SEP] instead of [PAD] where the id of [PAD] is 0.
+    is_end = reference == SEP
+    reference = np.where(np.cumsum(is_end, axis=1) - is_end > 0, PAD, reference)
     missing = ours.shape[1] - reference.shape[1]
     padded = np.pad(reference, ((0, 0), (0, missing)), constant_values=PAD)
     np.testing.assert_array_equal(ours, padded)
@@ -136,6 +139,36 @@ def test_beams(
         assert_same_tokens(found, reference)
         is_ended |= set((found == SEP).any(axis=1).tolist())
     assert is_ended == {True, False}  # both by [SEP] and by the length
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("num_beams", [2, 4])
+def test_beams_without_repeated_ngrams(
+    ours: BertSummarizer,
+    theirs: Any,
+    batch: dict[str, np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+    num_beams: int,
+    n: int,
+) -> None:
+    # A few probable tokens, so that n-grams come again.
+    bias = theirs.decoder.cls.predictions.bias.detach().numpy().copy()
+    bias[5:11] += 3.0
+    monkeypatch.setattr(theirs.decoder.cls.predictions.bias, "data", torch.tensor(bias))
+    own = ours.decoder.head.bias.numpy()
+    ours.decoder.head.bias.assign(bias)
+    for seed in range(4):
+        batch["token_ids"] = np.random.default_rng(seed).integers(5, 40, (6, 12), dtype="int32")
+        reference = theirs.generate(
+            **as_torch(batch),
+            max_length=10,
+            num_beams=num_beams,
+            early_stopping="never",
+            no_repeat_ngram_size=n,
+        )
+        found = np.array(ours.generate(batch, BeamSearch(num_beams), no_repeat_ngram_size=n))
+        assert_same_tokens(found, reference)
+    ours.decoder.head.bias.assign(own)
 
 
 def test_warm_start_from_an_encoder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
