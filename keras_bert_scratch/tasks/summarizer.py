@@ -280,10 +280,12 @@ class BertSummarizer(TextModel):
             min_length=min_length,
             forbidden_words=self._token_sequences(forbidden_words),
         )
-        ends = [vocabulary.cls_id, vocabulary.sep_id]
-        nothing = ends + [vocabulary.pad_id] * (self.summary_length - len(ends))
-        is_empty = ops.sum(inputs["padding_mask"], axis=1, keepdims=True) <= len(ends)
-        return ops.where(is_empty, ops.array([nothing], "int32"), tokens)
+        ids, is_text = inputs["token_ids"], inputs["padding_mask"] > 0
+        for end in (vocabulary.cls_id, vocabulary.sep_id):
+            is_text = ops.logical_and(is_text, ids != end)
+        padding = [vocabulary.pad_id] * (self.summary_length - 2)
+        nothing = ops.array([[vocabulary.cls_id, vocabulary.sep_id, *padding]], "int32")
+        return ops.where(ops.any(is_text, axis=1, keepdims=True), tokens, nothing)
 
     def _token_sequences(self, words: Sequence[str]) -> list[list[int]]:
         """Returns the ids of words, for those that the vocabulary can write.
