@@ -18,7 +18,7 @@ from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 TEXTS = ["a really good film", "the film . très über", "", "good good good", " \n"]
-CHOICE = {"min_length": 6, "forbidden_words": ["film", "good the"]}
+CHOICE = {"min_length": 6, "forbidden_words": [",", "good the", "! !"]}
 
 
 @pytest.fixture(scope="module")
