@@ -46,7 +46,7 @@ class Question(NamedTuple):
         question: The question.
         context: The text that may hold the answer.
         answers: True answers, the first of which is learned; none if the context does not answer.
-        history: Previous turns about the same context, a question and its answer each, oldest first.
+        history: Previous turns about the same context, oldest first: questions and their answers.
         id: Of the question in its file.
     """
 
