@@ -47,7 +47,7 @@ from typing import NamedTuple
 import keras
 
 from keras_bert_scratch import BertQuestionAnswerer, adamw
-from keras_bert_scratch.data.spans import GoldAnswer, Question, Turn, full_question
+from keras_bert_scratch.data.spans import GoldAnswer, Question, Turn, joined_history
 from keras_bert_scratch.evaluation.question_answering import evaluate_answers
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
@@ -251,7 +251,7 @@ def sliding_window(question: Question, weight: Callable[[str], float]) -> str:
     """
     found = list(re.finditer(r"[^\W_]+", question.context))
     words = [match[0].lower() for match in found]
-    asked = set(words_of(full_question(question.question, question.history, 1)))
+    asked = set(words_of(f"{joined_history(question.history, 1)} {question.question}"))
     best, best_score = "", -1.0
     for first in range(len(words)):
         for last in range(first, min(first + 4, len(words))):
@@ -275,7 +275,7 @@ def best_span(question: Question, weight: Callable[[str], float], told_kind: boo
         told_kind: Whether only spans of the kind that is asked for are looked at.
     """
     kind = max(KINDS, key=question.question.rfind)
-    asked = set(stems_of(full_question(question.question, question.history, 1)))
+    asked = set(stems_of(f"{joined_history(question.history, 1)} {question.question}"))
     best, best_score = "", -1.0
     for span in spans(question.context):
         before = stems_of(question.context[: span.start])[-12:]

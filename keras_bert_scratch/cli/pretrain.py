@@ -12,6 +12,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help="YAML file, see tasks/pretraining.py for its fields")
     parser.add_argument("--output", required=True, help="folder of the run, new or to go on with")
     parser.add_argument(
+        "--start",
+        help="checkpoint to go on from, if the recipe names none: in place of its vocabulary and "
+        "encoder",
+    )
+    parser.add_argument(
         "--processes", type=int, default=1, help="to make examples with (default: %(default)s)"
     )
     add_distribute_argument(parser)
@@ -26,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
     logging.getLogger("keras_bert_scratch").setLevel(logging.INFO)
     # Before TensorFlow makes its first tensor, which a recipe does.
     strategy = distribution_strategy(options.distribute)
-    recipe = PretrainingRecipe.from_yaml(options.recipe)
+    recipe = PretrainingRecipe.from_yaml(options.recipe, start=options.start)
     with progress_to_stderr():
         pretrain(
             recipe,

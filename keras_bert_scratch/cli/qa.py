@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--validation", required=True, help="file of held-out questions")
     train.add_argument("--output", required=True, help="new folder for the model and its report")
     train.add_argument(
-        "--skip-faulty", action="store_true", help="leave out answers that are not at their offset"
+        "--skip-faulty", action="store_true", help="leave out what is faulty, and say what that was"
     )
     train.add_argument(
         "--no-answers",
@@ -118,12 +118,7 @@ def _chat(options: argparse.Namespace) -> None:
         question = line.strip()
         if not question:
             return
-        try:
-            answer = model.answer(question, context, history)
-        except ValueError as error:
-            # One bad line does not end a conversation.
-            print(error, file=sys.stderr)
-            continue
+        answer = model.answer(question, context, history)
         _print_answer(answer, options.json)
         history.append((question, answer.text))
 
@@ -138,9 +133,12 @@ def _print_answer(answer: Any, as_json: bool) -> None:
 
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text("utf-8-sig")
+        context = Path(path).read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 ({error}): convert it.") from None
+    if not context.strip():
+        raise ValueError(f"{path} holds no text to answer from: name another file.")
+    return context
 
 
 def _load(path: str) -> Any:

@@ -66,6 +66,20 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-repeat-ngrams", type=int, default=0, metavar="N", help="n-grams that come only once"
     )
+    parser.add_argument(
+        "--min-length",
+        type=int,
+        default=0,
+        metavar="N",
+        help="least tokens of a summary, [CLS] included",
+    )
+    parser.add_argument(
+        "--forbid",
+        action="append",
+        default=[],
+        metavar="WORD",
+        help="a word that is not written; may come several times",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -128,8 +142,8 @@ def _load(options: argparse.Namespace) -> Any:
     if place.is_file() or (place / "saved_model.pb").exists():
         if _search(options):
             raise ValueError(
-                f"{place} is an export, and searches as it was exported to: leave --beams and "
-                "--no-repeat-ngrams out, or name a checkpoint."
+                f"{place} is an export, and searches as it was exported to: leave --beams, "
+                "--no-repeat-ngrams, --min-length and --forbid out, or name a checkpoint."
             )
         from keras_bert_scratch.serving.summarizer import load_summarizer
 
@@ -148,6 +162,10 @@ def _search(options: argparse.Namespace) -> dict[str, Any]:
         search["sampler"] = BeamSearch(options.beams, options.length_penalty)
     if options.no_repeat_ngrams:
         search["no_repeat_ngram_size"] = options.no_repeat_ngrams
+    if options.min_length:
+        search["min_length"] = options.min_length
+    if options.forbid:
+        search["forbidden_words"] = options.forbid
     return search
 
 

@@ -1,44 +1,91 @@
 """Files of raw text -> documents -> sentences."""
 
+import itertools
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
 
 from keras_bert_scratch.data.readers import read_examples
 
+logger = logging.getLogger(__name__)
+
+# What a line break within a document is: the end of a sentence, or white space.
+Lines = Literal["auto", "sentences", "wrapped"]
+
+# Marks that stand within numbers and names, too, and end a sentence before white space only.
+_LATIN = ".!?…‼‽⁇⁈⁉"
+# Those that do nothing else, of the scripts that are written today: Unicode's property
+# Sentence_Terminal, and Tibetan's shad.
+_OTHERS = "。！？｡．؟۔؞।॥։።፧፨။។៕᠃།༎߹܀܁܂᱾᱿꯫"
+_CLOSING = r"""["'”’»)\]」』）》】]"""
 # An end of a sentence, with the quotation marks and brackets that it closes.
-_END = re.compile(r"""[.!?…]+["'”’»)\]]*\s+|[。！？]+[”’」』）]*\s*""")
+_END = re.compile(
+    rf"(?P<latin>[{_LATIN}]+{_CLOSING}*\s+)|[{_OTHERS}][{_LATIN}{_OTHERS}]*{_CLOSING}*\s*"
+)
+_END_OF_LINE = re.compile(rf"[{_LATIN}{_OTHERS}](?:\s*{_CLOSING})*$")
 # A full stop after one of these, or after an initial, ends no sentence.
-_ABBREVIATION = re.compile(
+_ABBREVIATIONS = (
     r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|St|Prof|Rev|Capt|Col|Gen|Lt|Vol|Fig|vs|cf|viz|e\.g|i\.e)\.\s+$"
 )
+_ABBREVIATION = re.compile(_ABBREVIATIONS)
+_LOWERCASE_ABBREVIATION = re.compile(_ABBREVIATIONS, re.IGNORECASE)
 _LONGEST_ABBREVIATION = 8
 
+# A break between two lines of one paragraph.
+_WRAP = re.compile(r"(?<=\S)[^\S\n]*\n[^\S\n]*(?=\S)")
+# Lines from which it is told what line breaks are.
+_LINES_READ = 10_000
+# Scripts without white space have no first word: of theirs, so many characters count as one.
+_LONGEST_WORD = 12
 
-def read_documents(path: str | Path, text_column: str = "text") -> Iterator[str]:
+
+def read_documents(
+    path: str | Path, text_column: str = "text", *, lines: Lines = "auto"
+) -> Iterator[str]:
     r"""Reads the documents of a file.
 
     Args:
         path: A .txt file in UTF-8, in which blank lines separate documents; or a file that
             `read_examples` reads, in which each row is a document.
         text_column: Column, or JSON key, of the documents, in the formats with columns.
+        lines: What lines are: "sentences", or several of them, so that a line break always ends
+            one; "wrapped", where a break may come within a sentence; or "auto" for what
+            `detect_lines` finds, which is logged.
 
     Yields:
-        The documents, none of them empty.
+        The documents, none of them empty. A line break in them ends a sentence: those of wrapped
+        lines have become spaces.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not UTF-8, or `read_examples` refuses it.
+        ValueError: If `lines` is none of the three, the file is not UTF-8, or `read_examples`
+            refuses it.
 
     Example:
         >>> _ = Path("two.txt").write_text("A sentence.\nIts next.\n\nAnother document.\n")
         >>> list(read_documents("two.txt"))
         ['A sentence.\nIts next.', 'Another document.']
     """
+    if lines not in get_args(Lines):
+        raise ValueError(f"lines must be one of {', '.join(get_args(Lines))}; received {lines!r}.")
     path = Path(path)
-    if path.suffix.lower() != ".txt":
-        yield from read_examples(path, text_column=text_column, label_column=None).texts
-        return
+    documents: Iterable[str]
+    if path.suffix.lower() == ".txt":
+        documents, sample = _documents_of_text(path), _documents_of_text(path)
+    else:
+        documents = read_examples(path, text_column=text_column, label_column=None).texts
+        sample = iter(documents)
+    if lines == "auto":
+        lines = detect_lines(sample, str(path))
+    for document in documents:
+        yield _WRAP.sub(" ", document) if lines == "wrapped" else document
+
+
+def _documents_of_text(path: Path) -> Iterator[str]:
     if not path.exists():
         raise FileNotFoundError(f"There is no file {path}: check the path.")
     lines: list[str] = []
@@ -60,25 +107,97 @@ def read_documents(path: str | Path, text_column: str = "text") -> Iterator[str]
         yield "\n".join(lines)
 
 
-def split_sentences(document: str) -> list[str]:
-    r"""Splits a text after the punctuation that ends sentences.
+def detect_lines(documents: Iterable[str], name: str = "The text") -> Lines:
+    r"""Tells whether a line break in documents ends a sentence, or comes from wrapping.
+
+    Of the lines that another line follows, some are full: the first word of the next would not have
+    fit into the width that 90 % of all lines keep to. Some are gone on with by a small letter. The
+    lines are wrapped if the mean of these two shares is above one half, fewer than half of them end
+    as a sentence does, and a sentence ends elsewhere: within a line, or where a paragraph ends. In
+    texts without capitals, the share of full lines decides alone, and sentences must end within
+    lines. So lines without any punctuation are sentences.
 
     Args:
-        document: Any text; line breaks in it are white space.
+        documents: The texts, of which the first 10,000 lines are looked at.
+        name: Of the text, for the log.
+
+    Returns:
+        "sentences" or "wrapped". What speaks for it is logged, as a warning if it is close.
 
     Example:
-        >>> split_sentences("Mr. Bennet was silent. “Do you\nknow?” cried she. He did not.")
-        ['Mr. Bennet was silent.', '“Do you\nknow?” cried she.', 'He did not.']
+        >>> detect_lines(["the cat sat on the mat\nit was happy\nit went home"])
+        'sentences'
+        >>> detect_lines(["The cat sat on\nthe mat. It was\nhappy."])
+        'wrapped'
     """
-    sentences = []
+    lines = (line.strip() for document in documents for line in [*document.split("\n"), ""])
+    sample = list(itertools.islice(lines, _LINES_READ))
+    breaks = [(line, following) for line, following in itertools.pairwise(sample) if line]
+    followed = [(line, following) for line, following in breaks if following]
+    if not followed:
+        return "sentences"
+    width = np.percentile([len(line) for line, _ in breaks], 90, method="higher")
+    first_words = [min(len(following.split()[0]), _LONGEST_WORD) for _, following in followed]
+    full = np.mean(
+        [
+            len(line) + 1 + word > width
+            for (line, _), word in zip(followed, first_words, strict=True)
+        ]
+    )
+    has_capitals = any(line != line.lower() for line in sample)
+    gone_on = np.mean([following[0].islower() for _, following in followed])
+    wrapped = (full + gone_on) / 2 if has_capitals else full
+    ended = np.mean([bool(_END_OF_LINE.search(line)) for line, _ in followed])
+    can_be_wrapped = ended < 0.5 and any(
+        len(split_sentences(line)) > 1
+        or (has_capitals and not following and _END_OF_LINE.search(line))
+        for line, following in breaks
+    )
+    found: Lines = "wrapped" if can_be_wrapped and wrapped > 0.5 else "sentences"
+    logger.log(
+        logging.WARNING if can_be_wrapped and 0.35 < wrapped < 0.65 else logging.INFO,
+        "%s: line breaks are taken for %s: %.0f %% of the lines are full, %.0f %% gone on with by "
+        'a small letter, %.0f %% end a sentence. lines="sentences" or "wrapped" says otherwise.',
+        name,
+        "the ends of sentences" if found == "sentences" else "spaces of wrapped text",
+        100 * full,
+        100 * gone_on,
+        100 * ended,
+    )
+    return found
+
+
+def split_sentences(document: str) -> list[str]:
+    r"""Splits a text at its line breaks, and after the punctuation that ends sentences.
+
+    A full stop before a small letter ends none, unless the text has no capitals at all.
+
+    Args:
+        document: Any text, whose lines are not wrapped; see `read_documents`.
+
+    Example:
+        >>> split_sentences("Mr. Bennet was silent. “Do you know?” cried she.\nHe did not")
+        ['Mr. Bennet was silent.', '“Do you know?” cried she.', 'He did not']
+    """
+    has_capitals = document != document.lower()
+    return [
+        sentence for line in document.split("\n") for sentence in _sentences(line, has_capitals)
+    ]
+
+
+def _sentences(line: str, has_capitals: bool) -> Iterator[str]:
+    """Splits a line after the punctuation that ends sentences."""
+    abbreviation = _ABBREVIATION if has_capitals else _LOWERCASE_ABBREVIATION
+    line = line.strip()
     start = 0
-    for end in _END.finditer(document):
-        before = document[max(start, end.start() - _LONGEST_ABBREVIATION) : end.end()]
-        # "etc. and so on": a small letter goes on with the sentence.
-        goes_on = document[end.end() : end.end() + 1].islower()
-        if not goes_on and not _ABBREVIATION.search(before):
-            sentences.append(document[start : end.end()].rstrip())
-            start = end.end()
-    if rest := document[start:].rstrip():
-        sentences.append(rest)
-    return sentences
+    for end in _END.finditer(line):
+        if end["latin"]:
+            before = line[max(start, end.start() - _LONGEST_ABBREVIATION) : end.end()]
+            # "etc. and so on": a small letter goes on with the sentence.
+            goes_on = has_capitals and line[end.end() : end.end() + 1].islower()
+            if goes_on or abbreviation.search(before):
+                continue
+        yield line[start : end.end()].rstrip()
+        start = end.end()
+    if rest := line[start:]:
+        yield rest

@@ -29,11 +29,15 @@ class TokenizedDocuments(NamedTuple):
         sentence_starts: Where each sentence starts in `token_ids`, and where the last one ends.
         document_starts: Where each document starts in `sentence_starts`, and where the last one
             ends.
+        num_cut: Sentences that were too long, and are cut into pieces.
+        num_empty: Documents that had no tokens, and are left out.
     """
 
     token_ids: np.ndarray
     sentence_starts: np.ndarray
     document_starts: np.ndarray
+    num_cut: int = 0
+    num_empty: int = 0
 
     def __len__(self) -> int:
         return len(self.document_starts) - 1
@@ -67,7 +71,7 @@ def tokenize_documents(
     Example:
         >>> tokenize_documents(["A film. A star.", "So?"], tokenizer, longest_sentence=64)
         TokenizedDocuments(token_ids=array([...]), sentence_starts=array([0, 3, 6, 8]),
-                           document_starts=array([0, 2, 3]))
+                           document_starts=array([0, 2, 3]), num_cut=0, num_empty=0)
     """
     graph = tokenizer.graph("fast")
     chunks: list[np.ndarray] = []
@@ -102,7 +106,13 @@ def tokenize_documents(
     sentence_starts = np.concatenate([[0], np.cumsum(piece_length)])
     pieces_of = np.bincount(np.repeat(document_of, pieces), minlength=len(sentences_of))
     document_starts = np.concatenate([[0], np.cumsum(pieces_of[pieces_of > 0])])
-    return TokenizedDocuments(np.concatenate(chunks), sentence_starts, document_starts)
+    return TokenizedDocuments(
+        np.concatenate(chunks),
+        sentence_starts,
+        document_starts,
+        num_cut=int(np.sum(pieces > 1)),
+        num_empty=int(np.sum(pieces_of == 0)),
+    )
 
 
 def sentence_pairs(
@@ -130,7 +140,7 @@ def sentence_pairs(
     Yields:
         The examples, in the order of the documents, which is drawn.
     """
-    token_ids, starts, documents_at = documents
+    token_ids, starts, documents_at = documents[:3]
     room = sequence_length - 3
     for document in generator.permutation(len(documents)).tolist():
         first, end = documents_at[document], documents_at[document + 1]
@@ -189,7 +199,7 @@ def full_sentences(
     Yields:
         The examples.
     """
-    token_ids, starts, documents_at = documents
+    token_ids, starts, documents_at = documents[:3]
     cls, sep = np.array([cls_id], "int32"), np.array([sep_id], "int32")
     parts: list[np.ndarray] = [cls]
     room = sequence_length - 2

@@ -10,17 +10,18 @@ import concurrent.futures
 import dataclasses
 import hashlib
 import json
+import logging
 import multiprocessing
 import operator
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.data.documents import read_documents
+from keras_bert_scratch.data.documents import Lines, read_documents
 from keras_bert_scratch.data.masking import TokenMasker
 from keras_bert_scratch.data.sentence_pairs import (
     Example,
@@ -32,6 +33,8 @@ from keras_bert_scratch.data.sentence_pairs import (
 from keras_bert_scratch.files import new_file, read_json
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
 
 INDEX = "index.json"
 # Files read at the same time, and examples shuffled at the same time: both mix the shards.
@@ -56,9 +59,10 @@ class ShardSettings:
             training, which then hides others each time.
         whole_words: As of `TokenMasker`, with `static_masking`.
         text_column: Column of the documents, in files that have columns.
+        lines: What a line break within a document is, see `read_documents`.
 
     Raises:
-        ValueError: If a number is too small.
+        ValueError: If a number is too small, or `lines` unknown.
     """
 
     sequence_length: int = 128
@@ -68,12 +72,17 @@ class ShardSettings:
     static_masking: float | None = None
     whole_words: bool = True
     text_column: str = "text"
+    lines: Lines = "auto"
 
     def __post_init__(self) -> None:
         for name, least in (("sequence_length", _SHORTEST), ("repeats", 1), ("seed", 0)):
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
+        if self.lines not in get_args(Lines):
+            raise ValueError(
+                f"lines must be one of {', '.join(get_args(Lines))}; received {self.lines!r}."
+            )
 
 
 def make_examples(
@@ -149,10 +158,25 @@ def write_shard(
                 "or name another."
             )
         return entry
+    longest_sentence = settings.sequence_length // 2 - 1
     documents = tokenize_documents(
-        read_documents(source, settings.text_column), tokenizer, settings.sequence_length // 2 - 1
+        read_documents(source, settings.text_column, lines=settings.lines),
+        tokenizer,
+        longest_sentence,
     )
     _check_enough(documents, source, settings)
+    counts = _counts(documents, settings)
+    logger.log(
+        logging.WARNING if counts["cut_sentences"] or counts["empty_documents"] else logging.INFO,
+        "%s: %d documents; %d sentences of more than %d tokens are cut into pieces, %d documents "
+        "without tokens left out, %d of one sentence used as second parts only.",
+        source,
+        counts["documents"],
+        counts["cut_sentences"],
+        longest_sentence,
+        counts["empty_documents"],
+        counts["only_second_parts"],
+    )
     count = 0
     with new_file(file) as temporary:
         with tf.io.TFRecordWriter(str(temporary)) as writer:
@@ -162,7 +186,7 @@ def write_shard(
                     writer.write(record)
                 count += len(examples)
         size = temporary.stat().st_size
-    entry = {**wanted, "examples": count, "bytes": size}
+    entry = {**wanted, **counts, "examples": count, "bytes": size}
     _write_json(note, entry)
     return entry
 
@@ -426,6 +450,10 @@ def _recipe(tokenizer: WordPieceTokenizer, settings: ShardSettings) -> dict[str,
     """Returns what all shards of a folder have in common."""
     recipe: dict[str, Any] = {
         "vocabulary_sha256": vocabulary_hash(tokenizer.vocabulary),
+        # Lower-casing and all else that changes the ids of a text.
+        "tokenizer_sha256": hashlib.sha256(
+            json.dumps(tokenizer.get_config(), sort_keys=True).encode()
+        ).hexdigest(),
         "settings": dataclasses.asdict(settings),
     }
     if settings.static_masking is not None:
@@ -438,6 +466,17 @@ def _masker(vocabulary: Vocabulary, settings: ShardSettings) -> TokenMasker:
     return TokenMasker(
         vocabulary, settings.sequence_length, settings.static_masking, settings.whole_words
     )
+
+
+def _counts(documents: TokenizedDocuments, settings: ShardSettings) -> dict[str, int]:
+    """Returns what became of the text, for the log and the shard's entry."""
+    is_single = np.diff(documents.document_starts) == 1
+    return {
+        "documents": len(documents),
+        "cut_sentences": documents.num_cut,
+        "empty_documents": documents.num_empty,
+        "only_second_parts": int(is_single.sum()) if settings.next_sentence else 0,
+    }
 
 
 def _check_enough(documents: TokenizedDocuments, source: Path, settings: ShardSettings) -> None:
@@ -473,13 +512,22 @@ def _check_complete(file: Path, shard: dict[str, Any]) -> None:
     )
 
 
+def _log_from(level: int) -> None:
+    """Makes a spawned process log, from a level on."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("keras_bert_scratch").setLevel(level)
+
+
 def _in_processes(jobs: Sequence[tuple[Any, ...]], num_processes: int) -> Iterator[dict[str, Any]]:
     if num_processes == 1 or len(jobs) == 1:
         yield from (write_shard(*job) for job in jobs)
         return
     # Spawned: a fork would copy the threads of TensorFlow, which then hang.
     with concurrent.futures.ProcessPoolExecutor(
-        min(num_processes, len(jobs)), multiprocessing.get_context("spawn")
+        min(num_processes, len(jobs)),
+        multiprocessing.get_context("spawn"),
+        initializer=_log_from,
+        initargs=(logger.getEffectiveLevel(),),
     ) as pool:
         futures = [pool.submit(write_shard, *job) for job in jobs]
         try:

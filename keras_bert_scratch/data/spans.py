@@ -8,6 +8,7 @@ Axes: S sequence.
 
 import json
 import logging
+import operator
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from keras_bert_scratch.text.truncation import check_window_stride
 logger = logging.getLogger(__name__)
 
 # An error names the places of this many faults, and counts the rest.
-_FAULTS_NAMED = 5
+_FAULTS_NAMED = 10
 
 
 class GoldAnswer(NamedTuple):
@@ -45,14 +46,14 @@ class Question(NamedTuple):
         question: The question.
         context: The text that may hold the answer.
         answers: True answers, the first of which is learned; none if the context does not answer.
-        history: Previous turns about the same context, oldest first.
+        history: Previous turns about the same context, oldest first: questions and their answers.
         id: Of the question in its file.
     """
 
     question: str
     context: str
     answers: tuple[GoldAnswer, ...] = ()
-    history: tuple[Turn, ...] = ()
+    history: tuple[tuple[str, str], ...] = ()
     id: str = ""
 
 
@@ -97,7 +98,8 @@ class SpanSettings(NamedTuple):
         sequence_length: Tokens of a window, the question and [CLS] and [SEP] included.
         window_stride: Tokens from the start of a window to the start of the next; None for half of
             those of the context that a window has.
-        max_question_length: Tokens of the question and its history; the last stay.
+        max_question_length: Tokens of the question and its history. The question's first stay, and
+            of the history before it the last.
         max_answer_length: Most tokens of an answer.
         history_turns: Previous turns that are read.
         no_answer_threshold: There is no answer if `no_answer_score` exceeds this; None always
@@ -137,12 +139,14 @@ class SpanSettings(NamedTuple):
 def read_squad(path: str | Path, *, skip_faulty: bool = False) -> list[Question]:
     """Reads a JSON file in the format of SQuAD 1.1 or 2.0.
 
-    A question may have a `history`, too: a list of objects with `question` and `answer`.
+    A question has no answer where `is_impossible` is true, `answers` is empty or missing, or the
+    answers' texts are empty. Blanks at the ends of an answer are left out of its span. A question
+    may have a `history`, too: a list of objects with `question` and `answer`.
 
     Args:
         path: The file.
-        skip_faulty: Whether to leave out answers that do not stand at their offset and questions
-            longer than their context, and log which; by default they are refused.
+        skip_faulty: Whether to leave out what is faulty, such as an answer that does not stand at
+            its offset, and log which; by default it is refused.
 
     Returns:
         The questions, in the order of the file.
@@ -150,7 +154,7 @@ def read_squad(path: str | Path, *, skip_faulty: bool = False) -> list[Question]
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not such JSON, or has faults; the message counts them, and names the
-            first by their position.
+            first by their position and id.
 
     Example:
         >>> questions = read_squad("train-v1.1.json")
@@ -164,141 +168,220 @@ def read_squad(path: str | Path, *, skip_faulty: bool = False) -> list[Question]
         document = json.loads(path.read_text("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}): fetch it again.") from None
+    try:
+        articles = _get("the file", document, "data", list)
+    except _FaultError as fault:
+        raise ValueError(f"{path}: {fault}.") from None
     questions, faults = [], []
-    for place, question in _records(path, document):
-        found, misplaced = _without_misplaced(place, question)
-        faults += misplaced
-        unfit = _unfit(place, found)
+    for place, question in _records(articles):
+        if isinstance(question, _FaultError):
+            faults.append(str(question))
+            continue
+        found, misplaced = _mended(place, question)
+        unfit = misplaced + _unfit(place, found)
         faults += unfit
         # A question that loses all its answers would be taken for one that has none.
-        if not unfit and (found.answers or not question.answers):
+        if len(unfit) == len(misplaced) and (found.answers or not misplaced):
             questions.append(found)
     if faults:
-        listed = "; ".join(faults[:_FAULTS_NAMED]) + "; …" * (len(faults) > _FAULTS_NAMED)
         if not skip_faulty:
             raise ValueError(
-                f"{path} has {len(faults)} faults: {listed}. Mend them, or leave them out with "
-                "skip_faulty=True."
+                f"{path} has {len(faults)} faults: {_listed(faults)}. Mend them, or leave them out "
+                "with skip_faulty=True."
             )
-        logger.warning("%s: left out %d faults: %s.", path, len(faults), listed)
+        logger.warning("%s: left out %d faults: %s.", path, len(faults), _listed(faults))
     if not questions:
         raise ValueError(f"{path} has no questions: it needs at least one.")
     return questions
 
 
-def _records(path: Path, document: Any) -> Iterator[tuple[str, Question]]:
-    """Walks over the questions of a file; each comes with its place in it."""
-    for a, article in enumerate(_get(path, "the file", document, "data", list)):
+class _FaultError(Exception):
+    """Something in a file that is not as it should be; its text says where and what."""
+
+
+def _records(articles: list[Any]) -> Iterator[tuple[str, Question | _FaultError]]:
+    """Walks over the questions of a file, and over what cannot be read; each with its place."""
+    for a, article in enumerate(articles):
         place = f"data[{a}]"
-        for p, paragraph in enumerate(_get(path, place, article, "paragraphs", list)):
+        try:
+            paragraphs = _get(place, article, "paragraphs", list)
+        except _FaultError as fault:
+            yield place, fault
+            continue
+        for p, paragraph in enumerate(paragraphs):
             place = f"data[{a}].paragraphs[{p}]"
-            context = _get(path, place, paragraph, "context", str)
-            for q, entry in enumerate(_get(path, place, paragraph, "qas", list)):
+            try:
+                context = _get(place, paragraph, "context", str)
+                entries = _get(place, paragraph, "qas", list)
+            except _FaultError as fault:
+                yield place, fault
+                continue
+            for q, entry in enumerate(entries):
                 place = f"data[{a}].paragraphs[{p}].qas[{q}]"
-                question = _get(path, place, entry, "question", str)
-                answers = []
-                # Files to be answered have none; what is not answered may have plausible ones.
-                if "answers" in entry and not entry.get("is_impossible"):
-                    for n, answer in enumerate(_get(path, place, entry, "answers", list)):
-                        of = f"{place}.answers[{n}]"
-                        text = _get(path, of, answer, "text", str)
-                        answers.append(
-                            GoldAnswer(text, _get(path, of, answer, "answer_start", int))
-                        )
-                turns = _get(path, place, entry, "history", list) if "history" in entry else ()
-                history = tuple(
-                    Turn(*(_get(path, place, turn, key, str) for key in Turn._fields))
-                    for turn in turns
-                )
-                identity = str(entry.get("id", place))
-                yield place, Question(question, context, tuple(answers), history, identity)
+                if isinstance(entry, dict) and "id" in entry:
+                    place += f" (id {entry['id']})"
+                try:
+                    yield place, _question(place, context, entry)
+                except _FaultError as fault:
+                    yield place, fault
 
 
-def _get(path: Path, place: str, record: Any, key: str, kind: type) -> Any:
+def _question(place: str, context: str, entry: Any) -> Question:
+    question = _get(place, entry, "question", str)
+    answers = []
+    # Files to be answered have none; what is not answered may have plausible ones.
+    if entry.get("answers") is not None and not entry.get("is_impossible"):
+        for n, answer in enumerate(_get(place, entry, "answers", list)):
+            of = f"{place}.answers[{n}]"
+            text = _get(of, answer, "text", str)
+            # No text is no answer, wherever it is said to start.
+            start = _get(of, answer, "answer_start", int) if text.strip() else 0
+            answers.append(GoldAnswer(text, start))
+    turns = _get(place, entry, "history", list) if entry.get("history") is not None else []
+    history = tuple(
+        Turn(*(_get(f"{place}.history[{n}]", turn, key, str) for key in Turn._fields))
+        for n, turn in enumerate(turns)
+    )
+    return Question(question, context, tuple(answers), history, str(entry.get("id", place)))
+
+
+def _get(place: str, record: Any, key: str, kind: type) -> Any:
     value = record.get(key) if isinstance(record, dict) else None
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(
-            f"{path}: {place} has no {key!r} that is a {kind.__name__}: is it a file of SQuAD, "
+        raise _FaultError(
+            f"{place} has no {key!r} that is a {kind.__name__}: is it of SQuAD's format, "
             "data[].paragraphs[] with context and qas[]?"
         )
     return value
 
 
 # === Checks ===
-def check_questions(questions: Sequence[Question]) -> None:
-    """Refuses questions that cannot be answered, or whose answers are not where they should be.
+def check_questions(questions: Sequence[Question]) -> list[Question]:
+    """Refuses questions to learn from that cannot be learned from.
+
+    Returns:
+        The questions, without blanks at the ends of their answers, and without empty answers.
 
     Raises:
-        ValueError: If there are none, a question or context is empty or the context shorter than
-            the question, or an answer does not stand at its offset; the message names the position.
+        ValueError: If there are none, a question or context is empty, or an answer does not stand
+            at its offset; the message counts the faults, and names their positions.
         TypeError: If one is not a `Question`.
     """
     if not questions:
         raise ValueError("There are no questions: give at least one.")
+    mended, faults = [], []
+    for position, question in enumerate(questions):
+        place = _place(position, question)
+        found, misplaced = _mended(place, question)
+        faults += misplaced + _unfit(place, found)
+        mended.append(found)
+    _refuse(faults)
+    return mended
+
+
+def check_asked(questions: Sequence[Question]) -> None:
+    """Refuses questions to answer that ask nothing. An empty context has no answer.
+
+    Raises:
+        ValueError: If a question is empty, or a part of one is no string; the message counts the
+            faults, and names their positions.
+        TypeError: If one is not a `Question`.
+    """
     faults = []
     for position, question in enumerate(questions):
-        if not isinstance(question, Question):
-            raise TypeError(
-                f"Questions are of the class Question, received {type(question).__name__} at "
-                f"position {position}: use Question(question, context)."
-            )
-        place = f"the question at position {position}"
-        faults += _unfit(place, question) + _without_misplaced(place, question)[1]
-    if faults:
-        raise ValueError(
-            f"{len(faults)} faults: {'; '.join(faults[:_FAULTS_NAMED])}"
-            f"{'; …' * (len(faults) > _FAULTS_NAMED)}. Mend them, or leave them out."
+        faults += _unfit(_place(position, question), question, names=("question",))
+    _refuse(faults)
+
+
+def _place(position: int, question: Any) -> str:
+    if not isinstance(question, Question):
+        raise TypeError(
+            f"Questions are of the class Question, received {type(question).__name__} at "
+            f"position {position}: use Question(question, context)."
         )
+    identity = f" (id {question.id})" if question.id else ""
+    return f"the question at position {position}{identity}"
 
 
-def _unfit(place: str, question: Question) -> list[str]:
-    for name in ("question", "context"):
-        if not getattr(question, name).strip():
-            return [f"{place} has an empty {name}"]
-    lengths = len(question.context), len(question.question)
-    if lengths[0] < lengths[1]:
-        return [
-            f"{place} has a context of {lengths[0]} characters for a question of {lengths[1]}: "
-            "were they exchanged?"
-        ]
-    return []
+def _refuse(faults: list[str]) -> None:
+    if faults:
+        raise ValueError(f"{len(faults)} faults: {_listed(faults)}. Mend them, or leave them out.")
 
 
-def _without_misplaced(place: str, question: Question) -> tuple[Question, list[str]]:
-    """Returns the question with the answers that stand at their offset, and names the others."""
+def _listed(faults: list[str]) -> str:
+    return "; ".join(faults[:_FAULTS_NAMED]) + "; …" * (len(faults) > _FAULTS_NAMED)
+
+
+def _unfit(
+    place: str, question: Question, names: Sequence[str] = ("question", "context")
+) -> list[str]:
+    """Names what is missing of a question: a string, or one of `names` that is not empty."""
+    strings = {"question": question.question, "context": question.context}
+    for n, turn in enumerate(question.history):
+        if not isinstance(turn, tuple | list) or len(turn) != 2:
+            return [f"{place}.history[{n}] is {turn!r}, not a question and its answer"]
+        strings |= {
+            f"history[{n}].{key}": text for key, text in zip(Turn._fields, turn, strict=True)
+        }
+    for name, text in strings.items():
+        if not isinstance(text, str):
+            return [f"{place} has as {name} {text!r}, which is no string"]
+    return [f"{place} has an empty {name}" for name in names if not strings[name].strip()][:1]
+
+
+def _mended(place: str, question: Question) -> tuple[Question, list[str]]:
+    """Returns a question with those of its answers that stand at their offset; names the others.
+
+    Blanks at the ends of an answer are left out of its span. Those before it count in the offset
+    if they stand there. Answers without a text are none.
+    """
     good, faults = [], []
     for n, answer in enumerate(question.answers):
-        end = answer.start + len(answer.text)
-        found = question.context[max(answer.start, 0) : end]
-        if answer.text and answer.start >= 0 and found == answer.text:
-            good.append(answer)
-        else:
-            faults.append(
-                f"{place}.answers[{n}] {answer.text!r} is not at {answer.start}, where the context "
-                f"has {found!r}"
-            )
+        try:
+            text, start = answer
+            blanks = text[: len(text) - len(text.lstrip())]
+            text, start = text.strip(), operator.index(start)
+        except (TypeError, ValueError, AttributeError):
+            faults.append(f"{place}.answers[{n}] is {answer!r}, not a GoldAnswer(text, start)")
+            continue
+        if not text:
+            continue
+        context = question.context if isinstance(question.context, str) else ""
+        inward = start + len(blanks) if context.startswith(blanks, max(start, 0)) else start
+        if start >= 0 and context.startswith(text, inward):
+            good.append(GoldAnswer(text, inward))
+            continue
+        there = context[max(start, 0) : max(start, 0) + len(text)]
+        first = context.find(text)
+        where = f"it stands first at {first}" if first >= 0 else "it stands nowhere in it"
+        faults.append(
+            f"{place}.answers[{n}] {text!r} is not at {start}, where the context has {there!r}; "
+            f"{where}"
+        )
     return question._replace(answers=tuple(good)), faults
 
 
 # === Questions as rows of a model ===
-def full_question(question: str, history: Sequence[Turn], history_turns: int) -> str:
-    """Sets the last turns of a conversation before a question.
+def joined_history(history: Sequence[tuple[str, str]], history_turns: int) -> str:
+    """Joins the last turns of a conversation to the text that stands before a question.
 
     Args:
-        question: The question.
-        history: Previous turns, oldest first.
+        history: Previous questions and answers, oldest first.
         history_turns: Turns to read.
 
     Example:
-        >>> full_question("Where?", [Turn("Who?", "Ann"), Turn("When?", "Today")], 1)
-        'When? Today Where?'
+        >>> joined_history([Turn("Who?", "Ann"), Turn("When?", "Today")], 1)
+        'When? Today'
     """
     turns = history[max(len(history) - history_turns, 0) :]
-    return " ".join([*(part for turn in turns for part in turn), question])
+    return " ".join(part for turn in turns for part in turn)
 
 
 class QuestionRows:
     """A question as rows of a model: windows over its context, each with the question before it.
+
+    Of a question that is too long, the first tokens stay (google-research/bert, run_squad.py); the
+    history before it has what room is left, and its last tokens stay.
 
     Args:
         tokenizer: The tokenizer.
@@ -309,6 +392,7 @@ class QuestionRows:
     Attributes:
         token_ids: The ids of every row.
         segment_ids: Theirs: 0 up to the first [SEP], 1 after it.
+        num_cut: Tokens of the question that were cut off.
     """
 
     def __init__(
@@ -320,9 +404,14 @@ class QuestionRows:
     ) -> None:
         self._question = question
         self._settings = settings
-        asked = full_question(question.question, question.history, settings.history_turns)
-        # The last tokens stay: those before them are of the oldest turns.
-        asked_ids = tokenizer.encode(asked).token_ids[1:-1][-settings.max_question_length :]
+        asked_ids = tokenizer.encode(question.question).token_ids[1:-1]
+        self._is_asked = bool(asked_ids)
+        self.num_cut = max(len(asked_ids) - settings.max_question_length, 0)
+        asked_ids = asked_ids[: settings.max_question_length]
+        if history := joined_history(question.history, settings.history_turns):
+            before = tokenizer.encode(history).token_ids[1:-1]
+            left = settings.max_question_length - len(asked_ids)
+            asked_ids = [*before[max(len(before) - left, 0) :], *asked_ids]
         encoding = context or tokenizer.encode(question.context)
         ids, self._offsets = encoding.token_ids[1:-1], encoding.offsets[1:-1]
         cls, sep = tokenizer.vocabulary.cls_id, tokenizer.vocabulary.sep_id
@@ -347,9 +436,9 @@ class QuestionRows:
             return labels
         answer = self._question.answers[0]
         starts, ends = np.array(self._offsets).T
-        # The tokens that hold the answer's first and last character.
-        first = int(np.searchsorted(starts, answer.start, side="right")) - 1
-        last = int(np.searchsorted(ends, answer.start + len(answer.text)))
+        # The first and the last token that hold a character of the answer.
+        first = int(np.searchsorted(ends, answer.start, side="right"))
+        last = int(np.searchsorted(starts, answer.start + len(answer.text))) - 1
         for row, (start, ids) in enumerate(zip(self._starts, self.token_ids, strict=True)):
             end = start + len(ids) - self._first - 1
             if start <= first <= last < end:
@@ -384,7 +473,7 @@ class QuestionRows:
         score, place = np.concatenate(scores), np.concatenate(places)
         none = min(float(row[0, 0] + row[1, 0]) for row in logits)
         nothing = SpanAnswer("", 0, 0, none, 0.0)
-        if not np.isfinite(score).any():
+        if not self._is_asked or not np.isfinite(score).any():
             return Prediction(nothing, [], np.inf, 1.0)
         total = float(np.logaddexp.reduce(score))
         best = np.argsort(-score, kind="stable")[:n_best]
@@ -409,7 +498,10 @@ class QuestionRows:
 def question_rows(
     tokenizer: WordPieceTokenizer, questions: Sequence[Question], settings: SpanSettings
 ) -> list[QuestionRows]:
-    """Turns questions into rows; questions that follow one another often share a context."""
+    """Turns questions into rows, and logs how many questions were too long.
+
+    Questions that follow one another often share a context.
+    """
     rows: list[QuestionRows] = []
     context: str | None = None
     encoding = None
@@ -417,4 +509,13 @@ def question_rows(
         if encoding is None or question.context != context:
             context, encoding = question.context, tokenizer.encode(question.context)
         rows.append(QuestionRows(tokenizer, question, settings, encoding))
+    if cut := [row.num_cut for row in rows if row.num_cut]:
+        logger.warning(
+            "%d of %d questions are longer than max_question_length=%d tokens, and lost %d tokens "
+            "at their ends.",
+            len(cut),
+            len(rows),
+            settings.max_question_length,
+            sum(cut),
+        )
     return rows

@@ -197,11 +197,53 @@ def repeats_ngram(tokens: Any, index: Any, n: int, vocab_size: int) -> Any:
         window = tokens[:, j : j + num_windows]
         is_repeated = ops.logical_and(is_repeated, window == ops.expand_dims(recent, 1))
     last = ops.cast(tokens[:, n - 1 :], "int32")  # (B, num_windows)
-    is_repeated = ops.broadcast_to(is_repeated, ops.shape(last))
+    return _as_tokens(last, is_repeated, vocab_size)
+
+
+def completes_words(
+    tokens: Any, index: Any, words: Sequence[Sequence[int]], vocab_size: int
+) -> Any:
+    """Tells which tokens would complete one of some words.
+
+    Args:
+        tokens: Of which the first `index` are known, int32. *Shape:* (B, T).
+        index: A scalar.
+        words: The ids of each word's tokens, at least one.
+        vocab_size: V.
+
+    Returns:
+        Booleans. *Shape:* (B, V).
+
+    Example:
+        After 5 the word 5 6 would be complete with 6; the word 7 with 7, anywhere.
+
+        >>> found = completes_words(np.array([[1, 5, 0]]), 2, [[5, 6], [7]], vocab_size=9)
+        >>> np.flatnonzero(found)
+        array([6, 7])
+    """
+    batch = ops.shape(tokens)[0]
+    is_complete = []
+    for word in words:
+        # Position 0 is the start, and a part of no word.
+        matches = ops.broadcast_to(index >= len(word), (batch,))
+        for back, token in enumerate(reversed(word[:-1]), start=1):
+            before = ops.take(tokens, ops.maximum(index - back, 0), axis=1)
+            matches = ops.logical_and(matches, before == token)
+        is_complete.append(matches)
+    last = ops.array([[word[-1] for word in words]], "int32")  # (1, number of words)
+    return _as_tokens(
+        ops.broadcast_to(last, (batch, len(words))), ops.stack(is_complete, axis=1), vocab_size
+    )
+
+
+def _as_tokens(ids: Any, is_chosen: Any, vocab_size: int) -> Any:
+    """Tells which tokens are among the chosen of some ids, (B, n) each: (B, V)."""
+    batch = ops.shape(ids)[0]
+    is_chosen = ops.broadcast_to(is_chosen, ops.shape(ids))
     rows = ops.expand_dims(ops.arange(batch, dtype="int32"), 1) * vocab_size
     counts = ops.segment_sum(
-        ops.reshape(ops.cast(is_repeated, "int32"), (-1,)),
-        ops.reshape(rows + last, (-1,)),
+        ops.reshape(ops.cast(is_chosen, "int32"), (-1,)),
+        ops.reshape(rows + ids, (-1,)),
         num_segments=batch * vocab_size,
     )
     return ops.reshape(counts, (batch, vocab_size)) > 0

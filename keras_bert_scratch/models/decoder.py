@@ -3,7 +3,7 @@
 Axes: B batch, S sequence, T target sequence, H hidden, N heads, D head width, V vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -14,7 +14,7 @@ from keras_bert_scratch.layers.attention import padding_bias
 from keras_bert_scratch.layers.decoder_block import DecoderBlock, causal_bias
 from keras_bert_scratch.layers.embeddings import BertEmbeddings
 from keras_bert_scratch.layers.heads import MaskedLanguageModelHead
-from keras_bert_scratch.models.beam_search import forbid, repeats_ngram
+from keras_bert_scratch.models.beam_search import completes_words, forbid, repeats_ngram
 from keras_bert_scratch.models.state import set_state, state_config
 
 # Keys and values of every block, *shape:* (B, N, T, D) each.
@@ -221,6 +221,8 @@ class BertDecoder(keras.Model):
         pad_id: int,
         length: int,
         no_repeat_ngram_size: int = 0,
+        min_length: int = 0,
+        forbidden_words: Sequence[Sequence[int]] = (),
     ) -> Any:
         """Writes a sequence for each of a batch of encoded texts.
 
@@ -233,6 +235,8 @@ class BertDecoder(keras.Model):
             pad_id: The token that fills up what follows.
             length: T, the most tokens of a sequence, start and end included.
             no_repeat_ngram_size: Of the n-grams that may come only once; 0 forbids nothing.
+            min_length: Tokens of a sequence, start included, before which none may end.
+            forbidden_words: Sequences of ids that are not to be written.
 
         Returns:
             int32 ids, those of start and end included. *Shape:* (B, T).
@@ -252,10 +256,15 @@ class BertDecoder(keras.Model):
             last = ops.take(tokens, index - 1, axis=1)
             logits, cache = self.step(last, index - 1, cache, memory)
             scores = ops.log_softmax(ops.cast(logits, "float32"))
+            vocab_size = self.config.vocab_size
             if no_repeat_ngram_size:
-                vocab_size = self.config.vocab_size
                 is_repeated = repeats_ngram(tokens, index, no_repeat_ngram_size, vocab_size)
                 scores = forbid(scores, is_repeated)
+            if forbidden_words:
+                scores = forbid(scores, completes_words(tokens, index, forbidden_words, vocab_size))
+            if min_length:
+                is_end = ops.expand_dims(ops.arange(vocab_size, dtype="int32") == end_id, 0)
+                scores = forbid(scores, ops.logical_and(is_end, index < min_length))
             return scores, None, cache
 
         tokens = sampler(

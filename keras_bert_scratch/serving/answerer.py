@@ -15,8 +15,8 @@ from keras_bert_scratch.data.spans import (
     QuestionRows,
     SpanAnswer,
     SpanSettings,
-    Turn,
-    full_question,
+    check_asked,
+    joined_history,
 )
 from keras_bert_scratch.files import check_hashes
 from keras_bert_scratch.serving.predictor import (
@@ -45,8 +45,9 @@ class Answerer(abc.ABC):
         self, question: str, context: str, history: Sequence[tuple[str, str]] = ()
     ) -> SpanAnswer:
         """Answers one question, see `BertQuestionAnswerer.answer`."""
-        turns = tuple(Turn(*turn) for turn in history)
-        return self._answer(Question(question, context, history=turns))[0]
+        asked = Question(question, context, history=tuple(history))
+        check_asked([asked])
+        return self._answer(asked)[0]
 
     def probabilities(self, texts: tuple[list[str], list[str]]) -> np.ndarray:
         """Computes how probable the best answers are, and that there is none.
@@ -86,7 +87,10 @@ class SavedModelAnswerer(Answerer):
             self.settings = SpanSettings(**json.loads(settings))
             # The signature does not keep its model alive.
             self._model = tf.saved_model.load(str(folder))
-            self._signature = self._model.signatures["serving_default"]
+            signatures = self._model.signatures
+            # Exports of 0.1.0 have the history in the question.
+            self._has_history = "conversation" in signatures
+            self._signature = signatures["conversation" if self._has_history else "serving_default"]
         except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(
                 f"{folder} is not a SavedModel of a question answerer ({error}): name a folder that"
@@ -96,9 +100,13 @@ class SavedModelAnswerer(Answerer):
     def _answer(self, question: Question) -> tuple[SpanAnswer, float, float]:
         import tensorflow as tf
 
-        asked = full_question(question.question, question.history, self.settings.history_turns)
+        history = joined_history(question.history, self.settings.history_turns)
+        asked = {"history": history, "question": question.question}
+        if not self._has_history:
+            asked = {"question": f"{history} {question.question}".lstrip()}
         found = self._signature(
-            question=tf.constant([asked]), context=tf.constant([question.context])
+            **{name: tf.constant([text]) for name, text in asked.items()},
+            context=tf.constant([question.context]),
         )
         values = {name: value.numpy()[0] for name, value in found.items()}
         answer = SpanAnswer(

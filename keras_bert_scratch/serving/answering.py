@@ -51,10 +51,11 @@ def export_answerer_saved_model(
     - `serving_default`: `question` and `context`, string (B,) -> `answer`, string (B,), exactly as
       it stands in the context, empty for none; `start` and `end`, int32 (B,), in characters;
       `score`; `probability`, of the best span among all; and `no_answer_probability`, float32 (B,);
+    - `conversation`: the same with `history`, string (B,), the previous turns, see
+      `data.spans.joined_history`;
     - `tokens`: `token_ids`, `segment_ids`, `padding_mask`, int32 (B, S) -> `logits` (B, 2, S).
 
-    Previous turns stand in `question`, see `data.spans.full_question`. Before the folder appears,
-    the export is loaded in a fresh process without Keras and compared.
+    Before the folder appears, the export is loaded in a fresh process without Keras and compared.
 
     Args:
         network: Maps a dict of ids to logits of starts and ends.
@@ -76,15 +77,27 @@ def export_answerer_saved_model(
     def logits_of(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         return tf.cast(network(inputs, training=False), tf.float32)
 
+    # A function of its own, so that both signatures share it.
+    @tf.function(autograph=False)
+    def conversation(
+        history: tf.Tensor, question: tf.Tensor, context: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        return _answers(graph, tokenizer, logits_of, settings, history, question, context)
+
     def answer(question: tf.Tensor, context: tf.Tensor) -> dict[str, tf.Tensor]:
-        return _answers(graph, tokenizer, logits_of, settings, question, context)
+        return conversation(tf.fill(tf.shape(question), ""), question, context)
 
     def tokens(token_ids: Any, segment_ids: Any, padding_mask: Any) -> dict[str, tf.Tensor]:
         config = network.encoder.config
         return {"logits": logits_of(checked_inputs(token_ids, segment_ids, padding_mask, config))}
 
-    texts = [tf.TensorSpec((None,), tf.string, name=name) for name in ("question", "context")]
-    signatures: Signatures = {"serving_default": (answer, texts), "tokens": (tokens, TOKENS)}
+    names = ("history", "question", "context")
+    texts = [tf.TensorSpec((None,), tf.string, name=name) for name in names]
+    signatures: Signatures = {
+        "serving_default": (answer, texts[1:]),
+        "conversation": (conversation, texts),
+        "tokens": (tokens, TOKENS),
+    }
     with new_folder(folder) as temporary:
         save_signatures(temporary, signatures, [graph])
         extra = temporary / "assets.extra"
@@ -99,6 +112,7 @@ def _answers(
     tokenizer: WordPieceTokenizer,
     logits_of: Callable[[dict[str, tf.Tensor]], tf.Tensor],
     settings: SpanSettings,
+    history: tf.Tensor,
     question: tf.Tensor,
     context: tf.Tensor,
 ) -> dict[str, tf.Tensor]:
@@ -106,7 +120,13 @@ def _answers(
     vocabulary = tokenizer.vocabulary
     longest = settings.max_answer_length
     size = tf.shape(question, tf.int64)[0]
-    asked = graph.tokenize(question)[:, -settings.max_question_length :]
+    asked = graph.tokenize(question)[:, : settings.max_question_length]
+    is_asked = asked.row_lengths() > 0
+    before = graph.tokenize(history)
+    left = settings.max_question_length - asked.row_lengths()
+    firsts = tf.maximum(before.row_limits() - left, before.row_starts())
+    kept = tf.ragged.range(firsts, before.row_limits())
+    asked = tf.concat([tf.gather(before.flat_values, kept), asked], 1)
     found = graph.with_offsets(context)
 
     # === Windows ===
@@ -151,7 +171,7 @@ def _answers(
     )
     reach = tf.range(width)[:, tf.newaxis] + tf.range(longest, dtype=tf.int64)
     scores = starts[:, :, tf.newaxis] + tf.gather(ends, reach, axis=1)  # (W, S, L)
-    scores = tf.reshape(scores, [-1, width * longest])
+    scores = tf.reshape(scores, tf.stack([tf.size(text, tf.int64), width * longest]))
     scores = tf.where(scores < _NONE / 2, _NONE, scores)
 
     # === The best of each question ===
@@ -170,7 +190,7 @@ def _answers(
         tf.reduce_sum(tf.exp(scores - tf.gather(best, text)[:, tf.newaxis]), 1),
     )
     none = of_questions(tf.math.unsorted_segment_min, logits[:, 0, 0] + logits[:, 1, 0])
-    has_spans = best > _NONE / 2
+    has_spans = is_asked & (best > _NONE / 2)
     is_answered = has_spans
     if settings.no_answer_threshold is not None:
         is_answered &= none - best <= settings.no_answer_threshold

@@ -1,6 +1,7 @@
 """The recipe of a pretraining: from files of text to an encoder with its vocabulary and weights."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
@@ -12,8 +13,10 @@ import keras
 import tensorflow as tf
 import yaml
 
+from keras_bert_scratch.checkpoints.checkpoint import Checkpoint
+from keras_bert_scratch.checkpoints.google import open_checkpoint
 from keras_bert_scratch.config import BertConfig
-from keras_bert_scratch.data.documents import read_documents
+from keras_bert_scratch.data.documents import Lines, read_documents
 from keras_bert_scratch.data.shards import ShardedExamples, ShardSettings, write_shards
 from keras_bert_scratch.files import new_file, read_text
 from keras_bert_scratch.models.encoder import BertEncoder
@@ -71,18 +74,23 @@ class PretrainingRecipe:
     Args:
         train: Files of text to train on; may have wildcards. See `data.documents.read_documents`.
         held_out: Files of text to evaluate on.
-        vocabulary: A vocab.txt, or the size of a vocabulary to learn from `train`.
-        encoder: Fields of `BertConfig`; `preset` names a size. The vocabulary sets `vocab_size`.
         phases: What is trained, in order.
         learning_rate: The peak.
         evaluate_every: Updates from one evaluation, and checkpoint, to the next.
+        vocabulary: A vocab.txt, or the size of a vocabulary to learn from `train`.
+        encoder: Fields of `BertConfig`; `preset` names a size. The vocabulary sets `vocab_size`.
+        start: A checkpoint to go on from, as `from_pretrained` takes it (domain adaptation), in
+            place of `vocabulary` and `encoder`: it brings its sizes, tokenizer and weights, and its
+            heads where it has them. Those it lacks are new, which is logged.
         next_sentence: Whether to train on pairs and next-sentence prediction, or full sentences.
         repeats: How often the text is cut into examples, each time otherwise.
         masking_rate: Share of the tokens to hide.
         whole_words: Whether to hide the tokens of a word together.
         static_masking: Whether to hide the same tokens each time.
-        lowercase: Whether to lower-case the text.
+        lowercase: Whether to lower-case the text; by default yes, or as the checkpoint in `start`.
         text_column: Column of the text, in files that have columns.
+        lines: What a line break within a document is: "sentences", "wrapped", or "auto" to tell it
+            from the text, and log it. See `data.documents.read_documents`.
         optimizer: One of `training.optimizers.bert_optimizer`.
         warmup_ratio: Share of the updates in which the rate rises.
         weight_decay: Of matrices and tables.
@@ -103,18 +111,20 @@ class PretrainingRecipe:
 
     train: Sequence[str]
     held_out: Sequence[str]
-    vocabulary: int | str
-    encoder: dict[str, Any]
     phases: Sequence[Phase]
     learning_rate: float
     evaluate_every: int
+    vocabulary: int | str | None = None
+    encoder: dict[str, Any] | None = None
+    start: str | None = None
     next_sentence: bool = True
     repeats: int = 1
     masking_rate: float = 0.15
     whole_words: bool = True
     static_masking: bool = False
-    lowercase: bool = True
+    lowercase: bool | None = None
     text_column: str = "text"
+    lines: Lines = "auto"
     optimizer: str = "adamw"
     warmup_ratio: float = 0.1
     weight_decay: float = 0.01
@@ -141,6 +151,7 @@ class PretrainingRecipe:
         for name, value in whole.items():
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} must be a positive integer, received {value!r}.")
+        self._check_start()
         config = self.config(vocab_size=1)
         if self.next_sentence and config.architecture != "bert":
             raise ValueError(
@@ -168,9 +179,48 @@ class PretrainingRecipe:
         # The optimizer checks its own arguments.
         self.make_optimizer()
 
+    def _check_start(self) -> None:
+        """Refuses a recipe that does not say what to start from, or says it twice."""
+        if self.start is None:
+            if missing := [n for n in ("vocabulary", "encoder") if getattr(self, n) is None]:
+                raise ValueError(
+                    f"the recipe lacks {' and '.join(missing)}: add them, or name a checkpoint to "
+                    "go on from as start."
+                )
+            return
+        if self.vocabulary is not None:
+            raise ValueError(
+                f"start is {self.start!r}, which has its own vocabulary, and vocabulary is "
+                f"{self.vocabulary!r}: leave it out."
+            )
+        saved, fields = self.checkpoint.config.to_dict(), self.encoder or {}
+        for name, value in fields.items():
+            if name not in saved or saved[name] != value:
+                theirs = f"{saved[name]!r} in" if name in saved else "no size of"
+                raise ValueError(
+                    f"encoder.{name} is {value!r}, but {theirs} the checkpoint {self.start}, which "
+                    "sets all sizes: leave it out."
+                )
+        lowercase = WordPieceTokenizer.from_directory(self.checkpoint.folder).lowercase
+        if self.lowercase not in (None, lowercase):
+            raise ValueError(
+                f"lowercase is {self.lowercase}, but {lowercase} in the checkpoint {self.start}: "
+                "leave it out."
+            )
+
+    @functools.cached_property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint to go on from."""
+        assert self.start is not None
+        return open_checkpoint(self.start)
+
     @classmethod
-    def from_yaml(cls, path: str | Path) -> "PretrainingRecipe":
+    def from_yaml(cls, path: str | Path, *, start: str | None = None) -> "PretrainingRecipe":
         """Reads a recipe; the paths in it start from its folder.
+
+        Args:
+            path: The file.
+            start: The checkpoint to go on from, for a recipe that names none.
 
         Raises:
             FileNotFoundError: If there is no such file, or no file that it names.
@@ -191,10 +241,17 @@ class PretrainingRecipe:
             ) from None
         try:
             _check_fields(cls, fields, "the recipe")
+            if start is not None and fields.get("start") is not None:
+                raise ValueError(
+                    f"it starts from {fields['start']!r}, and {start!r} is asked for: name one."
+                )
             for phase in fields["phases"]:
                 _check_fields(Phase, phase, "a phase")
             folder = path.parent
-            vocabulary = fields["vocabulary"]
+            vocabulary = fields.get("vocabulary")
+            named = fields.get("start")
+            if isinstance(named, str) and (folder / named).is_dir():
+                named = str(folder / named)
             return cls(
                 **{
                     **fields,
@@ -203,6 +260,7 @@ class PretrainingRecipe:
                     "vocabulary": str(folder / vocabulary)
                     if isinstance(vocabulary, str)
                     else vocabulary,
+                    "start": start or named,
                     "phases": [Phase(**phase) for phase in fields["phases"]],
                 }
             )
@@ -210,8 +268,10 @@ class PretrainingRecipe:
             raise ValueError(f"{path} is refused: {error}") from error
 
     def config(self, vocab_size: int) -> BertConfig:
-        """Returns the encoder's config."""
-        fields = {**self.encoder, "vocab_size": vocab_size}
+        """Returns the encoder's config; that of a checkpoint has a vocabulary of its own."""
+        if self.start is not None:
+            return self.checkpoint.config
+        fields = {**(self.encoder or {}), "vocab_size": vocab_size}
         if "preset" in fields:
             return BertConfig.preset(fields.pop("preset"), **fields)
         return BertConfig.from_dict(fields)
@@ -237,7 +297,9 @@ def pretrain(
     num_processes: int = 1,
     strategy: tf.distribute.Strategy | None = None,
 ) -> BertPretrainer:
-    """Pretrains an encoder. Called again after it was stopped, it goes on exactly.
+    """Pretrains an encoder, or goes on from a checkpoint on other text.
+
+    Called again after it was stopped, it goes on exactly.
 
     Args:
         recipe: What to do.
@@ -283,12 +345,7 @@ def pretrain(
     fingerprint = _fingerprint(recipe, shards)
     check_workers_agree(strategy, {"recipe or texts": fingerprint})
     with strategy.scope():
-        model = BertPretrainer(
-            BertEncoder(recipe.config(len(tokenizer.vocabulary)), dtype=recipe.dtype),
-            tokenizer,
-            next_sentence=recipe.next_sentence,
-            dtype=recipe.dtype,
-        )
+        model = _model(recipe, tokenizer)
         model.compile(recipe.make_optimizer(), steps_per_execution=recipe.steps_per_execution)
         resume = ExactResume(output / "checkpoint.safetensors", fingerprint)
         resume.restore(model)
@@ -332,11 +389,29 @@ def pretrain(
     return model
 
 
+def _model(recipe: PretrainingRecipe, tokenizer: WordPieceTokenizer) -> BertPretrainer:
+    """Makes the model, with new weights or with those of a checkpoint."""
+    if recipe.start is not None:
+        logger.info("Going on from %s.", recipe.start)
+        return BertPretrainer.from_pretrained(
+            recipe.checkpoint.folder, next_sentence=recipe.next_sentence, dtype=recipe.dtype
+        )
+    return BertPretrainer(
+        BertEncoder(recipe.config(len(tokenizer.vocabulary)), dtype=recipe.dtype),
+        tokenizer,
+        next_sentence=recipe.next_sentence,
+        dtype=recipe.dtype,
+    )
+
+
 def _tokenizer(recipe: PretrainingRecipe, output: Path) -> WordPieceTokenizer:
-    """Reads the vocabulary, or learns it once and keeps it."""
+    """Takes that of the checkpoint, reads the vocabulary, or learns it once and keeps it."""
+    if recipe.start is not None:
+        return WordPieceTokenizer.from_directory(recipe.checkpoint.folder)
+    lowercase = recipe.lowercase is not False
     if isinstance(recipe.vocabulary, str):
-        vocabulary = Vocabulary.from_file(recipe.vocabulary)
-        return WordPieceTokenizer(vocabulary, lowercase=recipe.lowercase)
+        return WordPieceTokenizer(Vocabulary.from_file(recipe.vocabulary), lowercase=lowercase)
+    assert recipe.vocabulary is not None
     file = output / f"vocabulary-{recipe.vocabulary}.txt"
     if not file.exists():
         logger.info("Learning a vocabulary of %d tokens.", recipe.vocabulary)
@@ -344,13 +419,13 @@ def _tokenizer(recipe: PretrainingRecipe, output: Path) -> WordPieceTokenizer:
         try:
             with text.open("w", encoding="utf-8") as plain:
                 for path in recipe.train:
-                    plain.writelines(
-                        f"{document}\n" for document in read_documents(path, recipe.text_column)
-                    )
-            train_vocabulary([text], recipe.vocabulary, lowercase=recipe.lowercase).to_file(file)
+                    # The words are the same, whatever line breaks are.
+                    documents = read_documents(path, recipe.text_column, lines="sentences")
+                    plain.writelines(f"{document}\n" for document in documents)
+            train_vocabulary([text], recipe.vocabulary, lowercase=lowercase).to_file(file)
         finally:
             text.unlink(missing_ok=True)
-    return WordPieceTokenizer(Vocabulary.from_file(file), lowercase=recipe.lowercase)
+    return WordPieceTokenizer(Vocabulary.from_file(file), lowercase=lowercase)
 
 
 def _shards(
@@ -371,6 +446,7 @@ def _shards(
             static_masking=recipe.masking_rate if recipe.static_masking else None,
             whole_words=recipe.whole_words,
             text_column=recipe.text_column,
+            lines=recipe.lines,
         )
         folder = output / "shards" / f"{part}-{sequence_length}"
 
@@ -394,10 +470,12 @@ def _shards(
 def _fingerprint(
     recipe: PretrainingRecipe, shards: dict[int, tuple[ShardedExamples, ShardedExamples]]
 ) -> dict[str, Any]:
-    """Returns what the weights depend on: the recipe, with the examples in place of the paths."""
+    """Returns what the weights depend on: the recipe, with the contents in place of the paths."""
     fields = json.loads(json.dumps(dataclasses.asdict(recipe)))
     for name in ("train", "held_out", "vocabulary", "text_column"):
         del fields[name]
+    if recipe.start is not None:
+        fields["start"] = _weights_hash(recipe.checkpoint.folder)
     fields["phases"] = {str(number): phase for number, phase in enumerate(fields["phases"])}
     fields["examples"] = {
         f"{part}-{length}": hashlib.sha256(
@@ -407,6 +485,16 @@ def _fingerprint(
         for part, examples in zip(("train", "held_out"), pair, strict=True)
     }
     return fields
+
+
+def _weights_hash(folder: Path) -> str:
+    """Returns the sha256 of a checkpoint's files of weights."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".safetensors", ".bin") or ".ckpt" in path.name:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _check_fields(made: type, fields: Any, what: str) -> None:

@@ -3,6 +3,7 @@
 Axes: B batch, S sequence.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from keras_bert_scratch.data.spans import (
     QuestionRows,
     SpanAnswer,
     SpanSettings,
-    Turn,
+    check_asked,
     check_questions,
     question_rows,
 )
@@ -37,6 +38,8 @@ from keras_bert_scratch.serving.answering import (
 from keras_bert_scratch.tasks.token_model import TokenModel, ragged
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
+logger = logging.getLogger(__name__)
+
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
 class BertQuestionAnswerer(TokenModel):
@@ -52,8 +55,8 @@ class BertQuestionAnswerer(TokenModel):
             encoder's positions cover.
         window_stride: Tokens from the start of a window to the start of the next; by default half
             of those of the context that a window has.
-        max_question_length: Tokens of a question with its history, of which the last stay; by
-            default 64, and at most half of the window.
+        max_question_length: Tokens of a question with its history, by default 64, and at most half
+            of the window. Of a longer question the first stay, and then of its history the last.
         max_answer_length: Most tokens of an answer.
         history_turns: Previous turns of a conversation that are read.
         no_answer_threshold: There is no answer if its score exceeds that of the best span by more;
@@ -166,10 +169,19 @@ class BertQuestionAnswerer(TokenModel):
                 f"The answers stand in the questions, received y of type {type(y).__name__}: leave "
                 "it out."
             )
-        check_questions(x)
+        x = check_questions(x)
         rows = question_rows(self.check_tokenizer(), x, self.settings)
-        labels = np.concatenate([question.labels() for question in rows])
-        return self._batches(rows, labels, batch_size, seed)
+        labels = [question.labels() for question in rows]
+        lost = [bool(q.answers) and not found.any() for q, found in zip(x, labels, strict=True)]
+        if any(lost):
+            logger.warning(
+                "%d of %d answers fit into no window whole, the first of them that of question %d: "
+                "these questions are learned as if they had no answer.",
+                sum(lost),
+                len(lost),
+                lost.index(True),
+            )
+        return self._batches(rows, np.concatenate(labels), batch_size, seed)
 
     def _batches(
         self,
@@ -239,17 +251,19 @@ class BertQuestionAnswerer(TokenModel):
             For questions one `Prediction` each.
 
         Raises:
-            ValueError: If a question is refused, see `check_questions`.
+            ValueError: If a question is empty, see `check_asked`.
         """
         if not isinstance(x, list):
             return super().predict(x, batch_size, **kwargs)
-        check_questions([q._replace(answers=()) if isinstance(q, Question) else q for q in x])
+        check_asked(x)
         return self._answer(x, batch_size or 32, n_best)
 
     def _answer(
         self, questions: Sequence[Question], batch_size: int = 32, n_best: int = 20
     ) -> list[Prediction]:
         rows = question_rows(self.check_tokenizer(), questions, self.settings)
+        if not rows:
+            return []
         logits = iter(self.predict_rows(self._batches(rows, None, batch_size)))
         return [row.predict([next(logits) for _ in row.token_ids], n_best) for row in rows]
 
@@ -264,14 +278,13 @@ class BertQuestionAnswerer(TokenModel):
             history: Previous questions about it and their answers, oldest first.
 
         Returns:
-            The best answer; an empty one if there is none, see `no_answer_threshold`.
+            The best answer; an empty one if there is none: the context is empty, or see
+            `no_answer_threshold`.
 
         Raises:
-            ValueError: If the question or context is empty, or the context shorter than the
-                question.
+            ValueError: If the question is empty, or the history is no list of pairs.
         """
-        turns = tuple(Turn(*turn) for turn in history)
-        return self.predict([Question(question, context, history=turns)])[0].answer
+        return self.predict([Question(question, context, history=tuple(history))])[0].answer
 
     def probabilities(self, texts: tuple[list[str], list[str]]) -> np.ndarray:
         """Computes how probable the best answers are, and that there is none.
@@ -285,7 +298,7 @@ class BertQuestionAnswerer(TokenModel):
         found = self._answer([Question(*texts) for texts in zip(*texts, strict=True)], n_best=1)
         return np.array(
             [(p.n_best[0].probability if p.n_best else 0.0, p.no_answer_probability) for p in found]
-        )
+        ).reshape(-1, 2)
 
     # === Weights in and out ===
     @classmethod

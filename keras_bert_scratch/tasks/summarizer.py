@@ -6,13 +6,14 @@ Axes: B batch, S sequence, T target sequence, V vocabulary.
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from keras_bert_scratch.checkpoints.encoder_decoder import (
     MODEL_TYPE,
@@ -235,6 +236,8 @@ class BertSummarizer(TextModel):
         inputs: dict[str, Any],
         sampler: Callable[..., Any] = GREEDY,
         no_repeat_ngram_size: int = 0,
+        min_length: int = 0,
+        forbidden_words: Sequence[str] = (),
     ) -> Any:
         """Writes the tokens of summaries; see `summarize`.
 
@@ -242,12 +245,27 @@ class BertSummarizer(TextModel):
             inputs: `token_ids`, `segment_ids` and `padding_mask`, int32. *Shape:* (B, S) each.
             sampler: How to choose among the tokens.
             no_repeat_ngram_size: Of the n-grams that may come only once.
+            min_length: Tokens before which no summary ends, [CLS] included.
+            forbidden_words: Words that are not written.
 
         Returns:
-            int32 ids, [CLS] and [SEP] included. *Shape:* (B, summary_length).
+            int32 ids, [CLS] and [SEP] included. *Shape:* (B, summary_length). Of a text without
+            tokens these two alone.
+
+        Raises:
+            ValueError: If the model has no tokenizer, or an argument is out of its range.
         """
+        if no_repeat_ngram_size < 0:
+            raise ValueError(
+                f"no_repeat_ngram_size must be at least 0, received {no_repeat_ngram_size}."
+            )
+        if not 0 <= min_length <= self.summary_length:
+            raise ValueError(
+                f"min_length must be from 0 to summary_length, {self.summary_length}; received "
+                f"{min_length}."
+            )
         vocabulary = self.check_tokenizer().vocabulary
-        return self.decoder.generate(
+        tokens = self.decoder.generate(
             self.encoder(inputs, training=False)["sequence_output"],
             inputs["padding_mask"],
             sampler,
@@ -256,7 +274,35 @@ class BertSummarizer(TextModel):
             pad_id=vocabulary.pad_id,
             length=self.summary_length,
             no_repeat_ngram_size=no_repeat_ngram_size,
+            min_length=min_length,
+            forbidden_words=self._token_sequences(forbidden_words),
         )
+        ids, is_text = inputs["token_ids"], inputs["padding_mask"] > 0
+        for end in (vocabulary.cls_id, vocabulary.sep_id):
+            is_text = ops.logical_and(is_text, ids != end)
+        padding = [vocabulary.pad_id] * (self.summary_length - 2)
+        nothing = ops.array([[vocabulary.cls_id, vocabulary.sep_id, *padding]], "int32")
+        return ops.where(ops.any(is_text, axis=1, keepdims=True), tokens, nothing)
+
+    def _token_sequences(self, words: Sequence[str]) -> list[list[int]]:
+        """Returns the ids of words, for those that the vocabulary can write.
+
+        Raises:
+            TypeError: If they are one string, or hold something else than strings.
+            ValueError: If a word has no token.
+        """
+        if isinstance(words, str) or not all(isinstance(word, str) for word in words):
+            raise TypeError(f"forbidden_words are strings in a list, received {words!r}.")
+        tokenizer = self.check_tokenizer()
+        sequences = [tokenizer.encode(word).token_ids[1:-1] for word in words]
+        if [] in sequences:
+            raise ValueError(
+                f"forbidden_words has {words[sequences.index([])]!r}, which has no token: leave it "
+                "out."
+            )
+        # To forbid [UNK] would forbid words that were not named.
+        unknown = tokenizer.vocabulary.unk_id
+        return [sequence for sequence in sequences if unknown not in sequence]
 
     def predict_step(self, data: Any) -> Any:
         """Makes `predict` return the ids of greedy summaries, as no true tokens are given."""
@@ -269,9 +315,11 @@ class BertSummarizer(TextModel):
         sampler: Callable[..., Any] = GREEDY,
         *,
         no_repeat_ngram_size: int = 0,
+        min_length: int = 0,
+        forbidden_words: Sequence[str] = (),
         batch_size: int = 32,
     ) -> list[str]:
-        """Writes a summary of each text.
+        """Writes a summary of each text; an empty one of an empty text.
 
         Args:
             texts: Strings.
@@ -280,21 +328,28 @@ class BertSummarizer(TextModel):
                 once: keep one for several calls.
             no_repeat_ngram_size: N-grams of so many tokens come only once in a summary; 0 forbids
                 nothing.
+            min_length: Tokens before which no summary ends, [CLS] included, as `min_length` of
+                transformers' `generate`; 0 or 1 allows empty summaries.
+            forbidden_words: Words, or sequences of them, whose tokens are not written one after the
+                other, as `bad_words_ids` of `generate`. Words that begin with all the tokens of a
+                forbidden one are not written, either.
             batch_size: B.
 
         Raises:
+            TypeError: If a text or a forbidden word is no string.
             ValueError: If the model has no tokenizer, or an argument is out of its range.
 
         Example:
             >>> model.summarize(texts, BeamSearch(num_beams=4), no_repeat_ngram_size=3)
         """
-        if no_repeat_ngram_size < 0:
-            raise ValueError(
-                f"no_repeat_ngram_size must be at least 0, received {no_repeat_ngram_size}."
-            )
         decode = self.check_tokenizer().decode
+        self._token_sequences(forbidden_words)  # which refuses a string, before it is a tuple
+        if not len(texts):
+            return []
         batches = self.batches(texts, batch_size=batch_size)
-        generate = self._generator(sampler, no_repeat_ngram_size)
+        generate = self._generator(
+            sampler, no_repeat_ngram_size, min_length, tuple(forbidden_words)
+        )
         summaries: dict[int, str] = {}
         for indices in batches.order(0):
             rows = keras.ops.convert_to_numpy(generate(batches.inputs(indices)))
@@ -306,13 +361,21 @@ class BertSummarizer(TextModel):
         return {}
 
     def _generator(
-        self, sampler: Callable[..., Any], no_repeat_ngram_size: int
+        self,
+        sampler: Callable[..., Any],
+        no_repeat_ngram_size: int,
+        min_length: int,
+        forbidden_words: tuple[str, ...],
     ) -> Callable[[dict[str, Any]], Any]:
-        """Returns `generate` for one sampler, as a graph where Keras runs on TensorFlow."""
-        key = (sampler, no_repeat_ngram_size)
+        """Returns `generate` for one choice, as a graph where Keras runs on TensorFlow."""
+        key = (sampler, no_repeat_ngram_size, min_length, forbidden_words)
         if key not in self._generators:
             generate = functools.partial(
-                self.generate, sampler=sampler, no_repeat_ngram_size=no_repeat_ngram_size
+                self.generate,
+                sampler=sampler,
+                no_repeat_ngram_size=no_repeat_ngram_size,
+                min_length=min_length,
+                forbidden_words=forbidden_words,
             )
             if keras.backend.backend() == "tensorflow":
                 generate = tf.function(generate, reduce_retracing=True)
@@ -430,6 +493,8 @@ class BertSummarizer(TextModel):
         *,
         sampler: BeamSearch = GREEDY,
         no_repeat_ngram_size: int = 0,
+        min_length: int = 0,
+        forbidden_words: Sequence[str] = (),
         **options: Any,
     ) -> None:
         """Exports for serving: strings in and summaries out, or ids for phones.
@@ -442,6 +507,8 @@ class BertSummarizer(TextModel):
                 of `keras.Model.export`, without tokenizer.
             sampler: How the export chooses among the tokens.
             no_repeat_ngram_size: See `summarize`.
+            min_length: See `summarize`.
+            forbidden_words: See `summarize`.
             **options: Of `keras.Model.export`, for other formats.
 
         Raises:
@@ -458,6 +525,8 @@ class BertSummarizer(TextModel):
         choice: dict[str, Any] = {
             "sampler": sampler,
             "no_repeat_ngram_size": no_repeat_ngram_size,
+            "min_length": min_length,
+            "forbidden_words": forbidden_words,
         }
         return exporters[format](
             self,

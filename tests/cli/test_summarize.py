@@ -69,6 +69,13 @@ def test_train_evaluate_run(folder, capsys):
     texts.write_text("\n".join(text for text, _ in ROWS))
     assert main(["summarize", "run", "--model", model, str(texts), "--no-repeat-ngrams", "2"]) == 0
     assert capsys.readouterr().out.splitlines() == ["a fox", "a dog"]
+    texts.write_text(f"{ROWS[0][0]}\n\n")
+    choice = ["--forbid", "fox", "--min-length", "5"]
+    assert main(["summarize", "run", "--model", model, str(texts), *choice]) == 0
+    found, nothing = capsys.readouterr().out.splitlines()
+    assert "fox" not in found
+    assert len(found.split()) > 2
+    assert nothing == ""
 
 
 def test_refused(folder, capsys, tmp_path):

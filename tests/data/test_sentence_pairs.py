@@ -183,6 +183,7 @@ def test_tokenized_documents_by_hand() -> None:
     assert documents.sentence_starts.tolist() == [0, 3, 4, 6, 9, 12, 13]
     assert documents.document_starts.tolist() == [0, 3, 6]
     assert len(documents) == 2
+    assert (documents.num_cut, documents.num_empty) == (2, 1)
 
 
 @pytest.mark.parametrize("texts", [[], [""], ["", " "]])

@@ -228,9 +228,27 @@ def test_no_index_until_all_shards_stand(texts: list[Path], tmp_path: Path) -> N
     assert names == {"examples-00000.tfrecord", "examples-00000.json"}
 
 
+def test_what_is_cut_or_left_out_is_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Of 16 tokens, a sentence has 7 at most.
+    documents = [f"{'ba ' * 8}\nbo\nbe bo", "\u200b", "ba", f"{'be ' * 7}\n{'bo ' * 15}"]
+    source = tmp_path / "a.txt"
+    source.write_text("\n\n".join(documents), encoding="utf-8")
+    entry = write_shard(source, 0, tmp_path, TOKENIZER, ShardSettings(sequence_length=16))
+    counts = {"documents": 3, "cut_sentences": 2, "empty_documents": 1, "only_second_parts": 1}
+    assert {name: entry[name] for name in counts} == counts
+    assert (
+        "a.txt: 3 documents; 2 sentences of more than 7 tokens are cut into pieces, 1 documents "
+        "without tokens left out, 1 of one sentence used as second parts only."
+    ) in caplog.text
+
+
 def test_bad_settings_and_sources(texts: list[Path], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="sequence_length must be an integer of at least 5, got 4"):
         ShardSettings(sequence_length=4)
+    with pytest.raises(ValueError, match="lines must be one of auto, sentences, wrapped; rec"):
+        ShardSettings(lines="words")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="There are no files of text: name at least one"):
         write_shards([], tmp_path, TOKENIZER, SETTINGS)
     with pytest.raises(FileNotFoundError, match="There is no file .*gone.txt"):

@@ -12,8 +12,9 @@ from keras_bert_scratch.data.spans import (
     QuestionRows,
     SpanSettings,
     Turn,
+    check_asked,
     check_questions,
-    full_question,
+    joined_history,
     question_rows,
     read_squad,
 )
@@ -80,9 +81,9 @@ class TestReading:
         with pytest.raises(ValueError, match="has 2 faults: ") as error:
             read_squad(write(squad(entry(), *faulty)))
         message = str(error.value)
-        assert "data[0].paragraphs[0].qas[1].answers[1] 'Bob' is not at 17" in message
-        assert "where the context has ' Bo'" in message
-        assert "data[0].paragraphs[0].qas[2].answers[0] 'Ann' is not at -3" in message
+        assert "data[0].paragraphs[0].qas[1] (id q1).answers[1] 'Bob' is not at 17" in message
+        assert "where the context has ' Bo'; it stands first at 18;" in message
+        assert "data[0].paragraphs[0].qas[2] (id q1).answers[0] 'Ann' is not at -3" in message
         assert "leave them out with skip_faulty=True" in message
 
     def test_or_left_out(self, write, caplog):
@@ -92,18 +93,72 @@ class TestReading:
         with caplog.at_level(logging.WARNING):
             questions = read_squad(path, skip_faulty=True)
         assert [question.answers for question in questions] == [(GoldAnswer("Ann", 0),)] * 2
-        assert "left out 2 faults: data[0].paragraphs[0].qas[0].answers[0] 'Ann'" in caplog.text
+        assert "left out 2 faults: data[0].paragraphs[0].qas[0] (id q1).answers[0] 'Ann'" in (
+            caplog.text
+        )
+
+    def test_nothing_faulty_takes_others_along(self, write, caplog):
+        document = squad(
+            {"question": None, "id": "none"},
+            entry(answers=[("Ann", None)], id="nowhere"),
+            entry(history=[{"question": "Who?"}], id="unanswered"),
+            entry("  ", id="blank"),
+            entry(answers=[("Bob", 5)], id="misplaced"),
+            entry(id="good"),
+        )
+        document["data"] += [{"title": "of nothing"}, {"paragraphs": [{"qas": []}]}]
+        path = write(document)
+        with pytest.raises(ValueError, match="has 7 faults: ") as error:
+            read_squad(path)
+        for name in ("none", "nowhere", "unanswered", "blank", "misplaced"):
+            assert f"(id {name})" in str(error.value)
+        assert "data[1] has no 'paragraphs'" in str(error.value)
+        assert "data[2].paragraphs[0] has no 'context'" in str(error.value)
+        with caplog.at_level(logging.WARNING):
+            assert [question.id for question in read_squad(path, skip_faulty=True)] == ["good"]
+        assert "left out 7 faults" in caplog.text
 
     def test_a_context_shorter_than_its_question(self, write):
-        path = write(squad(entry("Who is born here?", []), context="Ann."))
-        with pytest.raises(
-            ValueError, match=r"qas\[0\] has a context of 4 characters for a question of 17"
-        ):
-            read_squad(path)
+        path = write(squad(entry("  Who is born here?  ", [("Ann", 0)]), context="Ann."))
+        (question,) = read_squad(path)
+        assert question.answers == (GoldAnswer("Ann", 0),)
+
+    @pytest.mark.parametrize(
+        ("text", "start", "wanted"),
+        [
+            (" born here ", 6, ("born here", 7)),  # The blanks stand in the context, too.
+            ("born here ", 7, ("born here", 7)),
+            ("Ann ", 0, ("Ann", 0)),
+            (" Ann", 0, ("Ann", 0)),  # They do not, and the offset is that of the rest.
+            ("there. \n", 23, ("there.", 23)),
+        ],
+    )
+    def test_blanks_at_the_ends_of_answers(self, write, text, start, wanted):
+        (question,) = read_squad(write(squad(entry(answers=[(text, start)]))))
+        assert question.answers == (GoldAnswer(*wanted),)
+
+    @pytest.mark.parametrize(
+        "answers", [[{"text": ""}], [{"text": " ", "answer_start": -1}], [], None]
+    )
+    def test_no_answer(self, write, answers):
+        fields = entry()
+        fields["answers"] = answers
+        assert read_squad(write(squad(fields)))[0].answers == ()
+        # As in SQuAD's script, one who found none does not outvote one who found an answer.
+        if answers:
+            fields["answers"] = [*answers, {"text": "Ann", "answer_start": 0}]
+            assert read_squad(write(squad(fields)))[0].answers == (GoldAnswer("Ann", 0),)
+
+    def test_offsets_count_characters_not_surrogates(self, write):
+        context = "\U0001f600\U0001f44e Ann is born."
+        path = write(squad(entry(answers=[("Ann", 3)]), context=context))
+        assert "\\ud83d" in path.read_text()  # JSON writes each as two.
+        (question,) = read_squad(path)
+        assert context[question.answers[0].start :].startswith("Ann")
 
     def test_only_the_first_faults_are_named(self, write):
-        path = write(squad(*[entry(answers=[("Bob", 0)])] * 7))
-        with pytest.raises(ValueError, match=r"7 faults: .*qas\[4\][^;]*; …\. Mend"):
+        path = write(squad(*[entry(answers=[("Bob", 0)])] * 12))
+        with pytest.raises(ValueError, match=r"12 faults: .*qas\[9\][^…]*; …\. Mend"):
             read_squad(path)
 
     @pytest.mark.parametrize(
@@ -117,10 +172,14 @@ class TestReading:
             (squad(entry(answers=[("Ann", "0")])), r"answers\[0\] has no 'answer_start' that is"),
             (squad(entry(answers=[("Ann", True)])), "has no 'answer_start' that is a int"),
             (squad([None]), r"qas\[0\] has no 'question' that is a str"),
-            (squad({**entry(), "history": 3}), r"qas\[0\] has no 'history' that is a list"),
-            (squad({**entry(), "history": [3]}), r"qas\[0\] has no 'question' that is a str"),
+            (
+                squad({**entry(), "history": 3}),
+                r"qas\[0\] \(id q1\) has no 'history' that is a list",
+            ),
+            (squad({**entry(), "history": [3]}), r"\.history\[0\] has no 'question' that is a str"),
+            (squad({**entry(), "answers": "Ann"}), r"qas\[0\] .* no 'answers' that is a list"),
             (squad(), "has no questions"),
-            (squad(entry("  ")), r"qas\[0\] has an empty question"),
+            (squad(entry("  ")), r"qas\[0\] \(id q1\) has an empty question"),
         ],
     )
     def test_refusals(self, write, document, message):
@@ -143,7 +202,37 @@ class TestChecks:
             check_questions([good, "Who?"])
         with pytest.raises(ValueError, match="There are no questions"):
             check_questions([])
-        check_questions([good])
+        assert check_questions([good]) == [good]
+
+    def test_answers_are_mended(self):
+        answers = (GoldAnswer("", 0), GoldAnswer(" born ", 6), ("Ann", np.int64(0)))
+        (found,) = check_questions([Question("Who?", CONTEXT, answers)])
+        assert found.answers == (GoldAnswer("born", 7), GoldAnswer("Ann", 0))
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"question": None}, r"position 0 \(id 7\) has as question None, which is no string"),
+            ({"context": b"Ann"}, "has as context b'Ann', which is no string"),
+            ({"history": ("ab",)}, r"history\[0\] is 'ab', not a question and its answer"),
+            ({"history": (("a", None),)}, r"has as history\[0\].answer None, which is no string"),
+            ({"question": "\t"}, "has an empty question"),
+        ],
+    )
+    def test_what_is_asked(self, changes, message):
+        question = Question("Who?", CONTEXT, id="7")._replace(**changes)
+        for check in (check_asked, check_questions):
+            with pytest.raises(ValueError, match=message):
+                check([question])
+
+    def test_answers_of_other_kinds(self):
+        for answer in ("ab", {"text": "Ann", "answer_start": 0}, ("Ann", 0.5), None):
+            with pytest.raises(ValueError, match=r"answers\[0\] is .*, not a GoldAnswer\(text, st"):
+                check_questions([Question("Who?", CONTEXT, (answer,))])
+
+    def test_an_empty_context_may_be_asked_but_not_learned_from(self):
+        check_asked([Question("Who?", "", (GoldAnswer("Bob", 7),))])
+        check_asked([])
 
     @pytest.mark.parametrize(
         ("changes", "message"),
@@ -162,9 +251,9 @@ class TestChecks:
 
 def test_history_stands_before_the_question():
     history = [Turn("a?", "b"), Turn("c?", ""), Turn("e?", "f")]
-    assert full_question("g?", history, 2) == "c?  e? f g?"
-    assert full_question("g?", history, 9) == "a? b c?  e? f g?"
-    assert full_question("g?", history, 0) == full_question("g?", [], 2) == "g?"
+    assert joined_history(history, 2) == "c?  e? f"
+    assert joined_history(history, 9) == "a? b c?  e? f"
+    assert joined_history(history, 0) == joined_history([], 2) == ""
 
 
 class TestRows:
@@ -194,11 +283,34 @@ class TestRows:
         longer = question._replace(answers=(GoldAnswer("here. Bobs", 12),))
         assert QuestionRows(tokenizer, longer, settings).labels().tolist() == [[0, 0], [3, 6]]
 
-    def test_the_last_tokens_of_question_and_history_stay(self, tokenizer):
+    def test_the_history_gives_way_first_then_the_questions_end(self, tokenizer):
         question = Question("Who is born?", CONTEXT, history=(Turn("Is Ann there?", "here"),))
-        rows = QuestionRows(tokenizer, question, SETTINGS._replace(max_question_length=6))
-        asked = [TOKENS[i] for i in rows.token_ids[0][1:7]]
-        assert asked == ["?", "here", "who", "is", "born", "?"]
+        for length, wanted in {
+            6: ["?", "here", "who", "is", "born", "?"],
+            4: ["who", "is", "born", "?"],
+            3: ["who", "is", "born"],
+        }.items():
+            settings = SETTINGS._replace(max_question_length=length)
+            rows = QuestionRows(tokenizer, question, settings)
+            end = rows.token_ids[0].index(TOKENS.index("[SEP]"))
+            assert [TOKENS[i] for i in rows.token_ids[0][1:end]] == wanted
+            assert rows.num_cut == max(4 - length, 0)
+
+    def test_long_questions_are_counted(self, tokenizer, caplog):
+        questions = [Question("Who is born here?", CONTEXT), Question("Who?", CONTEXT)]
+        question_rows(tokenizer, questions, SETTINGS._replace(max_question_length=2))
+        assert "1 of 2 questions are longer than max_question_length=2 tokens, and lost 3" in (
+            caplog.text
+        )
+
+    def test_blanks_and_deleted_characters_around_an_answer(self, tokenizer):
+        """A label never reaches to the tokens beside the answer."""
+        context = "Ann \u200b is \u200bborn here."
+        for text, start in ((" \u200b is ", 3), ("is", 6), ("is \u200b", 6), ("\u200bborn", 9)):
+            assert context[start : start + len(text)] == text
+            question = Question("Who?", context, (GoldAnswer(text, start),))
+            column = 5 if "is" in text else 6  # [CLS] who ? [SEP] ann is born
+            assert QuestionRows(tokenizer, question, SETTINGS).labels().tolist() == [[column] * 2]
 
     def test_contexts_are_tokenized_once(self, tokenizer, monkeypatch):
         texts = []
@@ -216,6 +328,13 @@ class TestRows:
 
 
 class TestPrediction:
+    def test_nothing_is_asked(self, tokenizer):
+        rows = QuestionRows(
+            tokenizer, Question("\u200b", CONTEXT, history=(Turn("a", "b"),)), SETTINGS
+        )
+        found = rows.predict([np.zeros((2, 14))])
+        assert (found.answer.text, found.n_best, found.no_answer_probability) == ("", [], 1.0)
+
     def rows(self, tokenizer, **changes):
         question = Question("Who", CONTEXT)
         return QuestionRows(tokenizer, question, SETTINGS._replace(**changes))
@@ -293,7 +412,7 @@ class TestPrediction:
 
 def run_squad(logits, tokenizer, question, settings, n_best):
     """Is `write_predictions` of google-research/bert's run_squad.py, in its loops and names."""
-    query = tokenizer.encode(question.question).token_ids[1:-1][-settings.max_question_length :]
+    query = tokenizer.encode(question.question).token_ids[1:-1][: settings.max_question_length]
     context = tokenizer.encode(question.context)
     all_doc_tokens = list(zip(context.token_ids, context.offsets, strict=True))[1:-1]
     room = settings.sequence_length - len(query) - 3

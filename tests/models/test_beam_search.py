@@ -7,7 +7,13 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from keras_bert_scratch.models.beam_search import GREEDY, BeamSearch, forbid, repeats_ngram
+from keras_bert_scratch.models.beam_search import (
+    GREEDY,
+    BeamSearch,
+    completes_words,
+    forbid,
+    repeats_ngram,
+)
 
 START, END, PAD, V, T = 1, 0, 9, 4, 5
 
@@ -174,6 +180,27 @@ class TestNgrams:
         assert found.shape == (2, 10)
         assert set(np.flatnonzero(found[0])) == forbidden
         assert set(np.flatnonzero(found[1])) == (set(rows[1, :index]) if n == 1 else set())
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        ("tokens", "index", "forbidden"),
+        [
+            ([1, 0, 0, 0], 1, {4}),  # at once; the start is a part of no word
+            ([1, 5, 0, 0], 2, {4, 6}),
+            ([1, 5, 6, 0], 3, {4, 7}),
+            ([1, 6, 7, 0], 3, {4}),
+            ([1, 1, 0, 0], 2, {4, 8}),
+            ([1, 6, 5, 0], 2, {4}),  # what follows index is unknown
+        ],
+    )
+    def test_by_hand(self, tokens: list[int], index: int, forbidden: set[int]) -> None:
+        words = [[4], [5, 6], [5, 6, 7], [1, 8]]
+        rows = np.array([tokens, [1, 2, 3, 2]], "int32")
+        found = np.array(completes_words(rows, index, words, vocab_size=9))
+        assert found.shape == (2, 9)
+        assert set(np.flatnonzero(found[0])) == forbidden
+        assert set(np.flatnonzero(found[1])) == {4}
 
 
 def test_a_beam_does_not_gain_by_what_is_forbidden() -> None:

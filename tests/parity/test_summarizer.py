@@ -171,6 +171,50 @@ def test_beams_without_repeated_ngrams(
     ours.decoder.head.bias.assign(own)
 
 
+@pytest.mark.parametrize("num_beams", [1, 3])
+@pytest.mark.parametrize("min_length", [0, 4, 10])
+def test_least_length_and_forbidden_words(
+    ours: BertSummarizer,
+    theirs: Any,
+    batch: dict[str, np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+    num_beams: int,
+    min_length: int,
+) -> None:
+    # Words are more probable than special tokens.
+    own = theirs.decoder.cls.predictions.bias.detach().numpy().copy()
+    bias = own + np.where((np.arange(40) >= 5) | (np.arange(40) == SEP), 5.0, 0.0).astype("float32")
+    monkeypatch.setattr(theirs.decoder.cls.predictions.bias, "data", torch.tensor(bias))
+    ours.decoder.head.bias.assign(bias)
+    sampler = GREEDY if num_beams == 1 else BeamSearch(num_beams)
+    free = np.array(ours.generate(batch, sampler, min_length=10))
+    # What would be written: single tokens, and two and three in a row.
+    written = [row[1 : 1 + n].tolist() for row, n in zip(free, (1, 2, 3, 2, 1, 3), strict=True)]
+    words = [" ".join(f"w{i - 5}" for i in ids if i >= 5) for ids in written]
+    words = [word for word in words if word]
+    ids = [TOKENIZER.encode(word).token_ids[1:-1] for word in words]
+    assert {len(sequence) for sequence in ids} >= {1, 2}
+    for number in (0, 1, len(words)):
+        reference = theirs.generate(
+            **as_torch(batch),
+            max_length=10,
+            num_beams=num_beams,
+            do_sample=False,
+            min_length=min_length,
+            bad_words_ids=ids[:number] or None,
+            early_stopping="never" if num_beams > 1 else False,
+        )
+        found = np.array(
+            ours.generate(
+                batch, sampler, min_length=min_length, forbidden_words=tuple(words[:number])
+            )
+        )
+        assert_same_tokens(found, reference)
+        if min_length == 10:
+            assert np.array_equal(found, free) == (number == 0)
+    ours.decoder.head.bias.assign(own)
+
+
 def test_warm_start_from_an_encoder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     keras.utils.set_random_seed(0)
     config = transformers.BertConfig(

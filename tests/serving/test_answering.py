@@ -15,6 +15,7 @@ CONTEXTS = [
     "a",
 ]
 QUESTIONS = ["the film?", "a really", "good", "the very awful movies? " * 5, "电影"]
+LONG = "the film a really good movie"  # more tokens than the answerer reads of a question
 PAIRS = [(question, context) for question in QUESTIONS for context in CONTEXTS]
 
 
@@ -60,8 +61,16 @@ def test_float_exports_answer_as_the_model(exported, name):
     history = [("bad", "awful"), ("very", "good")]
     wanted = model.answer("a film", CONTEXTS[1], history)
     check(answerer.answer("a film", CONTEXTS[1], history), wanted, CONTEXTS[1])
-    nothing = answerer.answer("film", "")
-    assert nothing[:3] == ("", 0, 0)
+    wanted = model.answer(LONG, CONTEXTS[1], history)
+    assert wanted == model.answer(LONG, CONTEXTS[1])
+    check(answerer.answer(LONG, CONTEXTS[1], history), wanted, CONTEXTS[1])
+    for context in ("", " ", "\u200b"):
+        nothing = answerer.answer("film", context)
+        assert nothing[:3] == model.answer("film", context)[:3] == ("", 0, 0)
+    assert answerer.answer("\u200b", CONTEXTS[0])[:3] == ("", 0, 0)
+    with pytest.raises(ValueError, match="position 0 has an empty question"):
+        answerer.answer(" ", CONTEXTS[0])
+    assert answerer.probabilities(([], [])).shape == (0, 2)
 
 
 def test_int8_is_close(exported):
@@ -74,9 +83,9 @@ def test_int8_is_close(exported):
 def test_saved_model_signatures(exported):
     model, folder = exported
     loaded = tf.saved_model.load(folder / "saved_model")
-    assert set(loaded.signatures) == {"serving_default", "tokens"}
+    assert set(loaded.signatures) == {"serving_default", "conversation", "tokens"}
     # A batch of contexts of different lengths, one empty, gives what each gives alone.
-    pairs = [*PAIRS[:4], ("film", "")]
+    pairs = [*PAIRS[:4], ("film", ""), ("", CONTEXTS[0]), (LONG, CONTEXTS[0])]
     outputs = loaded.signatures["serving_default"](
         question=tf.constant([question for question, _ in pairs]),
         context=tf.constant([context for _, context in pairs]),
@@ -88,6 +97,9 @@ def test_saved_model_signatures(exported):
         assert outputs["no_answer_probability"][n].numpy() == pytest.approx(
             prediction.no_answer_probability, abs=1e-5
         )
+    nobody = tf.constant([], tf.string)
+    empty = loaded.signatures["conversation"](history=nobody, question=nobody, context=nobody)
+    assert {name: len(values) for name, values in empty.items()} == dict.fromkeys(outputs, 0)
     inputs = model.tokenizer.graph("core")(tf.constant(["a good film"]), sequence_length=12)
     logits = loaded.signatures["tokens"](**inputs)["logits"]
     np.testing.assert_allclose(logits, model(inputs), atol=1e-5)

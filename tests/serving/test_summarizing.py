@@ -17,7 +17,8 @@ from keras_bert_scratch.tasks.summarizer import BertSummarizer
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
-TEXTS = ["a really good film", "the film . très über", "", "good good good"]
+TEXTS = ["a really good film", "the film . très über", "", "good good good", " \n"]
+CHOICE = {"min_length": 6, "forbidden_words": [",", "good the", "! !"]}
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +46,16 @@ def exported(model: BertSummarizer, tmp_path_factory: pytest.TempPathFactory):
     model.export(
         folder / "beams.tflite", format="litert", sampler=BeamSearch(2), no_repeat_ngram_size=2
     )
+    model.export(folder / "choice", **CHOICE)
+    model.export(folder / "choice.tflite", format="litert", sampler=BeamSearch(2), **CHOICE)
     return folder
 
 
 @pytest.mark.parametrize("name", ["greedy", "greedy.tflite"])
 def test_writes_what_the_model_writes(model, exported, name):
     expected = model.summarize(TEXTS)
-    assert len(set(expected)) > 1
+    assert len(set(expected)) > 2
+    assert expected[2] == expected[4] == ""
     assert load_summarizer(exported / name).summarize(TEXTS) == expected
 
 
@@ -59,6 +63,22 @@ def test_beams_and_ngrams_in_a_file(model, exported):
     expected = model.summarize(TEXTS, BeamSearch(2), no_repeat_ngram_size=2)
     assert expected != model.summarize(TEXTS)
     assert load_summarizer(exported / "beams.tflite").summarize(TEXTS) == expected
+
+
+def test_least_length_and_forbidden_words(model, exported):
+    greedy = model.summarize(TEXTS, **CHOICE)
+    assert greedy != model.summarize(TEXTS)
+    assert load_summarizer(exported / "choice").summarize(TEXTS) == greedy
+    beams = model.summarize(TEXTS, BeamSearch(2), **CHOICE)
+    assert load_summarizer(exported / "choice.tflite").summarize(TEXTS) == beams
+
+
+def test_no_texts_no_summaries(exported):
+    loaded = tf.saved_model.load(str(exported / "choice"))
+    found = loaded.signatures["serving_default"](text=tf.constant([], tf.string))
+    assert found["summary"].shape == (0,)
+    for name in ("greedy", "greedy.tflite"):
+        assert load_summarizer(exported / name).summarize([]) == []
 
 
 def test_batches_of_a_saved_model(model, exported):

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,9 +24,13 @@ from safetensors.numpy import load_file
 from tensorflow.python.framework import config as tf_config
 
 from keras_bert_scratch.cli.main import main
+from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.classifier import BertClassifier
 from keras_bert_scratch.tasks.pretrainer import BertPretrainer
 from keras_bert_scratch.tasks.pretraining import PretrainingRecipe, pretrain
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 FIELDS: dict[str, Any] = {
     "train": ["text/train*.txt"],
@@ -194,6 +199,116 @@ def test_what_is_not_distributed(folder: Path) -> None:
     with pytest.raises(ValueError, match="The batch size 8 is .* 8 replicas .* 2 parts.* as 16"):
         pretrain(recipe, folder / "run", strategy=eight)
     assert not (folder / "run").exists()
+
+
+@pytest.fixture
+def start_folder(folder: Path) -> Path:
+    """The folder with a checkpoint, `start`, whose vocabulary keeps capitals."""
+    keras.utils.set_random_seed(1)
+    words = "Today the cat dog a bird my fish sleeps barks sings swims in garden .".split()
+    tokenizer = WordPieceTokenizer(Vocabulary([*SPECIAL_TOKENS, *words]), lowercase=False)
+    sizes = {**FIELDS["encoder"], "vocab_size": len(tokenizer.vocabulary)}
+    encoder = BertEncoder(BertConfig(**sizes))
+    BertPretrainer(encoder, tokenizer).save_pretrained(folder / "start")
+    return folder
+
+
+FROM_START = {"vocabulary": None, "encoder": None, "start": "start"}
+
+
+def test_goes_on_from_a_checkpoint(
+    start_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    phases = [{"sequence_length": 24, "batch_size": 8, "steps": 8}]
+    changes = {**FROM_START, "phases": phases, "steps_per_execution": 1, "learning_rate": 1e-9}
+    recipe = PretrainingRecipe.from_yaml(write(start_folder, **changes))
+    assert recipe.start == str(start_folder / "start")
+    model = pretrain(recipe, start_folder / "whole")
+    # With steps as good as none, sizes, heads and vocabulary are those of the checkpoint.
+    start = BertPretrainer.from_pretrained(start_folder / "start")
+    assert model.encoder.config == start.encoder.config
+    for ours, theirs in zip(model.weights, start.weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
+    again = BertPretrainer.from_pretrained(start_folder / "whole/model")
+    assert again.tokenizer.get_config() == start.tokenizer.get_config()
+    assert "Newly initialized" not in caplog.text
+
+    stop, original = KillAt(6), BertPretrainer.fit
+    monkeypatch.setattr(
+        BertPretrainer,
+        "fit",
+        lambda self, *args, **kwargs: original(
+            self, *args, **{**kwargs, "callbacks": [*kwargs["callbacks"], stop]}
+        ),
+    )
+    with pytest.raises(Killed):
+        pretrain(recipe, start_folder / "killed")
+    monkeypatch.undo()
+    pretrain(recipe, start_folder / "killed")
+    assert_same_run(start_folder / "whole", start_folder / "killed", epochs=2)
+
+    # Other weights in its place are another recipe.
+    shutil.rmtree(start_folder / "start")
+    for weight in start.trainable_weights:
+        weight.assign(weight + 1.0)
+    start.save_pretrained(start_folder / "start")
+    recipe = PretrainingRecipe.from_yaml(start_folder / "recipe.yaml")
+    with pytest.raises(ValueError, match="written by another recipe, which differs in start"):
+        pretrain(recipe, start_folder / "killed")
+
+
+def test_heads_that_the_checkpoint_lacks_are_new(
+    start_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = BertPretrainer.from_pretrained(start_folder / "start")
+    BertClassifier(start.encoder, ["a", "b"], start.tokenizer).save_pretrained(
+        start_folder / "classifier"
+    )
+    phases = [{"sequence_length": 24, "batch_size": 8, "steps": 4}]
+    path = write(start_folder, **{**FROM_START, "start": None}, phases=phases)
+    command = ["pretrain", str(path), "--output", f"{start_folder}/run"]
+    assert main([*command, "--start", f"{start_folder}/classifier"]) == 0
+    assert "Newly initialized, to be trained: masked_language_model" in caplog.text
+    assert BertPretrainer.from_pretrained(start_folder / "run/model").next_sentence is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start": None}, "the recipe lacks vocabulary and encoder: add them, or name a checkp"),
+        ({"vocabulary": 150}, "which has its own vocabulary, and vocabulary is 150: leave it out"),
+        ({"encoder": {"hidden_dim": 32}}, "encoder.hidden_dim is 32, but 16 in the checkpoint"),
+        (
+            {"encoder": {"preset": "tiny"}},
+            "encoder.preset is 'tiny', but no size of the checkpoint",
+        ),
+        ({"lowercase": True}, "lowercase is True, but False in the checkpoint"),
+        (
+            {"phases": [{"sequence_length": 64, "batch_size": 2, "steps": 4}]},
+            "sequence_length is 64, but the encoder has 48 positions",
+        ),
+    ],
+)
+def test_contradictions_to_the_checkpoint(
+    start_folder: Path, changes: dict[str, Any], message: str
+) -> None:
+    path = write(start_folder, **{**FROM_START, **changes})
+    with pytest.raises(ValueError, match=f"recipe.yaml is refused: .*{message}"):
+        PretrainingRecipe.from_yaml(path)
+
+
+def test_what_agrees_with_the_checkpoint(start_folder: Path) -> None:
+    encoder = {"hidden_dim": 16, "num_layers": 1}
+    recipe = PretrainingRecipe.from_yaml(
+        write(start_folder, **{**FROM_START, "encoder": encoder}, lowercase=False)
+    )
+    assert recipe.config(1).hidden_dim == 16
+    with pytest.raises(ValueError, match="it starts from 'start', and 'tiny-en' is asked for"):
+        PretrainingRecipe.from_yaml(start_folder / "recipe.yaml", start="tiny-en")
+    with pytest.raises(FileNotFoundError, match="'no/such/folder' is not a folder"):
+        PretrainingRecipe.from_yaml(
+            write(start_folder, **{**FROM_START, "start": "no/such/folder"})
+        )
 
 
 class Killed(BaseException):

@@ -97,6 +97,34 @@ def make(tokenizer):
 
 
 class TestFit:
+    def test_blanks_around_answers_do_not_move_their_labels(self, make, questions):
+        wider = [
+            q._replace(
+                answers=(
+                    GoldAnswer(f" {q.answers[0].text} ", q.answers[0].start - 1),
+                    *q.answers[1:],
+                )
+            )
+            for q in questions
+        ]
+        for question in wider:
+            answer = question.answers[0]
+            assert question.context[answer.start :].startswith(answer.text[:-1])
+        model = make()
+        for ours, theirs in zip(
+            model.batches(questions).dataset(), model.batches(wider).dataset(), strict=True
+        ):
+            np.testing.assert_array_equal(ours[1], theirs[1])
+
+    def test_answers_that_fit_into_no_window_are_counted(self, make, questions, caplog):
+        make().batches(questions)
+        assert caplog.text == ""
+        long = questions[0]._replace(answers=(GoldAnswer(questions[0].context, 0),))
+        make().batches([questions[1], long])
+        assert "1 of 2 answers fit into no window whole, the first of them that of question 1" in (
+            caplog.text
+        )
+
     def test_overfits_real_examples_over_windows(self, make, questions, caplog):
         model = make()
         model.compile(keras.optimizers.Adam(1e-2))
@@ -172,6 +200,24 @@ class TestAnswers:
         assert [prediction.answer.text for prediction in found] == [""] * 3
         assert all(prediction.n_best[0].text for prediction in found)
 
+    def test_contexts_shorter_than_their_questions(self, make):
+        model = make()
+        assert model.answer("  Who is in front of the Main Building?  ", "Mary").text in "Mary"
+        assert model.answer("What?", "x").text == "x"
+        for nothing in ("", " \n", "\u200b"):
+            assert model.answer("Who?", nothing)[:3] == ("", 0, 0)
+        assert model.predict([]) == []
+        assert model.probabilities(([], [])).shape == (0, 2)
+
+    def test_a_padded_question_is_the_question(self, make, questions):
+        model = make()
+        question, context = questions[0].question, questions[0].context
+        assert model.answer(f" \t{question}\n ", context) == model.answer(question, context)
+        turns = [("Who?", "Mary")]
+        history = [(f" {asked} ", f"{answer} ") for asked, answer in turns]
+        assert model.answer("Where?", context, history) == model.answer("Where?", context, turns)
+        assert model.answer("Where?", context, [("", "")]) == model.answer("Where?", context)
+
     def test_n_best(self, make, questions):
         found = make().predict(questions, n_best=3)[0]
         assert len(found.n_best) == 3
@@ -181,17 +227,21 @@ class TestAnswers:
 class TestRefusals:
     def test_questions(self, make, questions):
         model = make()
-        with pytest.raises(ValueError, match="position 0 has a context of 4 characters for a que"):
-            model.answer("Who is it?", "Mary")
         with pytest.raises(ValueError, match="position 0 has an empty question"):
             model.answer("", "Mary")
         with pytest.raises(TypeError, match="received str at position 0: use Question"):
             model.predict(["Who?"])
         misplaced = [questions[2]._replace(answers=(GoldAnswer("Coldplay", 3),))]
-        with pytest.raises(ValueError, match=r"position 0\.answers\[0\] 'Coldplay' is not at 3"):
+        with pytest.raises(ValueError, match=r"\(id 3\)\.answers\[0\] 'Coldplay' is not at 3"):
             model.batches(misplaced)
         # Whose answers are to be found, true ones do not matter.
         assert model.predict(misplaced)
+        with pytest.raises(ValueError, match="position 0 has an empty context"):
+            model.batches([Question("Who?", " ")])
+        with pytest.raises(
+            ValueError, match=r"history\[0\] is 'ab', not a question and its answer"
+        ):
+            model.answer("Who?", "Mary", ["ab"])
         with pytest.raises(ValueError, match="received y of type list: leave it out"):
             model.batches(questions, ["Mary"])
 

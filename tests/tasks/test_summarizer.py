@@ -9,7 +9,7 @@ import pytest
 
 from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.files import HASHES
-from keras_bert_scratch.models.beam_search import BeamSearch
+from keras_bert_scratch.models.beam_search import GREEDY, BeamSearch
 from keras_bert_scratch.models.decoder import BertDecoder
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.classifier import BertClassifier
@@ -88,6 +88,21 @@ class TestTraining:
         both = model.evaluate(TEXTS[1:3], SUMMARIES[1:3], return_dict=True, verbose=0)
         assert both["accuracy"] == pytest.approx(sum(accuracies) / 9, abs=1e-6)
 
+    def test_the_loss_does_not_depend_on_the_batch_size(self, make):
+        """It is the mean over the tokens of all summaries: 3, 4, 5 and 5 of them."""
+        model = make()
+        model.compile("adam")
+        alone = [
+            model.evaluate([text], [summary], return_dict=True, verbose=0)["loss"]
+            for text, summary in PAIRS.items()
+        ]
+        tokens = [np.sum(model.encode_labels([summary]) > 0) for summary in SUMMARIES]
+        mean = np.dot(alone, tokens) / np.sum(tokens)
+        assert mean != pytest.approx(np.mean(alone), rel=1e-4)
+        for batch_size in (1, 2, 3, 4):
+            found = model.evaluate(TEXTS, SUMMARIES, batch_size, return_dict=True, verbose=0)
+            assert found["loss"] == pytest.approx(mean, rel=1e-5)
+
     def test_validation_split(self, make):
         model = make()
         model.compile("adam")
@@ -101,6 +116,65 @@ class TestTraining:
     def test_long_summaries_are_truncated(self, make):
         labels = make(summary_length=4).encode_labels(["the red fox runs"])
         assert labels.tolist() == [[5, 7, 3]]  # [CLS] the red [SEP], without [CLS]
+
+
+class TestChoices:
+    def test_nothing_has_an_empty_summary(self, trained):
+        texts = ["", TEXTS[0], "  \n", "\u200b", TEXTS[1]]
+        for choice in ({}, {"sampler": BeamSearch(2), "min_length": 5}):
+            found = trained.summarize(texts, **choice)
+            assert (found[0], found[2], found[3]) == ("", "", "")
+            assert found[1::3] == trained.summarize(TEXTS[:2], **choice)
+        cls, sep, pad = (
+            trained.tokenizer.vocabulary.tokens.index(t)
+            for t in SPECIAL_TOKENS[2:4] + SPECIAL_TOKENS[:1]
+        )
+        np.testing.assert_array_equal(
+            trained.predict([" "], verbose=0), [[cls, sep, pad, pad, pad, pad, pad, pad]]
+        )
+        assert trained.summarize([]) == []
+
+    @pytest.mark.parametrize("sampler", [GREEDY, BeamSearch(3)])
+    def test_least_length(self, trained, sampler):
+        sep = trained.tokenizer.vocabulary.sep_id
+        ids = trained.batches(TEXTS).inputs(np.arange(4))
+        free = np.array(trained.generate(ids, sampler))
+        assert (free[:, 2:5] == sep).any()
+        for least in (1, 5, 8):
+            found = np.array(trained.generate(ids, sampler, min_length=least))
+            assert not (found[:, :least] == sep).any()
+            assert (found != trained.tokenizer.vocabulary.pad_id)[:, :least].all()
+            assert np.array_equal(found, free) == (least == 1)
+
+    @pytest.mark.parametrize("sampler", [GREEDY, BeamSearch(3)])
+    def test_forbidden_words(self, trained, sampler):
+        free = trained.summarize(TEXTS, sampler)
+        assert free == ["a fox.", "dog!", "the dog runs.", "a fox sleeps"]
+        found = trained.summarize(TEXTS, sampler, forbidden_words=["fox", "Dog !"])
+        assert not any("fox" in summary for summary in found)
+        assert "dog!" not in found
+        # Not a word of its own: all summaries with "dog" but without "!" after it may stay.
+        assert found[2] == free[2]
+        # What the vocabulary cannot write is not written anyway.
+        assert trained.summarize(TEXTS, sampler, forbidden_words=("zebra",)) == free
+
+    @pytest.mark.parametrize(
+        ("choice", "error", "message"),
+        [
+            ({"no_repeat_ngram_size": -1}, ValueError, "at least 0, received -1"),
+            ({"min_length": -1}, ValueError, "min_length must be from 0 to .* 8; received -1"),
+            ({"min_length": 9}, ValueError, "min_length must be from 0 to .* 8; received 9"),
+            ({"forbidden_words": "fox"}, TypeError, "are strings in a list, received 'fox'"),
+            ({"forbidden_words": [["fox"]]}, TypeError, "are strings in a list, received"),
+            ({"forbidden_words": ["fox", " "]}, ValueError, "has ' ', which has no token"),
+        ],
+    )
+    def test_refused(self, trained, tmp_path, choice, error, message):
+        with pytest.raises(error, match=message):
+            trained.summarize(["a"], **choice)
+        with pytest.raises(error, match=message):
+            trained.export(tmp_path / "out", **choice)
+        assert not (tmp_path / "out").exists()
 
 
 class TestRefused:
@@ -156,10 +230,6 @@ class TestRefused:
         ):
             with pytest.raises(ValueError, match="has no tokenizer"):
                 act()
-
-    def test_ngram_size(self, trained):
-        with pytest.raises(ValueError, match="at least 0, received -1"):
-            trained.summarize(["a"], no_repeat_ngram_size=-1)
 
 
 class TestSaving:
