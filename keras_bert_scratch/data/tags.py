@@ -17,6 +17,8 @@ from keras_bert_scratch.text.vocabulary import CONTINUATION
 OUTSIDE = "O"
 # The label of tokens that do not count: all that begin no word of BERT.
 IGNORED = -1
+# White space that holds together what stands on its sides.
+_NO_BREAK_SPACES = "\u00a0\u202f"
 # An error names the places of this many faults, and counts the rest.
 _FAULTS_NAMED = 5
 
@@ -264,7 +266,8 @@ def tagged_spans(
 
 def _touch(text: str, first: Sequence[int], second: Sequence[int], are_entities: bool) -> bool:
     """Whether two neighbouring words of a text are parts of a larger one, given the same tag."""
-    if any(map(str.isspace, text[first[1] : second[0]])):
+    gap = text[first[1] : second[0]]
+    if any(character.isspace() and character not in _NO_BREAK_SPACES for character in gap):
         return False
     words = text[first[0] : first[1]], text[second[0] : second[1]]
     return are_entities or words[0] == words[1] or words[0].isalnum() != words[1].isalnum()

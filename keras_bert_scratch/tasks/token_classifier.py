@@ -257,6 +257,7 @@ class BertTokenClassifier(TokenModel):
         steps: int | None = None,
         callbacks: Any = None,
         return_dict: bool = False,
+        **kwargs: Any,
     ) -> Any:
         """Evaluates as `keras.Model.evaluate` does; on texts, finds how good the spans are.
 
@@ -269,6 +270,7 @@ class BertTokenClassifier(TokenModel):
             steps: For ready inputs only.
             callbacks: For ready inputs only.
             return_dict: See Keras; for texts it is always a dict.
+            **kwargs: What Keras' `fit` passes on.
 
         Returns:
             For texts a dict of `accuracy`, of words, and `precision`, `recall` and `f1`, of spans;
@@ -288,6 +290,7 @@ class BertTokenClassifier(TokenModel):
                 steps=steps,
                 callbacks=callbacks,
                 return_dict=return_dict,
+                **kwargs,
             )
         refuse_given(sample_weight=sample_weight, steps=steps, callbacks=callbacks)
         report = self.report(x, y, batch_size or 32)
