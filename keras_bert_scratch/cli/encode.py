@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import keras_bert_scratch
-from keras_bert_scratch.cli.common import lines_in_chunks, progress_to_stderr
+from keras_bert_scratch.cli.common import add_encoding_argument, lines_in_chunks, progress_to_stderr
 from keras_bert_scratch.files import new_file
 
 
@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("--model", required=True, help="checkpoint, SavedModel or .tflite file")
     parser.add_argument("file", nargs="?", default="-", help="one text a line (default: stdin)")
+    add_encoding_argument(parser)
     parser.add_argument(
         "--output",
         help="a .npy file of one row a line, or a .jsonl file (default: JSONL to stdout)",
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
     model = _load(options.model)
 
     def encoded() -> Any:
-        for _, texts in lines_in_chunks(options.file):
+        for _, texts in lines_in_chunks(options.file, encoding=options.encoding):
             with progress_to_stderr():
                 yield texts, model.encode(texts, options.batch_size)
 

@@ -4,7 +4,6 @@ import argparse
 import json
 from typing import Any
 
-import keras_bert_scratch
 from keras_bert_scratch.cli.common import (
     add_data_arguments,
     load_any,
@@ -42,8 +41,8 @@ def run(options: argparse.Namespace) -> None:
     train = read_data(options.train, options) if options.train else None
     groups: dict[str, Any] = {}
     if options.slice_column:
-        groups["column"] = keras_bert_scratch.read_examples(
-            options.data, text_column=options.text_column, label_column=options.slice_column
+        groups["column"] = read_data(
+            options.data, options, label_column="slice_column", label_separator=None
         ).labels
 
     from keras_bert_scratch.data.labels import encode_label_sets, encode_labels

@@ -5,7 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import keras_bert_scratch
-from keras_bert_scratch.cli.common import progress_to_stderr, texts_of
+from keras_bert_scratch.cli.common import (
+    add_file_arguments,
+    progress_to_stderr,
+    read_data,
+    texts_of,
+)
 from keras_bert_scratch.files import check_new_folder
 
 # The formats by their names here, and what each can be told.
@@ -42,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--text-column", default="text", help="default: %(default)s")
     parser.add_argument("--pair-column", help="column of the second text, for pairs")
+    add_file_arguments(parser)
     parser.add_argument(
         "--model-version",
         type=int,
@@ -66,12 +72,7 @@ def run(options: argparse.Namespace) -> None:
             settings[setting] = value
     if "texts" in settings:
         settings["texts"] = texts_of(
-            keras_bert_scratch.read_examples(
-                options.texts,
-                text_column=options.text_column,
-                pair_column=options.pair_column,
-                label_column=None,
-            )
+            read_data(options.texts, options, label_column=None, label_separator=None)
         )
     if options.format == "savedmodel":
         if "model_version" in settings:

@@ -9,7 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_bert_scratch.cli.common import lines_in_chunks, load_any, progress_to_stderr
+from keras_bert_scratch.cli.common import (
+    add_encoding_argument,
+    lines_in_chunks,
+    load_any,
+    progress_to_stderr,
+)
 from keras_bert_scratch.files import check_new_folder, new_file
 
 
@@ -17,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("--model", required=True, help="checkpoint, SavedModel or .tflite file")
     parser.add_argument("file", nargs="?", default="-", help="one text a line (default: stdin)")
+    add_encoding_argument(parser)
     parser.add_argument(
         "--pairs", action="store_true", help="a line holds two texts, separated by a tab"
     )
@@ -39,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
         _write_shards(options)
         return
     model = load_any(options.model)
-    for first_number, texts in lines_in_chunks(options.file):
+    for first_number, texts in lines_in_chunks(options.file, encoding=options.encoding):
         for line in _predict(model, first_number, texts, options):
             print(line)
 
@@ -54,7 +60,10 @@ def _write_shards(options: argparse.Namespace) -> None:
     run = {
         "model": _sha256(options.model),
         "file": _sha256(options.file),
-        **{name: getattr(options, name) for name in ("pairs", "batch_size", "json", "shard_lines")},
+        **{
+            name: getattr(options, name)
+            for name in ("pairs", "batch_size", "json", "shard_lines", "encoding")
+        },
     }
     folder = Path(options.output)
     record = folder / "run.json"
@@ -62,14 +71,15 @@ def _write_shards(options: argparse.Namespace) -> None:
         check_new_folder(folder)
         with new_file(record) as temporary:
             temporary.write_text(json.dumps(run, indent=2) + "\n")
-    theirs = json.loads(record.read_text())
+    # Runs that were begun before there was the option read UTF-8.
+    theirs = {"encoding": "utf-8", **json.loads(record.read_text())}
     if differing := [name for name in run if run[name] != theirs.get(name)]:
         raise ValueError(
             f"{folder} holds the predictions of another run, which differs in "
             f"{', '.join(differing)}: name another folder, or remove it."
         )
     model = load_any(options.model)
-    chunks = lines_in_chunks(options.file, options.shard_lines)
+    chunks = lines_in_chunks(options.file, options.shard_lines, options.encoding)
     for number, (first_number, texts) in enumerate(chunks):
         shard = folder / f"predictions-{number:06}.{'jsonl' if options.json else 'tsv'}"
         if not shard.exists():

@@ -1,14 +1,17 @@
 """Summarizes: trains on a file of texts and summaries, summarizes lines of text, or evaluates."""
 
 import argparse
-import contextlib
-import itertools
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-from keras_bert_scratch.cli.common import progress_to_stderr
+from keras_bert_scratch.cli.common import (
+    add_encoding_argument,
+    add_file_arguments,
+    lines_in_chunks,
+    progress_to_stderr,
+    read_data,
+)
 from keras_bert_scratch.files import check_new_folder, new_folder
 
 # Lines held in memory at a time.
@@ -36,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run = actions.add_parser("run", help="summarize every line")
     run.add_argument("--model", required=True, help="checkpoint, SavedModel or .tflite file")
     run.add_argument("file", nargs="?", default="-", help="one text a line (default: stdin)")
+    add_encoding_argument(run)
     _add_search(run)
     evaluate = actions.add_parser("evaluate", help="compare by ROUGE, beside extractive baselines")
     evaluate.add_argument("--model", required=True, help="checkpoint, SavedModel or .tflite file")
@@ -53,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_columns(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text-column", default="text", help="default: %(default)s")
     parser.add_argument("--summary-column", default="summary", help="default: %(default)s")
+    add_file_arguments(parser)
 
 
 def _add_search(parser: argparse.ArgumentParser) -> None:
@@ -102,29 +107,18 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    with contextlib.ExitStack() as stack:
-        binary = sys.stdin.buffer
-        if options.file != "-":
-            binary = stack.enter_context(open(options.file, "rb"))
-        model = _load(options)
-        search = _search(options)
-        lines = enumerate(binary, start=1)
-        while chunk := list(itertools.islice(lines, _CHUNK)):
-            texts = [_decode(number, line) for number, line in chunk]
-            for text, summary in zip(texts, model.summarize(texts, **search), strict=True):
-                row = {"text": text, "summary": summary}
-                print(json.dumps(row, ensure_ascii=False) if options.json else summary)
+    model = _load(options)
+    search = _search(options)
+    for _, texts in lines_in_chunks(options.file, _CHUNK, options.encoding):
+        for text, summary in zip(texts, model.summarize(texts, **search), strict=True):
+            row = {"text": text, "summary": summary}
+            print(json.dumps(row, ensure_ascii=False) if options.json else summary)
 
 
 def _read(path: str, options: argparse.Namespace) -> tuple[list[str], list[str]]:
-    from keras_bert_scratch import read_examples
-
     # As the second texts of pairs, summaries must not be empty.
-    examples = read_examples(
-        path,
-        text_column=options.text_column,
-        pair_column=options.summary_column,
-        label_column=None,
+    examples = read_data(
+        path, options, pair_column="summary_column", label_column=None, label_separator=None
     )
     return examples.texts, examples.pairs or []
 
@@ -180,12 +174,3 @@ def _print_report(report: dict[str, dict[str, float]], options: argparse.Namespa
 
     for name, figures in report.items():
         print(f"{name:<12}{RougeReport(**figures).to_text()}")  # type: ignore[arg-type]
-
-
-def _decode(number: int, line: bytes) -> str:
-    try:
-        return line.decode("utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"Line {number} is not UTF-8 (byte {error.start}): convert the input."
-        ) from None

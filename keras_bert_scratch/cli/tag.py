@@ -1,14 +1,16 @@
 """Tags words: trains on a CoNLL file, finds spans in lines of text, or evaluates."""
 
 import argparse
-import contextlib
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from keras_bert_scratch.cli.common import progress_to_stderr
+from keras_bert_scratch.cli.common import (
+    add_encoding_argument,
+    lines_in_chunks,
+    naming_options,
+    progress_to_stderr,
+)
 from keras_bert_scratch.files import check_new_folder, new_folder
 
 # Lines held in memory at a time.
@@ -23,15 +25,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--train", required=True, help="file of a word and its tag a line")
     train.add_argument("--validation", required=True, help="file of held-out sentences")
     train.add_argument("--output", required=True, help="new folder for the model and its report")
+    _add_conll_arguments(train)
     add_training_arguments(train)
     predict = actions.add_parser("predict", help="find the spans of every line")
     predict.add_argument("--model", required=True, help="checkpoint, SavedModel or .tflite file")
     predict.add_argument("file", nargs="?", default="-", help="one text a line (default: stdin)")
+    add_encoding_argument(predict)
     predict.add_argument("--json", action="store_true", help="print one JSON object a line")
     evaluate = actions.add_parser("evaluate", help="compare with true tags")
     evaluate.add_argument("--model", required=True, help="checkpoint folder or hub id")
     evaluate.add_argument("--data", required=True, help="file of a word and its tag a line")
+    _add_conll_arguments(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def _add_conll_arguments(parser: argparse.ArgumentParser) -> None:
+    add_encoding_argument(parser)
+    parser.add_argument(
+        "--word-column", type=int, default=0, help="from 0, or -1 for the last (default: 0)"
+    )
+    parser.add_argument("--tag-column", type=int, default=-1, help="counted alike (default: -1)")
+    parser.add_argument(
+        "--scheme",
+        choices=["BIO", "BIOES", "IO"],
+        help="turn the tags into these (default: the file's own; BIO for IOB1)",
+    )
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,11 +68,19 @@ def run(options: argparse.Namespace) -> None:
     {"train": _train, "predict": _predict, "evaluate": _evaluate}[options.action](options)
 
 
+def _read(path: str, options: argparse.Namespace) -> Any:
+    from keras_bert_scratch import read_conll
+
+    names = {name: name for name in ("encoding", "word_column", "tag_column", "scheme")}
+    with naming_options(names):
+        return read_conll(path, **{name: getattr(options, name) for name in names})
+
+
 def _train(options: argparse.Namespace) -> None:
-    from keras_bert_scratch.data.tags import OUTSIDE, read_conll
+    from keras_bert_scratch.data.tags import OUTSIDE
 
     check_new_folder(options.output)
-    train, held_out = read_conll(options.train), read_conll(options.validation)
+    train, held_out = _read(options.train, options), _read(options.validation, options)
     tags = {tag for row in train.tags for tag in row}
     unseen = sorted({tag for row in held_out.tags for tag in row} - tags)
     if unseen:
@@ -86,9 +112,8 @@ def _train(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from keras_bert_scratch import BertTokenClassifier
-    from keras_bert_scratch.data.tags import read_conll
 
-    texts = read_conll(options.data)
+    texts = _read(options.data, options)
     model = BertTokenClassifier.from_pretrained(options.model)
     with progress_to_stderr():
         report = model.report(*texts)
@@ -96,18 +121,14 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    with contextlib.ExitStack() as stack:
-        binary = sys.stdin.buffer
-        if options.file != "-":
-            binary = stack.enter_context(open(options.file, "rb"))
-        model = _load(options.model)
-        for texts in _chunks(binary):
-            for text, spans in zip(texts, model.find_spans(texts), strict=True):
-                if options.json:
-                    found = [span._asdict() for span in spans]
-                    print(json.dumps({"text": text, "spans": found}, ensure_ascii=False))
-                else:
-                    print("\t".join(f"{span.label}: {span.text}" for span in spans))
+    model = _load(options.model)
+    for _, texts in lines_in_chunks(options.file, _CHUNK, options.encoding):
+        for text, spans in zip(texts, model.find_spans(texts), strict=True):
+            if options.json:
+                found = [span._asdict() for span in spans]
+                print(json.dumps({"text": text, "spans": found}, ensure_ascii=False))
+            else:
+                print("\t".join(f"{span.label}: {span.text}" for span in spans))
 
 
 def _load(path: str) -> Any:
@@ -119,19 +140,3 @@ def _load(path: str) -> Any:
     from keras_bert_scratch import BertTokenClassifier
 
     return BertTokenClassifier.from_pretrained(path)
-
-
-def _chunks(binary: Any) -> Iterator[list[str]]:
-    texts: list[str] = []
-    for number, line in enumerate(binary, start=1):
-        try:
-            texts.append(line.decode("utf-8").rstrip("\r\n"))
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"Line {number} is not UTF-8 (byte {error.start}): convert the input."
-            ) from None
-        if len(texts) == _CHUNK:
-            yield texts
-            texts = []
-    if texts:
-        yield texts

@@ -1,19 +1,32 @@
 """Files of texts and labels -> checked examples."""
 
+import codecs
+import contextlib
 import csv
+import gzip
 import io
 import json
 import math
 import re
+import threading
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
+# The three endings that csv knows; splitlines() also splits at characters that texts may hold.
+LINE_END = re.compile("\r\n|\r|\n")
+# A gzip file may unpack to so many bytes, or to so many times its size if that is more. Text
+# shrinks to a tenth; what shrinks to a thousandth was made to fill the memory.
+_UNPACKED = 1 << 24
+_RATIO = 100
+# The largest size of a cell is a setting of the whole process.
+_FIELD_LIMIT = threading.Lock()
 # An error names the places of this many faults, and counts the rest.
 _LINES_NAMED = 5
 
@@ -52,30 +65,46 @@ def read_examples(
     pair_column: str | None = None,
     label_column: str | None = "label",
     label_separator: str | None = None,
+    encoding: str = "utf-8",
+    delimiter: str | None = None,
+    quoting: bool | None = None,
 ) -> Examples:
     r"""Reads texts and labels from a CSV, TSV, JSONL or Parquet file, whichever the suffix says.
 
-    CSV and TSV (RFC 4180) have a header, UTF-8 with or without a byte order mark, and may have
-    quoted cells of several lines; JSONL (jsonlines.org) has one object a line. Blank lines are
-    skipped. Parquet needs pyarrow, and errors count its rows as lines. Texts stay as they are;
-    labels lose the space around them.
+    CSV and TSV have a header; JSONL (jsonlines.org) has one object a line. All three may be packed
+    by gzip, with `.gz` after the suffix, and may begin with a byte order mark. Blank lines are
+    skipped. Parquet needs pyarrow, and errors count its rows as lines. Texts stay as they are, "NA"
+    and "NaN" included; labels lose the space around them.
+
+    Quotation marks in CSV are those of RFC 4180: a quoted cell may hold delimiters and line breaks.
+    In TSV they are so only where the file shows it (a quoted header, a mark written twice, a tab
+    or a line break in a quoted cell); otherwise they are characters like any other. A quoted cell
+    whose lines look like rows of their own is refused: a mark that nobody closed would hide them.
 
     Args:
-        path: A file that ends in .csv, .tsv, .jsonl or .parquet.
+        path: A file that ends in .csv, .tsv, .jsonl (or these with .gz) or .parquet.
         text_column: Column, or JSON key, of the texts.
         pair_column: Column of the second texts, or None.
         label_column: Column of the labels; None reads texts without labels. JSON labels that are
-            integers or booleans become strings, as JSON spells them: `"1"`, `"true"`.
+            numbers or booleans become strings: 1 and 1.0 are `"1"`, and true is `"true"`.
         label_separator: What stands between the labels of one cell, for examples that have any
             number of them; an empty cell is then an example with none. A JSON list needs none.
+        encoding: Of the characters, by any name that Python knows, such as `"cp1252"` or
+            `"utf-16"`; not for Parquet.
+        delimiter: What stands between the cells of CSV and TSV, one character; by default a comma
+            in CSV and a tab in TSV.
+        quoting: Whether quotation marks in CSV and TSV enclose cells. By default as above; True
+            takes every quoted cell of several lines as it is, and False takes quotation marks as
+            characters like any other.
 
     Returns:
         The examples, in the order of the file.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the suffix is another, a column is missing, the file is not UTF-8 or not
-            well formed, there are no rows, or a text or label is empty.
+        ValueError: If the suffix is another, a column is missing, the file is not in that encoding
+            or not well formed, there are no rows, a text or label is empty, a quoted cell seems to
+            hold whole rows, or an argument does not fit the format.
         TypeError: If a JSON or Parquet value is of another type.
         ImportError: If the file is Parquet, and pyarrow is not installed.
 
@@ -85,22 +114,28 @@ def read_examples(
         Examples(texts=['A film, to remember'], pairs=None, labels=['positive'])
     """
     path = Path(path)
-    if not path.exists():
+    suffix = Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
+    if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}: check the path.")
-    suffix = path.suffix.lower()
     if suffix not in (*_DELIMITERS, ".jsonl", ".parquet"):
         raise ValueError(
             f"Cannot read {path}: its name must end in .csv, .tsv, .jsonl or .parquet, received "
-            f"{suffix!r}."
+            f"{path.suffix.lower()!r}."
         )
+    if suffix not in _DELIMITERS and (delimiter is not None or quoting is not None):
+        raise ValueError(f"delimiter and quoting are for CSV and TSV, and {path} is none.")
     columns = {"text_column": text_column, "pair_column": pair_column, "label_column": label_column}
     wanted = {argument: name for argument, name in columns.items() if name is not None}
     if suffix == ".parquet":
+        if encoding != "utf-8":
+            raise ValueError(f"encoding is for files of text, and {path} is Parquet.")
         rows = list(_parquet_rows(path, wanted))
     elif suffix == ".jsonl":
-        rows = list(_jsonl_rows(path, _decode(path), wanted))
+        rows = list(_jsonl_rows(path, read_decoded(path, encoding), wanted))
     else:
-        rows = list(_csv_rows(path, _decode(path), _DELIMITERS[suffix], wanted))
+        delimiter = _DELIMITERS[suffix] if delimiter is None else delimiter
+        dialect = _Dialect(delimiter, quoting)
+        rows = _table_rows(path, read_decoded(path, encoding), dialect, wanted)
     if not rows:
         raise ValueError(f"{path} has no rows: it needs at least one example.")
     return Examples(
@@ -116,33 +151,149 @@ def read_examples(
 _Row = tuple[int, dict[str, Any]]
 
 
-def _decode(path: Path) -> str:
-    content = path.read_bytes()
+# === Bytes and characters ===
+def read_decoded(path: Path, encoding: str = "utf-8") -> str:
+    """Reads a file of text, unpacked if its name ends in .gz, without its byte order mark.
+
+    Args:
+        path: The file.
+        encoding: Any name that Python knows.
+
+    Raises:
+        ValueError: If the encoding is unknown or another, or there is a NUL byte; the message names
+            the line. Or if the file is no gzip file, or unpacks to an unlikely size.
+    """
+    unknown = ValueError(
+        f"encoding must be one that Python knows, such as 'utf-8', 'utf-16' or 'cp1252', received "
+        f"{encoding!r}."
+    )
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # error.object, not content: the decoder has taken the byte order mark off.
-        before = error.object[: error.start].decode("utf-8")
-        raise ValueError(
-            f"{path} is not UTF-8: byte 0x{error.object[error.start]:02x} on line "
-            f"{_line_of(before)}. Save the file as UTF-8."
-        ) from None
+        name = codecs.lookup(encoding).name
+    except (LookupError, ValueError, TypeError):
+        raise unknown from None
+    content = _unpacked(path) if path.suffix.lower() == ".gz" else path.read_bytes()
+    if content.startswith(codecs.BOM_UTF8):
+        if name not in ("utf-8", "utf-8-sig"):
+            raise ValueError(
+                f"{path} begins with the byte order mark of UTF-8, received encoding={encoding!r}: "
+                "pass encoding='utf-8'."
+            )
+        content = content[len(codecs.BOM_UTF8) :]
+    try:
+        text = content.decode(encoding).removeprefix("\ufeff")
+    except LookupError:  # Some codecs are not for text.
+        raise unknown from None
+    except UnicodeError as error:
+        raise ValueError(_encoding_error(path, content, encoding, error)) from None
     if "\0" in text:
         raise ValueError(
             f"{path} has a NUL byte on line {_line_of(text[: text.index(chr(0))])}, so it is no "
-            "text file, or damaged: remove the byte, or save the file as UTF-8."
+            "text file, or damaged: remove the byte, or save the file as UTF-8. UTF-16 without a "
+            "byte order mark is read by encoding='utf-16-le' or 'utf-16-be'."
         )
     return text
 
 
+def _encoding_error(path: Path, content: bytes, encoding: str, error: UnicodeError) -> str:
+    name = encoding.upper()
+    if not isinstance(error, UnicodeDecodeError):
+        return f"{path} is not {name}: {error}. Pass its encoding."
+    before = content[: error.start].decode(encoding, "replace")
+    problem = f"{path} is not {name}: byte 0x{content[error.start]:02x} on line {_line_of(before)}."
+    if content.startswith(b"\x1f\x8b"):
+        return f"{problem} It is packed by gzip: add .gz to its name."
+    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        guess = "It begins with the byte order mark of UTF-32: pass encoding='utf-32'"
+    elif content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        guess = "It begins with the byte order mark of UTF-16: pass encoding='utf-16'"
+    else:
+        guess = "Pass its encoding, such as encoding='cp1252' for old files of Windows"
+    return f"{problem} {guess}, or save the file as UTF-8."
+
+
+def _unpacked(path: Path) -> bytes:
+    most = max(_UNPACKED, _RATIO * path.stat().st_size)
+    try:
+        with gzip.open(path) as file:
+            content = file.read(most + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is not a gzip file, or damaged: {error}") from None
+    if len(content) > most:
+        raise ValueError(
+            f"{path} has {path.stat().st_size} bytes and unpacks to more than {most}, which is "
+            "unlikely for text: unpack it first if you trust it."
+        )
+    return content
+
+
 def _line_of(before: str) -> int:
-    """Returns the number of the line that follows some text; csv counts these three endings."""
-    return len(re.findall("\r\n|\r|\n", before)) + 1
+    """Returns the number of the line that follows some text."""
+    return len(LINE_END.findall(before)) + 1
 
 
-def _csv_rows(path: Path, content: str, delimiter: str, wanted: dict[str, str]) -> Iterator[_Row]:
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
-    header: list[str] | None = None
+# === Tables of text ===
+class _Dialect(NamedTuple):
+    """How a table is written; see `read_examples`."""
+
+    delimiter: str
+    quoting: bool | None
+
+
+def _table_rows(path: Path, content: str, dialect: _Dialect, wanted: dict[str, str]) -> list[_Row]:
+    delimiter, quoting = dialect
+    if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n\ufeff':
+        raise ValueError(
+            "delimiter must be one character, no quotation mark and no line break, received "
+            f"{delimiter!r}."
+        )
+    if quoting is not None and not isinstance(quoting, bool):
+        raise ValueError(f"quoting must be True, False or None, received {quoting!r}.")
+    if quoting is None and delimiter == "\t":
+        dialect = _Dialect(delimiter, quoting := None if _is_quoted_tsv(path, content) else False)
+    with _cells_of_any_length(content):
+        cells_of_rows = _cells(path, content, dialect)
+        _, header = next(cells_of_rows, (0, None))
+        if header is None:
+            return []
+        _check_header(path, header, wanted)
+        rows = list(cells_of_rows)
+    for line, cells in rows:
+        if len(cells) != len(header):
+            raise ValueError(
+                f"{path}, line {line}: expected {len(header)} columns as in the header, found "
+                f"{len(cells)}. "
+                + (
+                    "Quotation marks are characters like any other here, so no cell can hold the "
+                    f"separator {delimiter!r}: mend the line, or pass quoting=True."
+                    if quoting is False
+                    else f"Quote cells that hold the separator {delimiter!r} or line breaks."
+                )
+            )
+    if quoting is None:
+        _check_no_rows_in_cells(path, content, delimiter, header, rows, wanted)
+    return [(line, dict(zip(header, cells, strict=True))) for line, cells in rows]
+
+
+def _check_header(path: Path, header: list[str], wanted: dict[str, str]) -> None:
+    try:
+        _check_columns(f"{path} has no column", header, wanted)
+    except ValueError as error:
+        others = [other for other in ",;\t|" if other in header[0]]
+        if len(header) > 1 or not others:
+            raise
+        raise ValueError(
+            f"{error} If the cells are separated by {others[0]!r}, pass delimiter={others[0]!r}."
+        ) from None
+
+
+def _cells(path: Path, content: str, dialect: _Dialect) -> Iterator[tuple[int, list[str]]]:
+    """Yields the cells of every row that has any, with the line on which it starts."""
+    reader = csv.reader(
+        io.StringIO(content, newline=""),
+        delimiter=dialect.delimiter,
+        quoting=csv.QUOTE_NONE if dialect.quoting is False else csv.QUOTE_MINIMAL,
+        strict=True,
+    )
     while True:
         line = reader.line_num + 1
         try:
@@ -151,36 +302,117 @@ def _csv_rows(path: Path, content: str, delimiter: str, wanted: dict[str, str]) 
             return
         except csv.Error as error:
             raise ValueError(_csv_error(path, line, str(error))) from None
-        if not cells:
-            continue
-        if header is None:
-            header = cells
-            _check_columns(f"{path} has no column", header, wanted)
-            continue
-        if len(cells) != len(header):
-            raise ValueError(
-                f"{path}, line {line}: expected {len(header)} columns as in the header, found "
-                f"{len(cells)}. Quote cells that hold the separator {delimiter!r} or line breaks."
-            )
-        yield line, dict(zip(header, cells, strict=True))
+        if cells:
+            yield line, cells
+
+
+@contextlib.contextmanager
+def _cells_of_any_length(content: str) -> Iterator[None]:
+    """Lets csv read cells as long as the content; nobody else sees the limit changed for long."""
+    with _FIELD_LIMIT:
+        limit = csv.field_size_limit()
+        csv.field_size_limit(max(limit, len(content)))
+        try:
+            yield
+        finally:
+            csv.field_size_limit(limit)
 
 
 def _csv_error(path: Path, line: int, error: str) -> str:
     place = f"{path}, in the row that starts on line {line}"
+    plain = "Pass quoting=False if quotation marks are characters like any other in this file."
     if error == "unexpected end of data":
         return (
             f"{place}: a quoted cell is never closed. Close it, and write a quotation mark inside "
-            'a quoted cell twice ("").'
-        )
-    if error.startswith("field larger than field limit"):
-        return (
-            f"{place}: a cell is longer than {csv.field_size_limit()} characters, often because a "
-            "quotation mark is not closed. Close it, or call csv.field_size_limit(...) first."
+            f'a quoted cell twice (""). {plain}'
         )
     return (
         f'{place}: {error}. Write a quotation mark inside a quoted cell twice (""), and quote '
-        "cells that begin with one."
+        f"cells that begin with one. {plain}"
     )
+
+
+def _is_quoted_tsv(path: Path, content: str) -> bool:
+    """Whether a TSV file shows that its quotation marks enclose cells."""
+    if '"' not in content:
+        return False
+    lines = [line for line in LINE_END.split(content) if line]
+    columns = lines[0].count("\t") + 1
+    if any(line.count("\t") + 1 != columns for line in lines):
+        # Only quoted cells explain that; if none do, the errors of a quoted table say more.
+        return True
+    try:
+        with _cells_of_any_length(content):
+            rows = list(_cells(path, content, _Dialect("\t", True)))
+    except ValueError:
+        return False
+    if len(rows) == len(lines):
+        starts = re.compile('(?:^|\t)"')
+        return bool(starts.search(lines[0]) or re.search('(?:^|\t)"[^\t]*""', content, re.M))
+    if columns > 1:
+        return False
+    line = next(line for line, cells in rows if LINE_END.search(cells[0]))
+    raise ValueError(
+        f"{path}, line {line}: a quoted cell may have several lines, or each line may be a text of "
+        "its own that holds a quotation mark. Pass quoting=True for the first, quoting=False for "
+        "the second."
+    )
+
+
+def _check_no_rows_in_cells(
+    path: Path,
+    content: str,
+    delimiter: str,
+    header: list[str],
+    rows: list[tuple[int, list[str]]],
+    wanted: dict[str, str],
+) -> None:
+    """Refuses a quoted cell of several lines that look like rows themselves.
+
+    A line looks like a row if it has the header's number of cells, and in a column that is no text
+    something that is usual there: a value that comes again, or a number among numbers. Columns of
+    other kinds, such as names that never come again, tell nothing.
+    """
+    if all(not LINE_END.search(cell) for _, cells in rows for cell in cells):
+        return
+    lines = [line.split(delimiter) for line in LINE_END.split(content)]
+    texts = {wanted["text_column"], wanted.get("pair_column")}
+    usual = {}
+    for column, name in enumerate(header):
+        if name in texts:
+            continue
+        values = Counter(cells[column].strip() for cells in lines if len(cells) == len(header))
+        own = [cells[column] for _, cells in rows]
+        if all(map(_is_number, own)):
+            usual[column] = set(filter(_is_number, values))
+        elif repeated := {value for value, count in values.items() if count > 1} - {""}:
+            usual[column] = repeated
+
+    def is_row(line: int) -> bool:
+        cells = [cell.strip() for cell in lines[line - 1]]
+        if len(cells) != len(header) or len(cells) == 1:
+            return False
+        if not usual:
+            return all(cells)
+        return any(cells[column] in usual[column] for column in usual)
+
+    for line, cells in rows:
+        last = line + sum(len(LINE_END.findall(cell)) for cell in cells)
+        inner = [n for n in range(line + 1, last) if is_row(n)]
+        if inner or (last > line and is_row(line) and is_row(last)):
+            raise ValueError(
+                f"{path}, lines {line} to {last}: a quoted cell holds lines that look like rows of "
+                f"their own (line {(inner or [last])[0]}), so its quotation mark may be a "
+                "character like any other. Pass quoting=False if it is, or quoting=True if the "
+                "cell has several lines."
+            )
+
+
+def _is_number(value: str) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except ValueError:
+        return False
 
 
 def _check_columns(problem: str, columns: list[str], wanted: dict[str, str]) -> None:
@@ -198,12 +430,11 @@ def _check_columns(problem: str, columns: list[str], wanted: dict[str, str]) -> 
 
 
 def _jsonl_rows(path: Path, content: str, wanted: dict[str, str]) -> Iterator[_Row]:
-    # Not splitlines(): it also splits at characters that may stand inside a JSON string.
-    for line, text in enumerate(content.split("\n"), start=1):
+    for line, text in enumerate(LINE_END.split(content), start=1):
         if not text.strip():
             continue
         try:
-            row = json.loads(text)
+            row = json.loads(text, object_pairs_hook=_object)
         # ValueError also covers integers of thousands of digits.
         except (ValueError, RecursionError) as error:
             raise ValueError(
@@ -216,6 +447,15 @@ def _jsonl_rows(path: Path, content: str, wanted: dict[str, str]) -> Iterator[_R
             )
         _check_columns(f"{path}, line {line} has no column", list(row), wanted)
         yield line, {name: row[name] for name in wanted.values()}
+
+
+def _object(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Makes an object whose names are all different."""
+    names = dict(items)
+    if len(names) < len(items):
+        twice = next(name for name, count in Counter(n for n, _ in items).items() if count > 1)
+        raise ValueError(f"the name {twice!r} comes twice in one object")
+    return names
 
 
 def _parquet_rows(path: Path, wanted: dict[str, str]) -> Iterator[_Row]:
@@ -289,13 +529,24 @@ def _label_names(
     if isinstance(value, str) and separator is not None:
         return [name.strip() for name in value.split(separator)] if value.strip() else []
     values = value if isinstance(value, list) else [value]
-    for label in values:
-        if not isinstance(label, str | int):
-            raise TypeError(
-                f"{path}, line {line}: {column!r} must be a string, an integer, a boolean or a "
-                f"list of these, received the JSON {_json_type(label)} {json.dumps(label)}."
-            )
-    return [label.strip() if isinstance(label, str) else json.dumps(label) for label in values]
+    return [_label_name(path, line, column, label) for label in values]
+
+
+def _label_name(path: Path, line: int, column: str, label: Any) -> str:
+    if isinstance(label, str):
+        return label.strip()
+    # The whole numbers of a column with gaps become floats in pandas.
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)
+    if not isinstance(label, int):
+        shown = repr(label)
+        with contextlib.suppress(TypeError):  # Parquet has values that JSON lacks.
+            shown = json.dumps(label)
+        raise TypeError(
+            f"{path}, line {line}: {column!r} must be a string, an integer, a boolean or a "
+            f"list of these, received the JSON {_json_type(label)} {shown}."
+        )
+    return json.dumps(label)
 
 
 def _check_unicode(path: Path, line: int, column: str, text: str) -> None:

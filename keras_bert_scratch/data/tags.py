@@ -3,12 +3,14 @@
 Axes: S tokens of a text without [CLS] and [SEP], W words, C classes.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_bert_scratch.data.readers import LINE_END, read_decoded
 from keras_bert_scratch.data.windows import token_windows
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
 from keras_bert_scratch.text.truncation import check_window_stride
@@ -21,6 +23,21 @@ IGNORED = -1
 _NO_BREAK_SPACES = "\u00a0\u202f"
 # An error names the places of this many faults, and counts the rest.
 _FAULTS_NAMED = 5
+# Between documents in files of the CoNLL kind.
+_DOCUMENT = "-DOCSTART-"
+_NUMBER = re.compile(r"\d+([-.]\d+)?")
+_FIRST_NUMBER = re.compile(r"[01](-\d+)?")
+# The letters before types: begin, inside or middle, end or last, single or unit or whole.
+_LETTERS = dict(zip("BIMELSUW", "BIIEESSS", strict=True))
+_PREFIXED = re.compile(rf"([{''.join(_LETTERS)}])(?:[-_](.+))?$")
+# The type of tags that are a letter alone; seqeval's.
+_NO_TYPE = "_"
+# The letters of a span of n words.
+_WRITTEN: dict[str, Callable[[int], str]] = {
+    "BIO": lambda n: "B" + "I" * (n - 1),
+    "BIOES": lambda n: "S" if n == 1 else "B" + "I" * (n - 2) + "E",
+    "IO": lambda n: "I" * n,
+}
 
 
 class TaggedTexts(NamedTuple):
@@ -68,19 +85,36 @@ class TaggedSpan(NamedTuple):
 
 
 # === Reading ===
-def read_conll(path: str | Path) -> TaggedTexts:
+def read_conll(
+    path: str | Path,
+    *,
+    encoding: str = "utf-8",
+    word_column: int = 0,
+    tag_column: int = -1,
+    scheme: str | None = None,
+) -> TaggedTexts:
     r"""Reads a file of the CoNLL kind: a word and its tag a line, a blank line after a sentence.
 
-    Of several columns, separated by tabs or spaces, the first is the word and the last the tag.
-    Lines of `-DOCSTART-` are skipped.
+    The columns of a line are separated by tabs or, if it has none, by spaces; all lines have the
+    same number of them. Lines of `-DOCSTART-` are skipped, and so are comments: lines that begin
+    with `#` where a sentence may begin, if they are not as wide as the others or have no tag where
+    the others have theirs. A name that ends in .gz is unpacked.
+
+    Tags may say in any way where spans begin, see `spans_of`. IOB1, which writes B- only between
+    neighbours of one type, becomes BIO: the two have the same tags, with other meanings.
 
     Args:
-        path: The file, UTF-8.
+        path: The file.
+        encoding: Of the characters, by any name that Python knows, such as `"latin-1"`.
+        word_column: Which column holds the words, from 0, or from -1 backwards.
+        tag_column: Which column holds the tags, counted alike.
+        scheme: Turn the tags into these, see `convert_tags`; by default they stay what they are.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not UTF-8, holds no sentence, a line has no tag, or tags break
-            BIO; the message names the line.
+        ValueError: If the file is not in that encoding, holds no sentence, a line has no word or no
+            tag or another number of columns, the words are mere numbers of lines, or tags break
+            their scheme; the message names the line.
 
     Example:
         >>> _ = Path("a.conll").write_text("Jane\tB-person\nAusten\tI-person\nwrote\tO\n")
@@ -88,74 +122,234 @@ def read_conll(path: str | Path) -> TaggedTexts:
         TaggedTexts(words=[['Jane', 'Austen', 'wrote']], tags=[['B-person', 'I-person', 'O']])
     """
     path = Path(path)
-    if not path.exists():
+    if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}: check the path.")
-    try:
-        content = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 ({error}): save it as UTF-8.") from None
-    words: list[list[str]] = []
-    tags: list[list[str]] = []
-    lines: list[list[int]] = []
+    sentences = _sentences(path, read_decoded(path, encoding))
+    if not sentences:
+        raise ValueError(f"{path} has no sentences: it needs lines of a word and its tag.")
+    first, width = sentences[0][0][0], len(sentences[0][0][1])
+    for argument, column in (("word_column", word_column), ("tag_column", tag_column)):
+        if not -width <= column < width:
+            raise ValueError(
+                f"{path}, line {first} has {width} columns, received {argument}={column}: count "
+                "from 0, or from -1 backwards."
+            )
+    for number, cells in (line for sentence in sentences for line in sentence):
+        if len(cells) != width:
+            raise ValueError(
+                f"{path}, line {number}: {len(cells)} columns, but {width} on line {first}. Write "
+                "as many on each, with tabs between them if words hold spaces."
+            )
+        word, tag = cells[word_column], cells[tag_column]
+        if not word or not tag or " " in tag:
+            raise ValueError(
+                f"{path}, line {number}: a word and its tag are needed, and a tag holds no space; "
+                f"received the word {word!r} and the tag {tag!r}. Mend the line, or name other "
+                "columns with word_column and tag_column."
+            )
+    words, tags = (
+        [[cells[column] for _, cells in sentence] for sentence in sentences]
+        for column in (word_column, tag_column)
+    )
+    if all(_FIRST_NUMBER.fullmatch(row[0]) and all(map(_NUMBER.fullmatch, row)) for row in words):
+        raise ValueError(
+            f"{path}: the column of words holds numbers that count them: name another "
+            "with word_column, such as word_column=1."
+        )
+    places = [[f"{path}, line {number}" for number, _ in sentence] for sentence in sentences]
+    check_bio(tags, places)
+    if scheme is None and _is_iob1(tags):
+        scheme = "BIO"
+    return TaggedTexts(words, tags if scheme is None else convert_tags(tags, scheme))
+
+
+_Line = tuple[int, list[str]]
+
+
+def _sentences(path: Path, content: str) -> list[list[_Line]]:
+    """Returns the sentences of a file as lines: the number and the cells of each."""
+    lines = [
+        (number, line, _line_cells(line))
+        for number, line in enumerate(LINE_END.split(content), start=1)
+    ]
+    # What lines of words look like, to tell them from comments.
+    plain = [
+        (line, cells)
+        for _, line, cells in lines
+        if cells and not line.startswith("#") and cells[0] != _DOCUMENT
+    ]
+    shapes = {("\t" in line, len(cells)) for line, cells in plain}
+    tags = {cells[-1] for _, cells in plain} | {"#"}
+    sentences: list[list[_Line]] = []
     is_open = False
-    for number, line in enumerate(content.split("\n"), start=1):
-        # Not split(): it also splits at characters that may stand inside a word.
-        cells = line.strip(" \t\r").replace("\t", " ").split(" ")
-        cells = [cell for cell in cells if cell]
-        if not cells or cells[0] == "-DOCSTART-":
+    for number, line, cells in lines:
+        if not cells or cells[0] == _DOCUMENT:
             is_open = False
             continue
+        if line.startswith("#") and not is_open:
+            is_word = ("\t" in line, len(cells)) in shapes or not shapes
+            is_tag = cells[-1] in tags or cells[-1] == OUTSIDE or bool(_PREFIXED.match(cells[-1]))
+            # A hashtag without its tag is a fault, not a comment.
+            if not (is_word and is_tag) and (len(cells) > 1 or cells == ["#"]):
+                continue
         if len(cells) == 1:
             raise ValueError(
                 f"{path}, line {number}: {cells[0]!r} stands alone; write a word and its tag, with "
                 "a tab between them."
             )
         if not is_open:
-            words.append([])
-            tags.append([])
-            lines.append([])
+            sentences.append([])
             is_open = True
-        words[-1].append(cells[0])
-        tags[-1].append(cells[-1])
-        lines[-1].append(number)
-    if not words:
-        raise ValueError(f"{path} has no sentences: it needs lines of a word and its tag.")
-    check_bio(tags, [[f"{path}, line {number}" for number in row] for row in lines])
-    return TaggedTexts(words, tags)
+        sentences[-1].append((number, cells))
+    return sentences
 
 
-# === Checks ===
-def is_bio(labels: Sequence[str]) -> bool:
-    """Whether tags say where spans begin: all are O, B-type or I-type."""
-    return all(label == OUTSIDE or label[:2] in ("B-", "I-") for label in labels)
+def _line_cells(line: str) -> list[str]:
+    # Not split(): it also splits at characters that may stand inside a word.
+    if "\t" in (line := line.rstrip(" \t")):
+        return [cell.strip(" ") for cell in line.split("\t")]
+    return [cell for cell in line.split(" ") if cell]
+
+
+# === Schemes ===
+def _has_prefixes(labels: set[str]) -> bool:
+    """Whether tags say by a letter where spans begin, go on or end."""
+    labels = labels - {OUTSIDE}
+    typed = {label for label in labels if len(label) > 1 and _PREFIXED.match(label)}
+    return (
+        any(label[0] in "BI" for label in typed)
+        or (bool(labels) and labels == typed)
+        # Parts of speech may be single letters, too.
+        or ("B" in labels and labels <= set(_LETTERS))
+    )
+
+
+def _parse(tags: Sequence[str], labels: set[str]) -> list[tuple[str, str]]:
+    """Splits tags into B, I, E, S or O, and the type."""
+    if not _has_prefixes(labels):
+        # Without O, each word has a tag of its own, such as its part of speech.
+        letter = "I" if OUTSIDE in labels else "S"
+        return [("O", "") if tag == OUTSIDE else (letter, tag) for tag in tags]
+    parsed = []
+    for tag in tags:
+        if tag == OUTSIDE:
+            parsed.append(("O", ""))
+        elif match := _PREFIXED.match(tag):
+            parsed.append((_LETTERS[match[1]], match[2] or _NO_TYPE))
+        else:
+            parsed.append(("I", tag))
+    return parsed
+
+
+def _goes_on(before: tuple[str, str], tag: tuple[str, str]) -> bool:
+    """Whether a tag continues the span of the tag before it."""
+    return tag[0] in "IE" and before[0] in "BI" and before[1] == tag[1]
+
+
+def _labels_of(tags: Iterable[Iterable[str]]) -> set[str]:
+    return {tag for row in tags for tag in row}
+
+
+def _faults(tags: Sequence[Sequence[str]], scheme: str) -> list[tuple[int, int, str]]:
+    """Returns sentence and word of every tag that breaks BIO, IOB1 or BIOES, and how it does."""
+    labels = _labels_of(tags)
+    faults = []
+    for sentence, row in enumerate(tags):
+        parsed = [("O", ""), *_parse(row, labels), ("O", "")]
+        names = ["nothing", *row, "nothing"]
+        for word in range(len(row)):
+            before, tag, after = parsed[word : word + 3]
+            if scheme == "IOB1":
+                follows_its_type = before[0] in "BI" and before[1] == tag[1]
+                is_fault = tag[0] == "B" and not follows_its_type
+            else:
+                is_fault = tag[0] in "IE" and tag[1] != row[word] and not _goes_on(before, tag)
+            if is_fault:
+                faults.append((sentence, word, f"{row[word]} follows {names[word]}"))
+            elif scheme == "BIOES" and tag[0] in "BI" and not _goes_on(tag, after):
+                faults.append((sentence, word, f"{row[word]} has no end before {names[word + 2]}"))
+    return faults
+
+
+def _is_iob1(tags: Sequence[Sequence[str]]) -> bool:
+    """Whether B- stands only between neighbours of one type, so that other spans begin with I-."""
+    labels = _labels_of(tags)
+    return (
+        _has_prefixes(labels)
+        and all(label == OUTSIDE or re.match("[BI]([-_]|$)", label) for label in labels)
+        and not _faults(tags, "IOB1")
+        and bool(_faults(tags, "BIO"))
+    )
 
 
 def check_bio(tags: Sequence[Sequence[str]], places: Sequence[Sequence[str]] | None = None) -> None:
-    """Refuses tags that break BIO: an I-type that does not continue a span of its type.
+    """Refuses tags that break their scheme, see `spans_of`.
 
-    Tags of other kinds, such as parts of speech, pass.
+    BIO: an I- (or E-) continues a span of its type. BIOES, which tags single words S-: so does it,
+    and a B- has an end. Tags that are right as IOB1 pass, and so do tags of which none is a B-.
 
     Args:
         tags: One list of tags a sentence.
         places: What to call every tag's place in the message.
 
     Raises:
-        ValueError: If a tag breaks BIO; the message counts all and names the first places.
+        ValueError: If a tag breaks the scheme; the message counts all and names the first places.
     """
-    if not is_bio(sorted({tag for row in tags for tag in row})):
+    labels = _labels_of(tags)
+    letters = {letter for letter, _ in _parse(sorted(labels), labels)}
+    if "B" not in letters:
         return
-    faults = []
-    for sentence, row in enumerate(tags):
-        for word, (before, tag) in enumerate(zip([OUTSIDE, *row], row, strict=False)):
-            if tag.startswith("I-") and before[1:] != tag[1:]:
-                place = places[sentence][word] if places else f"sentence {sentence}, word {word}"
-                faults.append(f"{place}: {tag} follows {before if word else 'nothing'}")
-    if faults:
+    scheme = "BIOES" if "S" in letters else "BIO"
+    faults = _faults(tags, scheme)
+    if not faults or _is_iob1(tags):
+        return
+    named = [
+        f"{places[sentence][word] if places else f'sentence {sentence}, word {word}'}: {fault}"
+        for sentence, word, fault in faults[:_FAULTS_NAMED]
+    ]
+    rule = (
+        "A span is B-, I- ..., E- of one type, or S-: mend the tags."
+        if scheme == "BIOES"
+        else "A span starts with B-, and I- continues one of the same type: write B- there, or "
+        "mend the type."
+    )
+    raise ValueError(
+        f"{len(faults)} tags break {scheme}: {'; '.join(named)}"
+        f"{'; …' * (len(faults) > _FAULTS_NAMED)}. {rule}"
+    )
+
+
+def convert_tags(tags: Sequence[Sequence[str]], scheme: str) -> list[list[str]]:
+    """Writes the spans of tags in another scheme.
+
+    Args:
+        tags: One list of tags a sentence, in any scheme, see `spans_of`.
+        scheme: `"BIO"`, `"BIOES"` or `"IO"`; the last joins neighbours of one type.
+
+    Raises:
+        ValueError: If the scheme is another, or the tags are one a word, without O.
+
+    Example:
+        >>> convert_tags([["I-person", "I-person", "O"]], "BIOES")
+        [['B-person', 'E-person', 'O']]
+    """
+    if scheme not in _WRITTEN:
+        raise ValueError(f"scheme must be one of {', '.join(_WRITTEN)}, received {scheme!r}.")
+    labels = _labels_of(tags)
+    if not _has_prefixes(labels) and OUTSIDE not in labels:
         raise ValueError(
-            f"{len(faults)} tags break BIO: {'; '.join(faults[:_FAULTS_NAMED])}"
-            f"{'; …' * (len(faults) > _FAULTS_NAMED)}. A span starts with B-, and I- continues one "
-            "of the same type: write B- there, or mend the type."
+            f"There is no O among the tags {', '.join(sorted(labels)[:_FAULTS_NAMED])}, so each "
+            "word has one of its own, and there are no spans to convert: leave scheme away."
         )
+    rows = []
+    for row in tags:
+        written = [OUTSIDE] * len(row)
+        for label, start, end in spans_of(row, labels):
+            name = "" if label == _NO_TYPE else f"-{label}"
+            letters = _WRITTEN[scheme](end - start)
+            written[start:end] = [f"{letter}{name}" for letter in letters]
+        rows.append(written)
+    return rows
 
 
 def check_same_lengths(words: Sequence[Sequence[Any]], tags: Sequence[Sequence[Any]]) -> None:
@@ -177,36 +371,42 @@ def check_same_lengths(words: Sequence[Sequence[Any]], tags: Sequence[Sequence[A
 
 
 # === Tags and spans ===
-def spans_of(tags: Sequence[str]) -> list[Span]:
+def spans_of(tags: Sequence[str], labels: Collection[str] | None = None) -> list[Span]:
     """Joins the tags of one sentence to spans.
 
-    With BIO, a span goes from a B- to the last I- of its type; an I- that continues none begins
-    one, as in the evaluation of CoNLL (conlleval). Tags of other kinds are spans of a word each.
+    O is never part of a span. What other tags mean is seen from all of them:
+
+    - `B-type` begins a span, `I-` (or M-) goes on, `E-` (or L-) goes on to its end, and `S-` (or
+      U-, W-) is a span of one word: BIO, IOB1, BIOES, BILOU, BMEWO. A tag that continues no span
+      of its type begins one, as in CoNLL's conlleval and in seqeval. Types may be missing.
+    - Types without letters, and O among them: IO. Neighbours of one type are one span.
+    - Without O, tags are parts of speech or the like: each word is a span.
 
     Args:
         tags: One a word.
+        labels: All tags that there are, by default those of the sentence; a sentence without O
+            may be one of many that have it.
 
     Example:
         >>> spans_of(["O", "B-person", "I-person", "B-person"])
         [Span(label='person', start=1, end=3), Span(label='person', start=3, end=4)]
     """
-    if not is_bio(tags):
-        return [Span(tag, word, word + 1) for word, tag in enumerate(tags)]
     spans: list[Span] = []
-    before = OUTSIDE
-    for word, tag in enumerate(tags):
-        if tag.startswith("I-") and before[1:] == tag[1:]:
+    before = ("O", "")
+    for word, tag in enumerate(_parse(tags, set(labels or tags))):
+        if _goes_on(before, tag):
             spans[-1] = spans[-1]._replace(end=word + 1)
-        elif tag != OUTSIDE:
-            spans.append(Span(tag[2:], word, word + 1))
+        elif tag[0] != "O":
+            spans.append(Span(tag[1], word, word + 1))
         before = tag
     return spans
 
 
 def continuations(labels: Sequence[str]) -> np.ndarray:
-    """Returns the tag with which each tag goes on inside its word: of B-type and S-type, I-type.
+    """Returns the tag with which each tag goes on inside its word: `B-type` with `I-type`.
 
-    Tags without a prefix, and those whose I-type is missing, go on as themselves.
+    Tags without letters, see `spans_of`, go on as themselves, and so do those for which there is
+    no other.
 
     Args:
         labels: The C tags.
@@ -219,8 +419,12 @@ def continuations(labels: Sequence[str]) -> np.ndarray:
         array([0, 2, 2], dtype=int32)
     """
     ids = {label: class_id for class_id, label in enumerate(labels)}
-    inner = [f"I-{label[2:]}" if label[1:2] == "-" else label for label in labels]
-    return np.array([ids.get(tag, class_id) for class_id, tag in enumerate(inner)], "int32")
+    inner = list(range(len(labels)))
+    for label, class_id in ids.items():
+        if _has_prefixes(set(labels)) and _PREFIXED.match(label):
+            same_type = [ids[tag] for tag in (f"I{label[1:]}", f"M{label[1:]}") if tag in ids]
+            inner[class_id] = (*same_type, class_id)[0]
+    return np.array(inner, "int32")
 
 
 def tagged_spans(
@@ -245,7 +449,7 @@ def tagged_spans(
     ids = probabilities.argmax(axis=-1)
     inner = continuations(labels)
     joined: list[Span] = []
-    for span in spans_of([labels[i] for i in ids]):
+    for span in spans_of([labels[i] for i in ids], labels):
         last = joined[-1] if joined else None
         if (
             last is not None

@@ -2,13 +2,13 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_bert_scratch.data.tags import IGNORED, check_same_lengths, is_bio, spans_of
+from keras_bert_scratch.data.tags import IGNORED, check_same_lengths, spans_of
 from keras_bert_scratch.tables import format_table
 
 
@@ -49,16 +49,18 @@ class TaggingReport:
 
 
 def evaluate_tags(
-    true_tags: Sequence[Sequence[str]], predicted_tags: Sequence[Sequence[str]]
+    true_tags: Sequence[Sequence[str]],
+    predicted_tags: Sequence[Sequence[str]],
+    labels: Collection[str] | None = None,
 ) -> TaggingReport:
-    """Compares tags, and the spans that they make.
+    """Compares tags, and the spans that they make, see `data.tags.spans_of`.
 
-    The figures of spans are those of seqeval (and of CoNLL's `conlleval`) on BIO tags; of tags that
-    are not BIO, each word is a span.
+    The figures of spans are those of seqeval, and of CoNLL's `conlleval`.
 
     Args:
         true_tags: One list of tags a sentence.
         predicted_tags: The same for the prediction.
+        labels: All tags that there are, which say what a span is; by default those that occur.
 
     Raises:
         ValueError: If the numbers of tags differ, or there are none.
@@ -75,16 +77,10 @@ def evaluate_tags(
     ]
     if not pairs:
         raise ValueError("There are no tags to compare: give at least one sentence.")
-    # Both sides are read alike: a sentence of O alone would pass for BIO under any tags.
-    is_spans = is_bio(sorted({tag for pair in pairs for tag in pair}))
+    # Both sides are read alike, and no sentence for itself: it may lack O, or B-.
+    labels = {tag for pair in pairs for tag in pair} if labels is None else set(labels)
     true_spans, found_spans = (
-        {
-            (sentence, *span)
-            for sentence, row in enumerate(rows)
-            for span in (
-                spans_of(row) if is_spans else [(tag, n, n + 1) for n, tag in enumerate(row)]
-            )
-        }
+        {(sentence, *span) for sentence, row in enumerate(rows) for span in spans_of(row, labels)}
         for rows in (true_tags, predicted_tags)
     )
     true, found, right = (

@@ -299,7 +299,7 @@ class BertTokenClassifier(TokenModel):
     def report(self, x: Any, y: Any, batch_size: int = 32) -> TaggingReport:
         """Compares the tags of texts with true ones, see `evaluate_tags`."""
         names = [[self.labels[i] for i in row] for row in self._label_ids(y)]
-        return evaluate_tags(names, self.tag(x, batch_size))
+        return evaluate_tags(names, self.tag(x, batch_size), self.labels)
 
     # === Answers ===
     def predict(

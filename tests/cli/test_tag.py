@@ -45,6 +45,15 @@ def test_evaluate(folder, capsys):
     assert capsys.readouterr().out.splitlines()[-2].split()[:2] == ["all", "1.0000"]
 
 
+def test_evaluate_a_file_of_another_dialect(folder, capsys, tmp_path):
+    lines = "# caf\xe9\n1\tgood\tB-x\n2\tfilm\tL-x\n3\tbad\tO\n\n1\tthe\tO\n2\tgood\tU-x\n"
+    (tmp_path / "a.conll").write_bytes(lines.encode("latin-1"))
+    arguments = ["tag", "evaluate", "--model", f"{folder}/model", "--data", f"{tmp_path}/a.conll"]
+    arguments += ["--encoding", "latin-1", "--word-column", "1", "--scheme", "BIO", "--json"]
+    assert main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["f1"] == 1.0
+
+
 def test_predict_lines(folder, capsys, monkeypatch):
     stdin = io.TextIOWrapper(io.BytesIO(b"Good  film bad\r\n\nthe good\n"))
     monkeypatch.setattr(sys, "stdin", stdin)
@@ -58,10 +67,12 @@ def test_predict_lines(folder, capsys, monkeypatch):
 
 
 def test_refusals(folder, capsys, tmp_path):
-    (tmp_path / "bad.conll").write_text("a\tI-x\n")
+    (tmp_path / "bad.conll").write_text("a\tB-x\n\nb\tI-x\n")
     arguments = ["tag", "evaluate", "--model", f"{folder}/model", "--data"]
     assert main([*arguments, f"{tmp_path}/bad.conll"]) == 1
     assert "keras-bert-scratch tag: 1 tags break BIO" in capsys.readouterr().err
+    assert main([*arguments, f"{tmp_path}/bad.conll", "--word-column", "2"]) == 1
+    assert "line 1 has 2 columns, received --word-column 2: count" in capsys.readouterr().err
     (tmp_path / "other.conll").write_text("a\tB-y\n")
     arguments = ["tag", "train", "--model", f"{folder}/start", "--output", f"{tmp_path}/out"]
     arguments += ["--train", f"{folder}/train.conll", "--validation", f"{tmp_path}/other.conll"]
@@ -69,4 +80,4 @@ def test_refusals(folder, capsys, tmp_path):
     assert "has tags that" in capsys.readouterr().err
     (tmp_path / "latin.txt").write_bytes(b"\xe9\n")
     assert main(["tag", "predict", "--model", f"{folder}/model", f"{tmp_path}/latin.txt"]) == 1
-    assert "Line 1 is not UTF-8 (byte 0): convert the input." in capsys.readouterr().err
+    assert "Line 1 is not UTF-8 (byte 0): convert the input, or name" in capsys.readouterr().err

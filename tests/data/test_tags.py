@@ -1,9 +1,12 @@
 """Words, tags and tokens, worked out by hand."""
 
-import hypothesis
+import gzip
+import re
+
 import numpy as np
 import pytest
-from hypothesis import strategies
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keras_bert_scratch.data.tags import (
     IGNORED,
@@ -13,6 +16,7 @@ from keras_bert_scratch.data.tags import (
     check_bio,
     check_same_lengths,
     continuations,
+    convert_tags,
     read_conll,
     spans_of,
     tagged_spans,
@@ -25,6 +29,10 @@ TOKENS = [*SPECIAL_TOKENS, "film", "##s", "a", "@", "!", "b", "c", "d", "e", "f"
 S, A, FILM, PLURAL, AT, BANG, CLS, SEP = (
     TOKENS.index(token) for token in ("##s", "a", "film", "##s", "@", "!", "[CLS]", "[SEP]")
 )
+
+
+# Type, number of words, and words until the next.
+SPANS = st.lists(st.tuples(st.sampled_from("xy"), st.integers(1, 4), st.integers(0, 2)), max_size=6)
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +60,12 @@ class TestReading:
             read_conll(tmp_path / "a.conll")
 
     def test_broken_bio_names_the_lines(self, tmp_path):
-        (tmp_path / "a.conll").write_text("a\tI-x\nb\tB-x\nc\tI-y\n\nd\tO\ne\tI-x\n")
+        (tmp_path / "a.conll").write_text("a\tI-x\nb\tB-y\nc\tI-z\n\nd\tO\ne\tI-x\n")
         with pytest.raises(ValueError, match="^3 tags break BIO: ") as error:
             read_conll(tmp_path / "a.conll")
         message = str(error.value)
         assert "a.conll, line 1: I-x follows nothing" in message
-        assert "a.conll, line 3: I-y follows B-x" in message
+        assert "a.conll, line 3: I-z follows B-y" in message
         assert "a.conll, line 6: I-x follows O" in message
 
     def test_refusals(self, tmp_path):
@@ -67,8 +75,84 @@ class TestReading:
         with pytest.raises(ValueError, match="has no sentences"):
             read_conll(tmp_path / "a.conll")
         (tmp_path / "a.conll").write_bytes(b"\xe9\tO\n")
-        with pytest.raises(ValueError, match="is not UTF-8"):
+        with pytest.raises(ValueError, match="is not UTF-8: byte 0xe9 on line 1"):
             read_conll(tmp_path / "a.conll")
+        (tmp_path / "a.conll").write_text("a\tO\n")
+        with pytest.raises(ValueError, match="line 1 has 2 columns, received word_column=2"):
+            read_conll(tmp_path / "a.conll", word_column=2)
+        with pytest.raises(ValueError, match="scheme must be one of BIO, BIOES, IO, rec"):
+            read_conll(tmp_path / "a.conll", scheme="IOB")
+
+
+class TestFilesAsDistributed:
+    def read(self, tmp_path, content, **arguments):
+        path = tmp_path / "a.conll"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return read_conll(path, **arguments)
+
+    def refused(self, tmp_path, content, **arguments):
+        with pytest.raises(ValueError, match="a.conll") as error:
+            self.read(tmp_path, content, **arguments)
+        return str(error.value).replace(f"{tmp_path}/", "")
+
+    def test_iob1_of_conll_2003_becomes_bio(self, tmp_path):
+        texts = self.read(
+            tmp_path,
+            "-DOCSTART- -X- -X- O\n\nWest NNP I-NP I-MISC\nIndian NNP I-NP I-MISC\nall NN I-NP O\n"
+            "\nBonn NNP I-NP I-LOC\nBonn NNP I-NP B-LOC\nKohl NNP I-NP I-PER\n",
+        )
+        assert texts.words == [["West", "Indian", "all"], ["Bonn", "Bonn", "Kohl"]]
+        assert texts.tags == [["B-MISC", "I-MISC", "O"], ["B-LOC", "B-LOC", "B-PER"]]
+
+    def test_comments_before_sentences(self, tmp_path):
+        texts = self.read(
+            tmp_path,
+            "# id 5239 domain=en\n#\nthe _ _ O\nfilm _ _ B-x\n\n# id 5240 domain=en\n# _ _ O\n"
+            "#films _ _ B-x\n# _ _ I-x\n\n#end document\n",
+        )
+        assert texts.words == [["the", "film"], ["#", "#films", "#"]]
+        assert texts.tags == [["O", "B-x"], ["O", "B-x", "I-x"]]
+
+    def test_germeval_counts_its_words(self, tmp_path):
+        content = "#\tn-tv.de [2005-02-26]\n1\tIn\tO\tO\n2\tBad Ems\tB-LOC\tO\n\n1\tso\tO\tO\n"
+        assert self.refused(tmp_path, content) == (
+            "a.conll: the column of words holds numbers that count them: name another with "
+            "word_column, such as word_column=1."
+        )
+        texts = self.read(tmp_path, content, word_column=1, tag_column=2)
+        assert texts.words == [["In", "Bad Ems"], ["so"]]
+        assert texts.tags == [["O", "B-LOC"], ["O"]]
+
+    @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+    def test_line_endings_blanks_and_trailing_tabs(self, tmp_path, newline):
+        lines = ["a b\tB-x\t", " \t ", "", "c\tO"]
+        texts = self.read(tmp_path, newline.join(lines))
+        assert texts == ([["a b"], ["c"]], [["B-x"], ["O"]])
+
+    def test_encoding_and_gzip(self, tmp_path):
+        texts = self.read(tmp_path, "Málaga B-LOC\n".encode("latin-1"), encoding="latin-1")
+        assert texts.words == [["Málaga"]]
+        with gzip.open(tmp_path / "a.conll.gz", "wb") as file:
+            file.write(b"a\tB-x\n")
+        assert read_conll(tmp_path / "a.conll.gz").words == [["a"]]
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("a\tO\nNew York O\n", "line 2: 3 columns, but 2 on line 1. Write as many on each"),
+            ("a\tX\tO\n\tX\tO\n", "line 2: a word and its tag are needed, "),
+            ("a\tX O\n", "line 1: a word and its tag are needed, and a tag holds no space"),
+            ("a O\n#film\n", "line 2: '#film' stands alone"),
+            ("\n#film\n", "line 2: '#film' stands alone"),
+        ],
+    )
+    def test_refusals(self, tmp_path, content, message):
+        assert message in self.refused(tmp_path, content)
+
+    def test_scheme(self, tmp_path):
+        content = "a\tB-x\nb\tE-x\nc\tS-x\n\nd\tS-x\n"
+        assert self.read(tmp_path, content).tags == [["B-x", "E-x", "S-x"], ["S-x"]]
+        assert self.read(tmp_path, content, scheme="BIO").tags == [["B-x", "I-x", "B-x"], ["B-x"]]
 
 
 class TestChecks:
@@ -78,11 +162,25 @@ class TestChecks:
 
     def test_only_the_first_places_are_named(self):
         with pytest.raises(ValueError, match=r"7 tags .*word 0: .*sentence 4, .*; …\. A span"):
-            check_bio([["I-x"]] * 7)
+            check_bio([["I-x", "O", "B-x"]] * 7)
 
     def test_good_bio_and_other_tags_pass(self):
         check_bio([["B-x", "I-x", "B-x", "I-x", "O"], []])
         check_bio([["NOUN", "I-x"]])
+
+    def test_iob1_bioes_and_io_are_known(self):
+        check_bio([["I-x", "B-x", "O", "I-x"], ["I-y", "I-x"]])
+        check_bio([["B-x", "I-x", "E-x", "S-x", "S-y", "O"]])
+        check_bio([["B-x", "M-x", "L-x", "U-x"]])
+        check_bio([["x", "x", "O", "y"]])
+
+    def test_broken_bioes(self):
+        message = (
+            "3 tags break BIOES: sentence 0, word 1: B-x has no end before S-x; sentence 0, "
+            "word 3: E-x follows S-x; sentence 1, word 0: I-y follows nothing. A span is B-, "
+        )
+        with pytest.raises(ValueError, match=re.escape(message)):
+            check_bio([["O", "B-x", "S-x", "E-x"], ["I-y"]])
 
     def test_unequal_lengths(self):
         with pytest.raises(ValueError, match="There are 2 sentences but 1 lists of tags"):
@@ -107,6 +205,73 @@ class TestSpans:
     def test_other_tags_are_spans_of_a_word(self):
         assert spans_of(["NOUN", "VERB"]) == [Span("NOUN", 0, 1), Span("VERB", 1, 2)]
 
+    @pytest.mark.parametrize("letters", ["BIES", "BILU", "BMEW", "BMES"])
+    def test_bioes_by_all_its_letters(self, letters):
+        begin, inside, end, single = letters
+        tags = [f"{begin}-x", f"{inside}-x", f"{end}-x", "O", f"{single}-x", f"{single}-x"]
+        expected = [Span("x", 0, 3), Span("x", 4, 5), Span("x", 5, 6)]
+        assert spans_of(tags) == expected
+        # The same without types.
+        assert [span[1:] for span in spans_of([tag[0] for tag in tags])] == [
+            span[1:] for span in expected
+        ]
+
+    def test_types_without_letters_are_joined_where_there_is_an_o(self):
+        labels = ["O", "x", "y"]
+        assert spans_of(["x", "x", "O", "y", "x"]) == [
+            Span("x", 0, 2),
+            Span("y", 3, 4),
+            Span("x", 4, 5),
+        ]
+        assert spans_of(["x", "x"], labels) == [Span("x", 0, 2)]
+        assert spans_of(["x", "x"]) == [Span("x", 0, 1), Span("x", 1, 2)]
+
+    def test_letters_of_other_senses(self):
+        # Parts of speech of tweets; and a type that looks like one of BIOES among others.
+        assert spans_of(["S", "L", "L"]) == [Span("S", 0, 1), Span("L", 1, 2), Span("L", 2, 3)]
+        assert spans_of(["O", "S-Bahn", "S-Bahn", "tram"]) == [
+            Span("S-Bahn", 1, 3),
+            Span("tram", 3, 4),
+        ]
+        # A label beside BIO, such as X of older checkpoints.
+        assert spans_of(["O", "B-x", "I-x", "X", "X"]) == [Span("x", 1, 3), Span("X", 3, 5)]
+
+    @settings(max_examples=50, deadline=None)
+    @given(spans=SPANS, scheme=st.sampled_from(["BIO", "BIOES"]))
+    def test_every_scheme_gives_its_spans_back(self, spans, scheme):
+        """Valid tags of every scheme, read by us and by seqeval, in its strict mode, too."""
+        seqeval = pytest.importorskip("seqeval.scheme", reason="seqeval is not installed")
+        bio, expected = ["O"], []
+        for label, length, gap in spans:
+            expected.append(Span(label, len(bio), len(bio) + length))
+            bio += [f"B-{label}", *[f"I-{label}"] * (length - 1), *["O"] * gap]
+        (tags,) = convert_tags([bio], scheme)
+        assert spans_of(tags) == spans_of(bio) == expected
+        theirs = getattr(seqeval, {"BIO": "IOB2", "BIOES": "IOBES"}[scheme])
+        found = seqeval.Entities([tags], theirs).entities[0]
+        assert [(entity.tag, entity.start, entity.end) for entity in found] == expected
+        check_bio([tags])
+        assert convert_tags([tags], "BIO") == [bio]
+        # IOB1 marks a beginning only beside a neighbour of its type.
+        iob1 = [
+            f"I{tag[1:]}" if tag[0] == "B" and before[1:] != tag[1:] else tag
+            for before, tag in zip(["O", *bio], bio, strict=False)
+        ]
+        check_bio([iob1])
+        assert spans_of(iob1) == expected
+        assert convert_tags([iob1], "BIO") == [bio]
+
+    def test_conversion_to_io_joins_neighbours(self):
+        assert convert_tags([["B-x", "B-x", "O"]], "IO") == [["I-x", "I-x", "O"]]
+        assert convert_tags([["B", "I", "O", "B"]], "BIOES") == [["B", "E", "O", "S"]]
+        with pytest.raises(ValueError, match="There is no O among the tags NOUN, VERB, so each"):
+            convert_tags([["NOUN", "VERB"]], "BIO")
+
+    def test_a_text_of_io_without_an_o(self):
+        probabilities = np.array([[0.1, 0.9], [0.2, 0.8]])
+        spans = tagged_spans("Jane Austen", [(0, 4), (5, 11)], probabilities, ["O", "x"])
+        assert [span.text for span in spans] == ["Jane Austen"]
+
     def test_spans_of_the_text(self):
         labels = ["O", "B-x", "I-x"]
         probabilities = np.array([[0.1, 0.8, 0.1], [0.2, 0.1, 0.7], [0.9, 0.1, 0.0]])
@@ -125,7 +290,7 @@ class TestSpans:
         assert found("a-b", ["B-x", "B-x", "B-x"], ["B-x", "I-x"]) == ["a", "-", "b"]
         # There is no I-: a word goes on as itself.
         assert found("a-b c", ["B-x"] * 4, ["B-x", "O"]) == ["a-b", "c"]
-        assert found("a\u00a0b\u200bc d", ["x"] * 3, ["x", "O"]) == ["a\u00a0b\u200bc", "d"]
+        assert found("a\u00a0b\u200bc d", ["B-x"] * 3, ["B-x", "O"]) == ["a\u00a0b\u200bc", "d"]
         # Parts of speech: different signs are words of their own, the same are not.
         assert found("a.b.)", ["X"] * 5, ["X", "Y"]) == ["a.b.", ")"]
         assert found("a...", ["X", "Y", "Y", "Y"], ["X", "Y"]) == ["a", "..."]
@@ -134,6 +299,10 @@ class TestSpans:
     def test_how_tags_go_on(self):
         labels = ["O", "B-x", "I-x", "B-y", "S-x", "E-x", "NOUN", "X-ray"]
         assert continuations(labels).tolist() == [0, 2, 2, 3, 2, 2, 6, 7]
+        assert continuations(["B_x", "M_x", "E_x", "W_x", "O"]).tolist() == [1, 1, 1, 1, 4]
+        assert continuations(["B", "I", "O"]).tolist() == [1, 1, 2]
+        # These are parts of speech.
+        assert continuations(["S", "I", "X"]).tolist() == [0, 1, 2]
 
 
 class TestTokens:
@@ -164,8 +333,8 @@ class TestTokens:
         assert words.parts.tolist() == [0, 2, 3, 4, 5]
         assert words.word_of_part.tolist() == [0, 1, 2, 3, 4]
 
-    @hypothesis.settings(max_examples=50, deadline=None)
-    @hypothesis.given(strategies.lists(strategies.text("aF.'-@ \u00a0\u200b\u0301电é"), max_size=5))
+    @settings(max_examples=50, deadline=None)
+    @given(st.lists(st.text("aF.'-@ \u00a0\u200b\u0301电é"), max_size=5))
     def test_given_words_are_trained_on_as_strings_are_read(self, tokenizer, given):
         words = tokenize_words(tokenizer, given)
         string = tokenize_words(tokenizer, words.text)

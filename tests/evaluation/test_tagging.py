@@ -24,14 +24,29 @@ def test_by_hand():
 
 
 def test_other_tags_are_compared_word_by_word():
-    report = evaluate_tags([["NOUN", "O"], ["O"]], [["NOUN", "VERB"], ["O"]])
+    report = evaluate_tags([["NOUN", "DET"], ["DET"]], [["NOUN", "VERB"], ["DET"]])
     assert report.accuracy == report.f1 == pytest.approx(2 / 3)
-    assert report.per_type["O"] == {
+    assert report.per_type["DET"] == {
         "precision": 1.0,
         "recall": 0.5,
         "f1": pytest.approx(2 / 3),
         "support": 2,
     }
+
+
+def test_o_is_no_entity_in_any_scheme():
+    for true in (["x", "x"], ["B-x", "I-x"], ["B-x", "E-x"], ["I-x", "I-x"], ["B", "L"]):
+        report = evaluate_tags([["O", *true]], [["O", "O", "O"]])
+        assert (report.accuracy, report.f1) == (pytest.approx(1 / 3), 0.0)
+        assert [figures["support"] for figures in report.per_type.values()] == [1]
+
+
+def test_labels_say_what_the_tags_of_sentences_without_o_are():
+    true, predicted = [["x", "x"], ["x"]], [["x", "y"], ["x"]]
+    # Three words; or two entities, of which one is broken in two.
+    assert evaluate_tags(true, predicted).recall == pytest.approx(2 / 3)
+    report = evaluate_tags(true, predicted, labels=["O", "x", "y"])
+    assert (report.precision, report.recall) == (pytest.approx(1 / 3), 1 / 2)
 
 
 def test_refusals():
@@ -44,9 +59,10 @@ def test_refusals():
 def test_equal_to_seqeval_on_random_tags():
     seqeval = pytest.importorskip("seqeval.metrics", reason="seqeval is not installed")
     rng = np.random.default_rng(0)
-    # Every tag may follow every other: broken BIO is scored alike, too.
-    tags = ["O", "B-x", "I-x", "B-y", "I-y", "B-a-b", "I-a-b"]
-    for _ in range(30):
+    # Every tag may follow every other: broken BIO and BIOES are scored alike, too.
+    bio = ["O", "B-x", "I-x", "B-y", "I-y", "B-a-b", "I-a-b"]
+    bioes = [*bio, "E-x", "S-x", "E-y", "S-a-b"]
+    for tags in [bio, bioes, ["O", "I-x", "E-x", "I-y"]] * 10:
         lengths = rng.integers(1, 12, size=20)
         true, predicted = (
             [[str(tag) for tag in rng.choice(tags, size=length)] for length in lengths]
