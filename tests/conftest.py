@@ -1,5 +1,6 @@
 """What tests of several folders share: tiny sizes, random inputs, the golden checkpoints."""
 
+import concurrent.futures
 import dataclasses
 import functools
 import os
@@ -109,6 +110,22 @@ def random_inputs() -> Callable[..., dict[str, np.ndarray]]:
         }
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def from_threads() -> Callable[..., Any]:
+    """Returns a function that asks many times from eight threads, and alone.
+
+    It returns pairs of an answer and the one to the same question asked alone.
+    """
+
+    def ask_all(ask: Callable[[Any], Any], questions: Sequence[Any], times: int = 25) -> Any:
+        alone = [ask(question) for question in questions]
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(ask, [*questions] * times))
+        return zip(found, alone * times, strict=True)
+
+    return ask_all
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from keras_bert_scratch.files import check_hashes
 from keras_bert_scratch.serving.predictor import (
     INPUTS,
     PACKED_ERRORS,
-    litert_interpreter,
+    LiteRTRunner,
     read_packed,
 )
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
@@ -58,7 +58,8 @@ class Answerer(abc.ABC):
             *Shape:* (number of questions, 2).
         """
         questions = [Question(*pair) for pair in zip(*texts, strict=True)]
-        return np.array([self._answer(question)[1:] for question in questions])
+        answers = [self._answer(question)[1:] for question in questions]
+        return np.array(answers).reshape(-1, 2)
 
 
 class SavedModelAnswerer(Answerer):
@@ -133,8 +134,7 @@ class LiteRTAnswerer(Answerer):
             packed_settings = json.loads(read_packed(path)["tokenizer_config.json"])
             self.settings = SpanSettings(**packed_settings["span_settings"])
             self._tokenizer = WordPieceTokenizer.from_config(packed_settings["tokenizer"])
-            self._interpreter = litert_interpreter(path, num_threads)
-            self._runner = self._interpreter.get_signature_runner()
+            self._runner = LiteRTRunner(path, num_threads)
         except PACKED_ERRORS as error:
             raise ValueError(
                 f"{path} is not a LiteRT file of a question answerer ({error}): name one that "

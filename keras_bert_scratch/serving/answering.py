@@ -25,7 +25,7 @@ from keras_bert_scratch.serving.saved_model import (
     save_signatures,
 )
 from keras_bert_scratch.serving.token_windows import slide
-from keras_bert_scratch.text.ragged import row_ids
+from keras_bert_scratch.text.ragged import padded, row_ids
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 # Largest accepted difference of a probability.
@@ -124,7 +124,7 @@ def _answers(
         for token in (vocabulary.cls_id, vocabulary.sep_id)
     )
     rows = tf.concat([cls, asked_again, sep, windows.tokens, sep], 1)
-    token_ids = rows.to_tensor(vocabulary.pad_id)
+    token_ids = padded(rows, vocabulary.pad_id)
     width = tf.shape(token_ids, tf.int64)[1]
     first = asked_again.row_lengths() + 2  # The column of a window's first token of the context.
     last = first + windows.tokens.row_lengths()

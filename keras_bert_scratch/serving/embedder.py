@@ -12,11 +12,11 @@ import numpy as np
 from keras_bert_scratch.files import check_hashes
 from keras_bert_scratch.serving.predictor import (
     PACKED_ERRORS,
+    LiteRTRunner,
     encode_inputs,
-    litert_interpreter,
     read_packed,
+    rows_of_text,
 )
-from keras_bert_scratch.text.columns import text_columns
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 
@@ -42,7 +42,7 @@ class SavedModelEmbedder:
             # The signature does not keep its model alive.
             self._model = tf.saved_model.load(str(folder))
             self._signature = self._model.signatures["serving_default"]
-            self._signature.structured_outputs["embeddings"]
+            self._hidden_dim = self._signature.structured_outputs["embeddings"].shape[-1]
         except (OSError, KeyError) as error:
             raise ValueError(
                 f"{folder} is not a SavedModel of a sentence encoder ({error}): name a folder that "
@@ -61,11 +61,12 @@ class SavedModelEmbedder:
         """
         import tensorflow as tf
 
-        texts, _ = text_columns(texts)
-        batches = [texts[start : start + batch_size] for start in range(0, len(texts), batch_size)]
-        return np.concatenate(
-            [self._signature(text=tf.constant(batch))["embeddings"].numpy() for batch in batches]
-        )
+        texts, _ = rows_of_text(texts)
+        rows = [np.zeros((0, self._hidden_dim), "float32")]
+        for start in range(0, len(texts), batch_size):
+            batch = tf.constant(texts[start : start + batch_size])
+            rows.append(self._signature(text=batch)["embeddings"].numpy())
+        return np.concatenate(rows)
 
 
 class LiteRTEmbedder:
@@ -89,11 +90,8 @@ class LiteRTEmbedder:
     def __init__(self, path: str | Path, num_threads: int = 1) -> None:
         try:
             settings = json.loads(read_packed(path)["tokenizer_config.json"])
-            # The signature does not keep its interpreter alive.
-            self._interpreter = litert_interpreter(path, num_threads)
-            self._runner = self._interpreter.get_signature_runner()
-            if "embeddings" not in self._runner.get_output_details():
-                raise ValueError("it has no output 'embeddings'")
+            self._runner = LiteRTRunner(path, num_threads)
+            self._hidden_dim = self._runner.get_output_details()["embeddings"]["shape"][-1]
         except PACKED_ERRORS as error:
             raise ValueError(
                 f"{path} is not a LiteRT file of a sentence encoder ({error}): name one that "
@@ -112,11 +110,11 @@ class LiteRTEmbedder:
         Returns:
             float32. *Shape:* (n, H).
         """
-        rows = [
-            encode_inputs(self._tokenizer, text, sequence_length=self._sequence_length)
-            for text in text_columns(texts)[0]
-        ]
-        return np.concatenate([self._runner(**row)["embeddings"] for row in rows])
+        rows = [np.zeros((0, self._hidden_dim), "float32")]
+        for text in rows_of_text(texts)[0]:
+            inputs = encode_inputs(self._tokenizer, text, sequence_length=self._sequence_length)
+            rows.append(self._runner(**inputs)["embeddings"])
+        return np.concatenate(rows)
 
 
 def load_embedder(path: str | Path, num_threads: int = 1) -> SavedModelEmbedder | LiteRTEmbedder:

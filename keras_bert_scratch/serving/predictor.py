@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import os
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -84,8 +85,8 @@ class SavedModelPredictor:
         """
         import tensorflow as tf
 
-        texts, pairs = text_columns(texts)
-        rows = []
+        texts, pairs = rows_of_text(texts)
+        rows = [np.zeros((0, len(self.labels)), "float32")]
         for start in range(0, len(texts), batch_size):
             batch = slice(start, start + batch_size)
             if pairs is not None and "pairs" not in self._model.signatures:
@@ -131,12 +132,12 @@ class _IdsPredictor(abc.ABC):
         Returns:
             float32. *Shape:* (number of texts, C).
         """
-        texts, pairs = text_columns(texts)
+        texts, pairs = rows_of_text(texts)
         rows = [
-            self._run(self._encode(text, pair))[0]
+            self._run(self._encode(text, pair))[:1]
             for text, pair in itertools.zip_longest(texts, pairs or ())
         ]
-        return np.stack(rows)
+        return np.concatenate([np.zeros((0, len(self.labels)), "float32"), *rows])
 
     def probabilities_of_ids(self, inputs: dict[str, Any]) -> np.ndarray:
         """Computes the probability of every class from ready inputs.
@@ -160,6 +161,8 @@ class _IdsPredictor(abc.ABC):
             (1, 2)
         """
         arrays = self._checked(inputs)
+        if not len(arrays["token_ids"]):
+            return np.zeros((0, len(self.labels)), "float32")
         if not self._is_static:
             return self._run(arrays)
         missing = self._sequence_length - arrays["token_ids"].shape[1]
@@ -188,7 +191,7 @@ class _IdsPredictor(abc.ABC):
         for name, array in arrays.items():
             if array.dtype.kind not in "iu":
                 raise ValueError(f"{name} must be integers, received {array.dtype}: use int32.")
-            if array.ndim != 2 or 0 in array.shape or array.shape != shape:
+            if array.ndim != 2 or not array.shape[1] or array.shape != shape:
                 raise ValueError(
                     f"The inputs share one shape (B, S), B texts of S tokens; received {name} of "
                     f"shape {array.shape} and token_ids of shape {shape}."
@@ -199,7 +202,7 @@ class _IdsPredictor(abc.ABC):
                 "text, and keep the last [SEP]."
             )
         token_ids, size = arrays["token_ids"], len(self._tokenizer.vocabulary)
-        if token_ids.min() < 0 or token_ids.max() >= size:
+        if token_ids.size and (token_ids.min() < 0 or token_ids.max() >= size):
             raise ValueError(
                 f"token_ids must be from 0 to {size - 1}, the vocabulary's; received "
                 f"{token_ids.min()} to {token_ids.max()}: was the text tokenized with another one?"
@@ -245,8 +248,7 @@ class LiteRTPredictor(_IdsPredictor):
                 self._tokenizer = WordPieceTokenizer(vocabulary, normalization="mediapipe")
                 self._names = MEDIAPIPE_NAMES
             self._takes_text = settings["inputs"] == "text"
-            self._interpreter = litert_interpreter(path, num_threads, self._takes_text)
-            self._runner = self._interpreter.get_signature_runner()
+            self._runner = LiteRTRunner(path, num_threads, self._takes_text)
             details = self._runner.get_input_details()
             if not self._takes_text:
                 width = int(details[self._names["token_ids"]]["shape_signature"][1])
@@ -267,16 +269,15 @@ class LiteRTPredictor(_IdsPredictor):
         """Computes the probability of every class, see the base."""
         if not self._takes_text:
             return super().probabilities(texts, batch_size)
-        texts, pairs = text_columns(texts)
+        texts, pairs = rows_of_text(texts)
         if pairs is not None:
             raise ValueError("This file takes one text, not a pair: export with inputs='ids'.")
         # Lone surrogates are no text; the tokenizer drops them.
-        return np.concatenate(
-            [
-                self._runner(text=np.array([text.encode(errors="ignore")]))["probabilities"]
-                for text in texts
-            ]
-        )
+        rows = [
+            self._runner(text=np.array([text.encode(errors="ignore")]))["probabilities"]
+            for text in texts
+        ]
+        return np.concatenate([np.zeros((0, len(self.labels)), "float32"), *rows])
 
     def probabilities_of_ids(self, inputs: dict[str, Any]) -> np.ndarray:
         """Computes the probability of every class from ready inputs, see the base."""
@@ -337,6 +338,24 @@ class OnnxPredictor(_IdsPredictor):
 
     def _run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         return self._session.run(["probabilities"], inputs)[0]
+
+
+def rows_of_text(texts: Any) -> tuple[list[str], list[str] | None]:
+    """Returns columns of texts as `text_columns` does; of no texts, empty ones.
+
+    A filter or a partition may leave none: no rows in, no rows out.
+
+    Args:
+        texts: Strings, or a tuple of two columns of strings.
+
+    Example:
+        >>> rows_of_text([])
+        ([], None)
+    """
+    is_pair = isinstance(texts, tuple) and len(texts) == 2 and not isinstance(texts[0], str | bytes)
+    if any(len(column) for column in (texts if is_pair else (texts,))):
+        return text_columns(texts)
+    return [], [] if is_pair else None
 
 
 def encode_inputs(
@@ -458,18 +477,39 @@ def _check_model(path: str | Path, size: int, sha256: str) -> None:
             raise ValueError("its model has changed since it was written: restore it")
 
 
-def litert_interpreter(path: str | Path, num_threads: int = 1, takes_text: bool = False) -> Any:
-    """Loads a LiteRT file.
+class LiteRTRunner:
+    """The signature of a LiteRT file, which any number of threads may call: one runs at a time.
 
     Args:
         path: The file.
-        num_threads: Of the interpreter.
+        num_threads: Of the interpreter, for a call.
         takes_text: Whether the file has tensorflow-text's operations.
 
     Raises:
         ImportError: If the interpreter or tensorflow-text is not installed; the message names the
             extra that brings it.
+
+    Example:
+        >>> LiteRTRunner("saved_models/sentiment.tflite")(**inputs)["probabilities"].shape
+        (1, 2)
     """
+
+    def __init__(self, path: str | Path, num_threads: int = 1, takes_text: bool = False) -> None:
+        # The signature does not keep its interpreter alive.
+        self._interpreter = _litert_interpreter(path, num_threads, takes_text)
+        self._signature = self._interpreter.get_signature_runner()
+        self.get_input_details = self._signature.get_input_details
+        self.get_output_details = self._signature.get_output_details
+        # Inputs and outputs of a call lie in the interpreter, where another would overwrite them.
+        self._lock = threading.Lock()
+
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Computes the outputs, by name."""
+        with self._lock:
+            return self._signature(**inputs)
+
+
+def _litert_interpreter(path: str | Path, num_threads: int, takes_text: bool) -> Any:
     try:
         from ai_edge_litert.interpreter import Interpreter, InterpreterWithCustomOps
     except ImportError as error:

@@ -11,11 +11,11 @@ import numpy as np
 from keras_bert_scratch.files import check_hashes
 from keras_bert_scratch.serving.predictor import (
     PACKED_ERRORS,
+    LiteRTRunner,
     encode_inputs,
-    litert_interpreter,
     read_packed,
+    rows_of_text,
 )
-from keras_bert_scratch.text.columns import text_columns
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 
@@ -57,7 +57,7 @@ class SavedModelSummarizer:
         """
         import tensorflow as tf
 
-        texts, _ = text_columns(texts)
+        texts, _ = rows_of_text(texts)
         summaries: list[str] = []
         for start in range(0, len(texts), batch_size):
             batch = tf.constant(texts[start : start + batch_size])
@@ -87,8 +87,7 @@ class LiteRTSummarizer:
             settings = json.loads(read_packed(path)["tokenizer_config.json"])
             self._sequence_length = settings["sequence_length"]
             self._tokenizer = WordPieceTokenizer.from_config(settings["tokenizer"])
-            self._interpreter = litert_interpreter(path, num_threads)
-            self._runner = self._interpreter.get_signature_runner()
+            self._runner = LiteRTRunner(path, num_threads)
             self._runner.get_output_details()["summary_ids"]
         except PACKED_ERRORS as error:
             raise ValueError(
@@ -98,7 +97,7 @@ class LiteRTSummarizer:
 
     def summarize(self, texts: list[str]) -> list[str]:
         """Writes a summary of each text, one by one."""
-        texts, _ = text_columns(texts)
+        texts, _ = rows_of_text(texts)
         return [self._tokenizer.decode(self._summary_ids(text)) for text in texts]
 
     def _summary_ids(self, text: str) -> np.ndarray:

@@ -16,7 +16,7 @@ from keras_bert_scratch.files import check_hashes
 from keras_bert_scratch.serving.predictor import (
     INPUTS,
     PACKED_ERRORS,
-    litert_interpreter,
+    LiteRTRunner,
     read_packed,
 )
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
@@ -41,7 +41,7 @@ class Tagger(abc.ABC):
 
     def padded_probabilities(self, texts: list[str]) -> np.ndarray:
         """Returns the same as one array. *Shape:* (number of texts, W, C)."""
-        return padded(self.probabilities(texts))
+        return padded(self.probabilities(texts), len(self.labels))
 
     def find_spans(self, texts: list[str]) -> list[list[TaggedSpan]]:
         """Returns the spans of each text, see `BertTokenClassifier.find_spans`."""
@@ -114,8 +114,7 @@ class LiteRTTagger(Tagger):
             self.labels = settings["tags"]
             self._tokenizer = WordPieceTokenizer.from_config(settings["tokenizer"])
             self._windows = {name: settings[name] for name in ("sequence_length", "window_stride")}
-            self._interpreter = litert_interpreter(path, num_threads)
-            self._runner = self._interpreter.get_signature_runner()
+            self._runner = LiteRTRunner(path, num_threads)
         except PACKED_ERRORS as error:
             raise ValueError(
                 f"{path} is not a LiteRT file of a tagger ({error}): name one that "
@@ -137,10 +136,11 @@ class LiteRTTagger(Tagger):
         return self._runner(**inputs)["probabilities"][0]
 
 
-def padded(probabilities: Sequence[np.ndarray]) -> np.ndarray:
+def padded(probabilities: Sequence[np.ndarray], num_classes: int) -> np.ndarray:
     """Fills up the words of each text with zeros. *Shape:* (number of texts, W, C)."""
-    most = max(map(len, probabilities))
-    return np.stack([np.pad(rows, ((0, most - len(rows)), (0, 0))) for rows in probabilities])
+    most = max(map(len, probabilities), default=0)
+    filled = [np.pad(rows, ((0, most - len(rows)), (0, 0))) for rows in probabilities]
+    return np.stack(filled) if filled else np.zeros((0, 0, num_classes), "float32")
 
 
 def load_tagger(path: str | Path, num_threads: int = 1) -> Tagger:

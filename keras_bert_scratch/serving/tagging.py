@@ -26,6 +26,7 @@ from keras_bert_scratch.serving.saved_model import (
 from keras_bert_scratch.serving.tagger import padded
 from keras_bert_scratch.serving.token_windows import slide
 from keras_bert_scratch.text.ragged import boolean_mask, row_ids
+from keras_bert_scratch.text.ragged import padded as padded_rows
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
 from keras_bert_scratch.text.truncation import check_window_stride
 
@@ -92,7 +93,7 @@ def export_tagger_saved_model(
             for token in (vocabulary.cls_id, vocabulary.sep_id)
         )
         rows = tf.concat([cls, windows.tokens, sep], 1)
-        token_ids = rows.to_tensor(vocabulary.pad_id)
+        token_ids = padded_rows(rows, vocabulary.pad_id)
         inputs = {
             "token_ids": token_ids,
             "segment_ids": tf.zeros_like(token_ids),
@@ -215,7 +216,7 @@ def check_tags(
             not a number.
     """
     found, _ = ask(path, PROBE_TEXTS, answer="tags")
-    wanted = padded(expected(PROBE_TEXTS))
+    wanted = padded(expected(PROBE_TEXTS), found.shape[-1])
     if found.shape != wanted.shape:
         raise RuntimeError(
             f"The export finds {found.shape[1]} words where the model finds {wanted.shape[1]}: "

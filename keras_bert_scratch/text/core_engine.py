@@ -80,7 +80,7 @@ class CoreEngine(tf.Module):
         positions = found.flat_values
         word = tf.searchsorted(starts, positions, side="right", out_type=tf.int64) - 1
         # The tokens of a word follow one another without a gap.
-        following = tf.concat([positions[1:], [tf.size(characters, tf.int64)]], 0)
+        following = tf.concat([positions, [tf.size(characters, tf.int64)]], 0)[1:]
         after = tf.minimum(following, tf.gather(ends, word))
         columns = {
             "token_ids": tf.gather(tokens, positions),
@@ -215,7 +215,7 @@ class CoreEngine(tf.Module):
 def _words(characters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns where the words start and where they end. *Shape:* (W,) each."""
     is_space = characters == _SPACE
-    after_space = tf.concat([[True], is_space[:-1]], 0)
+    after_space = tf.concat([[True], is_space], 0)[:-1]
     # Every text ends with a space, so every word has an end.
     return tf.where(~is_space & after_space)[:, 0], tf.where(is_space & ~after_space)[:, 0]
 

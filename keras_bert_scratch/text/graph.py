@@ -20,7 +20,7 @@ from keras_bert_scratch.text.normalization import (
     unicode_table,
 )
 from keras_bert_scratch.text.preprocessing import RegexStep, Step
-from keras_bert_scratch.text.ragged import boolean_mask, row_ids
+from keras_bert_scratch.text.ragged import boolean_mask, padded, row_ids
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
 from keras_bert_scratch.text.truncation import (
     Truncation,
@@ -270,13 +270,18 @@ class TokenizerGraph(tf.Module):
             token_ids, segment_ids = self.ragged(
                 texts, pairs, sequence_length=sequence_length, truncation=truncation
             )
-        shape = [None, None if pad_to == "longest" else sequence_length]
-        padded = token_ids.to_tensor(self._vocabulary.pad_id, shape=shape)
+
+        def fill_up(rows: tf.RaggedTensor, value: int) -> tf.Tensor:
+            if pad_to == "longest":
+                return padded(rows, value)
+            return rows.to_tensor(value, shape=(None, sequence_length))
+
+        dense = fill_up(token_ids, self._vocabulary.pad_id)
         return {
-            "token_ids": padded,
-            "segment_ids": segment_ids.to_tensor(0, shape=shape),
+            "token_ids": dense,
+            "segment_ids": fill_up(segment_ids, 0),
             "padding_mask": tf.sequence_mask(
-                token_ids.row_lengths(), tf.shape(padded, tf.int64)[1], tf.int32
+                token_ids.row_lengths(), tf.shape(dense, tf.int64)[1], tf.int32
             ),
             **extra,
         }

@@ -6,6 +6,8 @@ the longest: 640 MB for 200 texts of which one has 400,000 tokens.
 Axes: B rows, V values of all rows.
 """
 
+from typing import Any
+
 import tensorflow as tf
 
 
@@ -46,3 +48,25 @@ def boolean_mask(rows: tf.RaggedTensor, is_kept: tf.Tensor) -> tf.RaggedTensor:
         tf.searchsorted(places, rows.row_splits, out_type=tf.int64),
         validate=False,
     )
+
+
+def padded(rows: tf.RaggedTensor, value: Any) -> tf.Tensor:
+    """Fills rows up to the longest, as `to_tensor` does, and to one column at least.
+
+    Rows of texts have [CLS] and [SEP]. Of no texts, a network still looks for the first column.
+
+    Args:
+        rows: Any values. *Shape:* (B, None).
+        value: What to fill up with.
+
+    Returns:
+        *Shape:* (B, S).
+
+    Example:
+        >>> padded(tf.ragged.constant([[7, 8], [9]]), 0).numpy()
+        array([[7, 8],
+               [9, 0]], dtype=int32)
+    """
+    dense = rows.to_tensor(value)
+    missing = tf.cast(tf.equal(tf.shape(dense)[1], 0), tf.int32)
+    return tf.pad(dense, [[0, 0], [0, missing]], constant_values=value)

@@ -84,7 +84,7 @@ class AdversarialTraining:
         ]
         model.optimizer.apply(total, model.trainable_variables)
         loss_tracker = next(metric for metric in model.metrics if metric.name == "loss")
-        loss_tracker.update_state(loss, sample_weight=tf.shape(logits)[0])
+        loss_tracker.update_state(loss, sample_weight=model.loss_weight(x, y, sample_weight))
         return model.compute_metrics(x, y, logits, sample_weight)
 
     def move(self, perturbation: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:

@@ -299,6 +299,12 @@ class _DataParallel(keras.distribution.DataParallel):
         return keras.distribution.distribute_tensor(leaf, layout)
 
 
+def _is_by_weight(loss: Any) -> bool:
+    """Whether a loss is a mean over something else than its rows."""
+    ignores = getattr(loss, "ignore_class", None) is not None
+    return ignores or getattr(loss, "reduction", None) == "mean_with_sample_weight"
+
+
 def _split(data: Any) -> Any:
     """Shares a batch among the devices, on JAX under `distribution_strategy`."""
     distribution = keras.distribution.distribution()
@@ -334,6 +340,12 @@ class DistributableModel(keras.Model):
             ValueError: If the optimizer, the loss or an argument does what fails under a strategy.
         """
         super().compile(*args, **kwargs)
+        optimizer = self.optimizer
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        if hasattr(inner, "_all_reduce_sum_gradients"):
+            # Gradients come summed from train_step, so that clipping sees those of the global
+            # batch. On one device, too: Keras' sum would keep the model, see _sum_of_replicas.
+            inner._all_reduce_sum_gradients = list
         if self._strategy is None:
             return
         if self.steps_per_execution > 1:
@@ -342,7 +354,6 @@ class DistributableModel(keras.Model):
                 "tf.distribute: Keras' loop over the steps cannot read a batch of several workers; "
                 "leave it out."
             )
-        optimizer = self.optimizer
         if optimizer.use_ema:
             raise ValueError(
                 "use_ema=True does not work under tf.distribute: Keras averages weights in a "
@@ -358,8 +369,13 @@ class DistributableModel(keras.Model):
                 "InBatchContrastiveLoss does not work under tf.distribute: each replica would "
                 "compare the texts of its own rows only; train on one device."
             )
-        # They come summed from train_step, so that clipping sees the gradient of the global batch.
-        optimizer._all_reduce_sum_gradients = list
+        losses = keras.tree.flatten(self.loss)
+        if len(losses) > 1 and any(_is_by_weight(loss) for loss in losses):
+            raise ValueError(
+                "Of several losses under tf.distribute, none can be a mean over weights or leave "
+                "out a class: replicas would have to share each by another denominator; use "
+                'reduction="sum_over_batch_size" without ignore_class.'
+            )
         if optimizer.gradient_accumulation_steps:
             optimizer._backend_apply_gradients = functools.partial(_accumulate, optimizer)
 
@@ -427,12 +443,23 @@ class DistributableModel(keras.Model):
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Predicts as Keras does, on this process alone."""
+        with self._without_strategy():
+            return super().predict(*args, **kwargs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Predicts as Keras does, on this process alone."""
+        with self._without_strategy():
+            return super().predict_on_batch(x)
+
+    @contextlib.contextmanager
+    def _without_strategy(self) -> Iterator[None]:
         strategy = self._strategy
         if strategy is None:
-            return super().predict(*args, **kwargs)
+            yield
+            return
         self._distribute_strategy = None
         try:
-            return super().predict(*args, **kwargs)
+            yield
         finally:
             self._distribute_strategy = strategy
 
@@ -472,31 +499,82 @@ class DistributableModel(keras.Model):
             *state, data = args
             return super().train_step(*state, _split(data))
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(*args)
-        replica = tf.distribute.get_replica_context()
-        rows = tf.cast(tf.shape(keras.tree.flatten(x)[0])[0], tf.float32)
-        share = rows / replica.all_reduce(tf.distribute.ReduceOp.SUM, rows)
         with tf.GradientTape() as tape:
             y_pred = self(x, training=True)
-            # Keras divides by the number of replicas, for means over equal shares.
-            loss = replica.num_replicas_in_sync * self.compute_loss(
-                x, y, y_pred, sample_weight, training=True
-            )
+            loss, weight = self._tracked_loss(x, y, y_pred, sample_weight, training=True)
+            share = tf.math.divide_no_nan(weight, self._sum_of_replicas(weight))
             part = self.optimizer.scale_loss(loss * share)
-        self._loss_tracker.update_state(loss, sample_weight=rows)
         weights = self.trainable_weights
         gradients = tape.gradient(part, weights)
         # Dense: the norm of a table's gradient is that of its sums, not of its occurrences.
         dense = [tf.convert_to_tensor(gradient) for gradient in gradients if gradient is not None]
-        summed = iter(replica.all_reduce(tf.distribute.ReduceOp.SUM, dense))
+        summed = iter(self._sum_of_replicas(dense))
         # Keras leaves out weights without a gradient, but wants to know of them.
         gradients = [None if gradient is None else next(summed) for gradient in gradients]
         self.optimizer.apply(gradients, weights)
         return self._logs(self.compute_metrics(x, y, y_pred, sample_weight))
 
     def test_step(self, *args: Any) -> Any:
-        """Does a step as Keras does."""
-        *state, data = args
-        return self._logs(super().test_step(*state, _split(data)))
+        """Evaluates a batch; on JAX and PyTorch, as Keras does."""
+        if keras.backend.backend() != "tensorflow":
+            *state, data = args
+            return super().test_step(*state, _split(data))
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(*args)
+        y_pred = self(x, training=False)
+        self._tracked_loss(x, y, y_pred, sample_weight, training=False)
+        return self._logs(self.compute_metrics(x, y, y_pred, sample_weight))
+
+    def loss_weight(self, x: Any, y: Any, sample_weight: Any) -> Any:
+        """Returns what the loss of a batch is a mean over, up to a factor that all batches share.
+
+        It weighs the losses of replicas in the step, and those of batches in the logs: both are
+        then the mean over the whole, however it was parted. That is the number of rows; of labels
+        that are not `ignore_class` where the loss has one; the sum of the weights for the reduction
+        "mean_with_sample_weight"; and 1 for "sum".
+
+        Args:
+            x: The inputs. *Shape:* (B, ...) each.
+            y: The labels, or None.
+            sample_weight: Weights, or None.
+
+        Returns:
+            float32, a scalar.
+        """
+        rows = tf.cast(tf.shape(keras.tree.flatten(x)[0])[0], tf.float32)
+        losses = keras.tree.flatten(self.loss)
+        # Keras logs several losses together by rows.
+        loss = losses[0] if len(losses) == 1 else None
+        if getattr(loss, "reduction", None) == "sum":
+            return tf.ones(())
+        if not _is_by_weight(loss):
+            return rows
+        counted = None
+        ignored = getattr(loss, "ignore_class", None)
+        if ignored is not None:
+            counted = tf.cast(tf.not_equal(y, tf.cast(ignored, y.dtype)), tf.float32)
+        if loss.reduction == "mean_with_sample_weight" and sample_weight is not None:
+            weights = tf.cast(sample_weight, tf.float32)
+            counted = weights if counted is None else weights * counted
+        return rows if counted is None else tf.reduce_sum(counted)
+
+    def _tracked_loss(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool
+    ) -> tuple[Any, Any]:
+        """Returns the loss of a replica's rows and its weight; logs it."""
+        # Keras divides by the number of replicas, for means over equal shares.
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        loss = replicas * self.compute_loss(x, y, y_pred, sample_weight, training=training)
+        weight = self.loss_weight(x, y, sample_weight)
+        self._loss_tracker.update_state(loss, sample_weight=weight)
+        return loss, weight
+
+    def _sum_of_replicas(self, values: Any) -> Any:
+        """Returns the sum over the replicas of each of some tensors."""
+        if self._strategy is None:
+            # TensorFlow's all_reduce would keep the traced step, and with it the model, for good.
+            return values
+        replica = tf.distribute.get_replica_context()
+        return replica.all_reduce(tf.distribute.ReduceOp.SUM, values)
 
     def predict_step(self, *args: Any) -> Any:
         """Does a step as Keras does."""

@@ -118,3 +118,22 @@ def test_answers_of_exports_are_the_models_kind(exported):
     _, folder = exported
     found = LiteRTAnswerer(folder / "float32.tflite").answer("good", CONTEXTS[2])
     assert isinstance(found, SpanAnswer)
+
+
+@pytest.mark.parametrize("name", ["saved_model", "float32.tflite"])
+class TestManyCallers:
+    def test_no_questions(self, exported, name):
+        assert load_answerer(exported[1] / name).probabilities(([], [])).shape == (0, 2)
+
+    def test_threads(self, exported, from_threads, name):
+        answerer = load_answerer(exported[1] / name)
+        for found, alone in from_threads(lambda pair: answerer.answer(*pair), PAIRS[:6]):
+            assert found[:3] == alone[:3]
+            assert found.score == pytest.approx(alone.score, abs=1e-4)
+
+
+def test_signatures_take_no_rows(exported):
+    signatures = tf.saved_model.load(exported[1] / "saved_model").signatures
+    none = tf.constant([], tf.string)
+    outputs = signatures["serving_default"](question=none, context=none)
+    assert {name: value.shape for name, value in outputs.items()} == dict.fromkeys(outputs, (0,))

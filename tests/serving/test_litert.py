@@ -13,7 +13,7 @@ from keras_bert_scratch import (
 )
 from keras_bert_scratch.serving import litert
 from keras_bert_scratch.serving.parity import PROBE_TEXTS
-from keras_bert_scratch.serving.predictor import LiteRTPredictor, litert_interpreter
+from keras_bert_scratch.serving.predictor import LiteRTPredictor, LiteRTRunner
 from keras_bert_scratch.text.preprocessing import StripHtml
 
 
@@ -70,7 +70,7 @@ class TestTextIn:
         converter.allow_custom_ops = True
         path = tmp_path / "engine.tflite"
         path.write_bytes(converter.convert())
-        runner = litert_interpreter(path, takes_text=True).get_signature_runner()
+        runner = LiteRTRunner(path, takes_text=True)
 
         def ids(text):
             return runner(text=np.array([text.encode()]))["ids"].tolist()

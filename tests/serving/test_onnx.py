@@ -74,3 +74,17 @@ def test_refusals(tiny_classifier, tmp_path):
     (tmp_path / "garbage.onnx").write_bytes(b"garbage")
     with pytest.raises(ValueError, match=r"is not an ONNX file with vocabulary and labels"):
         load_predictor(tmp_path / "garbage.onnx")
+
+
+def test_no_texts(exported):
+    predictor = OnnxPredictor(exported[1])
+    ids = np.zeros((0, 3), int)
+    inputs = {"token_ids": ids, "segment_ids": ids, "padding_mask": ids}
+    assert predictor.probabilities([]).shape == (0, 2)
+    assert predictor.probabilities_of_ids(inputs).shape == (0, 2)
+
+
+def test_threads(exported, from_threads):
+    predictor = OnnxPredictor(exported[1])
+    for found, alone in from_threads(lambda text: predictor.probabilities([text]), PROBE_TEXTS):
+        np.testing.assert_allclose(found, alone, atol=1e-5)

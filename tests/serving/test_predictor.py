@@ -63,6 +63,21 @@ def test_ready_ids(exported):
     np.testing.assert_allclose(found, model._activation(model(ready())), atol=1e-5)
 
 
+def test_no_texts(exported):
+    predictor = LiteRTPredictor(exported[1])
+    for texts in ([], np.array([], object)):
+        assert predictor.probabilities(texts).shape == (0, 2)
+    assert predictor.probabilities(([], [])).shape == (0, 2)
+    assert predictor.probabilities_of_ids(ready(rows=0)).shape == (0, 2)
+
+
+def test_threads(exported, from_threads):
+    predictor = LiteRTPredictor(exported[1])
+    texts = ["a good film", "the very awful movie", "good " * 20, ""]
+    for found, alone in from_threads(lambda text: predictor.probabilities([text]), texts, 100):
+        np.testing.assert_allclose(found, alone, atol=1e-5)
+
+
 class TestBadIds:
     @pytest.mark.parametrize(
         ("inputs", "message"),

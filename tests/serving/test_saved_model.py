@@ -198,3 +198,29 @@ def test_an_export_that_has_changed_is_not_loaded(exported, tmp_path, load):
     variables.unlink()
     with pytest.raises(ValueError, match="variables.data-00000-of-00001 is missing since the fol"):
         load(folder)
+
+
+def test_signatures_take_no_rows(exported):
+    _, _, signatures = exported
+    none, no_ids = tf.constant([], tf.string), tf.zeros((0, 4), tf.int32)
+    ids = {"token_ids": no_ids, "segment_ids": no_ids, "padding_mask": no_ids}
+    found = {
+        "serving_default": signatures["serving_default"](text=none)["probabilities"],
+        "pairs": signatures["pairs"](text=none, pair=none)["probabilities"],
+        "classify": signatures["classify"](inputs=none)["scores"],
+        "tokens": signatures["tokens"](**ids)["logits"],
+        "embeddings": signatures["embeddings"](text=none)["pooled_output"],
+    }
+    shapes = {name: tuple(value.shape) for name, value in found.items()}
+    assert shapes == {**dict.fromkeys(found, (0, 2)), "embeddings": (0, 16)}
+
+
+def test_no_texts(exported):
+    predictor = SavedModelPredictor(exported[1])
+    assert predictor.probabilities([]).shape == predictor.probabilities(([], [])).shape == (0, 2)
+
+
+def test_threads(exported, from_threads):
+    predictor = SavedModelPredictor(exported[1])
+    for found, alone in from_threads(lambda text: predictor.probabilities([text]), PROBE_TEXTS):
+        np.testing.assert_allclose(found, alone, atol=1e-5)

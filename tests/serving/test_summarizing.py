@@ -103,3 +103,19 @@ def test_what_is_no_summarizer(tmp_path):
     (tmp_path / "a.tflite").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="is not a LiteRT file of a summarizer"):
         LiteRTSummarizer(tmp_path / "a.tflite")
+
+
+@pytest.mark.parametrize("name", ["greedy", "greedy.tflite"])
+class TestManyCallers:
+    def test_no_texts(self, exported, name):
+        assert load_summarizer(exported / name).summarize([]) == []
+
+    def test_threads(self, exported, from_threads, name):
+        summarizer = load_summarizer(exported / name)
+        for found, alone in from_threads(lambda text: summarizer.summarize([text]), TEXTS, 10):
+            assert found == alone
+
+
+def test_signatures_take_no_rows(exported):
+    signatures = tf.saved_model.load(exported / "greedy").signatures
+    assert signatures["serving_default"](text=tf.constant([], tf.string))["summary"].shape == (0,)

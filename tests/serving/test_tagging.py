@@ -135,3 +135,27 @@ def test_refusals(exported, tmp_path):
         load_tagger(tmp_path / "text.tflite")
     with pytest.raises(ValueError, match="is not a SavedModel of a tagger"):
         SavedModelTagger(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["saved_model", "float32.tflite"])
+class TestManyCallers:
+    def test_no_texts(self, exported, name):
+        tagger = load_tagger(exported[1] / name)
+        assert tagger.probabilities([]) == tagger.find_spans([]) == []
+        assert tagger.padded_probabilities([]).shape == (0, 0, 3)
+
+    def test_threads(self, exported, from_threads, name):
+        tagger = load_tagger(exported[1] / name)
+        for found, alone in from_threads(lambda text: tagger.probabilities([text])[0], TEXTS):
+            np.testing.assert_allclose(found, alone, atol=1e-5)
+
+
+def test_signatures_take_no_rows(exported):
+    signatures = tf.saved_model.load(exported[1] / "saved_model").signatures
+    outputs = signatures["serving_default"](text=tf.constant([], tf.string))
+    assert outputs["probabilities"].shape == (0, 0, 3)
+    assert outputs["words"].shape == (0, 0)
+    assert outputs["classes"].shape == (0, 3)
+    none = tf.zeros((0, 4), tf.int32)
+    outputs = signatures["tokens"](token_ids=none, segment_ids=none, padding_mask=none)
+    assert outputs["logits"].shape == (0, 4, 3)

@@ -17,11 +17,19 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.data.spans import GoldAnswer, Question
+from keras_bert_scratch.models.decoder import BertDecoder
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.classifier import BertClassifier
+from keras_bert_scratch.tasks.pretrainer import BertPretrainer
+from keras_bert_scratch.tasks.question_answerer import BertQuestionAnswerer
+from keras_bert_scratch.tasks.sentence_encoder import BertSentenceEncoder
+from keras_bert_scratch.tasks.summarizer import BertSummarizer
+from keras_bert_scratch.tasks.token_classifier import BertTokenClassifier
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import Vocabulary
 from keras_bert_scratch.training.distribution import distribution_strategy, shard, state_hash
+from keras_bert_scratch.training.losses import CosineSimilarityLoss
 from keras_bert_scratch.training.optimizers import adamw, bert_optimizer
 from keras_bert_scratch.training.resuming import ExactResume
 
@@ -50,7 +58,7 @@ def examples(number: int) -> tuple[list[str], list[str]]:
     return list(texts), ["negative" if "bad" in text else "positive" for text in texts]
 
 
-def make(optimizer: str = "sgd", dropout: float = 0.0) -> BertClassifier:
+def make(optimizer: str = "sgd", dropout: float = 0.0, task: str = "classifier") -> Any:
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
     config = BertConfig(
         vocab_size=len(vocabulary),
@@ -63,11 +71,61 @@ def make(optimizer: str = "sgd", dropout: float = 0.0) -> BertClassifier:
         dropout=dropout,
         attention_dropout=dropout,
     )
-    model = BertClassifier(
-        BertEncoder(config), ["negative", "positive"], WordPieceTokenizer(Vocabulary(vocabulary))
-    )
-    model.compile(OPTIMIZERS[optimizer]())
+    tokenizer, encoder = WordPieceTokenizer(Vocabulary(vocabulary)), BertEncoder(config)
+    options: dict[str, Any] = {}
+    if task == "classifier":
+        model = BertClassifier(encoder, ["negative", "positive"], tokenizer)
+    elif task == "tagger":
+        model = BertTokenClassifier(encoder, ["O", "B-film", "I-film"], tokenizer)
+    elif task == "answerer":
+        model = BertQuestionAnswerer(
+            encoder, tokenizer, sequence_length=12, max_question_length=3, max_answer_length=3
+        )
+    elif task == "summarizer":
+        model = BertSummarizer(encoder, BertDecoder(config), tokenizer, summary_length=16)
+    elif task == "sentence encoder":
+        model = BertSentenceEncoder(encoder, tokenizer)
+        options["loss"] = CosineSimilarityLoss()
+    else:
+        model = BertPretrainer(encoder, tokenizer)
+    model.compile(OPTIMIZERS[optimizer](), **options)
     return model
+
+
+def data(task: str, texts: list[str], labels: list[str]) -> tuple[Any, Any]:
+    """Returns what `fit` takes for a task."""
+    if task == "tagger":
+        words = [text.split() for text in texts]
+        return words, [["B-film" if word == "film" else "O" for word in row] for row in words]
+    if task == "answerer":
+        questions = []
+        for number, text in enumerate(texts):
+            word = text.split()[number % 2]
+            answer = GoldAnswer(word, text.index(word))
+            questions.append(Question("film", text, answers=(answer,)))
+        return questions, None
+    if task == "summarizer":
+        return texts, [" ".join(text.split()[: 1 + len(text) % 7]) for text in texts]
+    if task == "sentence encoder":
+        pair = (texts, texts[::-1])
+        return pair, [len(text) / 100 for text in texts]
+    if task == "pretrainer":
+        return pretraining_batches(len(texts)), None
+    return texts, labels
+
+
+def pretraining_batches(number: int) -> tf.data.Dataset:
+    """Draws batches whose rows have one to three masked positions."""
+    rng = np.random.default_rng(2)
+    ids = rng.integers(5, 5 + len(WORDS), (number, 9), dtype="int32")
+    inputs = {"token_ids": ids, "segment_ids": 0 * ids, "padding_mask": 0 * ids + 1}
+    inputs["masked_positions"] = np.tile(np.array([1, 4, 7], "int32"), (number, 1))
+    labels = {"masked_language_model": ids[:, [1, 4, 7]], "next_sentence": ids[:, 0] % 2}
+    weights = {
+        "masked_language_model": (np.arange(3) < rng.integers(1, 4, (number, 1))).astype("float32"),
+        "next_sentence": np.ones(number, "float32"),
+    }
+    return tf.data.Dataset.from_tensor_slices((inputs, labels, weights)).batch(BATCH_SIZE)
 
 
 class Slowly(keras.callbacks.Callback):
@@ -103,8 +161,11 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
         strategy = distribution_strategy(settings.get("distribute"))
     keras.utils.set_random_seed(settings.get("seed", 0))
     texts, labels = examples(settings.get("examples", 73))
+    task = settings.get("task", "classifier")
+    x, y = data(task, texts, labels)
+    held_out_x, held_out_y = data(task, texts[:13], labels[:13])
     with strategy.scope():
-        model = make(settings["optimizer"], settings.get("dropout", 0.0))
+        model = make(settings["optimizer"], settings.get("dropout", 0.0), task)
         resume = ExactResume(settings["checkpoint"], {})
         resume.restore(model)
     result: dict[str, Any] = {"start": resume.epochs_done}
@@ -114,22 +175,27 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
     if "progress" in settings:
         callbacks.append(Slowly(settings["progress"]))
     model.fit(
-        texts,
-        labels,
-        batch_size=settings.get("batch_size", BATCH_SIZE),
+        x,
+        y,
+        **({} if task == "pretrainer" else {"batch_size": settings.get("batch_size", BATCH_SIZE)}),
         epochs=settings.get("epochs", 5),
         initial_epoch=resume.epochs_done,
-        validation_data=(texts[:13], labels[:13]),
+        validation_data=held_out_x if held_out_y is None else (held_out_x, held_out_y),
         callbacks=callbacks,
         verbose=0,
     )
+    if task in ("tagger", "answerer"):
+        result["evaluated"] = model.evaluate(x, y)
+    if task == "summarizer":
+        result["evaluated"] = {"summary": model.summarize(texts[:2])}
+    if task == "classifier":
+        result["logits"] = model.predict(texts[:5], verbose=0).tolist()
     return {
         **result,
         "updates": int(keras.ops.convert_to_numpy(model.optimizer.iterations)),
         "history": resume.history,
         "hash": state_hash(model),
         "weights": {v.path: keras.ops.convert_to_numpy(v).tolist() for v in model.weights},
-        "logits": model.predict(texts[:5], verbose=0).tolist(),
     }
 
 
