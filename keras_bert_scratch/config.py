@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_origin
 
 Architecture = Literal["bert", "modernbert"]
-Activation = Literal["gelu", "gelu_tanh", "relu"]
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"]
 PositionEmbedding = Literal["learned", "sinusoidal"]
 
 
@@ -26,8 +26,8 @@ class BertConfig:
         feed_forward_dim: Width of the feed-forward layer, F.
         max_positions: Longest sequence.
         num_segments: BERT's number of segment ids (2: first and second text).
-        activation: Of the feed-forward layer: `"gelu"` (exact, by erf), `"gelu_tanh"`
-            (its tanh approximation) or `"relu"`.
+        activation: Of the feed-forward layer: `"gelu"` (exact, by erf), `"gelu_tanh"` and
+            `"quick_gelu"` (its approximations by tanh and sigmoid), `"relu"` or `"silu"`.
         position_embedding: BERT's: `"learned"`, or `"sinusoidal"` (Vaswani et al. 2017, 3.5).
         dropout: Rate after the embeddings and each sub-layer; in ModernBERT after the embeddings
             and inside the feed-forward layers.

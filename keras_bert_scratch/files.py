@@ -20,7 +20,7 @@ from typing import Any
 LARGEST_TEXT = 10_000_000
 HASHES = "hashes.json"
 # What is read of a folder of weights.
-_READ = ("*.json", "*/config.json", "*.safetensors", "vocab.txt", "*.ckpt*")
+_READ = ("*.json", "*/config.json", "*.safetensors", "*.bin", "vocab.txt", "*.ckpt*")
 
 
 def check_new_folder(path: str | Path) -> Path:

@@ -10,7 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_bert_scratch.checkpoints.name_map import Weight, encoder_weights, pooler_weights
+from keras_bert_scratch.checkpoints.name_map import (
+    CLASSIFIER,
+    Weight,
+    encoder_weights,
+    pooler_weights,
+)
 from keras_bert_scratch.config import BertConfig
 
 logger = logging.getLogger(__name__)
@@ -67,8 +72,80 @@ class Checkpoint:
 
     @property
     def labels(self) -> list[str] | None:
-        """The class names of the checkpoint's classification head, or None if it has none."""
-        return None
+        """The class names of the checkpoint's classification head, or None if it has no head.
+
+        Where the config has no names they are LABEL_0, LABEL_1, ..., as in `transformers`.
+
+        Raises:
+            ValueError: If the config names other classes than the head has, or contradicts itself.
+        """
+        kernel = self.theirs(CLASSIFIER[0])[0]
+        if kernel not in self.names:
+            return None
+        with self.tensors([kernel]) as tensors:
+            shape = tensors[kernel].shape
+        num_classes = shape[0] if shape else 0
+        found = {
+            field: names
+            for field, names in (
+                ("id2label", _names_by_id(self.fields.get("id2label"))),
+                ("label2id", _names_by_id(_inverted(self.fields.get("label2id")))),
+            )
+            # transformers writes LABEL_0, LABEL_1 for want of names, in whatever number.
+            if names is not None and names != _generic_names(len(names))
+        }
+        for field, names in found.items():
+            if len(names) != num_classes or not all(isinstance(name, str) for name in names):
+                raise ValueError(
+                    f"The config of {self.folder} does not name the classes of its head, of shape "
+                    f"{shape}, from 0 on in {field}: mend it, or fetch it again."
+                )
+        if len(found) == 2 and found["id2label"] != found["label2id"]:
+            raise ValueError(
+                f"The config of {self.folder} names the classes {found['id2label']} in id2label "
+                f"and {found['label2id']} in label2id: mend it, or fetch it again."
+            )
+        return next(iter(found.values()), _generic_names(num_classes))
+
+    def match_labels(self, labels: Sequence[str]) -> list[int] | None:
+        """Says which class of the checkpoint's head each of some names stands for.
+
+        The names of a head may be put in another order, and they may be changed, all or some. What
+        is changed is logged: as a note if the classes had no names, otherwise as a warning.
+
+        Args:
+            labels: Names of the classes of a model.
+
+        Returns:
+            For each name the number of its class in the head; or None if there is no head with so
+            many classes, so that the model's is new.
+
+        Raises:
+            ValueError: If some of the head's names are given to other classes of it.
+        """
+        theirs = self.labels
+        if theirs is None or len(theirs) != len(labels):
+            return None
+        # Case is no difference that tells classes apart, unless a head itself has such names.
+        fold = str if len(set(map(str.casefold, theirs))) < len(theirs) else str.casefold
+        places = {fold(name): class_id for class_id, name in enumerate(theirs)}
+        if places.keys() == {fold(str(label)) for label in labels}:
+            return [places[fold(str(label))] for label in labels]
+        renamed = []
+        for class_id, label in enumerate(labels):
+            if places.get(fold(str(label)), class_id) != class_id:
+                raise ValueError(
+                    f"{self.folder} has a trained head for the classes {theirs}, and labels="
+                    f"{list(labels)} gives the name of one of them to another: load it without "
+                    "labels=, and set the model's `labels` then."
+                )
+            if label != theirs[class_id]:
+                renamed.append(f"{theirs[class_id]} is called {label}")
+        level = logging.INFO if theirs == _generic_names(len(theirs)) else logging.WARNING
+        logger.log(
+            level, "The trained head is kept, its classes renamed: %s.", ", ".join(renamed)
+        )
+        return list(range(len(labels)))
 
     def theirs(self, row: Weight) -> tuple[str, bool]:
         """Returns the row's name in this format, and whether the weight is transposed there."""
@@ -81,6 +158,26 @@ class Checkpoint:
     def has(self, rows: Sequence[Weight]) -> bool:
         """Whether all rows are in the checkpoint."""
         return all(self.theirs(row)[0] in self.names for row in rows)
+
+    def with_all_rows(self, config: BertConfig) -> BertConfig:
+        """Returns the config with as many tokens as the file's token embeddings have rows.
+
+        Some are padded, for the speed of the hardware, to more rows than their config says. Rows
+        beyond the vocabulary are kept, so that a model is saved as it was; no text reads them.
+        """
+        row = next(r for r in encoder_weights(config) if r.sizes[:1] == ("vocab_size",))
+        name = self.theirs(row)[0]
+        if name not in self.names:
+            return config
+        with self.tensors([name]) as tensors:
+            shape = tensors[name].shape
+        if len(shape) != 2 or shape[1] != config.hidden_dim or shape[0] <= config.vocab_size:
+            return config
+        logger.info(
+            "%s has vocab_size %d, and embeddings of %d tokens: all are kept.",
+            self.folder, config.vocab_size, shape[0],
+        )  # fmt: skip
+        return dataclasses.replace(config, vocab_size=shape[0])
 
     def check_sizes(
         self,
@@ -169,6 +266,32 @@ class Checkpoint:
             logger.warning("Newly initialized, to be trained: %s.", ", ".join(new))
         if unused:
             logger.warning("In the checkpoint but not used: %s.", ", ".join(unused))
+
+
+def _generic_names(num_classes: int) -> list[str]:
+    """Returns the names that transformers gives to classes without names."""
+    return [f"LABEL_{class_id}" for class_id in range(num_classes)]
+
+
+def _names_by_id(names: Any) -> list[Any] | None:
+    """Turns an id2label, {"0": name, ...} or [name, ...], into a list; numbers become strings.
+
+    What is missing or no name is None in the list.
+    """
+    if names is None:
+        return None
+    if isinstance(names, dict):
+        names = [names.get(str(class_id)) for class_id in range(len(names))]
+    if not isinstance(names, list):
+        return [None]
+    return [str(name) if type(name) is int else name for name in names]
+
+
+def _inverted(label2id: Any) -> Any:
+    """Turns {name: id, ...} into {"id": name, ...}."""
+    if not isinstance(label2id, dict):
+        return None if label2id is None else [None]
+    return {str(class_id): name for name, class_id in label2id.items()}
 
 
 def at(root: Any, path: str) -> Any:

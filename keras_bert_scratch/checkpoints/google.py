@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_bert_scratch.checkpoints.checkpoint import Checkpoint, Tensor
 from keras_bert_scratch.checkpoints.huggingface import (
+    GOOGLE_CONFIG,
     HuggingFaceCheckpoint,
     find_checkpoint,
     read_config,
@@ -20,7 +21,6 @@ from keras_bert_scratch.checkpoints.huggingface import (
 from keras_bert_scratch.checkpoints.name_map import Weight
 from keras_bert_scratch.files import check_folder
 
-_CONFIG = "bert_config.json"
 _DTYPES = {tf.float64: "F64", tf.float32: "F32", tf.float16: "F16", tf.bfloat16: "BF16"}
 # What the optimizer keeps of every weight, and its step.
 _OPTIMIZER = ("/adam_m", "/adam_v", "global_step")
@@ -46,14 +46,14 @@ class GoogleCheckpoint(Checkpoint):
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         check_folder(self.folder)
-        config = self.folder / _CONFIG
-        self.fields = {"model_type": "bert", **read_fields(config)}
+        config = self.folder / GOOGLE_CONFIG
+        self.fields = read_fields(config)
         self.config = read_config(self.fields, config)
         indices = sorted(self.folder.glob("*.ckpt*.index"))
         if len(indices) != 1:
             raise FileNotFoundError(
                 f"{self.folder} has {len(indices)} files *.ckpt*.index, expected one: a folder of "
-                f"Google's holds {_CONFIG}, vocab.txt and one bert_model.ckpt in its parts."
+                f"Google's holds {GOOGLE_CONFIG}, vocab.txt and one bert_model.ckpt in its parts."
             )
         self._prefix = indices[0].with_suffix("")
         with self._named_errors():
@@ -61,6 +61,7 @@ class GoogleCheckpoint(Checkpoint):
         self._shapes = self._reader.get_variable_to_shape_map()
         self._check_data()
         self.names = {name for name in self._shapes if not name.endswith(_OPTIMIZER)}
+        self.config = self.with_all_rows(self.config)
         self.check_sizes(self.config)
 
     @contextlib.contextmanager
@@ -118,6 +119,8 @@ def open_checkpoint(path_or_hub_id: str | Path) -> Checkpoint:
         ValueError: If it is not a BERT encoder's, or damaged.
     """
     folder = find_checkpoint(path_or_hub_id)
-    return (
-        GoogleCheckpoint(folder) if (folder / _CONFIG).exists() else HuggingFaceCheckpoint(folder)
-    )
+    # The config alone does not tell: it may lie beside weights of PyTorch.
+    is_google = (folder / GOOGLE_CONFIG).exists() and not any(folder.glob("*.safetensors"))
+    if is_google and (any(folder.glob("*.ckpt*.index")) or not any(folder.glob("*.bin"))):
+        return GoogleCheckpoint(folder)
+    return HuggingFaceCheckpoint(folder)

@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 
 from keras_bert_scratch.checkpoints.checkpoint import Checkpoint, Tensor, at
 from keras_bert_scratch.checkpoints.name_map import Weight, encoder_weights, pooler_weights
+from keras_bert_scratch.checkpoints.pytorch import PyTorchFile
 from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.files import LARGEST_TEXT, check_folder, read_json
 from keras_bert_scratch.layers.embeddings import sinusoidal_positions
@@ -57,24 +58,38 @@ _MODERN_CONFIG_FIELDS = {
     "global_rope_theta": "global_rope_theta",
     "local_rope_theta": "local_rope_theta",
 }
+# Names of transformers; those of one formula differ by rounding, if at all. The first is written.
 _ACTIVATIONS = {
     "gelu": "gelu",
+    "gelu_python": "gelu",
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_python_tanh": "gelu_tanh",
+    "gelu_accurate": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "quick_gelu": "quick_gelu",
     "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
 }
-# A buffer of old checkpoints that holds 0, 1, 2, ..., and second names of the token embeddings and
+# What google-research/bert calls its config; old checkpoints of PyTorch have it, too.
+GOOGLE_CONFIG = "bert_config.json"
+# Buffers of old checkpoints that hold 0, 1, 2, ... and zeros, and second names of the token embeddings and
 # of the masked-LM head's bias.
 _IGNORED = frozenset(
     (
         "bert.embeddings.position_ids",
+        "bert.embeddings.token_type_ids",
         "cls.predictions.decoder.weight",
         "cls.predictions.decoder.bias",
         "decoder.weight",
     )
 )
-# A file of the folder itself.
-_SHARD = r"[\w.-]+\.safetensors"
+# Files of weights, the index of those that are split, and what a part is called.
+_WEIGHTS = (
+    ("model.safetensors", "model.safetensors.index.json", r"[\w.-]+\.safetensors"),
+    ("pytorch_model.bin", "pytorch_model.bin.index.json", r"[\w.-]+\.bin"),
+)
 # Built alike in transformers' BERT and ModernBERT, there with `Modern` before the name.
 _MODERN_ARCHITECTURES = ("BertModel", "BertForMaskedLM", "BertForSequenceClassification")
 # Weights that come with this package.
@@ -103,11 +118,17 @@ def find_checkpoint(path_or_hub_id: str | Path) -> Path:
         )
     import huggingface_hub
 
+    patterns = ["*.json", "*.safetensors", "vocab.txt"]
     try:
+        folder = Path(
+            huggingface_hub.snapshot_download(str(path_or_hub_id), allow_patterns=patterns)
+        )
+        if any(folder.glob("*.safetensors")):
+            return folder
+        # Pickled weights only where there are no others.
+        patterns.append("pytorch_model*.bin")
         return Path(
-            huggingface_hub.snapshot_download(
-                str(path_or_hub_id), allow_patterns=["*.json", "*.safetensors", "vocab.txt"]
-            )
+            huggingface_hub.snapshot_download(str(path_or_hub_id), allow_patterns=patterns)
         )
     # The hub's client raises its own, its HTTP library's and OSErrors; all mean the same here.
     except Exception as error:
@@ -143,8 +164,11 @@ class HuggingFaceCheckpoint(Checkpoint):
     def __init__(self, path_or_hub_id: str | Path) -> None:
         self.folder = find_checkpoint(path_or_hub_id)
         check_folder(self.folder)
-        self.fields = read_fields(self.folder / "config.json")
-        self.config = self._read_config(self.folder / "config.json")
+        config = self.folder / "config.json"
+        if not config.exists() and (self.folder / GOOGLE_CONFIG).exists():
+            config = self.folder / GOOGLE_CONFIG
+        self.fields = read_fields(config)
+        self.config = self._read_config(config)
         self.files = {
             self._canonical(name): (file, name)
             for file in _weight_files(self.folder)
@@ -154,6 +178,7 @@ class HuggingFaceCheckpoint(Checkpoint):
         self._check_sizes()
 
     def _check_sizes(self) -> None:
+        self.config = self.with_all_rows(self.config)
         self.check_sizes(self.config)
 
     def _read_config(self, path: Path) -> BertConfig:
@@ -169,22 +194,6 @@ class HuggingFaceCheckpoint(Checkpoint):
         name = name.replace("LayerNorm.beta", "LayerNorm.bias")
         is_bare = name.startswith(("embeddings.", "encoder.", "pooler."))
         return f"bert.{name}" if is_bare else name
-
-    @property
-    def labels(self) -> list[str] | None:
-        """The class names of the checkpoint's classification head, or None if it has none."""
-        id2label = self.settings(id2label=dict).get("id2label")
-        if id2label is None or "classifier.weight" not in self.files:
-            return None
-        with self.tensors(["classifier.weight"]) as tensors:
-            shape = tensors["classifier.weight"].shape
-        labels = [id2label.get(str(class_id)) for class_id in range(len(id2label))]
-        if shape[:1] != (len(labels),) or not all(isinstance(label, str) for label in labels):
-            raise ValueError(
-                f"The config of {self.folder} does not name the classes of its head, of shape "
-                f"{shape}, from 0 on in id2label: mend it, or fetch it again."
-            )
-        return labels
 
     def theirs(self, row: Weight) -> tuple[str, bool]:
         """Returns the row's name here, and whether it is transposed."""
@@ -334,10 +343,18 @@ def read_fields(path: Path) -> dict[str, Any]:
 
 def read_config(fields: dict[str, Any], path: Path) -> BertConfig:
     """Turns the fields of a config into this package's; `path` is named in errors."""
-    if fields.get("model_type") != "bert":
+    # Configs of before 2020 have no model_type.
+    model_type = fields.get("model_type", "bert")
+    if model_type != "bert":
         raise ValueError(
-            f"{path} has model_type {fields.get('model_type')!r}, and only 'bert' can be loaded, "
+            f"{path} has model_type {model_type!r}, and only 'bert' can be loaded, "
             "or 'modernbert' without a decoder: choose a checkpoint of a BERT encoder."
+        )
+    architectures = fields.get("architectures")
+    if "model_type" not in fields and architectures and "Bert" not in _starts(architectures):
+        raise ValueError(
+            f"{path} has no model_type, and is of {architectures!r}, which is not BERT's: choose "
+            "a checkpoint of a BERT encoder."
         )
     positions = fields.get("position_embedding_type", "absolute")
     if positions != "absolute" or fields.get("is_decoder"):
@@ -352,6 +369,11 @@ def read_config(fields: dict[str, Any], path: Path) -> BertConfig:
             "can be loaded."
         )
     return _make_config(fields, _CONFIG_FIELDS, path)
+
+
+def _starts(names: Any) -> set[str]:
+    """Returns the first four letters of some names."""
+    return {str(name)[:4] for name in names} if isinstance(names, list) else set()
 
 
 def read_modern_config(fields: dict[str, Any], path: Path) -> BertConfig:
@@ -415,19 +437,25 @@ def _make_config(
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if not index.exists():
-        return [folder / "model.safetensors"]
-    weight_map = read_json(index).get("weight_map")
-    shards: list[Any] = list(weight_map.values()) if isinstance(weight_map, dict) else [None]
-    # A name with a path in it is an attempt to leave the folder.
-    if not all(isinstance(shard, str) and re.fullmatch(_SHARD, shard) for shard in shards):
-        raise ValueError(f"{index} does not name files of its folder in weight_map: do not use it.")
-    return [folder / shard for shard in sorted(set(shards))]
+    for file, index_name, part in _WEIGHTS:
+        index = folder / index_name
+        if (folder / file).exists() and not index.exists():
+            return [folder / file]
+        if not index.exists():
+            continue
+        weight_map = read_json(index).get("weight_map")
+        shards: list[Any] = list(weight_map.values()) if isinstance(weight_map, dict) else [None]
+        # A name with a path in it is an attempt to leave the folder.
+        if not all(isinstance(shard, str) and re.fullmatch(part, shard) for shard in shards):
+            raise ValueError(
+                f"{index} does not name files of its folder in weight_map: do not use it."
+            )
+        return [folder / shard for shard in sorted(set(shards))]
+    return [folder / _WEIGHTS[0][0]]
 
 
 def tensor_names(file: Path) -> list[str]:
-    """Reads the names of the tensors in a safetensors file."""
+    """Reads the names of the tensors in a file of weights."""
     with _open(file) as opened:
         return list(opened.keys())
 
@@ -436,9 +464,12 @@ def tensor_names(file: Path) -> list[str]:
 def _open(file: Path) -> Iterator[Any]:
     if not file.is_file():
         raise FileNotFoundError(
-            f"{file} is missing: weights are read from safetensors files only; convert others "
-            "with transformers' save_pretrained(safe_serialization=True)."
+            f"{file} is missing: weights are read from files of safetensors, or of PyTorch "
+            f"({_WEIGHTS[1][0]}); convert others with transformers' save_pretrained."
         )
+    if file.suffix == ".bin":
+        yield PyTorchFile(file)
+        return
     size = file.stat().st_size
     with file.open("rb") as start:
         length = int.from_bytes(start.read(8), "little")

@@ -42,7 +42,7 @@ class DecoderBlock(keras.layers.Layer):
         num_heads: N, attention heads.
         hidden_dim: H, the width of input and output.
         feed_forward_dim: F, the width of the feed-forward layer.
-        activation: Of the feed-forward layer: `"gelu"`, `"gelu_tanh"` or `"relu"`.
+        activation: Of the feed-forward layer, one of `feed_forward.ACTIVATIONS`.
         dropout: Rate on the output of all sub-layers.
         attention_dropout: Rate on the attention probabilities.
         layer_norm_epsilon: Added to the variance in the layer norms.

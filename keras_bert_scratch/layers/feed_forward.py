@@ -38,7 +38,25 @@ def gelu_tanh(x: Any) -> Any:
     return ops.gelu(x, approximate=True)
 
 
-ACTIVATIONS = {"gelu": gelu, "gelu_tanh": gelu_tanh, "relu": ops.relu}
+def quick_gelu(x: Any) -> Any:
+    """The sigmoid approximation of GELU, x * sigmoid(1.702 x) (Hendrycks & Gimpel 2016, section 2).
+
+    Args:
+        x: *Shape:* any.
+
+    Returns:
+        *Shape:* that of `x`.
+    """
+    return x * ops.sigmoid(1.702 * x)
+
+
+ACTIVATIONS = {
+    "gelu": gelu,
+    "gelu_tanh": gelu_tanh,
+    "quick_gelu": quick_gelu,
+    "relu": ops.relu,
+    "silu": ops.silu,
+}
 
 
 def check_activation(activation: str) -> None:
@@ -56,7 +74,7 @@ class FeedForward(keras.layers.Layer):
     Args:
         hidden_dim: H, the width of input and output.
         feed_forward_dim: F, the width in between.
-        activation: `"gelu"`, `"gelu_tanh"` or `"relu"`.
+        activation: One of `ACTIVATIONS`.
         initializer_range: Standard deviation of the kernels' truncated normal initializer.
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 

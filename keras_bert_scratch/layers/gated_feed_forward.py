@@ -19,7 +19,7 @@ class GatedFeedForward(keras.layers.Layer):
     Args:
         hidden_dim: H, the width of input and output.
         feed_forward_dim: F, the width in between.
-        activation: `"gelu"`, `"gelu_tanh"` or `"relu"`.
+        activation: One of `feed_forward.ACTIVATIONS`.
         dropout: Rate on what is between.
         initializer_range: Standard deviation of the kernels' truncated normal initializer.
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.

@@ -70,7 +70,7 @@ class NormalizedPooler(keras.layers.Layer):
 
     Args:
         hidden_dim: H, the width of input and output.
-        activation: Of the dense layer: `"gelu"`, `"gelu_tanh"` or `"relu"`.
+        activation: Of the dense layer, one of `feed_forward.ACTIVATIONS`.
         layer_norm_epsilon: Added to the variance in the layer norm.
         initializer_range: Standard deviation of the kernel's truncated normal initializer.
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
@@ -212,7 +212,7 @@ class MaskedLanguageModelHead(keras.layers.Layer):
     Args:
         hidden_dim: H.
         vocab_size: V.
-        activation: Of the dense layer: `"gelu"`, `"gelu_tanh"` or `"relu"`.
+        activation: Of the dense layer, one of `feed_forward.ACTIVATIONS`.
         layer_norm_epsilon: Added to the variance in the layer norm.
         initializer_range: Standard deviation of the kernel's truncated normal initializer.
         use_bias: Whether the dense layer and the layer norm have biases; ModernBERT's have not.

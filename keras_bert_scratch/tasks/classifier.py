@@ -65,7 +65,7 @@ class BertClassifier(TextModel):
 
     Raises:
         ValueError: If there are fewer than two labels or one comes twice, the tokenizer's
-            vocabulary is not as large as the encoder's, `sequence_length` exceeds the positions,
+            vocabulary is larger than the encoder's, `sequence_length` exceeds the positions,
             `temperature` is not above 0, or `truncation`, `window_stride` and `aggregation` are
             unknown or do not fit together.
 
@@ -332,13 +332,15 @@ class BertClassifier(TextModel):
     ) -> "BertClassifier":
         """Loads a checkpoint of Hugging Face `transformers`, or of google-research/bert.
 
-        The classification head comes along if the checkpoint has one with these labels; otherwise
-        it is new, and said to be.
+        A trained head comes along if the checkpoint has one with as many classes: `labels` puts its
+        classes in another order or changes their names. With another number of labels the head is
+        new, and said to be.
 
         Args:
             path_or_hub_id: A local folder or the name of weights that come with this package, for
                 which no network is used, or the id of a model on the hub.
-            labels: Names of the classes; by default the checkpoint's.
+            labels: Names of the classes; by default the checkpoint's, which are LABEL_0, LABEL_1, ...
+                if it has none.
             sequence_length: See the class; by default what the checkpoint says.
             truncation: See the class; by default what the checkpoint says, with its
                 `window_stride` and `aggregation`.
@@ -352,14 +354,18 @@ class BertClassifier(TextModel):
         Raises:
             FileNotFoundError: If the checkpoint or one of its files cannot be found.
             ValueError: If it is not BERT's, is damaged, does not fit its config or vocabulary, or
-                has no labels and none are given.
+                has no head and no labels are given, or these give the name of one of its classes
+                to another.
         """
         checkpoint = open_checkpoint(path_or_hub_id)
-        if labels is None and checkpoint.labels is None:
+        # Heads for the tags of words have weights of the same names.
+        kinds = checkpoint.settings(architectures=list).get("architectures", ())
+        theirs = None if any("TokenClass" in str(kind) for kind in kinds) else checkpoint.labels
+        if labels is None and theirs is None:
             raise ValueError(
                 f"{checkpoint.folder} has no classification head: pass labels=, the class names."
             )
-        labels = list(checkpoint.labels or ()) if labels is None else list(labels)
+        labels = list(theirs or ()) if labels is None else list(labels)
         saved = checkpoint.settings(
             problem_type=str, sequence_length=int, truncation=str, window_stride=int,
             aggregation=str, temperature=float,
@@ -375,9 +381,8 @@ class BertClassifier(TextModel):
         long_texts = {name: saved[name] for name in given if name in saved and truncation is None}
         long_texts |= {name: value for name, value in given.items() if value is not None}
         changes = {} if preprocessing is None else {"preprocessing": preprocessing}
-        # transformers names the classes of an unnamed head LABEL_0, LABEL_1, ...
-        unnamed = [f"LABEL_{class_id}" for class_id in range(len(labels))]
-        head = CLASSIFIER if checkpoint.labels in (labels, unnamed) else ()
+        order = checkpoint.match_labels(labels) if theirs else None
+        head = () if order is None else CLASSIFIER
         model = cls(
             BertEncoder(checkpoint.config, dtype=dtype),
             labels,
@@ -388,10 +393,12 @@ class BertClassifier(TextModel):
             temperature=saved.get("temperature", 1.0) if head else 1.0,
             dtype=dtype,
         )
-        if not head:
+        if order is None:
             logger.warning("Newly initialized, to be trained: the head for %s.", ", ".join(labels))
         rows, pooler = encoder_weights(checkpoint.config), pooler_weights(checkpoint.config)
-        checkpoint.load(model, rows, optional=(*pooler, *head))
+        checkpoint.load(model, (*rows, *head), optional=pooler)
+        if order is not None:
+            model.head.set_weights([w[..., order] for w in model.head.get_weights()])
         return model
 
     def save_pretrained(self, folder: str | Path) -> None:

@@ -18,14 +18,15 @@ class EncoderModel(DistributableModel):
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Raises:
-        ValueError: If the tokenizer's vocabulary is not as large as the encoder's.
+        ValueError: If the tokenizer's vocabulary is larger than the encoder's.
     """
 
     def __init__(
         self, encoder: BertEncoder, tokenizer: WordPieceTokenizer | None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if tokenizer is not None and len(tokenizer.vocabulary) != encoder.config.vocab_size:
+        # Embeddings may have more rows, to fill up a multiple of 8 or 64: no text reads them.
+        if tokenizer is not None and len(tokenizer.vocabulary) > encoder.config.vocab_size:
             raise ValueError(
                 f"The vocabulary has {len(tokenizer.vocabulary)} tokens, the encoder's embedding "
                 f"{encoder.config.vocab_size}: use the vocabulary that the checkpoint was trained "

@@ -41,7 +41,7 @@ class BertPretrainer(EncoderModel):
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Raises:
-        ValueError: If the tokenizer's vocabulary is not as large as the encoder's.
+        ValueError: If the tokenizer's vocabulary is larger than the encoder's.
 
     Example:
         >>> model = BertPretrainer.from_pretrained("tiny-en")
@@ -193,7 +193,9 @@ class BertPretrainer(EncoderModel):
             "masked_positions": positions[None].astype("int32"),
         }
         logits = keras.ops.cast(self(inputs)["masked_language_model"][0], "float32")
-        probabilities, tokens = keras.ops.top_k(keras.ops.softmax(logits), top_k)
+        # Rows beyond the vocabulary have no token.
+        known = keras.ops.softmax(logits)[:, : len(tokenizer.vocabulary)]
+        probabilities, tokens = keras.ops.top_k(known, top_k)
         return [
             {
                 tokenizer.vocabulary.id_to_token(int(token)): float(probability)

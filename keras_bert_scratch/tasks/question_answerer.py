@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bert_scratch.checkpoints.huggingface import HuggingFaceCheckpoint
+from keras_bert_scratch.checkpoints.google import open_checkpoint
 from keras_bert_scratch.checkpoints.name_map import SPAN
 from keras_bert_scratch.data.batching import LengthBucketedBatches
 from keras_bert_scratch.data.spans import (
@@ -292,7 +292,7 @@ class BertQuestionAnswerer(TokenModel):
     def from_pretrained(
         cls, path_or_hub_id: str | Path, *, dtype: Any = None, **settings: Any
     ) -> "BertQuestionAnswerer":
-        """Loads a BERT checkpoint in the format of Hugging Face `transformers`.
+        """Loads a checkpoint of Hugging Face `transformers`, or of google-research/bert.
 
         The head comes along from a `BertForQuestionAnswering`; otherwise it is new, and said to be.
 
@@ -305,7 +305,7 @@ class BertQuestionAnswerer(TokenModel):
             FileNotFoundError: If the checkpoint or one of its files cannot be found.
             ValueError: If it is not BERT's, is damaged, or does not fit its config or vocabulary.
         """
-        checkpoint = HuggingFaceCheckpoint(path_or_hub_id)
+        checkpoint = open_checkpoint(path_or_hub_id)
         kinds = dict.fromkeys(SpanSettings._fields, int) | {"no_answer_threshold": float}
         saved = checkpoint.settings(**kinds) if cls._has_head(checkpoint) else {}
         return cls._from_checkpoint(checkpoint, dtype=dtype, **{**saved, **settings})

@@ -62,8 +62,8 @@ class BertSentenceEncoder(TextModel):
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Raises:
-        ValueError: If the pooling is unknown, the tokenizer's vocabulary is not as large as the
-            encoder's, or `sequence_length` exceeds the positions.
+        ValueError: If the pooling is unknown, the tokenizer's vocabulary is larger than the encoder's,
+            or `sequence_length` exceeds the positions.
 
     Example:
         >>> model = BertSentenceEncoder.from_pretrained("sentence-transformers/all-MiniLM-L6-v2")

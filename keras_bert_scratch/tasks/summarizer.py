@@ -62,8 +62,8 @@ class BertSummarizer(TextModel):
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Raises:
-        ValueError: If encoder and decoder do not fit together, the tokenizer's vocabulary is not as
-            large as theirs, or a length exceeds the positions.
+        ValueError: If encoder and decoder do not fit together, the tokenizer's vocabulary is
+            larger than theirs, or a length exceeds the positions.
 
     Example:
         >>> model = BertSummarizer.from_pretrained("path/or/hub-id", summary_length=32)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.checkpoints.huggingface import HuggingFaceCheckpoint
+from keras_bert_scratch.checkpoints.google import open_checkpoint
 from keras_bert_scratch.checkpoints.name_map import CLASSIFIER
 from keras_bert_scratch.data.batching import LengthBucketedBatches, TokenBatches
 from keras_bert_scratch.data.labels import (
@@ -381,14 +381,15 @@ class BertTokenClassifier(TokenModel):
         window_stride: int | None = None,
         dtype: Any = None,
     ) -> "BertTokenClassifier":
-        """Loads a BERT checkpoint in the format of Hugging Face `transformers`.
+        """Loads a checkpoint of Hugging Face `transformers`, or of google-research/bert.
 
-        The head comes along from a `BertForTokenClassification` with these labels; otherwise it is
-        new, and said to be.
+        The head comes along from a `BertForTokenClassification` with as many tags, whose names
+        `labels` changes or puts in another order; otherwise it is new, and said to be.
 
         Args:
             path_or_hub_id: A local folder (no network is used) or the id of a model on the hub.
-            labels: Names of the tags; by default the checkpoint's.
+            labels: Names of the tags; by default the checkpoint's, which are LABEL_0, LABEL_1, ... if
+                it has none.
             sequence_length: See the class; by default what the checkpoint says.
             window_stride: See the class; by default what the checkpoint says.
             dtype: Of the computation, such as `"mixed_bfloat16"`.
@@ -398,7 +399,7 @@ class BertTokenClassifier(TokenModel):
             ValueError: If it is not BERT's, is damaged, does not fit its config or vocabulary, or
                 has no tags and none are given.
         """
-        checkpoint = HuggingFaceCheckpoint(path_or_hub_id)
+        checkpoint = open_checkpoint(path_or_hub_id)
         saved = checkpoint.settings(sequence_length=int, window_stride=int)
         if labels is None and not cls._has_head(checkpoint):
             raise ValueError(

@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.checkpoints.huggingface import HuggingFaceCheckpoint, write_checkpoint
+from keras_bert_scratch.checkpoints.checkpoint import Checkpoint
+from keras_bert_scratch.checkpoints.huggingface import write_checkpoint
 from keras_bert_scratch.checkpoints.name_map import Weight, encoder_weights, pooler_weights
 from keras_bert_scratch.data.batching import LengthBucketedBatches
 from keras_bert_scratch.files import new_folder, write_hashes
@@ -42,8 +43,8 @@ class TokenModel(EncoderModel):
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Raises:
-        ValueError: If the tokenizer's vocabulary is not as large as the encoder's, or it changes
-            texts beforehand, or `sequence_length` exceeds the positions.
+        ValueError: If the tokenizer's vocabulary is larger than the encoder's, or it changes texts
+            beforehand, or `sequence_length` exceeds the positions.
     """
 
     # The class of transformers that reads the checkpoint, and the head's rows of the name table.
@@ -303,7 +304,7 @@ class TokenModel(EncoderModel):
     # === Weights in and out ===
     @classmethod
     def _from_checkpoint(
-        cls, checkpoint: HuggingFaceCheckpoint, *, dtype: Any, **settings: Any
+        cls, checkpoint: Checkpoint, *, dtype: Any, **settings: Any
     ) -> Self:
         """Makes a model of a checkpoint, with the head if it has one of this kind."""
         if checkpoint.config.architecture != "bert":
@@ -319,20 +320,25 @@ class TokenModel(EncoderModel):
             dtype=dtype,
             **settings,
         )
-        has_head = cls._has_head(checkpoint) and (
-            settings.get("labels", checkpoint.labels) == checkpoint.labels
-        )
+        has_head, order = cls._has_head(checkpoint), None
+        if has_head and "labels" in settings:
+            order = checkpoint.match_labels(settings["labels"])
+            has_head = order is not None
         if not has_head:
             logger.warning("Newly initialized, to be trained: the head of %s.", model.name)
         # A checkpoint of these tasks has no pooler; others keep theirs.
         rows, pooler = encoder_weights(checkpoint.config), pooler_weights(checkpoint.config)
         optional = pooler if checkpoint.has(pooler) else ()
         checkpoint.load(model, (*rows, *(cls.head_weights if has_head else ())), optional=optional)
+        if order is not None:
+            model.head.set_weights([w[..., order] for w in model.head.get_weights()])
         return model
 
     @classmethod
-    def _has_head(cls, checkpoint: HuggingFaceCheckpoint) -> bool:
-        return cls.architecture in checkpoint.settings(architectures=list).get("architectures", ())
+    def _has_head(cls, checkpoint: Checkpoint) -> bool:
+        """Whether the checkpoint has a head of this kind: others have weights of the same names."""
+        known = checkpoint.settings(architectures=list).get("architectures", [cls.architecture])
+        return checkpoint.has(cls.head_weights) and cls.architecture in known
 
     def _write(self, folder: str | Path, **fields: Any) -> None:
         """Writes a folder that `from_pretrained` and `transformers` load."""
