@@ -345,8 +345,8 @@ class TestRefusals:
             model.batches([["ann"], ["bob", "saw"]], [["O"], ["O"]])
 
     def test_broken_bio(self, model):
-        with pytest.raises(ValueError, match="1 tags break BIO: sentence 0, word 1: I-person foll"):
-            model.batches([["ann", "lee"]], [["O", "I-person"]])
+        with pytest.raises(ValueError, match="1 tags break BIO: sentence 1, word 1: I-person foll"):
+            model.batches([["ann"], ["ann", "lee"]], [["B-person"], ["O", "I-person"]])
 
     def test_unknown_tag(self, model):
         with pytest.raises(ValueError, match="text at position 1: Unknown label 'B-place'"):
@@ -365,7 +365,7 @@ class TestRefusals:
             make(sequence_length=25)
         with pytest.raises(ValueError, match="window_stride must be from 1 to 6"):
             make(sequence_length=8, window_stride=7)
-        other = BertEncoder(BertConfig.preset("tiny", vocab_size=100))
+        other = BertEncoder(BertConfig.preset("tiny", vocab_size=10))
         with pytest.raises(ValueError, match="vocabulary has 20 tokens, the encoder's embedding"):
             BertTokenClassifier(other, LABELS, model.tokenizer)
         strips = WordPieceTokenizer(Vocabulary(TOKENS), preprocessing=[StripHtml()])
