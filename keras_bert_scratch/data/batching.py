@@ -351,9 +351,9 @@ class TokenBatches(LengthBucketedBatches):
     def __init__(
         self,
         *args: Any,
-        labels: Sequence[Sequence[int]],
+        labels: Sequence[Any],
         ignored: int,
-        sample_weight: Sequence[Sequence[float]] | None = None,
+        sample_weight: Sequence[Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -361,7 +361,7 @@ class TokenBatches(LengthBucketedBatches):
         if sample_weight is not None:
             self.sample_weight = self._filled(sample_weight, 0.0, "float32")
 
-    def _filled(self, rows: Sequence[Sequence[float]], filling: float, dtype: str) -> np.ndarray:
+    def _filled(self, rows: Sequence[Any], filling: float, dtype: str) -> np.ndarray:
         array = np.full((len(rows), _rounded_up(int(self.lengths.max()))), filling, dtype)
         for place, row in zip(array, rows, strict=True):
             place[: len(row)] = row

@@ -181,7 +181,7 @@ class BertTokenClassifier(TokenModel):
                 raise ValueError("Weights are for training: give tags, too, or leave them out.")
             return self._batches(texts, batch_size)
         tags = self._label_ids(y)
-        check_same_lengths([text.words.offsets for text in texts], tags)
+        check_same_lengths([text.words.offsets for text in texts], list(map(list, tags)))
         check_bio([[self.labels[i] for i in row] for row in tags])
         inner = continuations(self.labels)
         weights = None
@@ -550,7 +550,7 @@ def word_weights(sample_weight: Any, tags: list[np.ndarray]) -> list[np.ndarray]
         return [np.ones(len(row), "float32") for row in tags]
     rows = _rows_of(sample_weight)
     if all(np.ndim(row) == 0 and not hasattr(row, "to_list") for row in rows):
-        of_texts = encode_sample_weight(rows, len(tags))
+        of_texts = np.asarray(encode_sample_weight(rows, len(tags)))
         return [np.full(len(row), of_text) for row, of_text in zip(tags, of_texts, strict=True)]
     if len(rows) != len(tags):
         raise ValueError(
@@ -560,7 +560,7 @@ def word_weights(sample_weight: Any, tags: list[np.ndarray]) -> list[np.ndarray]
     weights = []
     for position, (row, of_text) in enumerate(zip(rows, tags, strict=True)):
         try:
-            weights.append(encode_sample_weight(column_values(row), len(of_text)))
+            weights.append(np.asarray(encode_sample_weight(column_values(row), len(of_text))))
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"The sample_weight of the {len(of_text)} words of the text at position "

@@ -106,7 +106,7 @@ class TokenModel(EncoderModel):
     # Whether `batches` takes weights, of examples and of classes.
     takes_weights = False
 
-    def fit(
+    def fit(  # type: ignore[override]
         self,
         x: Any = None,
         y: Any = None,
@@ -303,9 +303,7 @@ class TokenModel(EncoderModel):
 
     # === Weights in and out ===
     @classmethod
-    def _from_checkpoint(
-        cls, checkpoint: Checkpoint, *, dtype: Any, **settings: Any
-    ) -> Self:
+    def _from_checkpoint(cls, checkpoint: Checkpoint, *, dtype: Any, **settings: Any) -> Self:
         """Makes a model of a checkpoint, with the head if it has one of this kind."""
         if checkpoint.config.architecture != "bert":
             raise ValueError(

@@ -319,6 +319,7 @@ class TestRefusals:
             ({"sample_weight": [[1.0, 1.0]]}, "2 texts but 1 sample_weight"),
             ({"sample_weight": [[1.0, 1.0], [1.0, 2.0]]}, "1 words of the text at position 1: "),
             ({"sample_weight": [[1.0, 1.0], 1.0]}, "1 words of the text at position 1: "),
+            ({"sample_weight": [[1.0, 1.0], None]}, "1 words of the text at position 1: "),
             ({"sample_weight": [-1.0, 1.0]}, "from 0 up, received -1.0 at position 0"),
         ]
         for weights, message in cases:
