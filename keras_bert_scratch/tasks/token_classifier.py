@@ -85,7 +85,7 @@ class BertTokenClassifier(TokenModel):
 
     architecture = "BertForTokenClassification"
     head_weights = CLASSIFIER
-    takes_weights = True
+    takes_labels = True
 
     def __init__(
         self,
@@ -265,7 +265,7 @@ class BertTokenClassifier(TokenModel):
             x: Texts, see the class, or whatever Keras takes.
             y: One list of tags a text.
             batch_size: B, by default 32.
-            verbose: See Keras.
+            verbose: For ready inputs only.
             sample_weight: For ready inputs only: spans count alike.
             steps: For ready inputs only.
             callbacks: For ready inputs only.
@@ -315,7 +315,7 @@ class BertTokenClassifier(TokenModel):
         Args:
             x: Texts, see the class, or whatever Keras takes.
             batch_size: B, by default 32.
-            verbose: See Keras.
+            verbose: For ready inputs only.
             steps: For ready inputs only.
             callbacks: For ready inputs only.
 

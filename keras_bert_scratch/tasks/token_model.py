@@ -103,8 +103,8 @@ class TokenModel(EncoderModel):
         """Returns the batches as what Keras trains on."""
         return batches.dataset()
 
-    # Whether `batches` takes weights, of examples and of classes.
-    takes_weights = False
+    # Whether `batches` takes labels, and weights of examples and classes with them.
+    takes_labels = False
 
     def fit(  # type: ignore[override]
         self,
@@ -221,10 +221,15 @@ class TokenModel(EncoderModel):
         class_weight: Any = None,
         **settings: Any,
     ) -> LengthBucketedBatches:
-        """Returns `batches`, given only the weights that there are."""
+        """Returns `batches` to train or evaluate on, given only the weights that there are."""
         weights = {"sample_weight": sample_weight, "class_weight": class_weight}
         weights = {name: value for name, value in weights.items() if value is not None}
-        if weights and not self.takes_weights:
+        if self.takes_labels and y is None:
+            raise ValueError(
+                f"{type(self).__name__} learns labels, received y=None: pass them as y, for "
+                "validation as (x, y)."
+            )
+        if weights and not self.takes_labels:
             raise ValueError(
                 f"{type(self).__name__} counts all examples alike, received "
                 f"{' and '.join(weights)}: leave it out."

@@ -377,6 +377,10 @@ class TestRefusals:
 
     def test_validation_split(self, model, sentences):
         model.compile(keras.optimizers.Adam(1e-3))
+        with pytest.raises(ValueError, match="learns labels, received y=None: pass them as y"):
+            model.fit(sentences[0])
+        with pytest.raises(ValueError, match="learns labels, received y=None"):
+            model.fit(*sentences, validation_data=(sentences[0],))
         with pytest.raises(ValueError, match="split the documents, and pass validation_data="):
             model.fit(*sentences, validation_split=0.1)
 
