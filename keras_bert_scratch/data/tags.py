@@ -528,8 +528,9 @@ def tokenize_words(tokenizer: WordPieceTokenizer, text: str | Sequence[str]) -> 
         lengths = np.array([len(word) for word in text], int)
         starts = np.cumsum(lengths + 1) - lengths - 1
         words = [(int(s), int(s + n)) for s, n in zip(starts, lengths, strict=True)]
-        part_starts = np.array([offsets[part][0] for part in parts], int)
-        word_of_part = np.searchsorted(starts, part_starts, side="right") - 1
+        # By its last character: an added token may take in the spaces before it.
+        last = np.array([offsets[part][1] - 1 for part in parts], int)
+        word_of_part = np.searchsorted(starts, last, side="right") - 1
     return Words(joined, words, encoding.token_ids[1:-1], np.array(parts, int), word_of_part)
 
 
