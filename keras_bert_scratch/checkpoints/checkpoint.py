@@ -142,9 +142,7 @@ class Checkpoint:
             if label != theirs[class_id]:
                 renamed.append(f"{theirs[class_id]} is called {label}")
         level = logging.INFO if theirs == _generic_names(len(theirs)) else logging.WARNING
-        logger.log(
-            level, "The trained head is kept, its classes renamed: %s.", ", ".join(renamed)
-        )
+        logger.log(level, "The trained head is kept, its classes renamed: %s.", ", ".join(renamed))
         return list(range(len(labels)))
 
     def theirs(self, row: Weight) -> tuple[str, bool]:
@@ -165,7 +163,9 @@ class Checkpoint:
         Some are padded, for the speed of the hardware, to more rows than their config says. Rows
         beyond the vocabulary are kept, so that a model is saved as it was; no text reads them.
         """
-        row = next(r for r in encoder_weights(config) if r.sizes[:1] == ("vocab_size",))
+        # Of one layer: a config may ask for any number of them.
+        rows = encoder_weights(dataclasses.replace(config, num_layers=1))
+        row = next(row for row in rows if row.sizes[:1] == ("vocab_size",))
         name = self.theirs(row)[0]
         if name not in self.names:
             return config

@@ -118,7 +118,7 @@ def find_checkpoint(path_or_hub_id: str | Path) -> Path:
         )
     import huggingface_hub
 
-    patterns = ["*.json", "*.safetensors", "vocab.txt"]
+    patterns = ["*.json", "*.safetensors", "*vocab.txt"]
     try:
         folder = Path(
             huggingface_hub.snapshot_download(str(path_or_hub_id), allow_patterns=patterns)
@@ -127,9 +127,7 @@ def find_checkpoint(path_or_hub_id: str | Path) -> Path:
             return folder
         # Pickled weights only where there are no others.
         patterns.append("pytorch_model*.bin")
-        return Path(
-            huggingface_hub.snapshot_download(str(path_or_hub_id), allow_patterns=patterns)
-        )
+        return Path(huggingface_hub.snapshot_download(str(path_or_hub_id), allow_patterns=patterns))
     # The hub's client raises its own, its HTTP library's and OSErrors; all mean the same here.
     except Exception as error:
         raise FileNotFoundError(

@@ -7,17 +7,18 @@ from typing import Any, Literal, get_args
 
 from keras import ops
 
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 
 
 def check_pooling(pooling: Pooling) -> None:
     """Raises a ValueError if the pooling is unknown."""
     if pooling not in get_args(Pooling):
-        raise ValueError(f"pooling must be 'mean' or 'cls', received {pooling!r}.")
+        names = ", ".join(map(repr, get_args(Pooling)))
+        raise ValueError(f"pooling must be one of {names}; received {pooling!r}.")
 
 
 def pool_tokens(sequence_output: Any, padding_mask: Any, pooling: Pooling) -> Any:
-    """Takes the mean over the tokens of each text, or the state of its first, [CLS].
+    """Makes one vector of the states of each text's tokens, as sentence-transformers does.
 
     Source: Reimers and Gurevych 2019, "Sentence-BERT", section 3. [CLS] and [SEP] are tokens like
     any other in the mean; the [CLS] state does not go through the pooler's dense layer.
@@ -25,7 +26,9 @@ def pool_tokens(sequence_output: Any, padding_mask: Any, pooling: Pooling) -> An
     Args:
         sequence_output: *Shape:* (B, S, H).
         padding_mask: 1 for tokens, 0 for padding. *Shape:* (B, S).
-        pooling: "mean" or "cls".
+        pooling: "mean" over the tokens; "cls", the state of the first; "max" of each feature;
+            "mean_sqrt_len_tokens", the sum over the square root of the number of tokens;
+            "weightedmean", where the n-th token counts n times; "lasttoken", the state of the last.
 
     Returns:
         float32. *Shape:* (B, H).
@@ -40,4 +43,18 @@ def pool_tokens(sequence_output: Any, padding_mask: Any, pooling: Pooling) -> An
         return states[:, 0]
     is_token = ops.cast(ops.expand_dims(padding_mask, 2), "float32")
     # A row of padding alone gives zeros.
-    return ops.sum(states * is_token, axis=1) / ops.maximum(ops.sum(is_token, axis=1), 1.0)
+    if pooling == "max":
+        # Below all states of a layer norm, and above what 16-bit floats cannot hold.
+        highest = ops.max(ops.where(is_token > 0, states, -3e4), axis=1)
+        return highest * ops.max(is_token, axis=1)
+    weights = is_token
+    if pooling in ("weightedmean", "lasttoken"):
+        weights = is_token * ops.cumsum(is_token, axis=1)
+    if pooling == "lasttoken":
+        # 1 for the token with the highest number.
+        last = ops.maximum(ops.max(weights, axis=1, keepdims=True), 1.0)
+        weights = ops.cast(ops.equal(weights, last), "float32")
+    total = ops.maximum(ops.sum(weights, axis=1), 1.0)
+    if pooling == "mean_sqrt_len_tokens":
+        total = ops.sqrt(total)
+    return ops.sum(states * weights, axis=1) / total

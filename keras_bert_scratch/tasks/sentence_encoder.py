@@ -8,20 +8,18 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_bert_scratch.checkpoints.huggingface import (
-    HuggingFaceCheckpoint,
-    write_checkpoint,
-)
+from keras_bert_scratch.checkpoints.google import open_checkpoint
+from keras_bert_scratch.checkpoints.huggingface import find_checkpoint, write_checkpoint
 from keras_bert_scratch.checkpoints.name_map import encoder_weights, pooler_weights
 from keras_bert_scratch.data.batching import LengthBucketedBatches, PairBatches
-from keras_bert_scratch.files import new_folder, read_json, write_hashes
+from keras_bert_scratch.files import check_folder, new_folder, read_json, write_hashes
 from keras_bert_scratch.layers.pooling import Pooling, check_pooling, pool_tokens
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.serving.embeddings import (
@@ -31,6 +29,7 @@ from keras_bert_scratch.serving.embeddings import (
 from keras_bert_scratch.tasks.text_model import TextModel, tokenize_in_chunks
 from keras_bert_scratch.text.columns import text_columns
 from keras_bert_scratch.text.graph import TokenizerGraph
+from keras_bert_scratch.text.preprocessing import AddPrompt
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 # What sentence-transformers calls the poolings in 1_Pooling/config.json.
@@ -55,10 +54,14 @@ class BertSentenceEncoder(TextModel):
     Args:
         encoder: The encoder. Its pooler takes no part, and is not trained.
         tokenizer: Turns texts into ids; None if only ready inputs are used.
-        pooling: `"mean"`, over a text's tokens, or `"cls"`, the state of its first.
+        pooling: `"mean"`, over a text's tokens, `"cls"`, the state of its first, or another of
+            `layers.pooling.pool_tokens`.
         normalize: Whether embeddings have length 1, so that their dot product is the cosine.
         sequence_length: Tokens to which texts are truncated; by default all that the encoder's
             positions cover.
+        prompts: Prompts by name, kept for `save_pretrained`. The tokenizer sets one before every
+            text if its last step of `preprocessing` is an `AddPrompt`, as after `from_pretrained`
+            of a folder with a `default_prompt_name`.
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Raises:
@@ -81,12 +84,14 @@ class BertSentenceEncoder(TextModel):
         pooling: Pooling = "mean",
         normalize: bool = True,
         sequence_length: int | None = None,
+        prompts: dict[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         check_pooling(pooling)
         super().__init__(encoder, tokenizer, sequence_length, **kwargs)
         self.pooling = pooling
         self.normalize = normalize
+        self.prompts = dict(prompts or {})
 
         # === Layers ===
         # Nothing of the loss reaches it: an optimizer would ask for gradients that do not exist.
@@ -273,15 +278,27 @@ class BertSentenceEncoder(TextModel):
             ValueError: If it is not BERT's, is damaged, or has modules or a pooling that this class
                 does not have.
         """
-        checkpoint = HuggingFaceCheckpoint(path_or_hub_id)
-        saved = _read_modules(checkpoint.folder, checkpoint.config.max_positions)
+        folder = find_checkpoint(path_or_hub_id)
+        check_folder(folder)
+        saved = _read_modules(folder)
+        checkpoint = open_checkpoint(saved["transformer"])
+        length = _read_length(saved["transformer"], checkpoint.config.max_positions)
+        tokenizer = WordPieceTokenizer.from_directory(saved["transformer"])
+        changes: dict[str, Any] = {}
+        if saved["lowercase"] and not tokenizer.lowercase:
+            changes |= {"lowercase": True, "strip_accents": bool(tokenizer.strip_accents)}
+        if saved["prompt"]:
+            changes["preprocessing"] = (*tokenizer.preprocessing, AddPrompt(saved["prompt"]))
+        if changes:
+            tokenizer = WordPieceTokenizer.from_directory(saved["transformer"], **changes)
         model = cls(
             BertEncoder(checkpoint.config, dtype=dtype),
-            WordPieceTokenizer.from_directory(checkpoint.folder),
+            tokenizer,
+            prompts=saved["prompts"],
             pooling=pooling or saved["pooling"],
             normalize=saved["normalize"] if normalize is None else normalize,
             sequence_length=sequence_length
-            or saved["sequence_length"]
+            or length
             or checkpoint.settings(sequence_length=int).get("sequence_length"),
             dtype=dtype,
         )
@@ -308,6 +325,14 @@ class BertSentenceEncoder(TextModel):
                 architecture="BertModel",
                 pad_token_id=tokenizer.vocabulary.pad_id,
             )
+            *steps, last = (None, *tokenizer.preprocessing)
+            prompt = last.prompt if isinstance(last, AddPrompt) else None
+            if prompt is not None:
+                # sentence-transformers has a file of its own for it.
+                plain = {**tokenizer.get_config(), "preprocessing": []}
+                tokenizer = WordPieceTokenizer.from_config(
+                    {**plain, "preprocessing": [step.get_config() for step in steps if step]}
+                )
             tokenizer.save(temporary)
             modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
             modules += [("2_Normalize", "Normalize")] * self.normalize
@@ -327,12 +352,13 @@ class BertSentenceEncoder(TextModel):
                 },
                 "1_Pooling/config.json": {
                     "word_embedding_dimension": self.encoder.config.hidden_dim,
-                    "pooling_mode_cls_token": self.pooling == "cls",
-                    "pooling_mode_mean_tokens": self.pooling == "mean",
-                    "pooling_mode_max_tokens": False,
-                    "pooling_mode_mean_sqrt_len_tokens": False,
+                    **{field: self.pooling == name for field, name in _POOLING_FIELDS.items()},
                 },
             }
+            if prompt is not None or self.prompts:
+                documents["config_sentence_transformers.json"] = _prompt_fields(
+                    self.prompts, prompt
+                )
             for path, _ in modules[1:]:
                 (temporary / path).mkdir()
             for name, document in documents.items():
@@ -379,6 +405,7 @@ class BertSentenceEncoder(TextModel):
             **super().get_config(),
             "pooling": self.pooling,
             "normalize": self.normalize,
+            "prompts": self.prompts,
         }
 
 
@@ -430,9 +457,17 @@ def _text_ids(texts: Sequence[str], pairs: Sequence[str] | None) -> np.ndarray:
     return np.array(columns).T
 
 
-def _read_modules(folder: Path, max_positions: int) -> dict[str, Any]:
-    """Reads what sentence-transformers wrote beside the checkpoint; its defaults if nothing."""
-    settings: dict[str, Any] = {"pooling": "mean", "normalize": False, "sequence_length": None}
+def _prompt_fields(prompts: dict[str, str], prompt: str | None) -> dict[str, Any]:
+    """Returns what config_sentence_transformers.json says of the prompts, one of them the default."""
+    if prompt is None:
+        return {"prompts": prompts}
+    name = next((name for name, text in prompts.items() if text == prompt), "default")
+    return {"prompts": {**prompts, name: prompt}, "default_prompt_name": name}
+
+
+def _read_length(folder: Path, max_positions: int) -> int | None:
+    """Returns the length that sentence-transformers wrote beside the transformer, if any."""
+    found = None
     # sentence-transformers 6 leaves the length to the tokenizer; transformers means "any" by 1e30.
     for name, field in (
         ("tokenizer_config.json", "model_max_length"),
@@ -441,7 +476,20 @@ def _read_modules(folder: Path, max_positions: int) -> dict[str, Any]:
         if (folder / name).exists():
             length = read_json(folder / name).get(field)
             if type(length) is int and 1 <= length <= max_positions:
-                settings["sequence_length"] = length
+                found = length
+    return found
+
+
+def _read_modules(folder: Path) -> dict[str, Any]:
+    """Reads what sentence-transformers wrote beside the checkpoint; its defaults if nothing."""
+    settings: dict[str, Any] = {
+        "transformer": folder,
+        "pooling": "mean",
+        "normalize": False,
+        "lowercase": False,
+        "prompt": "",
+        "prompts": {},
+    }
     if not (folder / "modules.json").exists():
         return settings
     modules = read_json(folder / "modules.json", list)
@@ -456,21 +504,46 @@ def _read_modules(folder: Path, max_positions: int) -> dict[str, Any]:
             f"{folder / 'modules.json'} lists {', '.join(kinds)}; only Transformer, Pooling and, "
             "if need be, Normalize can be loaded: choose another checkpoint."
         )
-    name = modules[1].get("path")
-    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
-        raise ValueError(
-            f"{folder / 'modules.json'} has the path {name!r}, which is no folder in its own: do "
-            "not use it."
-        )
+    first, name = modules[0].get("path", ""), modules[1].get("path")
+    for path, pattern in ((first, r"(\w[\w.-]*)?"), (name, r"\w[\w.-]*")):
+        if not isinstance(path, str) or not re.fullmatch(pattern, path):
+            raise ValueError(
+                f"{folder / 'modules.json'} has the path {path!r}, which is no folder in its own: "
+                "do not use it."
+            )
+    settings["transformer"] = folder / first
     path = folder / name / "config.json"
     fields = read_json(path)
     poolings = [name for field, name in _POOLING_FIELDS.items() if fields.get(field)]
     # sentence-transformers 5 and later write one field instead.
     found = fields.get("pooling_mode") or (poolings[0] if len(poolings) == 1 else poolings)
-    if found not in ("mean", "cls"):
+    if found not in get_args(Pooling):
         raise ValueError(
-            f"{path} has the pooling {found!r}; only 'mean' and 'cls' can be loaded: choose "
-            "another checkpoint."
+            f"{path} has the pooling {found!r}; only one of {', '.join(get_args(Pooling))} can be "
+            "loaded: choose another checkpoint."
         )
     settings.update(pooling=found, normalize=kinds[-1] == "Normalize")
+    settings.update(_read_prompts(folder))
+    if settings["prompt"] and fields.get("include_prompt", True) is not True:
+        raise ValueError(
+            f"{path} has include_prompt {fields['include_prompt']!r}, which leaves the prompt's "
+            "tokens out of the pooling; only true can be loaded: choose another checkpoint."
+        )
+    if (settings["transformer"] / "sentence_bert_config.json").exists():
+        saved = read_json(settings["transformer"] / "sentence_bert_config.json")
+        settings["lowercase"] = bool(saved.get("do_lower_case"))
     return settings
+
+
+def _read_prompts(folder: Path) -> dict[str, Any]:
+    """Reads the prompts, and the one that is set before every text."""
+    path = folder / "config_sentence_transformers.json"
+    fields = read_json(path) if path.exists() else {}
+    prompts, name = fields.get("prompts") or {}, fields.get("default_prompt_name")
+    if not isinstance(prompts, dict) or not all(isinstance(p, str) for p in prompts.values()):
+        raise ValueError(f"{path} has prompts {prompts!r}, which are no texts by name: mend it.")
+    if name is not None and name not in prompts:
+        raise ValueError(
+            f"{path} has default_prompt_name {name!r}, the prompts are {list(prompts)}: mend it."
+        )
+    return {"prompts": prompts, "prompt": prompts[name] if name is not None else ""}

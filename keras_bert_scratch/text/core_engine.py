@@ -40,15 +40,8 @@ class CoreEngine(tf.Module):
         self._unk_id = tokenizer.vocabulary.unk_id
         self._max_word_length = tokenizer.max_word_length
         self._length_unit = tokenizer.normalizer.length_unit
-        index, strings = code_point_strings
-        pages, page_of = np.unique(index.reshape(-1, _PAGE), axis=0, return_inverse=True)
-        self._pages = tf.constant(pages.ravel(), tf.int32)
-        self._page_of = tf.constant(page_of.ravel(), tf.int32)
-        self._strings = tf.RaggedTensor.from_row_lengths(
-            tf.constant([ord(c) for c in itertools.chain(*strings)], tf.int32),
-            tf.constant([len(string) for string in strings], tf.int64),
-        )
-        tokens = {token: token_id for token_id, token in enumerate(tokenizer.vocabulary.tokens)}
+        self._strings = string_table(code_point_strings)
+        tokens = tokenizer.pieces
         self._words = _table(list(tokens), list(tokens.values()), tf.string, _NO_TOKEN)
         children, token_of_node = _trie(tokens)
         self._children = _table(list(children), list(children.values()), tf.int64, _DEAD)
@@ -98,16 +91,7 @@ class CoreEngine(tf.Module):
             position in its text of the character that each comes from, *shape:* (N,).
         """
         texts = tf.strings.join([texts, tf.fill(tf.shape(texts), " ")])
-        raw = tf.strings.unicode_decode(texts, "UTF-8", errors="ignore")
-        page = tf.gather(self._page_of, raw.flat_values // _PAGE)
-        index = tf.gather(self._pages, page * _PAGE + raw.flat_values % _PAGE)
-        strings = tf.gather(self._strings, index)
-        source = row_ids(strings)
-        characters = tf.where(
-            strings.flat_values == 0, tf.gather(raw.flat_values, source), strings.flat_values
-        )
-        origins = tf.gather(tf.ragged.range(raw.row_lengths()).flat_values, source)
-        return characters, tf.gather(strings.row_splits, raw.row_splits), origins
+        return replace_code_points(texts, *self._strings)
 
     def _match(self, characters: tf.Tensor, starts: tf.Tensor, ends: tf.Tensor) -> tf.Tensor:
         """Returns the token that starts at every position, or -1. *Shape:* (N,)."""
@@ -210,6 +194,46 @@ class CoreEngine(tf.Module):
             (tf.TensorShape([None]),) * 5,
         )
         return tokens, ends
+
+
+def string_table(
+    code_point_strings: tuple[np.ndarray, list[str]],
+) -> tuple[tf.Tensor, tf.Tensor, tf.RaggedTensor]:
+    """Turns what every code point becomes into what `replace_code_points` looks it up in."""
+    index, strings = code_point_strings
+    pages, page_of = np.unique(index.reshape(-1, _PAGE), axis=0, return_inverse=True)
+    rows = tf.RaggedTensor.from_row_lengths(
+        tf.constant([ord(c) for c in itertools.chain(*strings)], tf.int32),
+        tf.constant([len(string) for string in strings], tf.int64),
+    )
+    return tf.constant(pages.ravel(), tf.int32), tf.constant(page_of.ravel(), tf.int32), rows
+
+
+def replace_code_points(
+    texts: tf.Tensor, pages: tf.Tensor, page_of: tf.Tensor, replacements: tf.RaggedTensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Exchanges every code point of texts for what a table of `string_table` says.
+
+    Args:
+        texts: Strings. *Shape:* (B,)
+        pages: The table.
+        page_of: The table.
+        replacements: The table.
+
+    Returns:
+        The code points, *shape:* (N,); where texts start in them, *shape:* (B + 1,); and the
+        position in its text of the character that each comes from, *shape:* (N,).
+    """
+    raw = tf.strings.unicode_decode(texts, "UTF-8", errors="ignore")
+    page = tf.gather(page_of, raw.flat_values // _PAGE)
+    index = tf.gather(pages, page * _PAGE + raw.flat_values % _PAGE)
+    strings = tf.gather(replacements, index)
+    source = row_ids(strings)
+    characters = tf.where(
+        strings.flat_values == 0, tf.gather(raw.flat_values, source), strings.flat_values
+    )
+    origins = tf.gather(tf.ragged.range(raw.row_lengths()).flat_values, source)
+    return characters, tf.gather(strings.row_splits, raw.row_splits), origins
 
 
 def _words(characters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -24,7 +24,7 @@ class DetokenizerGraph(tf.Module):
     def __init__(self, tokenizer: WordPieceTokenizer) -> None:
         super().__init__(name="detokenizer")
         tokens = tokenizer.vocabulary.tokens
-        special = set(tokenizer.vocabulary.special_tokens)
+        special = set(tokenizer.special_tokens)
         # A token stands otherwise at the start of a text than behind another, whichever that is.
         some_word = next(token_id for token_id, token in enumerate(tokens) if token not in special)
         start = tokenizer.decode([some_word])

@@ -37,7 +37,11 @@ class FastEngine(tf.Module):
         self._normalizer = tf_text.FastBertNormalizer(model_buffer=normalizer_model(index, strings))
         # Tokens that no word can be, some of which the builder refuses, become ones with a space.
         tokens = [
-            f" {token_id}" if token in ("", CONTINUATION) or {" ", "\0"} & set(token) else token
+            token
+            if token in tokenizer.pieces
+            and token not in ("", CONTINUATION)
+            and not {" ", "\0"} & set(token)
+            else f" {token_id}"
             for token_id, token in enumerate(tokenizer.vocabulary.tokens)
         ]
         self._max_word_length = tokenizer.max_word_length

@@ -6,13 +6,12 @@ words into the longest tokens.
 Axes: B batch, S sequence, W windows of all texts of a batch.
 """
 
-import re
 from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.text.code_points import code_point_strings, stand_ins
+from keras_bert_scratch.text.code_points import code_point_strings
 from keras_bert_scratch.text.normalization import (
     DELETED_FLAG,
     NUM_CODE_POINTS,
@@ -31,9 +30,6 @@ from keras_bert_scratch.text.truncation import (
 
 Engine = Literal["fast", "core"]
 PadTo = Literal["longest", "sequence_length"]
-
-# A character that normalization deletes, as it deletes the stand-ins for special tokens.
-_OTHER_PRIVATE = "\ue000"
 
 
 class TokenizerGraph(tf.Module):
@@ -64,8 +60,7 @@ class TokenizerGraph(tf.Module):
         self._vocabulary = tokenizer.vocabulary
         self._errors = tokenizer.errors
         self._is_mediapipe = tokenizer.normalization == "mediapipe"
-        self._special_tokens = stand_ins(tokenizer)
-        self._marks = _MarkOrder(tokenizer.normalizer, list(self._special_tokens))
+        self._marks = _MarkOrder(tokenizer.normalizer)
         self._preprocessing = tokenizer.preprocessing
         python_steps = [step for step in self._preprocessing if not isinstance(step, RegexStep)]
         if engine == "core" and python_steps:
@@ -77,13 +72,20 @@ class TokenizerGraph(tf.Module):
         if engine == "fast":
             from keras_bert_scratch.text.fast_engine import FastEngine
 
-            self._engine: tf.Module = FastEngine(tokenizer, code_point_strings(tokenizer))
+            self._engine: tf.Module = FastEngine(
+                tokenizer, code_point_strings(tokenizer.normalizer)
+            )
         elif engine == "core":
             from keras_bert_scratch.text.core_engine import CoreEngine
 
-            self._engine = CoreEngine(tokenizer, code_point_strings(tokenizer))
+            self._engine = CoreEngine(tokenizer, code_point_strings(tokenizer.normalizer))
         else:
             raise ValueError(f"engine must be 'fast' or 'core', received {engine!r}.")
+        self._added_tokens: tf.Module | None = None
+        if tokenizer.finders:
+            from keras_bert_scratch.text.added_tokens_graph import AddedTokensGraph
+
+            self._added_tokens = AddedTokensGraph(tokenizer, self._marks, self._engine)
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Turns texts into ids, without [CLS] and [SEP].
@@ -94,7 +96,10 @@ class TokenizerGraph(tf.Module):
         Returns:
             int32 ids. *Shape:* (B, None)
         """
-        return self._engine(self._prepare(texts))
+        texts = self._prepare(texts)
+        if self._added_tokens:
+            return self._added_tokens(texts)
+        return self._engine(self._marks(texts))
 
     def with_offsets(self, texts: tf.Tensor) -> dict[str, tf.RaggedTensor]:
         """Turns texts into ids, and tells where in the text each came from; "core" only.
@@ -111,16 +116,18 @@ class TokenizerGraph(tf.Module):
         """
         if not hasattr(self._engine, "with_offsets"):
             raise ValueError('Only the engine "core" tells offsets: use `graph("core")`.')
-        if self._preprocessing or self._is_mediapipe or self._special_tokens:
+        if self._preprocessing or self._is_mediapipe or self._added_tokens:
             raise ValueError(
                 "Offsets are found in texts that reach the tokenizer as they are: use a tokenizer "
-                "without preprocessing, normalization='mediapipe' and allow_special_tokens."
+                "without preprocessing, normalization='mediapipe', added_tokens and "
+                "allow_special_tokens; or export to LiteRT, whose predictor is Python."
             )
-        texts = tf.strings.unicode_transcode(self._prepare(texts), "UTF-8", "UTF-8", "ignore")
+        texts = self._marks(self._prepare(texts))
+        texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", "ignore")
         return {"texts": texts, **self._engine.with_offsets(texts)}
 
     def _prepare(self, texts: tf.Tensor) -> tf.Tensor:
-        """Does what comes before the engine."""
+        """Does what comes before tokens are found."""
         texts = tf.convert_to_tensor(texts, tf.string)
         if self._errors == "strict":
             texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="strict")
@@ -136,12 +143,7 @@ class TokenizerGraph(tf.Module):
             # U+FFFD is not deleted there, and U+0000 ends a text.
             texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
             texts = tf.strings.regex_replace(texts, r"\x00(?s:.*)", "")
-        if self._special_tokens:
-            private = "".join(map(chr, self._special_tokens))
-            texts = tf.strings.regex_replace(texts, f"[{private}]", _OTHER_PRIVATE)
-            for stand_in, token in self._special_tokens.items():
-                texts = tf.strings.regex_replace(texts, re.escape(token), chr(stand_in))
-        return self._marks(texts)
+        return texts
 
     def ragged(
         self,
@@ -332,10 +334,9 @@ class _MarkOrder(tf.Module):
 
     Args:
         normalizer: The rules, which say what the marks are.
-        stand_ins: Private code points that stand for special tokens: they stay.
     """
 
-    def __init__(self, normalizer: Normalizer, stand_ins: list[int]) -> None:
+    def __init__(self, normalizer: Normalizer) -> None:
         # A scope's name cannot start with an underscore, as the class' does.
         super().__init__(name="mark_order")
         table = unicode_table()
@@ -349,7 +350,6 @@ class _MarkOrder(tf.Module):
         classes = np.zeros(NUM_CODE_POINTS, np.int16)
         classes[list(table.combining_class)] = list(table.combining_class.values())
         classes[(table.flags & DELETED_FLAG) > 0] = -1
-        classes[stand_ins] = 0
         self._classes = tf.constant(classes)
 
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:

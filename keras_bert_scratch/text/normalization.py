@@ -133,18 +133,7 @@ class Normalizer(abc.ABC):
 
     def words(self, text: str) -> Iterator[Word]:
         """Normalizes a text and yields its words."""
-        characters: list[str] = []
-        origins: list[int] = []
-        for character, position in self._characters(text):
-            new = self._replacements[character]
-            characters.append(new)
-            origins.extend([position] * len(new))
-        start = 0
-        for part in "".join(characters).split(" "):
-            end = start + len(part)
-            if part:
-                yield Word(part, origins[start:end])
-            start = end + 1
+        return _at_spaces(_replace(self._characters(text), self._replacements))
 
     def _characters(self, text: str) -> Iterable[tuple[str, int]]:
         """Pairs the characters to be normalized with their positions."""
@@ -172,6 +161,10 @@ class BertNormalizer(Normalizer):
 
     def replace(self, code_point: int) -> str:
         """Returns what a code point becomes, with spaces around it where it is a word alone."""
+        return "".join(map(_split_off, self.normalize(code_point)))
+
+    def normalize(self, code_point: int) -> str:
+        """Returns what a code point becomes before punctuation is split off."""
         table = unicode_table()
         flags = table.flags[code_point]
         if flags & DELETED_FLAG:
@@ -186,8 +179,19 @@ class BertNormalizer(Normalizer):
         if self.lowercase:
             characters = "".join(table.lower_case.get(ord(c), c) for c in characters)
         is_alone = flags & _CJK and self.tokenize_chinese_chars
-        split = "".join(_split_off(character) for character in characters)
-        return f" {split} " if is_alone else split
+        return f" {characters} " if is_alone else characters
+
+    @functools.cached_property
+    def _normalizations(self) -> "_Replacements":
+        return _Replacements(self.normalize)
+
+    def normalized(self, text: str) -> Word:
+        """Normalizes a text, and leaves it whole; `split` does the rest of what `words` does."""
+        return _replace(self._characters(text), self._normalizations)
+
+    def split(self, normalized: Word) -> Iterator[Word]:
+        """Yields the words of a normalized text, or of a part of it."""
+        return _at_spaces(_replace(zip(*normalized, strict=True), _SPLIT))
 
     def changed_code_points(self) -> list[int]:
         """Returns the code points that may become something else; the others stay."""
@@ -291,3 +295,27 @@ class _Replacements(dict[str, str]):
     def __missing__(self, character: str) -> str:
         self[character] = self._replace(ord(character))
         return self[character]
+
+
+_SPLIT = _Replacements(lambda code_point: _split_off(chr(code_point)))
+
+
+def _replace(characters: Iterable[tuple[str, int]], replacements: _Replacements) -> Word:
+    """Exchanges characters, each with its position in the raw text."""
+    text: list[str] = []
+    origins: list[int] = []
+    for character, position in characters:
+        new = replacements[character]
+        text.append(new)
+        origins.extend([position] * len(new))
+    return Word("".join(text), origins)
+
+
+def _at_spaces(text: Word) -> Iterator[Word]:
+    """Cuts a text at its spaces."""
+    start = 0
+    for part in text.text.split(" "):
+        end = start + len(part)
+        if part:
+            yield Word(part, text.origins[start:end])
+        start = end + 1

@@ -42,6 +42,7 @@ class PhoneEngine(FastEngine):
             "allow_special_tokens": (tokenizer.allow_special_tokens, False),
             "errors": (tokenizer.errors, "replace"),
             "preprocessing": (tokenizer.preprocessing, ()),
+            "added_tokens": (tokenizer.added_tokens, ()),
         }
         for name, (found, needed) in switches.items():
             if found != needed:
@@ -49,7 +50,7 @@ class PhoneEngine(FastEngine):
                     f"A LiteRT file that takes text needs a tokenizer with {name}={needed!r}, "
                     f"received {found!r}: export one that takes ids, with inputs='ids'."
                 )
-        super().__init__(tokenizer, code_point_strings(tokenizer))
+        super().__init__(tokenizer, code_point_strings(tokenizer.normalizer))
         self._unknown = tokenizer.vocabulary.unk_id
         self._whitespace = tf_text.WhitespaceTokenizer()
         # Turns every character but the space into one byte, so that bytes count characters.

@@ -229,6 +229,26 @@ class ReplaceNumbers(RegexStep):
         return [("[0-9]+(?:[.,][0-9]+)*", _spaced(self.placeholder))]
 
 
+@dataclasses.dataclass(frozen=True)
+class AddPrompt(RegexStep):
+    """Sets a prompt before every text, such as "query: ", as sentence encoders are trained with.
+
+    Args:
+        prompt: The prompt, with the space that follows it.
+
+    Example:
+        >>> AddPrompt("query: ")("a film")
+        'query: a film'
+    """
+
+    prompt: str
+
+    @property
+    def replacements(self) -> list[tuple[str, str]]:
+        """See `RegexStep`."""
+        return [(r"\A", self.prompt.replace("\\", r"\\"))]
+
+
 def stop_words(language: str = "english") -> list[str]:
     """Returns frequent words that carry little: NLTK's, or else scikit-learn's for English.
 
@@ -387,6 +407,7 @@ _STEPS: dict[str, type[Step]] = {
         ReplaceUsers,
         ReplaceNumbers,
         RemoveStopWords,
+        AddPrompt,
     )
 }
 

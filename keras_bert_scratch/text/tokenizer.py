@@ -6,19 +6,25 @@ This module needs no TensorFlow; `WordPieceTokenizer.graph` imports it for the s
 
 import functools
 import json
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from keras_bert_scratch.files import new_file, read_json
+from keras_bert_scratch.files import new_file
+from keras_bert_scratch.text.added_tokens import AddedToken, Finder, check_added_tokens
 from keras_bert_scratch.text.normalization import (
     BertNormalizer,
     MediaPipeNormalizer,
     Normalization,
     Normalizer,
+    Word,
 )
 from keras_bert_scratch.text.preprocessing import Step, check_steps, step_from_config
+from keras_bert_scratch.text.tokenizer_files import (
+    frame_template,
+    read_folder,
+    read_tokenizer_json,
+)
 from keras_bert_scratch.text.truncation import (
     Truncation,
     check_truncation,
@@ -103,6 +109,9 @@ class WordPieceTokenizer:
         errors: What happens to bytes that are not UTF-8: "replace" as `bytes.decode` does, or
             "strict" to refuse them.
         preprocessing: Steps that change every text before anything else, see `preprocessing.py`.
+        added_tokens: Tokens of the vocabulary that are found in a text as they stand, see
+            `added_tokens.py`; or dicts of their fields. [CLS], [SEP] and the like need not be
+            among them, and are found only with `allow_special_tokens`.
 
     Raises:
         TypeError: If a step of `preprocessing` is none.
@@ -127,6 +136,7 @@ class WordPieceTokenizer:
         max_word_length: int = 100,
         errors: Literal["replace", "strict"] = "replace",
         preprocessing: Iterable[Step] = (),
+        added_tokens: Iterable[AddedToken | Mapping[str, Any]] = (),
     ) -> None:
         self.vocabulary = vocabulary
         self.lowercase = lowercase
@@ -138,6 +148,7 @@ class WordPieceTokenizer:
         self.errors = errors
         self.preprocessing = check_steps(preprocessing)
         self.normalizer = self._make_normalizer()
+        self.added_tokens = self._check_added_tokens(list(added_tokens))
 
     def _make_normalizer(self) -> Normalizer:
         for name, kinds in _SWITCHES.items():
@@ -172,6 +183,58 @@ class WordPieceTokenizer:
                 "leave them at their defaults."
             )
         return MediaPipeNormalizer()
+
+    def _check_added_tokens(self, tokens: list[Any]) -> tuple[AddedToken, ...]:
+        if tokens and not isinstance(self.normalizer, BertNormalizer):
+            raise ValueError(
+                f"normalization={self.normalization!r} knows no added tokens, received {tokens}: "
+                "leave them out, or use normalization='bert'."
+            )
+        if not isinstance(self.normalizer, BertNormalizer):
+            return ()
+        return check_added_tokens(tokens, self.vocabulary, self.normalizer)
+
+    @property
+    def special_tokens(self) -> list[str]:
+        """The vocabulary's special tokens, and those added that `decode` may leave out."""
+        added = [token.content for token in self.added_tokens if token.special]
+        return list(dict.fromkeys([*self.vocabulary.special_tokens, *added]))
+
+    @functools.cached_property
+    def pieces(self) -> dict[str, int]:
+        """The tokens that words may be split into, and their ids."""
+        found_whole = {token.content for token in self.added_tokens if not token.is_piece}
+        return {
+            token: token_id
+            for token_id, token in enumerate(self.vocabulary.tokens)
+            if token not in found_whole or token in SPECIAL_TOKENS
+        }
+
+    @functools.cached_property
+    def finders(self) -> tuple[Finder, Finder] | None:
+        """What finds tokens in raw texts, and in normalized ones; None if nothing is found."""
+        if not self.added_tokens and not self.allow_special_tokens:
+            return None
+        normalizer = self.normalizer
+        assert isinstance(normalizer, BertNormalizer)
+        special = [AddedToken(token, True, False) for token in self.vocabulary.special_tokens]
+        # What a file says of a special token comes after, and so before, our own.
+        known = {token.content: token for token in (*special, *self.added_tokens)}.values()
+        raw = {token.content: token for token in known if not token.normalized}
+        normalized = {
+            normalizer.normalized(token.content).text: token for token in known if token.normalized
+        }
+        return tuple(  # type: ignore[return-value]
+            Finder(
+                tokens,
+                ()
+                if self.allow_special_tokens
+                else [
+                    sought for sought, token in tokens.items() if token.content in SPECIAL_TOKENS
+                ],
+            )
+            for tokens in (raw, normalized)
+        )
 
     def encode(
         self,
@@ -246,14 +309,15 @@ class WordPieceTokenizer:
 
         Args:
             token_ids: Ids, padding included.
-            skip_special_tokens: Leave out [CLS], [SEP], [PAD], [UNK] and [MASK].
+            skip_special_tokens: Leave out [CLS], [SEP], [PAD], [UNK], [MASK], and added tokens that
+                are special.
 
         Raises:
             IndexError: If an id is not one of the vocabulary.
         """
         tokens = [self.vocabulary.id_to_token(int(token_id)) for token_id in token_ids]
         if skip_special_tokens:
-            special = set(self.vocabulary.special_tokens)
+            special = set(self.special_tokens)
             tokens = [token for token in tokens if token not in special]
         parts: list[str] = []
         for token in tokens:
@@ -265,15 +329,37 @@ class WordPieceTokenizer:
         return "".join(parts)
 
     def _pieces(self, text: str | bytes) -> list[_Piece]:
-        """Splits a text into tokens, special tokens first if it may name them."""
+        """Splits a text into tokens: those found as they stand, then the others."""
         text = self._read(text)
+        if self.finders is None:
+            return self._match_words(self.normalizer.words(text), 0)
+        raw, normalized = self.finders
         pieces: list[_Piece] = []
-        start = 0
-        for found in self._special_tokens.finditer(text) if self.allow_special_tokens else ():
-            pieces += self._split(text, start, found.start())
-            pieces.append(_Piece(self.vocabulary.token_to_id(found[0]), *found.span()))
-            start = found.end()
-        return pieces + self._split(text, start, len(text))
+        for start, end, token in raw.split(text):
+            if token is not None:
+                pieces.append(self._piece(token, start, end))
+            else:
+                pieces += self._split_normalized(text[start:end], start, normalized)
+        return pieces
+
+    def _split_normalized(self, text: str, start: int, finder: Finder) -> list[_Piece]:
+        """Splits a part of a text, which starts there, into tokens."""
+        assert isinstance(self.normalizer, BertNormalizer)
+        if not finder.contents:
+            return self._match_words(self.normalizer.words(text), start)
+        normalized, origins = self.normalizer.normalized(text)
+        pieces = []
+        for first, last, token in finder.split(normalized):
+            if token is not None:
+                ends = origins[first], origins[last - 1] + 1
+                pieces.append(self._piece(token, start + ends[0], start + ends[1]))
+            else:
+                part = Word(normalized[first:last], origins[first:last])
+                pieces += self._match_words(self.normalizer.split(part), start)
+        return pieces
+
+    def _piece(self, token: AddedToken, start: int, end: int) -> _Piece:
+        return _Piece(self.vocabulary.token_to_id(token.content), start, end)
 
     def _read(self, text: str | bytes) -> str:
         try:
@@ -290,14 +376,10 @@ class WordPieceTokenizer:
             text = step(text)
         return text
 
-    @functools.cached_property
-    def _special_tokens(self) -> re.Pattern[str]:
-        return re.compile("|".join(map(re.escape, self.vocabulary.special_tokens)))
-
-    def _split(self, text: str, start: int, end: int) -> list[_Piece]:
-        """Splits a part of a text into tokens with offsets in the whole."""
+    def _match_words(self, words: Iterable[Word], start: int) -> list[_Piece]:
+        """Splits the words of a part of a text, which starts there, into tokens."""
         pieces = []
-        for word, origins in self.normalizer.words(text[start:end]):
+        for word, origins in words:
             first = 0
             for token_id, last in self._match(word):
                 pieces.append(
@@ -307,7 +389,7 @@ class WordPieceTokenizer:
         return pieces
 
     def words(self, text: str | bytes) -> list[list[int]]:
-        """Returns the token ids of every word; special tokens in the text are plain text."""
+        """Returns the token ids of every word; special and added tokens are plain text."""
         words = self.normalizer.words(self._read(text))
         return [[token_id for token_id, _ in self._match(word.text)] for word in words]
 
@@ -331,11 +413,11 @@ class WordPieceTokenizer:
             prefix = CONTINUATION if start else ""
             for end in range(len(word), start, -1):
                 token = prefix + word[start:end]
-                if token in self.vocabulary:
+                if token in self.pieces:
                     break
             else:
                 return unknown
-            matches.append((self.vocabulary.token_to_id(token), end))
+            matches.append((self.pieces[token], end))
             start = end
         return matches
 
@@ -372,6 +454,7 @@ class WordPieceTokenizer:
             "max_word_length": self.max_word_length,
             "errors": self.errors,
             "preprocessing": [step.get_config() for step in self.preprocessing],
+            "added_tokens": [token._asdict() for token in self.added_tokens],
         }
 
     @classmethod
@@ -410,16 +493,7 @@ class WordPieceTokenizer:
             FileNotFoundError: If the folder has none of the two files.
             ValueError: If a file cannot be used, see `Vocabulary.from_file`.
         """
-        folder = Path(path)
-        for name in ("tokenizer.json", "vocab.txt"):
-            if (folder / name).exists():
-                break
-        else:
-            raise FileNotFoundError(
-                f"{folder} has neither tokenizer.json nor vocab.txt: name the folder of a BERT "
-                "checkpoint."
-            )
-        return cls.from_file(folder / name, **{**_switches_of_config(folder), **overrides})
+        return cls(**{**read_folder(Path(path)), **overrides})
 
     @classmethod
     def from_file(cls, path: str | Path, **overrides: Any) -> "WordPieceTokenizer":
@@ -434,9 +508,9 @@ class WordPieceTokenizer:
                 another way than BERT.
         """
         path = Path(path)
-        vocabulary = Vocabulary.from_file(path)
-        switches = _switches_of_tokenizer_json(path) if path.suffix == ".json" else {}
-        return cls(vocabulary, **{**switches, **overrides})
+        if path.suffix == ".json":
+            return cls(**{**read_tokenizer_json(path), **overrides})
+        return cls(Vocabulary.from_file(path), **overrides)
 
     def save(self, directory: str | Path) -> None:
         """Writes vocab.txt, tokenizer.json and tokenizer_config.json into a folder.
@@ -489,7 +563,9 @@ class WordPieceTokenizer:
             "do_lower_case": self.lowercase,
             "strip_accents": self.strip_accents,
             "tokenize_chinese_chars": self.tokenize_chinese_chars,
-            "split_special_tokens": not self.allow_special_tokens,
+            # The reference has one switch for [SEP] and the like, and for those that were added.
+            "split_special_tokens": not self.allow_special_tokens
+            and not any(token.special for token in self.added_tokens),
             **special,
             # These are ours; other readers pass over them. Special tokens are read from texts only
             # where a folder says so by our name, whatever the reference's default is.
@@ -498,22 +574,32 @@ class WordPieceTokenizer:
             "max_word_length": self.max_word_length,
             "errors": self.errors,
             "preprocessing": [step.get_config() for step in self.preprocessing],
+            **(
+                {"added_tokens": [token._asdict() for token in self.added_tokens]}
+                if self.added_tokens
+                else {}
+            ),
         }
 
     def _tokenizer_json(self) -> dict[str, Any]:
-        flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-        ids = {
-            token: self.vocabulary.token_to_id(token) for token in self.vocabulary.special_tokens
-        }
-        cls, sep = ({"id": token, "type_id": 0} for token in (CLS, SEP))
-        text, pair = {"id": "A", "type_id": 0}, {"id": "B", "type_id": 1}
-        single = [{"SpecialToken": cls}, {"Sequence": text}, {"SpecialToken": sep}]
+        # Of the same flags as the reference's, but for those that say otherwise.
+        special = [AddedToken(token, True, False) for token in self.vocabulary.special_tokens]
+        added = {token.content: token for token in (*special, *self.added_tokens)}
+        ids = {token: self.vocabulary.token_to_id(token) for token in added}
         return {
             "version": "1.0",
             "truncation": None,
             "padding": None,
             "added_tokens": [
-                {"id": token_id, "content": token, **flags, "special": True}
+                {
+                    "id": token_id,
+                    "content": token,
+                    "single_word": False,
+                    "lstrip": added[token].lstrip,
+                    "rstrip": added[token].rstrip,
+                    "normalized": added[token].normalized,
+                    "special": added[token].special,
+                }
                 for token, token_id in sorted(ids.items(), key=lambda item: item[1])
             ],
             "normalizer": {
@@ -524,26 +610,14 @@ class WordPieceTokenizer:
                 "lowercase": self.lowercase,
             },
             "pre_tokenizer": {"type": "BertPreTokenizer"},
-            "post_processor": {
-                "type": "TemplateProcessing",
-                "single": single,
-                "pair": [
-                    *single,
-                    {"Sequence": pair},
-                    {"SpecialToken": {"id": SEP, "type_id": 1}},
-                ],
-                "special_tokens": {
-                    token: {"id": token, "ids": [ids[token]], "tokens": [token]}
-                    for token in (CLS, SEP)
-                },
-            },
+            "post_processor": frame_template(self.vocabulary),
             "decoder": {"type": "WordPiece", "prefix": CONTINUATION, "cleanup": True},
             "model": {
                 "type": "WordPiece",
                 "unk_token": UNK,
                 "continuing_subword_prefix": CONTINUATION,
                 "max_input_chars_per_word": self.max_word_length,
-                "vocab": {token: i for i, token in enumerate(self.vocabulary.tokens)},
+                "vocab": self.pieces,
             },
         }
 
@@ -551,45 +625,6 @@ class WordPieceTokenizer:
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     with new_file(path) as temporary:
         temporary.write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")
-
-
-def _switches_of_tokenizer_json(path: Path) -> dict[str, Any]:
-    content = read_json(path)
-    normalizer = content.get("normalizer")
-    kind = normalizer.get("type") if isinstance(normalizer, dict) else None
-    if kind != "BertNormalizer" or not normalizer.get("clean_text", True):
-        raise ValueError(
-            f"{path} normalizes by {kind!r}, only 'BertNormalizer' with clean_text is BERT's: use "
-            "a BERT checkpoint."
-        )
-    names = {
-        "lowercase": "lowercase",
-        "strip_accents": "strip_accents",
-        "handle_chinese_chars": "tokenize_chinese_chars",
-    }
-    return {
-        **{ours: normalizer[theirs] for theirs, ours in names.items() if theirs in normalizer},
-        "max_word_length": content["model"].get("max_input_chars_per_word", 100),
-    }
-
-
-def _switches_of_config(folder: Path) -> dict[str, Any]:
-    path = folder / "tokenizer_config.json"
-    content = read_json(path) if path.exists() else {}
-    names = {
-        "do_lower_case": "lowercase",
-        "strip_accents": "strip_accents",
-        "tokenize_chinese_chars": "tokenize_chinese_chars",
-        "allow_special_tokens": "allow_special_tokens",
-        "normalization": "normalization",
-        "max_word_length": "max_word_length",
-        "errors": "errors",
-    }
-    switches = {ours: content[theirs] for theirs, ours in names.items() if theirs in content}
-    steps = content.get("preprocessing", [])
-    if not isinstance(steps, list):
-        raise ValueError(f"{path} has preprocessing {steps!r}, which is no list of steps.")
-    return {**switches, "preprocessing": [step_from_config(step) for step in steps]}
 
 
 class PhoneDifferences(NamedTuple):

@@ -1,0 +1,107 @@
+"""Added tokens in a TensorFlow graph: texts are cut at them, and the parts go to an engine.
+
+Axes: B batch, P parts of all texts.
+"""
+
+import re
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from keras_bert_scratch.text.added_tokens import Finder
+from keras_bert_scratch.text.code_points import normalized_strings
+from keras_bert_scratch.text.core_engine import replace_code_points, string_table
+from keras_bert_scratch.text.normalization import BertNormalizer
+from keras_bert_scratch.text.ragged import row_ids
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+
+# Stands on both sides of a token that is found. Normalization deletes it, and the other, for which
+# it is exchanged where a text holds it.
+_MARK, _OTHER = "\U0010fff0", "\ue000"
+_TEXT = -1
+
+
+class AddedTokensGraph(tf.Module):
+    """Texts -> ids by an engine, but for the tokens that a tokenizer finds as they stand.
+
+    Args:
+        tokenizer: Whose tokens are found.
+        prepare: What is done to the raw text between the tokens that are found there.
+        engine: Turns texts (*Shape:* (P,)) into int32 ids (*Shape:* (P, None)).
+    """
+
+    def __init__(
+        self,
+        tokenizer: WordPieceTokenizer,
+        prepare: Callable[[tf.Tensor], tf.Tensor],
+        engine: Callable[[tf.Tensor], tf.RaggedTensor],
+    ) -> None:
+        super().__init__(name="added_tokens")
+        assert tokenizer.finders is not None
+        assert isinstance(tokenizer.normalizer, BertNormalizer)
+        self._prepare, self._engine = prepare, engine
+        self._raw, self._normalized = (
+            _SplitAtTokens(finder, tokenizer) if finder.contents else None
+            for finder in tokenizer.finders
+        )
+        if self._normalized:
+            self._strings = string_table(normalized_strings(tokenizer.normalizer))
+
+    def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Turns texts (*Shape:* (B,)) into int32 ids (*Shape:* (B, None))."""
+        parts = texts
+        ids = tf.fill(tf.shape(texts), _TEXT)
+        row_splits = tf.range(tf.size(texts, tf.int64) + 1)
+        if self._raw:
+            parts, ids, row_splits = self._raw(parts, ids, row_splits)
+        parts = self._prepare(parts)
+        if self._normalized:
+            # Normalizing again, as the engine does, changes nothing.
+            normalized, splits, _ = replace_code_points(parts, *self._strings)
+            parts = tf.strings.unicode_encode(
+                tf.RaggedTensor.from_row_splits(normalized, splits, validate=False), "UTF-8"
+            )
+            parts, ids, row_splits = self._normalized(parts, ids, row_splits)
+        is_text = ids == _TEXT
+        of_text = self._engine(parts)
+        of_tokens = tf.RaggedTensor.from_row_lengths(
+            tf.boolean_mask(ids, ~is_text), tf.cast(~is_text, tf.int64), validate=False
+        )
+        both = tf.concat([of_text, of_tokens], 1)
+        return tf.RaggedTensor.from_row_splits(
+            both.flat_values, tf.gather(both.row_splits, row_splits), validate=False
+        )
+
+
+class _SplitAtTokens(tf.Module):
+    """Cuts parts of texts at the tokens of a `Finder`."""
+
+    def __init__(self, finder: Finder, tokenizer: WordPieceTokenizer) -> None:
+        super().__init__(name="split_at_tokens")
+        self._tokens = "|".join(map(re.escape, finder.contents))
+        self._as_text = "|".join(map(re.escape, finder.as_text))
+        ids = [tokenizer.vocabulary.token_to_id(finder.tokens[c].content) for c in finder.contents]
+        self._ids = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(
+                tf.constant(finder.contents), tf.constant(ids, tf.int32)
+            ),
+            _TEXT,
+        )
+
+    def __call__(
+        self, parts: tf.Tensor, ids: tf.Tensor, row_splits: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Cuts parts (*Shape:* (P,)), with the ids of those that are tokens, and texts' splits."""
+        replace = tf.strings.regex_replace
+        marked = replace(parts, _MARK, _OTHER)
+        marked = replace(marked, f"({self._tokens})", rf"{_MARK}\1{_MARK}")
+        if self._as_text:
+            marked = replace(marked, f"{_MARK}({self._as_text}){_MARK}", r"\1")
+        # A character that is deleted: an empty string would have no parts.
+        split = tf.strings.split(tf.strings.join([tf.fill(tf.shape(parts), _OTHER), marked]), _MARK)
+        places = tf.ragged.range(split.row_lengths()).flat_values
+        found = self._ids.lookup(split.flat_values)
+        new_ids = tf.where(places % 2 == 1, found, tf.gather(ids, row_ids(split)))
+        # No token is looked for in one that is found.
+        new_parts = tf.where(new_ids == _TEXT, split.flat_values, "")
+        return new_parts, new_ids, tf.gather(split.row_splits, row_splits)
