@@ -98,7 +98,7 @@ def _train(options: argparse.Namespace) -> None:
     keras.utils.set_random_seed(options.seed)
     model = BertTokenClassifier.from_pretrained(
         options.model,
-        # Words that the tokenizer drops get the first label.
+        # O is the first, as in most checkpoints.
         sorted(tags, key=lambda tag: (tag != OUTSIDE, tag)),
         sequence_length=options.sequence_length,
         dtype=options.dtype,
@@ -106,8 +106,14 @@ def _train(options: argparse.Namespace) -> None:
     batches = -(-len(train.words) // options.batch_size)
     model.compile(adamw(options.learning_rate, total_steps=options.epochs * batches))
     with new_folder(options.output) as folder, progress_to_stderr():
-        model.fit(*train, options.batch_size, epochs=options.epochs, validation_data=held_out)
-        report = model.report(*held_out, options.batch_size)
+        model.fit(
+            train.words,
+            train.tags,
+            options.batch_size,
+            epochs=options.epochs,
+            validation_data=held_out,
+        )
+        report = model.report(held_out.words, held_out.tags, options.batch_size)
         model.save_pretrained(folder)
         (folder / "report.json").write_text(json.dumps(report.to_dict(), indent=2), "utf-8")
     print(json.dumps(report.to_dict()) if options.json else report.to_text())

@@ -4,7 +4,7 @@ Axes: B batch, S sequence, W windows of all texts of a batch.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -122,7 +122,7 @@ class LengthBucketedBatches:
 
     def _padded(self, starts: np.ndarray, lengths: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the inputs of some texts by where their tokens start, and how many they are."""
-        width = -(-int(lengths.max()) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+        width = _rounded_up(int(lengths.max()))
         is_token = np.arange(width) < lengths[:, None]
         places = np.where(is_token, starts[:, None] + np.arange(width), 0)
         return {
@@ -326,3 +326,65 @@ class PairBatches(LengthBucketedBatches):
     def input_signature(self) -> Any:
         """Returns the types of `inputs`."""
         return (super().input_signature(), super().input_signature())
+
+
+class TokenBatches(LengthBucketedBatches):
+    """Examples with a label, and perhaps a weight, for each of their tokens.
+
+    Args:
+        *args: `token_ids` and `segment_ids` of `LengthBucketedBatches`.
+        labels: One row an example, one label a token. *Shape:* (S,) each.
+        sample_weight: The same for the weights, or None.
+        ignored: The label of padding, whose weight is 0.
+        **kwargs: `batch_size`, `pad_id` and `seed` of `LengthBucketedBatches`.
+
+    Example:
+        >>> ids = tf.ragged.constant([[2, 7, 3], [2, 3]])
+        >>> batches = TokenBatches(
+        ...     ids, tf.zeros_like(ids), labels=[[-1, 4, -1], [-1, -1]], ignored=-1, batch_size=2,
+        ...     pad_id=0,
+        ... )
+        >>> next(iter(batches.dataset()))[1]
+        [[-1, -1, -1], [-1, 4, -1]]
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        labels: Sequence[Any],
+        ignored: int,
+        sample_weight: Sequence[Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.labels = self._filled(labels, ignored, "int32")
+        if sample_weight is not None:
+            self.sample_weight = self._filled(sample_weight, 0.0, "float32")
+
+    def _filled(self, rows: Sequence[Any], filling: float, dtype: str) -> np.ndarray:
+        array = np.full((len(rows), _rounded_up(int(self.lengths.max()))), filling, dtype)
+        for place, row in zip(array, rows, strict=True):
+            place[: len(row)] = row
+        return array
+
+    def batch(self, indices: np.ndarray) -> tuple[Any, ...]:
+        """Pads some examples to the longest of them, and their labels and weights as they.
+
+        Args:
+            indices: Of the examples. *Shape:* (B,).
+
+        Returns:
+            `(inputs, labels)` or `(inputs, labels, sample_weight)`. *Shape:* (B, S) each.
+        """
+        inputs, *columns = super().batch(indices)
+        width = inputs["token_ids"].shape[1]
+        return (inputs, *(column[:, :width] for column in columns))
+
+    def signature(self) -> tuple[Any, ...]:
+        """Returns the types of what `batch` returns."""
+        inputs, *columns = super().signature()
+        return (inputs, *(tf.TensorSpec((None, None), column.dtype) for column in columns))
+
+
+def _rounded_up(length: int) -> int:
+    return -(-length // LENGTH_MULTIPLE) * LENGTH_MULTIPLE

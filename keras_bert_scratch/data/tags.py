@@ -12,13 +12,15 @@ import numpy as np
 
 from keras_bert_scratch.data.readers import LINE_END, read_decoded
 from keras_bert_scratch.data.windows import token_windows
-from keras_bert_scratch.text.tokenizer import Encoding, WordPieceTokenizer, check_sequence_length
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
 from keras_bert_scratch.text.truncation import check_window_stride
 from keras_bert_scratch.text.vocabulary import CONTINUATION
 
 OUTSIDE = "O"
-# The label of tokens that do not count: all but the first of a word.
+# The label of tokens that do not count: all that begin no word of BERT.
 IGNORED = -1
+# White space that holds together what stands on its sides.
+_NO_BREAK_SPACES = "\u00a0\u202f"
 # An error names the places of this many faults, and counts the rest.
 _FAULTS_NAMED = 5
 # Between documents in files of the CoNLL kind.
@@ -400,6 +402,31 @@ def spans_of(tags: Sequence[str], labels: Collection[str] | None = None) -> list
     return spans
 
 
+def continuations(labels: Sequence[str]) -> np.ndarray:
+    """Returns the tag with which each tag goes on inside its word: `B-type` with `I-type`.
+
+    Tags without letters, see `spans_of`, go on as themselves, and so do those for which there is
+    no other.
+
+    Args:
+        labels: The C tags.
+
+    Returns:
+        Their ids. *Shape:* (C,), int32.
+
+    Example:
+        >>> continuations(["O", "B-person", "I-person"])
+        array([0, 2, 2], dtype=int32)
+    """
+    ids = {label: class_id for class_id, label in enumerate(labels)}
+    inner = list(range(len(labels)))
+    for label, class_id in ids.items():
+        if _has_prefixes(set(labels)) and _PREFIXED.match(label):
+            same_type = [ids[tag] for tag in (f"I{label[1:]}", f"M{label[1:]}") if tag in ids]
+            inner[class_id] = (*same_type, class_id)[0]
+    return np.array(inner, "int32")
+
+
 def tagged_spans(
     text: str,
     offsets: Sequence[tuple[int, int]],
@@ -408,18 +435,46 @@ def tagged_spans(
 ) -> list[TaggedSpan]:
     """Turns the probabilities of a text's words into spans of the text, see `spans_of`.
 
+    Spans of one type without white space between them are one where the second begins with the
+    tag with which the first goes on inside a word, see `continuations`: "U.S." is four words of a
+    string. If no tag is `O`, they name parts of speech and the like, and two different signs, or
+    two ideographs, stay apart.
+
     Args:
         text: The text.
         offsets: Start and end of every word in it.
         probabilities: *Shape:* (W, C).
         labels: The C tags.
     """
+    ids = probabilities.argmax(axis=-1)
+    inner = continuations(labels)
+    joined: list[Span] = []
+    for span in spans_of([labels[i] for i in ids], labels):
+        last = joined[-1] if joined else None
+        if (
+            last is not None
+            and (last.label, last.end) == (span.label, span.start)
+            and ids[span.start] == inner[ids[last.end - 1]]
+            and _touch(text, offsets[last.end - 1], offsets[span.start], OUTSIDE in labels)
+        ):
+            joined[-1] = last._replace(end=span.end)
+        else:
+            joined.append(span)
     spans = []
-    for label, first, end in spans_of([labels[i] for i in probabilities.argmax(axis=-1)], labels):
+    for label, first, end in joined:
         start, stop = int(offsets[first][0]), int(offsets[end - 1][1])
         least = float(probabilities[first:end].max(axis=-1).min())
         spans.append(TaggedSpan(text[start:stop], label, start, stop, least))
     return spans
+
+
+def _touch(text: str, first: Sequence[int], second: Sequence[int], are_entities: bool) -> bool:
+    """Whether two neighbouring words of a text are parts of a larger one, given the same tag."""
+    gap = text[first[1] : second[0]]
+    if any(character.isspace() and character not in _NO_BREAK_SPACES for character in gap):
+        return False
+    words = text[first[0] : first[1]], text[second[0] : second[1]]
+    return are_entities or words[0] == words[1] or words[0].isalnum() != words[1].isalnum()
 
 
 # === Words and tokens ===
@@ -430,14 +485,18 @@ class Words(NamedTuple):
         text: The text; for words that were given, these with a space between them.
         offsets: Start and end of every word in the text, in characters.
         token_ids: The text's tokens, without [CLS] and [SEP].
-        first_tokens: The position of every word's first token, or -1 if the tokenizer drops all of
-            the word's characters. *Shape:* (W,), int.
+        parts: The positions of the tokens that begin a word of BERT: a run of letters and digits,
+            a sign of punctuation, or an ideograph. *Shape:* (P,), int.
+        word_of_part: The word that each of them is in. A string has the words of BERT; a given
+            word may consist of several, or of none if the tokenizer drops all of its characters.
+            *Shape:* (P,), int.
     """
 
     text: str
     offsets: list[tuple[int, int]]
     token_ids: list[int]
-    first_tokens: np.ndarray
+    parts: np.ndarray
+    word_of_part: np.ndarray
 
 
 def tokenize_words(tokenizer: WordPieceTokenizer, text: str | Sequence[str]) -> Words:
@@ -451,44 +510,28 @@ def tokenize_words(tokenizer: WordPieceTokenizer, text: str | Sequence[str]) -> 
     Example:
         >>> tokenize_words(tokenizer, "Films!").offsets
         [(0, 5), (5, 6)]
+        >>> tokenize_words(tokenizer, ["Films!"]).offsets
+        [(0, 6)]
     """
-    if isinstance(text, str):
-        encoding = tokenizer.encode(text)
-        return _own_words(text, encoding)
-    joined = " ".join(text)
+    joined = text if isinstance(text, str) else " ".join(text)
     encoding = tokenizer.encode(joined)
-    lengths = np.array([len(word) for word in text], int)
-    starts = np.cumsum(lengths + 1) - lengths - 1
-    token_starts = np.array([start for start, _ in encoding.offsets[1:-1]], int)
-    first = np.searchsorted(token_starts, starts)
-    # A word without tokens finds the next word's, or none.
-    has_tokens = first < np.searchsorted(token_starts, starts + lengths)
-    return Words(
-        text=joined,
-        offsets=[(int(s), int(s + n)) for s, n in zip(starts, lengths, strict=True)],
-        token_ids=encoding.token_ids[1:-1],
-        first_tokens=np.where(has_tokens, first, -1),
-    )
-
-
-def _own_words(text: str, encoding: Encoding) -> Words:
-    """Returns the words into which the tokenizer itself splits a text."""
-    first = [
-        position
-        for position, token in enumerate(encoding.tokens[1:-1])
-        if not token.startswith(CONTINUATION)
-    ]
-    offsets = encoding.offsets[1:-1]
-    following = [*first[1:], len(offsets)]
-    return Words(
-        text=text,
-        offsets=[
-            (offsets[start][0], offsets[end - 1][1])
-            for start, end in zip(first, following, strict=False)
-        ],
-        token_ids=encoding.token_ids[1:-1],
-        first_tokens=np.array(first, int),
-    )
+    tokens, offsets = encoding.tokens[1:-1], encoding.offsets[1:-1]
+    parts = [n for n, token in enumerate(tokens) if not token.startswith(CONTINUATION)]
+    if isinstance(text, str):
+        following = [*parts[1:], len(tokens)]
+        words = [
+            (offsets[first][0], offsets[after - 1][1])
+            for first, after in zip(parts, following, strict=False)
+        ]
+        word_of_part = np.arange(len(parts))
+    else:
+        lengths = np.array([len(word) for word in text], int)
+        starts = np.cumsum(lengths + 1) - lengths - 1
+        words = [(int(s), int(s + n)) for s, n in zip(starts, lengths, strict=True)]
+        # By its last character: an added token may take in the spaces before it.
+        last = np.array([offsets[part][1] - 1 for part in parts], int)
+        word_of_part = np.searchsorted(starts, last, side="right") - 1
+    return Words(joined, words, encoding.token_ids[1:-1], np.array(parts, int), word_of_part)
 
 
 class WordRows:
@@ -521,37 +564,57 @@ class WordRows:
         self._starts, owner = token_windows(len(tokens), room, stride)
         cls, sep = tokenizer.vocabulary.cls_id, tokenizer.vocabulary.sep_id
         self.token_ids = [[cls, *tokens[start : start + room], sep] for start in self._starts]
-        first = self.words.first_tokens
-        self._has_tokens = first >= 0
-        self._rows = owner[first[self._has_tokens]]
-        self._columns = 1 + first[self._has_tokens] - np.array(self._starts)[self._rows]
+        self._rows = owner[self.words.parts]
+        self._columns = 1 + self.words.parts - np.array(self._starts)[self._rows]
+        word = self.words.word_of_part
+        self._opens_word = np.diff(word, prepend=-1) > 0
 
-    def labels(self, label_ids: np.ndarray) -> list[np.ndarray]:
-        """Puts the label of every word at its first token, in one of the rows.
+    def labels(self, label_ids: np.ndarray, inner: np.ndarray) -> list[np.ndarray]:
+        """Puts the label of every word at its parts, each in one of the rows.
+
+        Every word that the model meets in a string is so one that it was trained on.
 
         Args:
             label_ids: *Shape:* (W,).
+            inner: With which label each goes on inside a word, see `continuations`. *Shape:* (C,).
 
         Returns:
-            For every row one label a token, `IGNORED` at all others. *Shape:* (S,), int32.
+            For every row one label a token, `IGNORED` at all that begin no part. *Shape:* (S,),
+            int32.
         """
-        rows = [np.full(len(row), IGNORED, "int32") for row in self.token_ids]
-        places = zip(self._rows, self._columns, label_ids[self._has_tokens], strict=True)
-        for row, column, label in places:
-            rows[row][column] = label
+        of_parts = label_ids[self.words.word_of_part]
+        return self._spread(np.where(self._opens_word, of_parts, inner[of_parts]), IGNORED, "int32")
+
+    def weights(self, of_words: np.ndarray) -> list[np.ndarray]:
+        """Puts the weight of every word at its parts, see `labels`.
+
+        Args:
+            of_words: *Shape:* (W,).
+
+        Returns:
+            For every row one weight a token. *Shape:* (S,), float32.
+        """
+        return self._spread(of_words[self.words.word_of_part], 0.0, "float32")
+
+    def _spread(self, of_parts: np.ndarray, other: float, dtype: str) -> list[np.ndarray]:
+        rows = [np.full(len(row), other, dtype) for row in self.token_ids]
+        for row, column, value in zip(self._rows, self._columns, of_parts, strict=True):
+            rows[row][column] = value
         return rows
 
-    def of_words(self, rows: Sequence[np.ndarray]) -> np.ndarray:
+    def of_words(self, rows: Sequence[np.ndarray], without_tokens: Any = 0.0) -> np.ndarray:
         """Picks the values of the words' first tokens.
 
         Args:
             rows: Values of every row. *Shape:* (S or more, C) each.
+            without_tokens: The values of words without tokens. *Shape:* (C,) or ().
 
         Returns:
-            Zeros for words without tokens. *Shape:* (W, C).
+            *Shape:* (W, C).
         """
-        values = np.zeros((len(self.words.offsets), rows[0].shape[-1]), rows[0].dtype)
-        picked = [rows[row][column] for row, column in zip(self._rows, self._columns, strict=True)]
-        if picked:
-            values[self._has_tokens] = picked
+        values = np.empty((len(self.words.offsets), rows[0].shape[-1]), rows[0].dtype)
+        values[:] = without_tokens
+        for part in np.flatnonzero(self._opens_word):
+            value = rows[self._rows[part]][self._columns[part]]
+            values[self.words.word_of_part[part]] = value
         return values

@@ -13,14 +13,21 @@ import tensorflow as tf
 
 from keras_bert_scratch.checkpoints.google import open_checkpoint
 from keras_bert_scratch.checkpoints.name_map import CLASSIFIER
-from keras_bert_scratch.data.batching import LengthBucketedBatches
-from keras_bert_scratch.data.labels import encode_labels
+from keras_bert_scratch.data.batching import LengthBucketedBatches, TokenBatches
+from keras_bert_scratch.data.labels import (
+    class_names,
+    encode_class_weight,
+    encode_labels,
+    encode_sample_weight,
+)
 from keras_bert_scratch.data.tags import (
     IGNORED,
+    OUTSIDE,
     TaggedSpan,
     WordRows,
     check_bio,
     check_same_lengths,
+    continuations,
     tagged_spans,
     tokenize_words,
 )
@@ -28,8 +35,12 @@ from keras_bert_scratch.evaluation.tagging import TaggingReport, TokenAccuracy, 
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.serving.tagging import export_tagger_litert, export_tagger_saved_model
 from keras_bert_scratch.tasks.token_model import TokenModel, ragged
+from keras_bert_scratch.text.columns import column_values
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
 from keras_bert_scratch.text.truncation import check_window_stride
+
+# Logits below float32's rounding after the softmax.
+_SURELY_NOT = -60.0
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
@@ -37,14 +48,23 @@ class BertTokenClassifier(TokenModel):
     """Tags the words of texts (Devlin et al. 2018, section 5.3).
 
     A text is a list of words, or a string, whose words are then those of BERT: runs of letters and
-    digits, and single signs of punctuation. The tag of a word is that of its first token; the
-    others do not count. Texts of any length are read in windows that overlap, and each word is
-    tagged in the window that shows most around it.
+    digits, single signs of punctuation, single ideographs. A given word, such as "U.S.", may
+    consist of several of these. Training labels each of them, the first with the word's tag and the
+    others with what continues it (`I-person` after `B-person`), so that strings are answered as
+    they were trained: "U.S." is found whole. The tag of a given word is that of its first. Words of
+    which the tokenizer drops every character, and empty ones, are `O`.
+
+    Texts come in a list, a numpy array, or a column of pandas, polars, pyarrow or datasets, and may
+    have any length: they are read in windows that overlap, and each word is tagged in the window
+    that shows most around it.
+
+    A checkpoint that was trained elsewhere on the first tokens of words alone knows nothing of the
+    others: give it lists of words.
 
     Args:
         encoder: The encoder below the head.
-        labels: Names of the tags, in the order of their ids; C of them, at least two. Words of
-            which the tokenizer drops every character get the first.
+        labels: Names of the tags, in the order of their ids; C of them, at least two. Without
+            `O`, words that no token stands for get the first.
         tokenizer: Turns texts into ids; None if only ready inputs are used.
         sequence_length: Tokens of a window; by default all that the encoder's positions cover.
         window_stride: Tokens from the start of a window to the start of the next; by default half
@@ -65,6 +85,7 @@ class BertTokenClassifier(TokenModel):
 
     architecture = "BertForTokenClassification"
     head_weights = CLASSIFIER
+    takes_labels = True
 
     def __init__(
         self,
@@ -76,8 +97,8 @@ class BertTokenClassifier(TokenModel):
         window_stride: int | None = None,
         **kwargs: Any,
     ) -> None:
-        labels = list(labels)
-        if len(labels) < 2 or len(set(labels)) < len(labels):
+        labels = class_names(labels)
+        if len(labels) < 2:
             raise ValueError(f"labels must be at least two different names, received {labels!r}.")
         super().__init__(
             encoder,
@@ -112,7 +133,9 @@ class BertTokenClassifier(TokenModel):
 
         Args:
             optimizer: A Keras optimizer; see `keras_bert_scratch.adamw`.
-            loss: By default the mean cross-entropy of the tokens that have a label.
+            loss: By default the cross-entropy, summed over the words of BERT that have a label,
+                each times its weight, and divided by their number. PyTorch and `transformers`
+                divide by the sum of the weights.
             metrics: By default their accuracy.
             **kwargs: The other arguments of `keras.Model.compile`.
         """
@@ -125,24 +148,70 @@ class BertTokenClassifier(TokenModel):
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
     def batches(
-        self, x: Any, y: Any = None, *, batch_size: int = 32, seed: int | None = None
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        *,
+        batch_size: int = 32,
+        seed: int | None = None,
     ) -> LengthBucketedBatches:
         """Turns texts into batches of windows of similar lengths.
 
         Args:
             x: Texts, see the class.
             y: One list of tags, names or ids, a text: one for each of its words.
+            sample_weight: One weight a text, or one list of weights, one for each of its words.
+            class_weight: A dict from tags, names or ids, to weights, 1 for those that it lacks; a
+                word's weight is multiplied by that of its tag.
             batch_size: B.
             seed: Of the order; None sorts by length.
 
         Raises:
-            ValueError: If there is not one tag a word, a tag is unknown, or tags break BIO.
+            TypeError: If a text is neither a string nor a list of words.
+            ValueError: If there is no text, not one tag a word, a tag is unknown, tags break BIO,
+                or a weight is refused.
         """
-        return self._batches(self._rows(x), y, batch_size=batch_size, seed=seed)
+        texts = self._rows(x)
+        if not texts:
+            raise ValueError("There are no texts: give at least one.")
+        if y is None:
+            if sample_weight is not None or class_weight is not None:
+                raise ValueError("Weights are for training: give tags, too, or leave them out.")
+            return self._batches(texts, batch_size)
+        tags = self._label_ids(y)
+        check_same_lengths([text.words.offsets for text in texts], list(map(list, tags)))
+        check_bio([[self.labels[i] for i in row] for row in tags])
+        inner = continuations(self.labels)
+        weights = None
+        if sample_weight is not None or class_weight is not None:
+            of_tags = encode_class_weight(class_weight or {}, self.labels)
+            weights = [
+                row
+                for text, ids, of_words in zip(
+                    texts, tags, word_weights(sample_weight, tags), strict=True
+                )
+                for row in text.weights(of_words * of_tags[ids])
+            ]
+        token_ids = ragged([row for text in texts for row in text.token_ids])
+        return TokenBatches(
+            token_ids,
+            tf.zeros_like(token_ids),
+            labels=[
+                row
+                for text, ids in zip(texts, tags, strict=True)
+                for row in text.labels(ids, inner)
+            ],
+            sample_weight=weights,
+            ignored=IGNORED,
+            batch_size=batch_size,
+            pad_id=self.check_tokenizer().vocabulary.pad_id,
+            seed=seed,
+        )
 
     def _rows(self, x: Any) -> list[WordRows]:
         tokenizer = self.check_tokenizer()
-        check_texts(x)
         return [
             WordRows(
                 tokenizer,
@@ -150,54 +219,45 @@ class BertTokenClassifier(TokenModel):
                 sequence_length=self.sequence_length,
                 window_stride=self.window_stride,
             )
-            for text in x
+            for text in word_columns(x)
         ]
 
-    def _batches(
-        self, texts: list[WordRows], y: Any, *, batch_size: int, seed: int | None = None
-    ) -> LengthBucketedBatches:
-        labels = None
-        if y is not None:
-            check_same_lengths([text.words.offsets for text in texts], y)
-            ids = self._label_ids(y)
-            check_bio([[self.labels[i] for i in row] for row in ids])
-            rows = [row for text, of in zip(texts, ids, strict=True) for row in text.labels(of)]
-            labels = np.full((len(rows), max(map(len, rows))), IGNORED, "int32")
-            for place, row in zip(labels, rows, strict=True):
-                place[: len(row)] = row
+    def _batches(self, texts: list[WordRows], batch_size: int) -> LengthBucketedBatches:
         token_ids = ragged([row for text in texts for row in text.token_ids])
         return LengthBucketedBatches(
             token_ids,
             tf.zeros_like(token_ids),
             batch_size=batch_size,
             pad_id=self.check_tokenizer().vocabulary.pad_id,
-            labels=labels,
-            seed=seed,
         )
 
-    def _label_ids(self, y: Sequence[Sequence[Any]]) -> list[np.ndarray]:
+    def _label_ids(self, y: Any) -> list[np.ndarray]:
         """Turns names or ids of tags into ids."""
         ids = []
-        for position, tags in enumerate(y):
+        for position, tags in enumerate(tag_columns(y)):
             try:
-                ids.append(encode_labels(tags, self.labels))
-            except ValueError as error:
+                row = encode_labels(tags, self.labels)
+            except (TypeError, ValueError) as error:
                 raise ValueError(f"The tags of the text at position {position}: {error}") from None
+            if row.ndim != 1:
+                raise ValueError(
+                    f"The tags of the text at position {position}: a word has one tag, received "
+                    f"{tags[0]!r} for the first."
+                )
+            ids.append(row)
         return ids
 
-    def dataset(self, batches: LengthBucketedBatches) -> tf.data.Dataset:
-        """Returns the batches, their labels as wide as their tokens."""
-
-        def fit_labels(inputs: dict[str, tf.Tensor], labels: tf.Tensor) -> tuple:
-            width = tf.shape(inputs["token_ids"])[1]
-            labels = labels[:, :width]
-            missing = width - tf.shape(labels)[1]
-            return inputs, tf.pad(labels, [[0, 0], [0, missing]], constant_values=IGNORED)
-
-        return batches.dataset().map(fit_labels)
-
     def evaluate(
-        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **kwargs: Any,
     ) -> Any:
         """Evaluates as `keras.Model.evaluate` does; on texts, finds how good the spans are.
 
@@ -205,14 +265,34 @@ class BertTokenClassifier(TokenModel):
             x: Texts, see the class, or whatever Keras takes.
             y: One list of tags a text.
             batch_size: B, by default 32.
-            **kwargs: The other arguments of `keras.Model.evaluate`.
+            verbose: For ready inputs only.
+            sample_weight: For ready inputs only: spans count alike.
+            steps: For ready inputs only.
+            callbacks: For ready inputs only.
+            return_dict: See Keras; for texts it is always a dict.
+            **kwargs: What Keras' `fit` passes on.
 
         Returns:
             For texts a dict of `accuracy`, of words, and `precision`, `recall` and `f1`, of spans;
-            see `report` for each type's.
+            see `report` for each type's. For their loss, evaluate
+            `model.dataset(model.batches(x, y))`.
+
+        Raises:
+            ValueError: If an argument for ready inputs is given with texts.
         """
-        if not isinstance(x, list):
-            return super().evaluate(x, y, batch_size, **kwargs)
+        if not self._is_examples(x):
+            return super().evaluate(
+                x,
+                y,
+                batch_size,
+                verbose=verbose,
+                sample_weight=sample_weight,
+                steps=steps,
+                callbacks=callbacks,
+                return_dict=return_dict,
+                **kwargs,
+            )
+        refuse_given(sample_weight=sample_weight, steps=steps, callbacks=callbacks)
         report = self.report(x, y, batch_size or 32)
         return {name: getattr(report, name) for name in ("accuracy", "precision", "recall", "f1")}
 
@@ -222,22 +302,44 @@ class BertTokenClassifier(TokenModel):
         return evaluate_tags(names, self.tag(x, batch_size), self.labels)
 
     # === Answers ===
-    def predict(self, x: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
         """Predicts as `keras.Model.predict` does; for texts the logits of their words.
 
         Args:
             x: Texts, see the class, or whatever Keras takes.
             batch_size: B, by default 32.
-            **kwargs: The other arguments of `keras.Model.predict`.
+            verbose: For ready inputs only.
+            steps: For ready inputs only.
+            callbacks: For ready inputs only.
 
         Returns:
             For texts a list with the logits of each. *Shape:* (W, C).
+
+        Raises:
+            TypeError: If a text is neither a string nor a list of words.
+            ValueError: If an argument for ready inputs is given with texts.
         """
-        if not isinstance(x, list):
-            return super().predict(x, batch_size, **kwargs)
+        if not self._is_examples(x):
+            return super().predict(x, batch_size, verbose=verbose, steps=steps, callbacks=callbacks)
+        refuse_given(steps=steps, callbacks=callbacks)
         texts = self._rows(x)
-        rows = iter(self.predict_rows(self._batches(texts, None, batch_size=batch_size or 32)))
-        return [text.of_words([next(rows) for _ in text.token_ids]) for text in texts]
+        if not texts:
+            return []
+        rows = iter(self.predict_rows(self._batches(texts, batch_size or 32)))
+        without_tokens = np.zeros(len(self.labels), "float32")
+        if OUTSIDE in self.labels:
+            without_tokens += _SURELY_NOT
+            without_tokens[self.labels.index(OUTSIDE)] = 0.0
+        return [
+            text.of_words([next(rows) for _ in text.token_ids], without_tokens) for text in texts
+        ]
 
     def probabilities(self, x: Any, batch_size: int = 32) -> list[np.ndarray]:
         """Computes the probability of every tag, for every word of each text. *Shape:* (W, C)."""
@@ -253,14 +355,15 @@ class BertTokenClassifier(TokenModel):
             for logits in self.predict(x, batch_size)
         ]
 
-    def find_spans(self, texts: list[Any], batch_size: int = 32) -> list[list[TaggedSpan]]:
+    def find_spans(self, texts: Any, batch_size: int = 32) -> list[list[TaggedSpan]]:
         """Returns the spans of each text: entities with BIO tags, otherwise each word with its tag.
 
         Args:
-            texts: Strings or lists of words; offsets in a list are those in its words joined by
+            texts: See the class; offsets in a list of words are those in its words joined by
                 spaces.
             batch_size: B.
         """
+        texts = word_columns(texts)
         words = [tokenize_words(self.check_tokenizer(), text) for text in texts]
         return [
             tagged_spans(of.text, of.offsets, probabilities, self.labels)
@@ -304,7 +407,7 @@ class BertTokenClassifier(TokenModel):
             )
         return cls._from_checkpoint(
             checkpoint,
-            labels=list(checkpoint.labels or () if labels is None else labels),
+            labels=list(checkpoint.labels or ()) if labels is None else class_names(labels),
             sequence_length=sequence_length or saved.get("sequence_length"),
             window_stride=window_stride or saved.get("window_stride"),
             dtype=dtype,
@@ -370,26 +473,125 @@ class BertTokenClassifier(TokenModel):
         }
 
 
-def check_texts(x: Sequence[Any]) -> None:
-    """Refuses what is neither a string nor a list of words.
+def word_columns(x: Any) -> list[str | list[str]]:
+    """Returns texts as strings and lists of words.
+
+    Args:
+        x: Texts in whatever `text.columns.column_values` takes, each a string or a column of words.
 
     Raises:
-        ValueError: If there is no text, or a word is empty.
-        TypeError: If a text or a word is not a string.
+        TypeError: If a text or a word is something else.
     """
-    if not x:
-        raise ValueError("There are no texts: give at least one.")
-    for position, text in enumerate(x):
+    texts: list[str | list[str]] = []
+    for position, text in enumerate(_rows_of(x)):
+        text = _decoded(text)
         if isinstance(text, str):
+            texts.append(text)
             continue
-        if not isinstance(text, Sequence):
+        try:
+            words = [_decoded(word) for word in column_values(text)]
+        except TypeError:
             raise TypeError(
                 f"A text is a string or a list of words, received {text!r} "
                 f"({type(text).__name__}) at position {position}: convert or remove it."
-            )
-        for word, value in enumerate(text):
-            if not isinstance(value, str) or not value:
+            ) from None
+        for word, value in enumerate(words):
+            if not isinstance(value, str):
                 raise TypeError(
-                    f"A word is a string with a character in it, received {value!r} as word {word} "
-                    f"of the text at position {position}: mend or remove it."
+                    f"A word is a string, received {value!r} ({type(value).__name__}) as word "
+                    f"{word} of the text at position {position}: convert or remove it."
                 )
+        texts.append(words)
+    return texts
+
+
+def tag_columns(y: Any) -> list[list[Any]]:
+    """Returns the tags of texts as lists; ids of a datasets `ClassLabel` as its names.
+
+    Args:
+        y: One column of tags a text, in whatever `text.columns.column_values` takes.
+
+    Raises:
+        TypeError: If the tags of a text are no column.
+    """
+    feature = getattr(getattr(y, "features", None), "feature", None)
+    names = getattr(feature, "names", None)
+    rows = []
+    for position, tags in enumerate(_rows_of(y)):
+        try:
+            row = column_values(tags)
+        except TypeError:
+            raise TypeError(
+                f"The tags of a text are a list with one for each word, received {tags!r} "
+                f"({type(tags).__name__}) at position {position}: wrap them in [...]."
+            ) from None
+        if names is not None:
+            row = [
+                names[tag] if isinstance(tag, int) and 0 <= tag < len(names) else tag for tag in row
+            ]
+        rows.append(row)
+    return rows
+
+
+def word_weights(sample_weight: Any, tags: list[np.ndarray]) -> list[np.ndarray]:
+    """Returns a weight for every word of some texts.
+
+    Args:
+        sample_weight: One weight a text, one column of weights a text, or None for 1.
+        tags: Of the texts. *Shape:* (W,) each.
+
+    Returns:
+        float32. *Shape:* (W,) each.
+
+    Raises:
+        ValueError: If there is not one a text, or one a word, or one is negative or not finite.
+    """
+    if sample_weight is None:
+        return [np.ones(len(row), "float32") for row in tags]
+    rows = _rows_of(sample_weight)
+    if all(np.ndim(row) == 0 and not hasattr(row, "to_list") for row in rows):
+        of_texts = np.asarray(encode_sample_weight(rows, len(tags)))
+        return [np.full(len(row), of_text) for row, of_text in zip(tags, of_texts, strict=True)]
+    if len(rows) != len(tags):
+        raise ValueError(
+            f"There are {len(tags)} texts but {len(rows)} sample_weight: give one for each, or one "
+            "list for each."
+        )
+    weights = []
+    for position, (row, of_text) in enumerate(zip(rows, tags, strict=True)):
+        try:
+            weights.append(np.asarray(encode_sample_weight(column_values(row), len(of_text))))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"The sample_weight of the {len(of_text)} words of the text at position "
+                f"{position}: {error}"
+            ) from None
+    return weights
+
+
+def refuse_given(**arguments: Any) -> None:
+    """Refuses arguments that are given although they have no use.
+
+    Raises:
+        ValueError: If one is not None.
+    """
+    given = [name for name, value in arguments.items() if value is not None]
+    if given:
+        raise ValueError(
+            f"{' and '.join(given)} cannot act on texts: leave out, or give "
+            "model.dataset(model.batches(x, y)) instead of the texts."
+        )
+
+
+def _rows_of(column: Any) -> list[Any]:
+    """Returns the values of a column; of an array the rows, even where they have one value each."""
+    values = column.numpy() if isinstance(column, tf.Tensor | tf.RaggedTensor) else column
+    return (
+        list(values)
+        if isinstance(values, np.ndarray) and values.ndim == 2
+        else column_values(values)
+    )
+
+
+def _decoded(value: Any) -> Any:
+    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else value

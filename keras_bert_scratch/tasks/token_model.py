@@ -20,7 +20,9 @@ from keras_bert_scratch.files import new_folder, write_hashes
 from keras_bert_scratch.layers.heads import ClassificationHead
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.encoder_model import EncoderModel
+from keras_bert_scratch.text.columns import is_text
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.training.memory import check_training_fits
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +30,9 @@ logger = logging.getLogger(__name__)
 class TokenModel(EncoderModel):
     """An encoder, and a head on the state of every token; subclasses say what its outputs mean.
 
-    Where Keras takes `x`, this takes a list of examples, too; anything else, such as a dict or a
-    dataset of ready inputs, goes to Keras as it is. The encoder's pooler is not used, nor trained.
+    Where Keras takes `x`, this takes examples, too: a list or another column held in memory.
+    Anything else, such as a dict or a dataset of ready inputs, goes to Keras as it is. The
+    encoder's pooler is not used, nor trained.
 
     Args:
         encoder: The encoder below the head.
@@ -100,16 +103,27 @@ class TokenModel(EncoderModel):
         """Returns the batches as what Keras trains on."""
         return batches.dataset()
 
-    def fit(
+    # Whether `batches` takes labels, and weights of examples and classes with them.
+    takes_labels = False
+
+    def fit(  # type: ignore[override]
         self,
         x: Any = None,
         y: Any = None,
-        batch_size: int = 32,
-        *,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool = True,
-        callbacks: Any = None,
-        **kwargs: Any,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int = 1,
     ) -> keras.callbacks.History:
         """Trains as `keras.Model.fit` does, on examples, too.
 
@@ -119,41 +133,170 @@ class TokenModel(EncoderModel):
         Args:
             x: Examples, see the class, or whatever Keras takes.
             y: Their labels, where these do not stand in the examples.
-            batch_size: B.
-            validation_data: `(x, y)`, or `x` alone where it holds the labels, or a dataset.
-            shuffle: Whether the order changes with every epoch.
+            batch_size: B, by default 32.
+            epochs: See Keras, as for all that is not explained here.
+            verbose: See Keras.
             callbacks: Keras callbacks.
-            **kwargs: The other arguments of `keras.Model.fit`.
+            validation_split: For ready inputs only.
+            validation_data: `(x, y)`, `(x, y, sample_weight)`, `x` alone where it holds the labels,
+                or a dataset.
+            shuffle: Whether the order changes with every epoch.
+            class_weight: Weights of classes, for tasks that have classes and with examples only.
+            sample_weight: Weights of examples, for tasks that take them.
+            initial_epoch: See Keras.
+            steps_per_epoch: See Keras.
+            validation_steps: See Keras.
+            validation_batch_size: B of the validation, by default `batch_size`.
+            validation_freq: See Keras.
 
         Raises:
-            ValueError: If an example is refused, or `validation_split` is asked for with examples.
+            ValueError: If an example or a weight is refused, a batch needs more memory than there
+                is, or `validation_split` is asked for with examples.
         """
-        if isinstance(x, list):
-            if kwargs.get("validation_split"):
+        size = 32 if batch_size is None else batch_size
+        validation_size = size if validation_batch_size is None else validation_batch_size
+        options: dict[str, Any] = {}
+        if self._is_examples(x):
+            if validation_split:
                 raise ValueError(
                     "validation_split would part examples of one document: split the documents, "
                     "and pass validation_data=."
                 )
             # numpy's generator is one of those that keras.utils.set_random_seed seeds.
             seed = int(np.random.randint(2**31)) if shuffle else None
-            batches = self.batches(x, y, batch_size=batch_size, seed=seed)
+            batches = self._weighted_batches(
+                x, y, sample_weight, class_weight, batch_size=size, seed=seed
+            )
+            self._check_memory(batches)
             self.check_workers(batches)
-            x, y, shuffle = self.dataset(batches), None, False
+            x, y, sample_weight = self.dataset(batches), None, None
             callbacks = [batches.follow_epochs(), *keras.tree.flatten(callbacks or [])]
-        elif not isinstance(x, tf.data.Dataset):
-            kwargs["batch_size"] = batch_size
+        else:
+            self._refuse_class_weight(class_weight)
+            if not isinstance(x, tf.data.Dataset):
+                options.update(batch_size=size, validation_split=validation_split)
         given = validation_data if isinstance(validation_data, tuple) else (validation_data,)
-        if isinstance(given[0], list):
-            size = kwargs.pop("validation_batch_size", None) or batch_size
-            validation_data = self.dataset(self.batches(*given, batch_size=size))
+        if self._is_examples(given[0]):
+            validation_data = self.dataset(
+                self._weighted_batches(*given, batch_size=validation_size)
+            )
+        elif validation_data is not None and not isinstance(validation_data, tf.data.Dataset):
+            options["validation_batch_size"] = validation_size
         return super().fit(
             x,
             y,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
             validation_data=validation_data,
             shuffle=shuffle and not isinstance(x, tf.data.Dataset),
-            callbacks=callbacks,
-            **kwargs,
+            sample_weight=sample_weight,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_freq=validation_freq,
+            **options,
         )
+
+    def _is_examples(self, x: Any) -> bool:
+        """Whether `x` is held in memory and must be examples; refuses datasets of strings.
+
+        Raises:
+            ValueError: If `x` is a dataset whose batches hold strings.
+        """
+        if isinstance(x, tf.data.Dataset) and any(
+            getattr(spec, "dtype", None) == tf.string for spec in tf.nest.flatten(x.element_spec)
+        ):
+            raise ValueError(
+                f"{type(self).__name__} takes examples held in memory, not a dataset of strings: "
+                "give lists, or the dataset that model.dataset(model.batches(x, y)) makes of them."
+            )
+        return is_text(x)
+
+    def _weighted_batches(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        **settings: Any,
+    ) -> LengthBucketedBatches:
+        """Returns `batches` to train or evaluate on, given only the weights that there are."""
+        weights = {"sample_weight": sample_weight, "class_weight": class_weight}
+        weights = {name: value for name, value in weights.items() if value is not None}
+        if self.takes_labels and y is None:
+            raise ValueError(
+                f"{type(self).__name__} learns labels, received y=None: pass them as y, for "
+                "validation as (x, y)."
+            )
+        if weights and not self.takes_labels:
+            raise ValueError(
+                f"{type(self).__name__} counts all examples alike, received "
+                f"{' and '.join(weights)}: leave it out."
+            )
+        return self.batches(x, y, **weights, **settings)
+
+    def _refuse_class_weight(self, class_weight: Any) -> None:
+        if class_weight is not None:
+            # Keras would read the labels of a row's tokens as the probabilities of its classes.
+            raise ValueError(
+                "class_weight is for examples; with ready inputs, whose labels stand at tokens, "
+                "pass sample_weight, one weight a token."
+            )
+
+    def _check_memory(self, batches: LengthBucketedBatches) -> None:
+        rows = min(batches.batch_size, len(batches.lengths))
+        if self._strategy is not None:
+            rows = -(-rows // self._strategy.num_replicas_in_sync)
+        trainable = sum(int(np.prod(weight.shape)) for weight in self.trainable_weights)
+        check_training_fits(self.encoder, trainable, rows, int(batches.lengths.max()))
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Trains on one batch as `keras.Model.train_on_batch` does, on examples, too.
+
+        Args:
+            x: Examples, see the class, or whatever Keras takes.
+            y: See `fit`.
+            sample_weight: See `fit`.
+            class_weight: See `fit`.
+            return_dict: See Keras.
+        """
+        if self._is_examples(x):
+            x, y, sample_weight = self._one_batch(x, y, sample_weight, class_weight)
+        else:
+            self._refuse_class_weight(class_weight)
+        return super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Evaluates one batch as `keras.Model.test_on_batch` does, on examples, too.
+
+        Args:
+            x: Examples, see the class, or whatever Keras takes.
+            y: See `fit`.
+            sample_weight: See `fit`.
+            return_dict: See Keras.
+        """
+        if self._is_examples(x):
+            x, y, sample_weight = self._one_batch(x, y, sample_weight)
+        return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
+
+    def _one_batch(self, *columns: Any) -> Any:
+        """Returns the rows of all examples as Keras' (x, y, sample_weight)."""
+        batches = self._weighted_batches(*columns)
+        return keras.utils.unpack_x_y_sample_weight(batches.batch(np.arange(len(batches.lengths))))
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Predicts one batch as Keras does, or examples as `predict` does."""
+        return self.predict(x) if self._is_examples(x) else super().predict_on_batch(x)
 
     def predict_rows(self, batches: LengthBucketedBatches) -> list[np.ndarray]:
         """Computes what `call` returns, for each row on its own: they differ in length."""

@@ -10,7 +10,13 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
-from keras_bert_scratch.data.batching import LengthBucketedBatches, PairBatches, PoissonBatches
+from keras_bert_scratch.data.batching import (
+    LENGTH_MULTIPLE,
+    LengthBucketedBatches,
+    PairBatches,
+    PoissonBatches,
+    TokenBatches,
+)
 
 N = 230
 
@@ -282,3 +288,25 @@ def test_poisson_dataset() -> None:
     batches = make_poisson_batches(50, 8)
     drawn = [y[w > 0].tolist() for _, y, w in batches.dataset().as_numpy_iterator()]
     assert drawn == [indices.tolist() for indices in batches.order(0)]
+
+
+@pytest.mark.parametrize("weights", [None, [[0, 1, 2, 0], [0, 0], [0, 3, 0]]])
+def test_labels_and_weights_of_tokens_are_as_wide_as_the_ids(weights: Any) -> None:
+    ids = tf.ragged.constant([[2, 7, 8, 3], [2, 3], [2, 7, 3]], tf.int32)
+    batches = TokenBatches(
+        ids,
+        tf.zeros_like(ids),
+        labels=[[-1, 5, 6, -1], [-1, -1], [-1, 4, -1]],
+        sample_weight=weights,
+        ignored=-1,
+        batch_size=2,
+        pad_id=0,
+    )
+    short, long = batches.dataset().as_numpy_iterator()
+    for inputs, *columns in (short, long):
+        for column in columns:
+            assert column.shape == inputs["token_ids"].shape
+    if LENGTH_MULTIPLE == 1:
+        assert short[1].tolist() == [[-1, -1, -1], [-1, 4, -1]]
+    assert long[1][0, :4].tolist() == [-1, 5, 6, -1]
+    assert len(long) == 2 if weights is None else long[2][0, :4].tolist() == [0, 1, 2, 0]

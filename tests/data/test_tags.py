@@ -15,6 +15,7 @@ from keras_bert_scratch.data.tags import (
     WordRows,
     check_bio,
     check_same_lengths,
+    continuations,
     convert_tags,
     read_conll,
     spans_of,
@@ -277,6 +278,32 @@ class TestSpans:
         spans = tagged_spans("Jane  Austen.", [(0, 4), (6, 12), (12, 13)], probabilities, labels)
         assert spans == [TaggedSpan("Jane  Austen", "x", 0, 12, 0.7)]
 
+    def test_parts_of_a_word_are_one_span(self):
+        def found(text, tags, labels):
+            words = tokenize_words(WordPieceTokenizer(Vocabulary(TOKENS)), text)
+            rows = np.eye(len(labels))[[labels.index(tag) for tag in tags]]
+            return [span.text for span in tagged_spans(text, words.offsets, rows, labels)]
+
+        # By the second word's I-.
+        assert found("a-b c", ["B-x", "I-x", "I-x", "B-x"], ["B-x", "I-x"]) == ["a-b", "c"]
+        # Two of a type that stand side by side begin with B- each.
+        assert found("a-b", ["B-x", "B-x", "B-x"], ["B-x", "I-x"]) == ["a", "-", "b"]
+        # There is no I-: a word goes on as itself.
+        assert found("a-b c", ["B-x"] * 4, ["B-x", "O"]) == ["a-b", "c"]
+        assert found("a\u00a0b\u200bc d", ["B-x"] * 3, ["B-x", "O"]) == ["a\u00a0b\u200bc", "d"]
+        # Parts of speech: different signs are words of their own, the same are not.
+        assert found("a.b.)", ["X"] * 5, ["X", "Y"]) == ["a.b.", ")"]
+        assert found("a...", ["X", "Y", "Y", "Y"], ["X", "Y"]) == ["a", "..."]
+        assert found("电影", ["X", "X"], ["X", "Y"]) == ["电", "影"]
+
+    def test_how_tags_go_on(self):
+        labels = ["O", "B-x", "I-x", "B-y", "S-x", "E-x", "NOUN", "X-ray"]
+        assert continuations(labels).tolist() == [0, 2, 2, 3, 2, 2, 6, 7]
+        assert continuations(["B_x", "M_x", "E_x", "W_x", "O"]).tolist() == [1, 1, 1, 1, 4]
+        assert continuations(["B", "I", "O"]).tolist() == [1, 1, 2]
+        # These are parts of speech.
+        assert continuations(["S", "I", "X"]).tolist() == [0, 1, 2]
+
 
 class TestTokens:
     def test_given_words(self, tokenizer):
@@ -284,8 +311,14 @@ class TestTokens:
         assert words.text == "a films! \u200b @a"
         assert words.offsets == [(0, 1), (2, 8), (9, 10), (11, 13)]
         assert words.token_ids == [A, FILM, PLURAL, BANG, AT, A]
-        # The third word is one that the tokenizer drops.
-        assert words.first_tokens.tolist() == [0, 1, -1, 4]
+        # The second word has two parts, and the tokenizer drops the third.
+        assert words.parts.tolist() == [0, 1, 3, 4, 5]
+        assert words.word_of_part.tolist() == [0, 1, 1, 3, 3]
+
+    def test_empty_words_keep_their_place(self, tokenizer):
+        words = tokenize_words(tokenizer, ["", "a", "", "", "b", ""])
+        assert words.offsets == [(0, 0), (1, 2), (3, 3), (4, 4), (5, 6), (7, 7)]
+        assert words.word_of_part.tolist() == [1, 4]
 
     def test_words_of_a_string(self, tokenizer):
         words = tokenize_words(tokenizer, " Films!\u200b  @ä unknown")
@@ -297,28 +330,43 @@ class TestTokens:
             "ä",
             "unknown",
         ]
-        assert words.first_tokens.tolist() == [0, 2, 3, 4, 5]
+        assert words.parts.tolist() == [0, 2, 3, 4, 5]
+        assert words.word_of_part.tolist() == [0, 1, 2, 3, 4]
+
+    @settings(max_examples=50, deadline=None)
+    @given(st.lists(st.text("aF.'-@ \u00a0\u200b\u0301电é"), max_size=5))
+    def test_given_words_are_trained_on_as_strings_are_read(self, tokenizer, given):
+        words = tokenize_words(tokenizer, given)
+        string = tokenize_words(tokenizer, words.text)
+        assert string.token_ids == words.token_ids
+        assert string.parts.tolist() == words.parts.tolist()
+        for (start, end), word in zip(string.offsets, words.word_of_part, strict=True):
+            assert words.offsets[word][0] <= start < end <= words.offsets[word][1]
 
     def test_nothing(self, tokenizer):
         for text in ("", []):
             words = tokenize_words(tokenizer, text)
             assert (words.offsets, words.token_ids) == ([], [])
-            assert words.first_tokens.tolist() == []
+            assert words.parts.tolist() == words.word_of_part.tolist() == []
 
 
 class TestRows:
-    def test_labels_stand_at_first_tokens(self, tokenizer):
+    def test_labels_and_weights_stand_at_the_parts_of_words(self, tokenizer):
         rows = WordRows(tokenizer, ["a", "films!", "\u200b", "a"], sequence_length=8)
         assert rows.token_ids == [[CLS, A, FILM, PLURAL, BANG, A, SEP]]
-        labels = rows.labels(np.array([1, 2, 9, 3]))
-        assert labels[0].tolist() == [IGNORED, 1, 2, IGNORED, IGNORED, 3, IGNORED]
+        inner = np.array([0, 1, 4, 3, 4])
+        labels = rows.labels(np.array([1, 2, 0, 3]), inner)
+        assert labels[0].tolist() == [IGNORED, 1, 2, IGNORED, 4, 3, IGNORED]
         assert labels[0].dtype == np.int32
+        weights = rows.weights(np.array([1.0, 2.0, 9.0, 0.5]))
+        assert weights[0].tolist() == [0, 1, 2, 0, 2, 0.5, 0]
+        assert weights[0].dtype == np.float32
 
     def test_windows_label_every_word_once_and_answer_for_it(self, tokenizer):
         # Six tokens, four a window, stride 2: windows abcd, cdef; c is the first's, d the second's.
         rows = WordRows(tokenizer, list("abcdef"), sequence_length=6, window_stride=2)
         assert [len(row) for row in rows.token_ids] == [6, 6]
-        labels = rows.labels(np.arange(10, 16))
+        labels = rows.labels(np.arange(10, 16), np.arange(16))
         assert [row.tolist() for row in labels] == [
             [IGNORED, 10, 11, 12, IGNORED, IGNORED],
             [IGNORED, IGNORED, 13, 14, 15, IGNORED],
@@ -326,9 +374,11 @@ class TestRows:
         values = [np.arange(100, 106)[:, None], np.arange(200, 206)[:, None]]
         assert rows.of_words(values)[:, 0].tolist() == [101, 102, 103, 202, 203, 204]
 
-    def test_words_without_tokens_have_zeros(self, tokenizer):
+    def test_words_without_tokens(self, tokenizer):
         rows = WordRows(tokenizer, ["\u200b", "a"], sequence_length=6)
         assert rows.of_words([np.full((3, 2), 7.0)]).tolist() == [[0, 0], [7, 7]]
+        found = rows.of_words([np.full((3, 2), 7.0)], np.array([1.0, 2.0]))
+        assert found.tolist() == [[1, 2], [7, 7]]
         nothing = WordRows(tokenizer, "", sequence_length=6)
         assert nothing.token_ids == [[CLS, SEP]]
         assert nothing.of_words([np.ones((2, 2))]).shape == (0, 2)

@@ -104,20 +104,25 @@ def test_tagging_logits_loss_and_weights(tagger, tmp_path):
     theirs, tokenizer = load(transformers.BertForTokenClassification, tmp_path / "saved")
     assert theirs.config.id2label == {0: "O", 1: "B-x", 2: "I-x"}
     words = ["Good", "films", "!", "caf\u00e9", "bad-movie", "电影"]
-    tags = ["B-x", "I-x", "O", "B-x", "O", "O"]
+    tags = ["B-x", "I-x", "O", "B-x", "O", "B-x"]
     encoded = tokenizer(words, is_split_into_words=True, return_tensors="pt")
     word_ids = encoded.word_ids(0)
-    # The recipe of transformers' run_ner.py: first pieces only.
-    labels = [
+    # The recipe of transformers' run_ner.py labels first pieces only.
+    firsts = [
         -100 if word is None or word == before else tagger.labels.index(tags[word])
         for before, word in zip([None, *word_ids], word_ids, strict=False)
     ]
     inputs, ours = next(iter(tagger.dataset(tagger.batches([words], [tags]))))
-    length = len(labels)
+    length = len(firsts)
     assert inputs["token_ids"].numpy()[0, :length].tolist() == encoded["input_ids"][0].tolist()
-    assert np.where(ours[0, :length] == -1, -100, ours[0, :length]).tolist() == labels
+    labels = np.where(ours[0, :length] == -1, -100, ours[0, :length])
+    others = [n for n in range(length) if labels[n] != firsts[n]]
+    assert [firsts[n] for n in others] == [-100] * 3
+    # Ours labels the other words of BERT, too.
+    pieces = [words[word_ids[n]][slice(*encoded.token_to_chars(n))] for n in others]
+    assert list(zip(pieces, labels[others], strict=True)) == [("-", 0), ("movie", 0), ("影", 2)]
     with torch.no_grad():
-        outputs = theirs(**encoded, labels=torch.tensor([labels]))
+        outputs = theirs(**encoded, labels=torch.tensor(labels[None]).long())
     logits = np.array(tagger(inputs))[:, :length]
     np.testing.assert_allclose(logits, outputs.logits.numpy(), atol=1e-5)
     tagger.compile("sgd", run_eagerly=True)

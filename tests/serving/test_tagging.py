@@ -1,9 +1,12 @@
 """Exports of a small tagger, asked in this process and in fresh ones."""
 
+import hypothesis
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import strategies
 
+from keras_bert_scratch.data.tags import tokenize_words
 from keras_bert_scratch.serving import tagging
 from keras_bert_scratch.serving.parity import PROBE_TEXTS
 from keras_bert_scratch.serving.tagger import LiteRTTagger, SavedModelTagger, load_tagger
@@ -11,6 +14,12 @@ from keras_bert_scratch.tasks.token_classifier import BertTokenClassifier
 
 LABELS = ["O", "B-x", "I-x"]
 TEXTS = [*PROBE_TEXTS, "Ein über-Film ist e\u0301in caf\u00e9s", "a good film! " * 20]
+# Words that are made of several of BERT's.
+TEXTS += [
+    "Jean-Luc O'Brien left the U.S. today, I don't know (why)...",
+    "AT&T: $5, 3.14 or 1,000? C++ at Yahoo! on 12/05/2020.",
+    "“Ulm”\u00a0http://a.com/b?c=d#e ann@mail.org a\u200bb\u00ad-c 东京-大阪",
+]
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +51,34 @@ def test_float_exports_answer_as_the_model(exported, name):
         )
     for ours, theirs in zip(model.probabilities(TEXTS), tagger.probabilities(TEXTS), strict=True):
         np.testing.assert_allclose(theirs, ours, atol=1e-5)
+
+
+def test_words_of_the_graph_are_those_of_the_model(exported):
+    model, folder = exported
+    tagger = load_tagger(folder / "saved_model")
+
+    @hypothesis.settings(max_examples=60, deadline=None)
+    @hypothesis.given(
+        strategies.text(
+            strategies.sampled_from("aÉß1.-'&@/$“”… \t\u00a0\u200b\u0301\ufe0f电か한😀\x00")
+        )
+        | strategies.text(strategies.characters(codec="utf-8"))
+    )
+    def check(text):
+        ((_, offsets, probabilities),) = tagger._words([text])
+        assert offsets.tolist() == list(map(list, tokenize_words(model.tokenizer, text).offsets))
+        assert probabilities.shape == (len(offsets), len(LABELS))
+
+    check()
+
+
+def test_no_texts(exported):
+    _, folder = exported
+    signature = tf.saved_model.load(folder / "saved_model").signatures["serving_default"]
+    outputs = signature(text=tf.constant([], tf.string))
+    assert {name: value.shape[0] for name, value in outputs.items()} == dict.fromkeys(outputs, 0)
+    for name in ("saved_model", "float32.tflite"):
+        assert load_tagger(folder / name).find_spans([]) == []
 
 
 def test_int8_is_close(exported):
