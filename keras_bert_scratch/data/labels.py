@@ -295,11 +295,13 @@ class _ClassIds:
             if number is not None and numbers.count(number) == 1
         }
         self.numbers_are_names = any(number is not None for number in numbers)
+        spelled = [label.lower() for label in labels]
         self.booleans = {
-            label.lower() == "true": class_id
-            for label, class_id in self.ids.items()
-            if label.lower() in ("true", "false")
+            value: spelled.index(str(value).lower())
+            for value in (True, False)
+            if spelled.count(str(value).lower()) == 1
         }
+        self.booleans_are_names = "true" in spelled or "false" in spelled
         self.listing = ", ".join(labels[:_LABELS_NAMED]) + ", …" * (len(labels) > _LABELS_NAMED)
 
     def is_name(self, label: Any) -> bool:
@@ -307,11 +309,11 @@ class _ClassIds:
         return self._by_name(label) is not None
 
     def _by_name(self, label: Any) -> int | None:
-        if isinstance(label, bool | np.bool_) and bool(label) in self.booleans:
-            return self.booleans[bool(label)]
         name = _name(label)
         if name in self.ids:
             return self.ids[name]
+        if isinstance(label, bool | np.bool_) and bool(label) in self.booleans:
+            return self.booleans[bool(label)]
         return self.by_number.get(float(label)) if _is_number(label) else None
 
     def __call__(self, label: Any, position: int | None) -> int:
@@ -320,7 +322,9 @@ class _ClassIds:
             return class_id
         name = _name(label)
         # Booleans are 0 and 1, unless they are names.
-        is_name = self.numbers_are_names or (isinstance(label, bool | np.bool_) and self.booleans)
+        is_name = self.numbers_are_names or (
+            isinstance(label, bool | np.bool_) and self.booleans_are_names
+        )
         if not is_name and _is_number(label) and name is not None and 0 <= label < len(self.ids):
             return int(label)
         place = "" if position is None else f" at position {position}"

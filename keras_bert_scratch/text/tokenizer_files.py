@@ -235,7 +235,8 @@ def _with_named_tokens(found: dict[str, Any], folder: Path, config: dict[str, An
     vocabulary, pieces = found["vocabulary"], set(found["vocabulary"].tokens)
     tokens = list(vocabulary.tokens)
     added = {token.content: token for token in found["added_tokens"]}
-    path, special = folder / "tokenizer_config.json", []
+    path = folder / "tokenizer_config.json"
+    special: list[Any] = []
     places = [(path, config)]
     if (folder / "special_tokens_map.json").exists():
         path = folder / "special_tokens_map.json"
