@@ -111,6 +111,7 @@ class BertClassifier(TextModel):
         [{'good': 0.99, 'bad': 0.01}]
     """
 
+    export_formats = ("tf_saved_model", "litert", "mediapipe", "onnx")
     takes_truncation = True
 
     def __init__(
@@ -647,33 +648,20 @@ class BertClassifier(TextModel):
         # Functions that Keras has traced do not know of the new weights.
         self.train_function = self.test_function = self.predict_function = None
 
-    def export(self, filepath: str | Path, format: str = "tf_saved_model", **options: Any) -> None:
-        """Exports for serving: strings in and labels out, or for phones.
-
-        The export is loaded in a fresh process without Keras and compared before it appears.
-
-        Args:
-            filepath: The folder (SavedModel) or file (all else) to write.
-            format: `"tf_saved_model"`, see `serving.saved_model`; `"litert"`, see `serving.litert`;
-                `"mediapipe"`, see `serving.mobile_metadata`; `"onnx"`, see `serving.onnx`; or
-                another format of `keras.Model.export`, without tokenizer.
-            **options: Those of the format, such as `precision` and `texts` of `"litert"`.
-
-        Raises:
-            ValueError: If the model has no tokenizer, or an option is refused.
-            FileExistsError: If the folder is not empty.
-            RuntimeError: If the export does not give the model's probabilities.
-        """
+    def _export(self, filepath: Any, format: str, **options: Any) -> None:
+        """Exports, see `export`."""
         exporters: dict[str, Callable[..., None]] = {
             "tf_saved_model": export_saved_model,
             "litert": export_litert,
             "mediapipe": export_mediapipe,
             "onnx": export_onnx,
         }
-        if format not in exporters:
-            return super().export(filepath, format=format, **options)
         tokenizer = self.check_tokenizer()
         activation = self._activation
+        if self.is_score and format == "mediapipe":
+            raise ValueError(
+                "MediaPipe's text classifier gives classes, and this model a score: use 'litert'."
+            )
         if self.truncation != "head":
             if format not in ("tf_saved_model", "litert"):
                 raise ValueError(
@@ -683,7 +671,7 @@ class BertClassifier(TextModel):
             options.update(truncation=self.truncation, window_stride=self.window_stride)
             if self.truncation == "windows" and format == "litert":
                 activation = self._activation_of_windows
-        return exporters[format](
+        exporters[format](
             self,
             tokenizer,
             self.labels,

@@ -22,6 +22,9 @@ class EncoderModel(DistributableModel):
         ValueError: If the tokenizer's vocabulary is larger than the encoder's.
     """
 
+    # Formats that the task exports itself, with its tokenizer.
+    export_formats: tuple[str, ...] = ()
+
     def __init__(
         self, encoder: BertEncoder, tokenizer: WordPieceTokenizer | None, **kwargs: Any
     ) -> None:
@@ -59,6 +62,51 @@ class EncoderModel(DistributableModel):
                 f"{sequence_length} and {positions}: choose a smaller one."
             )
         return sequence_length or positions
+
+    # === Export ===
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",
+        verbose: Any = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Exports for serving: strings in and answers out, or for phones.
+
+        In the task's own `export_formats` the export is loaded in a fresh process without Keras
+        and compared before it appears; its inputs are those of the task. Other formats are those of
+        `keras.Model.export`, without the tokenizer.
+
+        Args:
+            filepath: The folder (SavedModel) or file (all else) to write.
+            format: Of all tasks `"tf_saved_model"` and `"litert"`; of classifiers also
+                `"mediapipe"` and `"onnx"`; or another of Keras.
+            verbose: Whether to say where the export was written.
+            input_signature: For Keras' other formats.
+            **kwargs: Options of the format: see `serving.saved_model`, `serving.litert`,
+                `serving.mobile_metadata` and `serving.onnx` for classifiers; `serving.tagging`,
+                `serving.answering`, `serving.embeddings` and `serving.summarizing` for the others.
+
+        Raises:
+            ValueError: If the model has no tokenizer, or an option is refused.
+            FileExistsError: If the folder is not empty.
+            RuntimeError: If the export does not answer as the model.
+        """
+        if format not in self.export_formats:
+            return super().export(filepath, format, verbose, input_signature, **kwargs)
+        if input_signature is not None:
+            raise ValueError(
+                f"input_signature={input_signature!r} does not fit the format {format!r}, whose "
+                "inputs are those of the task: leave it out."
+            )
+        self._export(filepath, format, **kwargs)
+        if verbose:
+            keras.utils.io_utils.print_msg(f"Saved artifact at '{filepath}'.")
+
+    def _export(self, filepath: Any, format: str, **options: Any) -> None:
+        """Exports in one of `export_formats`."""
+        raise NotImplementedError
 
     # === Config ===
     def save(

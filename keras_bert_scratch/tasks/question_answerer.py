@@ -335,29 +335,13 @@ class BertQuestionAnswerer(TokenModel):
         """
         self._write(folder, **self.settings._asdict())
 
-    def export(self, filepath: str | Path, format: str = "tf_saved_model", **options: Any) -> None:
-        """Exports for serving: a question and a context in and an answer out, or for phones.
-
-        The export is loaded in a fresh process without Keras and compared before it appears.
-
-        Args:
-            filepath: The folder (SavedModel) or file (LiteRT) to write.
-            format: `"tf_saved_model"` or `"litert"`, see `serving.answering`; or another format of
-                `keras.Model.export`, without tokenizer.
-            **options: `precision` for LiteRT.
-
-        Raises:
-            ValueError: If the model has no tokenizer, or an option is refused.
-            FileExistsError: If the folder is not empty.
-            RuntimeError: If the export does not answer as the model.
-        """
+    def _export(self, filepath: Any, format: str, **options: Any) -> None:
+        """Exports, see `export`."""
         exporters: dict[str, Any] = {
             "tf_saved_model": export_answerer_saved_model,
             "litert": export_answerer_litert,
         }
-        if format not in exporters:
-            return super().export(filepath, format=format, **options)
-        return exporters[format](
+        exporters[format](
             self,
             self.check_tokenizer(),
             filepath,

@@ -486,49 +486,28 @@ class BertSummarizer(TextModel):
             tokenizer.save(temporary)
             write_hashes(temporary)
 
-    def export(
+    def _export(
         self,
-        filepath: str | Path,
-        format: str = "tf_saved_model",
+        filepath: Any,
+        format: str,
         *,
         sampler: BeamSearch = GREEDY,
         no_repeat_ngram_size: int = 0,
         min_length: int = 0,
         forbidden_words: Sequence[str] = (),
-        **options: Any,
     ) -> None:
-        """Exports for serving: strings in and summaries out, or ids for phones.
-
-        The export is loaded in a fresh process without Keras and compared before it appears.
-
-        Args:
-            filepath: The folder (SavedModel) or file (LiteRT) to write.
-            format: `"tf_saved_model"` or `"litert"`, see `serving.summarizing`; or another format
-                of `keras.Model.export`, without tokenizer.
-            sampler: How the export chooses among the tokens.
-            no_repeat_ngram_size: See `summarize`.
-            min_length: See `summarize`.
-            forbidden_words: See `summarize`.
-            **options: Of `keras.Model.export`, for other formats.
-
-        Raises:
-            ValueError: If the model has no tokenizer.
-            FileExistsError: If the folder is not empty.
-            RuntimeError: If the export does not write the model's summaries.
-        """
+        """Exports, see `export`; the options are those of `summarize`, as the export writes."""
         exporters = {
             "tf_saved_model": export_summarizer_saved_model,
             "litert": export_summarizer_litert,
         }
-        if format not in exporters:
-            return super().export(filepath, format=format, **options)
         choice: dict[str, Any] = {
             "sampler": sampler,
             "no_repeat_ngram_size": no_repeat_ngram_size,
             "min_length": min_length,
             "forbidden_words": forbidden_words,
         }
-        return exporters[format](
+        exporters[format](
             self,
             self.check_tokenizer(),
             filepath,
