@@ -29,6 +29,7 @@ def export_onnx(
     activation: Callable[[Any], Any],
     sequence_length: int,
     expected: Callable[[Any], Any],
+    opset_version: int | None = None,
 ) -> None:
     """Writes a classifier as one ONNX file, with its vocabulary and labels in the metadata.
 
@@ -45,6 +46,7 @@ def export_onnx(
         activation: Turns logits into probabilities.
         sequence_length: Tokens to which texts are truncated.
         expected: Gives the probabilities that the file must give for some texts.
+        opset_version: Version of ONNX's operations; by default tf2onnx's.
 
     Raises:
         ValueError: If the file's name does not end in .onnx.
@@ -71,7 +73,13 @@ def export_onnx(
     signature = {name: keras.InputSpec("int32", (None, None), name=name) for name in INPUTS}
     with new_file(path) as temporary:
         with _reshapes_kept():
-            model.export(str(temporary), format="onnx", verbose=False, input_signature=[signature])
+            model.export(
+                str(temporary),
+                format="onnx",
+                verbose=False,
+                input_signature=[signature],
+                opset_version=opset_version,
+            )
         exported = onnx.load(temporary)
         for value in (*exported.graph.input, *exported.graph.output):
             axes = value.type.tensor_type.shape.dim

@@ -64,10 +64,12 @@ def check_artifact(
 def check_gap(found: np.ndarray, wanted: np.ndarray, largest_gap: float) -> float:
     """Returns the largest difference of two arrays of probabilities.
 
+    Scores, which may be large, count as shares of the largest of them.
+
     Raises:
         RuntimeError: If it is larger than `largest_gap`, or not a number.
     """
-    gap = float(np.max(np.abs(found - wanted)))
+    gap = float(np.max(np.abs(found - wanted)) / max(1.0, np.max(np.abs(wanted))))
     # Written so that a gap that is not a number fails, too.
     if not gap <= largest_gap:
         raise RuntimeError(

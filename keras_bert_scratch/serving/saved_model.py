@@ -50,7 +50,8 @@ def export_saved_model(
     Its signatures are
 
     - `serving_default`: `text`, string (B,) -> `label`, string (B,); `probabilities`, float32
-      (B, C); `classes`, string (B, C), the names that belong to the probabilities;
+      (B, C), or the score of a model of one; `classes`, string (B, C), the names that belong to
+      them;
     - `pairs`: `text` and `pair`, string (B,) -> the same; only for `truncation="head"`;
     - `tokens`: `token_ids`, `segment_ids`, `padding_mask`, int32 (B, S) -> `logits` (B, C);
     - `embeddings`: `text`, string (B,) -> `pooled_output`, float32 (B, H), and `mean_output`,

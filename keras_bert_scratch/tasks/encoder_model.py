@@ -94,15 +94,16 @@ class EncoderModel(DistributableModel):
             RuntimeError: If the export does not answer as the model.
         """
         if format not in self.export_formats:
-            return super().export(filepath, format, verbose, input_signature, **kwargs)
-        if input_signature is not None:
+            super().export(filepath, format, verbose, input_signature, **kwargs)
+        elif input_signature is not None:
             raise ValueError(
                 f"input_signature={input_signature!r} does not fit the format {format!r}, whose "
                 "inputs are those of the task: leave it out."
             )
-        self._export(filepath, format, **kwargs)
-        if verbose:
-            keras.utils.io_utils.print_msg(f"Saved artifact at '{filepath}'.")
+        else:
+            self._export(filepath, format, **kwargs)
+            if verbose:
+                print(f"Saved artifact at '{filepath}'.")
 
     def _export(self, filepath: Any, format: str, **options: Any) -> None:
         """Exports in one of `export_formats`."""

@@ -35,7 +35,7 @@ from keras_bert_scratch.serving.answering import (
     export_answerer_litert,
     export_answerer_saved_model,
 )
-from keras_bert_scratch.tasks.token_model import TokenModel, ragged
+from keras_bert_scratch.tasks.token_model import TokenModel, ragged, refuse_given
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 logger = logging.getLogger(__name__)
@@ -200,21 +200,49 @@ class BertQuestionAnswerer(TokenModel):
         )
 
     def evaluate(
-        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **kwargs: Any,
     ) -> Any:
         """Evaluates as `keras.Model.evaluate` does; on questions, scores the answers.
 
         Args:
             x: Questions, or whatever Keras takes.
-            y: For questions None.
+            y: For questions None: they hold their answers.
             batch_size: B, by default 32.
-            **kwargs: The other arguments of `keras.Model.evaluate`.
+            verbose: For ready inputs only.
+            sample_weight: For ready inputs only: questions count alike.
+            steps: For ready inputs only.
+            callbacks: For ready inputs only.
+            return_dict: See Keras; for questions it is always a dict.
+            **kwargs: What Keras' `fit` passes on.
 
         Returns:
             For questions the figures of `evaluate_answers`, in percent.
+
+        Raises:
+            ValueError: If an argument for ready inputs is given with questions.
         """
         if not isinstance(x, list):
-            return super().evaluate(x, y, batch_size, **kwargs)
+            return super().evaluate(
+                x,
+                y,
+                batch_size,
+                verbose=verbose,
+                sample_weight=sample_weight,
+                steps=steps,
+                callbacks=callbacks,
+                return_dict=return_dict,
+                **kwargs,
+            )
+        refuse_given(y=y, sample_weight=sample_weight, steps=steps, callbacks=callbacks)
         return evaluate_answers([found.answer.text for found in self.predict(x, batch_size)], x)
 
     def tune_no_answer(self, questions: list[Question], batch_size: int = 32) -> float:
@@ -237,15 +265,24 @@ class BertQuestionAnswerer(TokenModel):
 
     # === Answers ===
     def predict(
-        self, x: Any, batch_size: int | None = None, *, n_best: int = 20, **kwargs: Any
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+        *,
+        n_best: int = 20,
     ) -> Any:
         """Predicts as `keras.Model.predict` does; for questions, answers them.
 
         Args:
             x: Questions, or whatever Keras takes.
             batch_size: B, by default 32.
+            verbose: For ready inputs only.
+            steps: For ready inputs only.
+            callbacks: For ready inputs only.
             n_best: Most spans of each answer.
-            **kwargs: The other arguments of `keras.Model.predict`.
 
         Returns:
             For questions one `Prediction` each.
@@ -254,7 +291,8 @@ class BertQuestionAnswerer(TokenModel):
             ValueError: If a question is empty, see `check_asked`.
         """
         if not isinstance(x, list):
-            return super().predict(x, batch_size, **kwargs)
+            return super().predict(x, batch_size, verbose=verbose, steps=steps, callbacks=callbacks)
+        refuse_given(steps=steps, callbacks=callbacks)
         check_asked(x)
         return self._answer(x, batch_size or 32, n_best)
 

@@ -486,7 +486,7 @@ class BertSummarizer(TextModel):
             tokenizer.save(temporary)
             write_hashes(temporary)
 
-    def _export(
+    def _export(  # type: ignore[override]
         self,
         filepath: Any,
         format: str,

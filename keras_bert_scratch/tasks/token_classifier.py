@@ -34,7 +34,7 @@ from keras_bert_scratch.data.tags import (
 from keras_bert_scratch.evaluation.tagging import TaggingReport, TokenAccuracy, evaluate_tags
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.serving.tagging import export_tagger_litert, export_tagger_saved_model
-from keras_bert_scratch.tasks.token_model import TokenModel, ragged
+from keras_bert_scratch.tasks.token_model import TokenModel, ragged, refuse_given
 from keras_bert_scratch.text.columns import column_values
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
 from keras_bert_scratch.text.truncation import check_window_stride
@@ -551,20 +551,6 @@ def word_weights(sample_weight: Any, tags: list[np.ndarray]) -> list[np.ndarray]
                 f"{position}: {error}"
             ) from None
     return weights
-
-
-def refuse_given(**arguments: Any) -> None:
-    """Refuses arguments that are given although they have no use.
-
-    Raises:
-        ValueError: If one is not None.
-    """
-    given = [name for name, value in arguments.items() if value is not None]
-    if given:
-        raise ValueError(
-            f"{' and '.join(given)} cannot act on texts: leave out, or give "
-            "model.dataset(model.batches(x, y)) instead of the texts."
-        )
 
 
 def _rows_of(column: Any) -> list[Any]:

@@ -370,3 +370,17 @@ def ragged(rows: Sequence[Sequence[int]]) -> tf.RaggedTensor:
     return tf.RaggedTensor.from_row_lengths(
         np.concatenate([np.asarray(row, "int32") for row in rows]), [len(row) for row in rows]
     )
+
+
+def refuse_given(**arguments: Any) -> None:
+    """Refuses arguments that are given although they have no use.
+
+    Raises:
+        ValueError: If one is not None.
+    """
+    given = [name for name, value in arguments.items() if value is not None]
+    if given:
+        raise ValueError(
+            f"{' and '.join(given)} cannot act on examples: leave out, or give "
+            "model.dataset(model.batches(x, y)) instead of them."
+        )

@@ -454,7 +454,7 @@ class DistributableModel(keras.Model):
         with _named_loss(self._strategy):
             return super().fit(**given)
 
-    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluates as Keras does; under a strategy, on a dataset of global batches.
 
         Raises:
@@ -462,9 +462,10 @@ class DistributableModel(keras.Model):
             WorkerLostError: If a worker stopped.
         """
         if self._strategy is not None:
-            x = self._shard(x)
+            x, *rest = args if args else (kwargs.pop("x", None),)
+            args = (self._shard(x), *rest)
         with _named_loss(self._strategy):
-            return super().evaluate(x, y, *args, **kwargs)
+            return super().evaluate(*args, **kwargs)
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Predicts as Keras does, on this process alone."""

@@ -328,7 +328,7 @@ class TestRefusals:
         with pytest.raises(ValueError, match="Weights are for training: give tags"):
             model.batches(words, sample_weight=[1.0, 1.0])
         model.compile("sgd")
-        with pytest.raises(ValueError, match="sample_weight cannot act on texts"):
+        with pytest.raises(ValueError, match="sample_weight cannot act on examples"):
             model.evaluate(words, tags, sample_weight=[1.0, 2.0])
         inputs, labels = model.batches(words, tags).batch(np.array([0, 1]))
         for train in (model.fit, model.train_on_batch):
