@@ -15,8 +15,8 @@ from keras_bert_scratch.serving.predictor import (
     LiteRTRunner,
     encode_inputs,
     read_packed,
-    rows_of_text,
 )
+from keras_bert_scratch.text.columns import text_columns
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 
@@ -61,7 +61,7 @@ class SavedModelEmbedder:
         """
         import tensorflow as tf
 
-        texts, _ = rows_of_text(texts)
+        texts, _ = text_columns(texts)
         rows = [np.zeros((0, self._hidden_dim), "float32")]
         for start in range(0, len(texts), batch_size):
             batch = tf.constant(texts[start : start + batch_size])
@@ -111,7 +111,7 @@ class LiteRTEmbedder:
             float32. *Shape:* (n, H).
         """
         rows = [np.zeros((0, self._hidden_dim), "float32")]
-        for text in rows_of_text(texts)[0]:
+        for text in text_columns(texts)[0]:
             inputs = encode_inputs(self._tokenizer, text, sequence_length=self._sequence_length)
             rows.append(self._runner(**inputs)["embeddings"])
         return np.concatenate(rows)

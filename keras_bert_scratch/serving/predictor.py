@@ -85,7 +85,7 @@ class SavedModelPredictor:
         """
         import tensorflow as tf
 
-        texts, pairs = rows_of_text(texts)
+        texts, pairs = text_columns(texts)
         rows = [np.zeros((0, len(self.labels)), "float32")]
         for start in range(0, len(texts), batch_size):
             batch = slice(start, start + batch_size)
@@ -132,7 +132,7 @@ class _IdsPredictor(abc.ABC):
         Returns:
             float32. *Shape:* (number of texts, C).
         """
-        texts, pairs = rows_of_text(texts)
+        texts, pairs = text_columns(texts)
         rows = [
             self._run(self._encode(text, pair))[:1]
             for text, pair in itertools.zip_longest(texts, pairs or ())
@@ -269,7 +269,7 @@ class LiteRTPredictor(_IdsPredictor):
         """Computes the probability of every class, see the base."""
         if not self._takes_text:
             return super().probabilities(texts, batch_size)
-        texts, pairs = rows_of_text(texts)
+        texts, pairs = text_columns(texts)
         if pairs is not None:
             raise ValueError("This file takes one text, not a pair: export with inputs='ids'.")
         # Lone surrogates are no text; the tokenizer drops them.
@@ -343,28 +343,6 @@ class OnnxPredictor(_IdsPredictor):
 
     def _run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         return self._session.run(["probabilities"], inputs)[0]
-
-
-def rows_of_text(texts: Any) -> tuple[list[str], list[str] | None]:
-    """Returns columns of texts as `text_columns` does; of no texts, empty ones.
-
-    A filter or a partition may leave none: no rows in, no rows out.
-
-    Args:
-        texts: Strings, or a tuple of two columns of strings.
-
-    Example:
-        >>> rows_of_text([])
-        ([], None)
-    """
-    is_pair = isinstance(texts, tuple) and len(texts) == 2 and not isinstance(texts[0], str | bytes)
-    is_empty = all(
-        hasattr(column, "__len__") and not isinstance(column, str | bytes) and not len(column)
-        for column in (texts if is_pair else (texts,))
-    )
-    if is_empty:
-        return [], [] if is_pair else None
-    return text_columns(texts)
 
 
 def encode_inputs(

@@ -14,8 +14,8 @@ from keras_bert_scratch.serving.predictor import (
     LiteRTRunner,
     encode_inputs,
     read_packed,
-    rows_of_text,
 )
+from keras_bert_scratch.text.columns import text_columns
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 
@@ -57,7 +57,7 @@ class SavedModelSummarizer:
         """
         import tensorflow as tf
 
-        texts, _ = rows_of_text(texts)
+        texts, _ = text_columns(texts)
         summaries: list[str] = []
         for start in range(0, len(texts), batch_size):
             batch = tf.constant(texts[start : start + batch_size])
@@ -97,7 +97,7 @@ class LiteRTSummarizer:
 
     def summarize(self, texts: list[str]) -> list[str]:
         """Writes a summary of each text, one by one."""
-        texts, _ = rows_of_text(texts)
+        texts, _ = text_columns(texts)
         return [self._tokenizer.decode(self._summary_ids(text)) for text in texts]
 
     def _summary_ids(self, text: str) -> np.ndarray:
