@@ -74,8 +74,8 @@ _ACTIVATIONS = {
 }
 # What google-research/bert calls its config; old checkpoints of PyTorch have it, too.
 GOOGLE_CONFIG = "bert_config.json"
-# Buffers of old checkpoints that hold 0, 1, 2, ... and zeros, and second names of the token embeddings and
-# of the masked-LM head's bias.
+# Buffers of old checkpoints that hold 0, 1, 2, ... and zeros, and second names of the token
+# embeddings and of the masked-LM head's bias.
 _IGNORED = frozenset(
     (
         "bert.embeddings.position_ids",

@@ -65,8 +65,8 @@ class BertSentenceEncoder(TextModel):
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Raises:
-        ValueError: If the pooling is unknown, the tokenizer's vocabulary is larger than the encoder's,
-            or `sequence_length` exceeds the positions.
+        ValueError: If the pooling is unknown, the tokenizer's vocabulary is larger than the
+            encoder's, or `sequence_length` exceeds the positions.
 
     Example:
         >>> model = BertSentenceEncoder.from_pretrained("sentence-transformers/all-MiniLM-L6-v2")
@@ -325,13 +325,13 @@ class BertSentenceEncoder(TextModel):
                 architecture="BertModel",
                 pad_token_id=tokenizer.vocabulary.pad_id,
             )
-            *steps, last = (None, *tokenizer.preprocessing)
-            prompt = last.prompt if isinstance(last, AddPrompt) else None
-            if prompt is not None:
+            prompt = None
+            if tokenizer.preprocessing and isinstance(tokenizer.preprocessing[-1], AddPrompt):
                 # sentence-transformers has a file of its own for it.
-                plain = {**tokenizer.get_config(), "preprocessing": []}
+                prompt = tokenizer.preprocessing[-1].prompt
+                steps = [step.get_config() for step in tokenizer.preprocessing[:-1]]
                 tokenizer = WordPieceTokenizer.from_config(
-                    {**plain, "preprocessing": [step.get_config() for step in steps if step]}
+                    {**tokenizer.get_config(), "preprocessing": steps}
                 )
             tokenizer.save(temporary)
             modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
@@ -458,7 +458,7 @@ def _text_ids(texts: Sequence[str], pairs: Sequence[str] | None) -> np.ndarray:
 
 
 def _prompt_fields(prompts: dict[str, str], prompt: str | None) -> dict[str, Any]:
-    """Returns what config_sentence_transformers.json says of the prompts, one of them the default."""
+    """Returns what config_sentence_transformers.json says of prompts, one of them the default."""
     if prompt is None:
         return {"prompts": prompts}
     name = next((name for name, text in prompts.items() if text == prompt), "default")

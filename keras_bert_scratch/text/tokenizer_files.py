@@ -73,12 +73,12 @@ def read_folder(folder: Path) -> dict[str, Any]:
     return _with_named_tokens(found, folder, config)
 
 
-def max_length(folder: Path) -> int | None:
-    """Returns the length to which tokenizer_config.json truncates texts, or None."""
+def max_length(folder: Path, max_positions: int) -> int | None:
+    """Returns the length to which tokenizer_config.json truncates texts, if a model has as many."""
     path = folder / "tokenizer_config.json"
     length = read_json(path).get("model_max_length") if path.exists() else None
     # transformers means "any" by 1e30.
-    return length if type(length) is int and 0 < length < 10**6 else None
+    return length if type(length) is int and 2 < length <= max_positions else None
 
 
 def _check_config(config: dict[str, Any], path: Path) -> bool:
@@ -235,7 +235,8 @@ def _with_named_tokens(found: dict[str, Any], folder: Path, config: dict[str, An
     vocabulary, pieces = found["vocabulary"], set(found["vocabulary"].tokens)
     tokens = list(vocabulary.tokens)
     added = {token.content: token for token in found["added_tokens"]}
-    path, special = folder / "tokenizer_config.json", []
+    path = folder / "tokenizer_config.json"
+    special: list[Any] = []
     places = [(path, config)]
     if (folder / "special_tokens_map.json").exists():
         path = folder / "special_tokens_map.json"
