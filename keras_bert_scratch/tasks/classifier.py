@@ -340,8 +340,8 @@ class BertClassifier(TextModel):
         Args:
             path_or_hub_id: A local folder or the name of weights that come with this package, for
                 which no network is used, or the id of a model on the hub.
-            labels: Names of the classes; by default the checkpoint's, or LABEL_0, LABEL_1, ... if it
-                has none.
+            labels: Names of the classes; by default the checkpoint's, or LABEL_0, LABEL_1, ... if
+                it has none.
             sequence_length: See the class; by default what the checkpoint says.
             truncation: See the class; by default what the checkpoint says, with its
                 `window_stride` and `aggregation`.

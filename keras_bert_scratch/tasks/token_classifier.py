@@ -286,8 +286,8 @@ class BertTokenClassifier(TokenModel):
 
         Args:
             path_or_hub_id: A local folder (no network is used) or the id of a model on the hub.
-            labels: Names of the tags; by default the checkpoint's, or LABEL_0, LABEL_1, ... if it has
-                none.
+            labels: Names of the tags; by default the checkpoint's, or LABEL_0, LABEL_1, ... if it
+                has none.
             sequence_length: See the class; by default what the checkpoint says.
             window_stride: See the class; by default what the checkpoint says.
             dtype: Of the computation, such as `"mixed_bfloat16"`.
