@@ -49,6 +49,7 @@ from keras_bert_scratch.serving.saved_model import export_saved_model
 from keras_bert_scratch.tasks.text_model import TextModel
 from keras_bert_scratch.text.preprocessing import Step
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.tokenizer_files import max_length
 from keras_bert_scratch.text.truncation import Truncation
 from keras_bert_scratch.training.label_smoothing import SmoothedCrossentropy
 from keras_bert_scratch.training.losses import SparseCategoricalFocalCrossentropy
@@ -493,8 +494,8 @@ class BertClassifier(TextModel):
         Args:
             path_or_hub_id: A local folder or the name of weights that come with this package, for
                 which no network is used, or the id of a model on the hub.
-            labels: Names of the classes; by default the checkpoint's, which are LABEL_0, LABEL_1,
-                ... if it has none.
+            labels: Names of the classes; by default the checkpoint's, or LABEL_0, LABEL_1, ... if
+                it has none.
             sequence_length: See the class; by default what the checkpoint says.
             truncation: See the class; by default what the checkpoint says, with its
                 `window_stride` and `aggregation`.
@@ -547,7 +548,9 @@ class BertClassifier(TextModel):
             BertEncoder(checkpoint.config, dtype=dtype),
             labels,
             WordPieceTokenizer.from_directory(checkpoint.folder, **changes),
-            sequence_length=sequence_length or saved.get("sequence_length"),
+            sequence_length=sequence_length
+            or saved.get("sequence_length")
+            or max_length(checkpoint.folder, checkpoint.config.max_positions),
             **long_texts,
             multi_label=multi_label,
             temperature=saved.get("temperature", 1.0) if head else 1.0,

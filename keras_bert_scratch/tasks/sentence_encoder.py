@@ -419,7 +419,7 @@ def _text_ids(texts: Sequence[str], pairs: Sequence[str]) -> np.ndarray:
 
 
 def _prompt_fields(prompts: dict[str, str], prompt: str | None) -> dict[str, Any]:
-    """Returns what config_sentence_transformers.json says of the prompts, one by default."""
+    """Returns what config_sentence_transformers.json says of prompts, one of them the default."""
     if prompt is None:
         return {"prompts": prompts}
     name = next((name for name, text in prompts.items() if text == prompt), "default")

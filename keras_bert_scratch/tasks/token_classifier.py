@@ -37,6 +37,7 @@ from keras_bert_scratch.serving.tagging import export_tagger_litert, export_tagg
 from keras_bert_scratch.tasks.token_model import TokenModel, ragged, refuse_given
 from keras_bert_scratch.text.columns import column_values
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
+from keras_bert_scratch.text.tokenizer_files import max_length
 from keras_bert_scratch.text.truncation import check_window_stride
 
 # Logits below float32's rounding after the softmax.
@@ -388,8 +389,8 @@ class BertTokenClassifier(TokenModel):
 
         Args:
             path_or_hub_id: A local folder (no network is used) or the id of a model on the hub.
-            labels: Names of the tags; by default the checkpoint's, which are LABEL_0, LABEL_1, ...
-                if it has none.
+            labels: Names of the tags; by default the checkpoint's, or LABEL_0, LABEL_1, ... if it
+                has none.
             sequence_length: See the class; by default what the checkpoint says.
             window_stride: See the class; by default what the checkpoint says.
             dtype: Of the computation, such as `"mixed_bfloat16"`.
@@ -408,7 +409,9 @@ class BertTokenClassifier(TokenModel):
         return cls._from_checkpoint(
             checkpoint,
             labels=list(checkpoint.labels or ()) if labels is None else class_names(labels),
-            sequence_length=sequence_length or saved.get("sequence_length"),
+            sequence_length=sequence_length
+            or saved.get("sequence_length")
+            or max_length(checkpoint.folder, checkpoint.config.max_positions),
             window_stride=window_stride or saved.get("window_stride"),
             dtype=dtype,
         )

@@ -73,12 +73,12 @@ def read_folder(folder: Path) -> dict[str, Any]:
     return _with_named_tokens(found, folder, config)
 
 
-def max_length(folder: Path) -> int | None:
-    """Returns the length to which tokenizer_config.json truncates texts, or None."""
+def max_length(folder: Path, max_positions: int) -> int | None:
+    """Returns the length to which tokenizer_config.json truncates texts, if a model has as many."""
     path = folder / "tokenizer_config.json"
     length = read_json(path).get("model_max_length") if path.exists() else None
     # transformers means "any" by 1e30.
-    return length if type(length) is int and 0 < length < 10**6 else None
+    return length if type(length) is int and 2 < length <= max_positions else None
 
 
 def _check_config(config: dict[str, Any], path: Path) -> bool:

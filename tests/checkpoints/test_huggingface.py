@@ -375,8 +375,8 @@ def test_config_of_another_architecture(folder: Path, model_type: str | None) ->
     [
         ({"position_embedding_type": "relative_key"}, "position_embedding_type 'relative_key'"),
         ({"is_decoder": True}, "is_decoder True; only encoders"),
-        ({"hidden_act": "silu"}, "has hidden_act 'silu'; known are gelu, gelu_new, gelu_pytorch"),
-        ({"hidden_act": ["gelu"]}, "has hidden_act ['gelu']; known are gelu, gelu_new"),
+        ({"hidden_act": "gelu_10"}, "has hidden_act 'gelu_10'; known are gelu, gelu_python, gelu"),
+        ({"hidden_act": ["gelu"]}, "has hidden_act ['gelu']; known are gelu, gelu_python"),
         ({"hidden_size": 25}, "is refused: hidden_dim must be divisible by num_heads, received"),
         ({"hidden_size": "24"}, "is refused: hidden_dim must be a positive integer, received '24'"),
         ({"vocab_size": None}, "is refused: vocab_size must be a positive integer, received None"),

@@ -1,4 +1,4 @@
-"""Added tokens: found as the reference finds them, in Python and in graphs; files with them."""
+"""Added tokens: found as the reference finds them, in Python and graphs; files that name them."""
 
 import json
 import random
