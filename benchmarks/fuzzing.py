@@ -5,11 +5,13 @@
     python benchmarks/fuzzing.py server --inputs 100000
     python benchmarks/fuzzing.py readers --inputs 100000
     python benchmarks/fuzzing.py tables --inputs 100000
+    python benchmarks/fuzzing.py labels --inputs 100000
     python benchmarks/fuzzing.py exports --inputs 20000
     python benchmarks/fuzzing.py coverage --inputs 1000000   # pip install atheris
 
 Good inputs are changed by what is known of their structure, or byte by byte; tables of examples and
-of tags are drawn, written in a random dialect, and must come back. A find is an error
+of tags are drawn, written in a random dialect, and must come back; labels are drawn in random
+containers, and each must be the class that it names. A find is an error
 that this package does not raise itself, or of another kind than documented; a second of the
 processor's time or more; memory beyond twice the input's size and a fixed floor; a wrong answer; or
 the end of the process, which runs apart and is started again behind the input that ended it. Input
@@ -32,6 +34,7 @@ import gzip
 import io
 import json
 import logging
+import math
 import os
 import random
 import re
@@ -60,12 +63,16 @@ if sys.argv[1:2] == ["coverage"]:
 
 import keras
 import numpy as np
+import pandas
+import polars
 import tensorflow as tf
 
 import keras_bert_scratch as kbs
 from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.data.labels import class_names, encode_label_sets, encode_labels
 from keras_bert_scratch.serving.rest import RequestError
 from keras_bert_scratch.text import preprocessing
+from keras_bert_scratch.text.columns import column_values
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
@@ -898,6 +905,110 @@ class Tables(Target):
         return "x.conll", newline.join(lines).encode(encoding), read
 
 
+class Labels(Target):
+    """Labels in random containers: each is the class that it names, or is refused."""
+
+    refusals = (ValueError, TypeError)
+    names = (
+        "good",
+        "bad",
+        "",
+        "1",
+        "2",
+        "0",
+        "-1",
+        "1.0",
+        "01",
+        "true",
+        "False",
+        "nan",
+        "١",
+        "a b",
+    )
+    values = (*names, 0, 1, 2, 3, -1, 1.0, 0.5, True, False, None, math.nan, math.inf, b"good", "B")
+
+    def __init__(self, folder: Path) -> None: ...
+
+    def case(self, draw: random.Random) -> Case:
+        """Draws the names of classes, and labels of which most are some of them."""
+        named = draw.sample([*self.names, 0, 1, 2, True, 3.0], draw.randint(2, 5))
+        pool = named if draw.random() < 0.5 else [*named, *range(len(named))]
+        pool = pool if draw.random() < 0.6 else [*pool, *self.values]
+        y: list[Any] = [draw.choice(pool) for _ in range(draw.randint(0, 4))]
+        is_several = draw.random() < 0.4
+        if is_several:
+            width = len(named)
+            rows: list[Any] = [draw.sample(pool, draw.randint(0, min(3, len(pool)))) for _ in y]
+            bits = [[draw.randint(0, 1) for _ in range(width)] for _ in y]
+            y = draw.choice([rows, bits])
+        form = draw.choice(["list", "tuple", "array", "series", "column", "frame", "polars"])
+        text = f"labels {named!r}, y {y!r} as {form}, several {is_several}"
+        return Case(len(text), functools.partial(self.attempt, named, y, form, is_several), text)
+
+    def attempt(self, named: list[Any], y: list[Any], form: str, is_several: bool) -> str:
+        """Encodes labels, and compares each with the class that the rule says."""
+        labels = class_names(named)
+        try:
+            held = self.held(y, form)
+        # What a library does not hold, it refuses itself.
+        except Exception:
+            return "not held"
+        if not is_several:
+            encoded = encode_labels(held, labels)
+            if encoded.ndim == 2 and len(encoded):
+                raise WrongError("Single labels became rows.")
+            values = [v.item() if isinstance(v, np.generic) else v for v in column_values(held)]
+            for value, class_id in zip(values, encoded, strict=True):
+                value = value[0] if isinstance(value, list | np.ndarray) else value
+                if not self.means(value, labels[class_id], int(class_id), labels):
+                    raise WrongError(f"{value!r} became {labels[class_id]!r}")
+            return "taken"
+        encoded = encode_label_sets(held, labels)
+        for row, bits in zip(y, encoded, strict=True):
+            chosen = {labels[class_id] for class_id in np.flatnonzero(bits)}
+            as_bits = len(row) == len(labels) and all(value in (0, 1) for value in row)
+            by_bits = {labels[i] for i, value in enumerate(row) if as_bits and value}
+            as_names = all(
+                any(self.means(value, name, -1, labels) for name in chosen) for value in row
+            )
+            if not (as_bits and chosen == by_bits) and not (as_names and len(chosen) <= len(row)):
+                raise WrongError(f"{row!r} became {chosen!r}")
+        return "taken"
+
+    @staticmethod
+    def held(y: list[Any], form: str) -> Any:
+        """Puts labels into a container whose index says nothing of their positions."""
+        index = list(range(len(y), 0, -1))
+        forms: dict[str, Callable[[], Any]] = {
+            "list": lambda: y,
+            "tuple": lambda: tuple(y),
+            "array": lambda: np.array(y),
+            "series": lambda: pandas.Series(y, index=index, dtype=object),
+            "column": lambda: [[value] for value in y],
+            "frame": lambda: pandas.DataFrame({"label": pandas.Series(y, index, dtype=object)}),
+            "polars": lambda: polars.Series(y),
+        }
+        return forms[form]()
+
+    @staticmethod
+    def means(value: Any, name: str, class_id: int, labels: list[str]) -> bool:
+        """Whether a label may stand for a class: by its spelling, its number, or as its id."""
+        value = value.decode() if isinstance(value, bytes) else value
+        if str(value) == name or (isinstance(value, bool) and str(value).lower() == name.lower()):
+            return True
+        if isinstance(value, str):
+            return False
+        numbers = []
+        for label in labels:
+            with contextlib.suppress(ValueError):
+                numbers.append(float(label))
+        if any(math.isfinite(number) for number in numbers):
+            with contextlib.suppress(ValueError):
+                return float(name) == float(value)
+            return False
+        return float(value) == class_id
+
+
 class Exports(Target):
     """LiteRT files: what is packed behind the model, but not the model, which is a program."""
 
@@ -948,6 +1059,7 @@ TARGETS: dict[str, type[Target]] = {
     "server": Requests,
     "readers": Readers,
     "tables": Tables,
+    "labels": Labels,
     "exports": Exports,
 }
 

@@ -1,5 +1,6 @@
 """What every task shares: an encoder, and the tokenizer that it was trained with."""
 
+import logging
 from typing import Any, Self
 
 import keras
@@ -8,6 +9,11 @@ from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.models.state import set_state, state_config
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.training.distribution import DistributableModel
+
+logger = logging.getLogger(__name__)
+
+# Rows that fill an embedding up to a multiple of 128, as hardware likes it, are fewer.
+_LARGEST_PADDING = 128
 
 
 class EncoderModel(DistributableModel):
@@ -36,6 +42,13 @@ class EncoderModel(DistributableModel):
                 f"{encoder.config.vocab_size}: use the vocabulary that the checkpoint was trained "
                 "with."
             )
+        rows = encoder.config.vocab_size
+        if tokenizer is not None and rows - len(tokenizer.vocabulary) >= _LARGEST_PADDING:
+            logger.warning(
+                "The vocabulary has %d tokens, the encoder's embedding %d: if they are not of one "
+                "checkpoint, every id means another token.",
+                len(tokenizer.vocabulary), rows,
+            )  # fmt: skip
         self.encoder = encoder
         self.tokenizer = tokenizer
 

@@ -25,6 +25,7 @@ _FIXED = {
     "continuing_subword_prefix": CONTINUATION,
     "never_split": [],
     "add_special_tokens": True,
+    "truncation_side": "right",
 }
 
 

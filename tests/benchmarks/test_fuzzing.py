@@ -20,7 +20,8 @@ def fuzzing():
 
 
 @pytest.mark.parametrize(
-    ("name", "inputs"), [("readers", 2000), ("tables", 1000), ("checkpoints", 200)]
+    ("name", "inputs"),
+    [("readers", 2000), ("tables", 1000), ("labels", 2000), ("checkpoints", 200)],
 )
 def test_no_finds(fuzzing, tmp_path, name, inputs):
     outcomes = fuzzing.fuzz(fuzzing.TARGETS[name](tmp_path), range(inputs), seed=1)
