@@ -50,6 +50,23 @@ def test_accuracy_is_that_on_labels_and_validation_works(teacher, reviews):
     assert history["val_accuracy"] == [pytest.approx(right.mean())]
 
 
+def test_class_weight_goes_by_the_label_not_by_the_teachers_logits(two_layer_classifier, reviews):
+    teacher = two_layer_classifier(changes={"dropout": 0.0, "attention_dropout": 0.0})
+    texts, labels = reviews
+    distiller = Distiller(teacher.with_layers([0]), teacher)
+    distiller.compile(keras.optimizers.SGD(0.0))
+    losses = [
+        distiller.fit(texts, labels, verbose=0, **weights).history["loss"][0]
+        for weights in (
+            {"class_weight": {"positive": 3.0}},
+            {"sample_weight": [3.0 if label == "positive" else 1.0 for label in labels]},
+            {},
+        )
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    assert losses[0] > 1.5 * losses[2]
+
+
 def test_windows_have_the_logits_of_their_text(two_layer_classifier):
     model = two_layer_classifier(sequence_length=6, truncation="windows")
     distiller = Distiller(model, two_layer_classifier())

@@ -275,6 +275,20 @@ def test_optimizers_that_would_fail(tiny_classifier, optimizer: Any, message: st
             model.compile(optimizer)
 
 
+def test_class_weight_of_texts_is_their_sample_weight(tiny_classifier, reviews) -> None:
+    texts, labels = reviews
+    losses = []
+    for weights in (
+        {"class_weight": {"positive": 3.0}},
+        {"sample_weight": [3.0 if label == "positive" else 1.0 for label in labels]},
+    ):
+        with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+            model = tiny_classifier(changes={"dropout": 0.0, "attention_dropout": 0.0})
+            model.compile("sgd")
+        losses.append(model.fit(texts, labels, verbose=0, **weights).history["loss"][0])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
 def test_what_else_is_refused(tiny_classifier, reviews) -> None:
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         model = tiny_classifier()
@@ -286,8 +300,9 @@ def test_what_else_is_refused(tiny_classifier, reviews) -> None:
             model.compile("sgd", training_step=AdversarialTraining())
         model.compile("sgd")
     texts, labels = reviews
+    dataset = tf.data.Dataset.from_tensor_slices((texts, labels)).batch(8)
     with pytest.raises(ValueError, match="class_weight does not work .* as sample_weight"):
-        model.fit(texts, labels, class_weight={0: 1.0})
+        model.fit(dataset, class_weight={0: 1.0})
     with pytest.raises(TypeError, match="texts or a tf.data.Dataset .*, received dict"):
         model.fit({"token_ids": np.zeros((2, 4))}, np.zeros(2))
     model.truncation = "windows"
