@@ -14,6 +14,9 @@ _TAKEN = (
     "pairs a tuple of two of them, or a table of two columns"
 )
 
+# What columns of labels are called, which are no second texts.
+_LABELS = {"label", "labels", "target", "class", "category", "y"}
+
 
 def column_values(column: Any) -> list[Any]:
     """Returns the n values of one column as Python objects, in their positions.
@@ -64,14 +67,21 @@ def column_values(column: Any) -> list[Any]:
 
 
 def table_columns(x: Any) -> dict[str, Any] | None:
-    """Returns the columns of a table of pandas, polars or pyarrow by name; None for anything else.
+    """Returns the columns of a table of pandas, polars, pyarrow or `datasets` by name.
 
     Args:
         x: Anything.
+
+    Returns:
+        The columns, or None if `x` is no table.
     """
-    if not hasattr(x, "columns") or not hasattr(x, "shape") or isinstance(x, np.ndarray):
+    is_dataset = hasattr(x, "column_names") and not hasattr(x, "columns")  # of `datasets`
+    if not hasattr(x, "shape") or not (is_dataset or hasattr(x, "columns")):
         return None
-    if hasattr(x, "iloc"):
+    if is_dataset:
+        names = list(x.column_names)
+        columns = [x[name] for name in names]
+    elif hasattr(x, "iloc"):
         columns = [x.iloc[:, position] for position in range(x.shape[1])]
         names = list(x.columns)
     elif hasattr(x, "get_columns"):
@@ -135,6 +145,12 @@ def _one_or_two(x: Any) -> tuple[Any, ...]:
     table = table_columns(x)
     if isinstance(x, Mapping) or table is not None:
         named = dict(x) if table is None else table
+        labels = [name for name in named if str(name).lower() in _LABELS]
+        if labels and len(named) > 1:
+            raise TypeError(
+                f"The column {labels[0]!r} seems to hold labels, and all columns of a table are "
+                f"texts here: select them, and give x[{labels[0]!r}] as y."
+            )
         if len(named) == 1 or (table is not None and len(named) == 2):
             return tuple(named.values())
         if named.keys() == {"text", "pair"}:

@@ -29,6 +29,19 @@ def test_the_same_logits_from_raw_text(two_layer_classifier, tmp_path, pairs):
     np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
+def test_columns_and_tables_of_datasets(two_layer_classifier):
+    datasets = pytest.importorskip("datasets")
+    names = datasets.ClassLabel(names=["bad", "good"])
+    features = datasets.Features({"text": datasets.Value("string"), "label": names})
+    table = datasets.Dataset.from_dict({"text": TEXTS, "label": [1, 0, 1]}, features=features)
+    table = table.select([2, 0])  # whose rows keep their old places in the file
+    model = two_layer_classifier(["bad", "good"])
+    examples = model.examples(table["text"], table["label"])
+    assert examples.texts == [TEXTS[2], TEXTS[0]]
+    assert examples.targets.tolist() == [1, 1]
+    assert model.examples(table.select_columns("text")).texts == examples.texts
+
+
 def test_without_some_heads(two_layer_classifier, tmp_path):
     model = two_layer_classifier(["bad", "good", "neither"])
     model.save_pretrained(tmp_path / "all")

@@ -48,7 +48,20 @@ def test_two_columns():
     assert text_columns((["Who?"], np.array(["Me."]))) == (["Who?"], ["Me."])
 
 
+class Dataset:
+    """Has what counts of a table of `datasets`; tests/parity asks a real one."""
+
+    def __init__(self, columns):
+        self.columns_by_name = columns
+        self.column_names = list(columns)
+        self.shape = (2, len(columns))
+
+    def __getitem__(self, name):
+        return self.columns_by_name[name]
+
+
 TABLES = {
+    "datasets": Dataset,
     "pandas": lambda columns: pandas.DataFrame(columns, index=range(9, 9 - 2, -1)),
     "polars": polars.DataFrame,
     "pyarrow": pyarrow.table,
@@ -86,6 +99,12 @@ COLUMNS = {
     ).dictionary_encode(),
     "tensor": lambda values: tf.constant(values, tf.string, (len(values),)),
 }
+
+
+@pytest.mark.parametrize("make", TABLES.values(), ids=TABLES)
+def test_a_column_of_labels_is_no_second_text(make):
+    with pytest.raises(TypeError, match="The column 'label' seems to hold labels"):
+        text_columns(make({"text": ["a", "b"], "label": ["x", "y"]}))
 
 
 @hypothesis.given(
