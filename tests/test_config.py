@@ -69,8 +69,8 @@ def test_unknown_preset() -> None:
             {"layer_norm_epsilon": "1e-12"},
             "layer_norm_epsilon must be a finite number of at least 0",
         ),
-        ({"activation": "swish"}, "activation must be one of gelu, gelu_tanh, relu; received 'swi"),
-        ({"activation": ["gelu"]}, "activation must be one of gelu, gelu_tanh, relu; received ['"),
+        ({"activation": "swish"}, "gelu_tanh, quick_gelu, relu, silu; received 'swish'"),
+        ({"activation": ["gelu"]}, "gelu_tanh, quick_gelu, relu, silu; received ['gelu']"),
         ({"position_embedding": "rotary"}, "must be one of learned, sinusoidal; received 'rotary'"),
         ({"architecture": "gpt"}, "architecture must be one of bert, modernbert; received 'gpt'."),
         (

@@ -224,7 +224,10 @@ def encode_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
         raise ValueError(
             f"There are {n} examples but {len(values)} sample_weight: give one for each."
         )
-    return np.array([_weight(value, f"at position {i}") for i, value in enumerate(values)], "f4")
+    return np.array(
+        [_weight(value, f"for sample_weight at position {i}") for i, value in enumerate(values)],
+        "f4",
+    )
 
 
 def encode_class_weight(class_weight: Any, labels: Sequence[str]) -> np.ndarray:

@@ -76,6 +76,8 @@ class BertSentenceEncoder(TextModel):
         [[0.58, 0.25]]
     """
 
+    export_formats = ("tf_saved_model", "litert")
+
     def __init__(
         self,
         encoder: BertEncoder,

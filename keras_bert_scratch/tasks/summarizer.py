@@ -74,6 +74,8 @@ class BertSummarizer(TextModel):
         ['its headline']
     """
 
+    export_formats = ("tf_saved_model", "litert")
+
     def __init__(
         self,
         encoder: BertEncoder,

@@ -49,6 +49,7 @@ class TokenModel(EncoderModel):
 
     # The class of transformers that reads the checkpoint, and the head's rows of the name table.
     architecture: str
+    export_formats = ("tf_saved_model", "litert")
     head_weights: tuple[Weight, ...]
 
     def __init__(

@@ -389,10 +389,18 @@ class DifferentialPrivacy:
             model.compute_metrics(x, *drawn)
             return add_clipped(sums, gradients, self.clip_norm, is_drawn)
 
-        sums = tf.foldl(
-            add_microbatch,
-            tf.nest.map_structure(self._microbatches, keras.utils.unpack_x_y_sample_weight(data)),
-            [tf.zeros(v.shape, v.dtype) for v in variables],
+        microbatches = tf.nest.map_structure(
+            self._microbatches, keras.utils.unpack_x_y_sample_weight(data)
+        )
+        # Not tf.foldl: an error within it leaves TensorFlow's variable scope changed for good.
+        number = tf.shape(tf.nest.flatten(microbatches)[0])[0]
+        _, sums = tf.while_loop(
+            lambda i, sums: i < number,
+            lambda i, sums: (
+                i + 1,
+                add_microbatch(sums, tf.nest.map_structure(lambda rows: rows[i], microbatches)),
+            ),
+            (tf.constant(0), [tf.zeros(v.shape, v.dtype) for v in variables]),
             parallel_iterations=1,
         )
         # Stateless, because tf.random.normal draws the same in every process where XLA compiles it.

@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 
 import keras
 import pytest
@@ -74,7 +75,8 @@ def test_train_evaluate_run(folder, capsys):
     assert main(["summarize", "run", "--model", model, str(texts), *choice]) == 0
     found, nothing = capsys.readouterr().out.splitlines()
     assert "fox" not in found
-    assert len(found.split()) > 2
+    # Its tokens, words and signs, with [CLS] before them.
+    assert len(re.findall(r"\w+|[^\w\s]", found)) >= 4
     assert nothing == ""
 
 

@@ -51,6 +51,6 @@ def test_activation_is_chosen_by_name(name: str, at_one: float) -> None:
 
 
 def test_unknown_activation() -> None:
-    message = "activation must be one of gelu, gelu_tanh, relu; received 'swish'."
+    message = "activation must be one of gelu, gelu_tanh, quick_gelu, relu, silu; received 'swish'."
     with pytest.raises(ValueError, match=re.escape(message)):
         FeedForward(hidden_dim=8, feed_forward_dim=32, activation="swish")

@@ -25,6 +25,6 @@ def test_it_has_no_biases() -> None:
 
 
 def test_unknown_activation() -> None:
-    message = "activation must be one of gelu, gelu_tanh, relu; received 'swish'."
+    message = "activation must be one of gelu, gelu_tanh, quick_gelu, relu, silu; received 'swish'."
     with pytest.raises(ValueError, match=re.escape(message)):
         GatedFeedForward(hidden_dim=8, feed_forward_dim=12, activation="swish")

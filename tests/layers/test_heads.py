@@ -70,5 +70,5 @@ def test_masked_head_projects_the_masked_positions_only() -> None:
 
 
 def test_masked_head_with_an_unknown_activation() -> None:
-    with pytest.raises(ValueError, match="gelu, gelu_tanh, relu; received 'tanh'"):
+    with pytest.raises(ValueError, match="gelu_tanh, quick_gelu, relu, silu; received 'tanh'"):
         MaskedLanguageModelHead(2, 3, activation="tanh")

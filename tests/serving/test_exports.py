@@ -107,7 +107,7 @@ def test_litert_file_is_built_in_operations_and_complete(exported):
     for name in ("float32.tflite", "static.tflite", "float16.tflite", "int8.tflite"):
         with zipfile.ZipFile(folder / name) as packed:
             assert packed.read("labels.txt") == b"negative\npositive\n"
-        interpreter = LiteRTPredictor(folder / name)._interpreter
+        interpreter = LiteRTPredictor(folder / name)._runner._interpreter
         operations = {op["op_name"] for op in interpreter._get_ops_details()}
         assert {"FULLY_CONNECTED", "SOFTMAX"} <= operations
         assert not [op for op in operations if op.startswith("Flex") or op == "VAR_HANDLE"]

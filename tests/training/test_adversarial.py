@@ -8,9 +8,10 @@ import pytest
 
 from keras_bert_scratch.tasks.classifier import BertClassifier
 from keras_bert_scratch.training.adversarial import AdversarialTraining, added_to_output
+from keras_bert_scratch.training.distribution import DistributableModel
 
 
-class Linear(keras.Model):
+class Linear(DistributableModel):
     """Embeddings of 0, and the logits (0, w · their sum over the tokens), with w = (3, 4)."""
 
     def __init__(self):
@@ -149,6 +150,7 @@ class TestClassifier:
         again.compile("sgd")
         assert again.training_step is None
 
+    @pytest.mark.filterwarnings("ignore:This processor has no bfloat16 products")
     def test_mixed_precision(self, tiny_classifier, reviews, tmp_path):
         tiny_classifier().save_pretrained(tmp_path / "model")
         model = BertClassifier.from_pretrained(tmp_path / "model", dtype="mixed_bfloat16")
