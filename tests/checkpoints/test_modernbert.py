@@ -95,7 +95,7 @@ YARN = {
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"hidden_activation": "tanh"}, "has hidden_activation 'tanh'; known are gelu, gelu_new"),
+        ({"hidden_activation": "tanh"}, "has hidden_activation 'tanh'; known are gelu, gelu_pyt"),
         ({"attention_bias": True}, "has attention_bias True; only False can be loaded."),
         ({"mlp_bias": True}, "has mlp_bias True; only False can be loaded."),
         ({"norm_bias": True}, "has norm_bias True; only False can be loaded."),

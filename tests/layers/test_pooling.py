@@ -29,5 +29,5 @@ def test_the_mean_is_taken_in_float32():
 
 
 def test_unknown_pooling():
-    with pytest.raises(ValueError, match="pooling must be .*'mean'.*, received 'median'"):
+    with pytest.raises(ValueError, match="pooling must be .*'mean'.*; received 'median'"):
         check_pooling("median")
