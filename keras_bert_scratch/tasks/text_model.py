@@ -145,7 +145,15 @@ class TextModel(EncoderModel):
 
         Args:
             y: Labels in memory, or a symbolic tensor of them.
+
+        Raises:
+            ValueError: If they are strings, which the task cannot turn into targets there.
         """
+        if getattr(y, "dtype", None) == tf.string:
+            raise ValueError(
+                f"{self.name} takes strings as y beside texts held in memory, not in a dataset: "
+                "give fit the columns themselves."
+            )
         return y
 
     def encode_class_weight(self, class_weight: Any) -> np.ndarray:
@@ -330,7 +338,6 @@ class TextModel(EncoderModel):
                 callbacks=callbacks,
                 class_weight=class_weight,
             )
-        callbacks = keras.tree.flatten(callbacks or [])
         if is_text(x):
             examples = self.examples(x, y, sample_weight, labelled=True)
             check_not_empty(examples.texts, examples.pairs)
@@ -362,7 +369,7 @@ class TextModel(EncoderModel):
                 int(batches.lengths.max()),
             )
             self.check_workers(batches)
-            callbacks.insert(0, batches.follow_epochs())
+            callbacks = [batches.follow_epochs(), *keras.tree.flatten(callbacks or [])]
             if isinstance(privacy, DifferentialPrivacy):
                 callbacks.insert(0, privacy.start(batches, epochs, initial_epoch))
             # A dataset brings its own order, and Keras warns if told to shuffle it.

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.files import HASHES
@@ -195,6 +196,13 @@ class TestRefused:
             model.fit(texts, summaries, verbose=0)
         with pytest.raises(ValueError, match=message):
             model.evaluate(texts, summaries, verbose=0)
+
+    def test_summaries_in_a_dataset(self, make):
+        model = make()
+        model.compile("adam")
+        dataset = tf.data.Dataset.from_tensor_slices((["a fox"], ["fox"])).batch(1)
+        with pytest.raises(ValueError, match="takes strings as y beside texts held in memory"):
+            model.fit(dataset, verbose=0)
 
     @pytest.mark.parametrize(
         ("settings", "message"),
