@@ -106,11 +106,15 @@ def test_dropout(tiny_classifier, probability):
     model = tiny_classifier()
     assert model.encoder.config.dropout == 0.1
     privacy = started(model, 1.0, probability)
-    told = epsilon_of([privacy._training(1)], DELTA)
-    assert attack(model) <= told
-    # With a quarter of the noise it finds more: it would have told us.
+    assert attack(model) <= epsilon_of([privacy._training(1)], DELTA)
+
+
+def test_the_attack_finds_what_is_told_wrongly(tiny_classifier):
+    """A quarter of the noise; all texts are drawn, since draws of their own hide the canary."""
+    model = tiny_classifier()
+    privacy = started(model, 1.0)
     privacy._deviation.assign(0.25)
-    assert attack(model) > told
+    assert attack(model) > epsilon_of([privacy._training(1)], DELTA)
 
 
 def test_an_example_that_is_not_finite(tiny_classifier):
@@ -176,7 +180,7 @@ def test_two_processes_cannot_be_subtracted(tiny_classifier, tmp_path):
     # The gradients, of norms of 4 at most, are lost in it.
     for noise in noises:
         assert noise.std() == pytest.approx(4.0, rel=5 / np.sqrt(2 * size))
-        assert scipy.stats.kstest(noise[:2000] / 4, "norm").pvalue > 1e-3
+        assert scipy.stats.kstest(noise / 4, "norm").pvalue > 1e-5  # one failure in 25,000 runs
     correlations = np.corrcoef(noises)[np.triu_indices(4, 1)]
     assert np.abs(correlations).max() <= 4 / np.sqrt(size)
     # What is left is the noise of both, and not the gradient of one text.
