@@ -320,7 +320,10 @@ class TestRefusals:
             ({"sample_weight": [[1.0, 1.0], [1.0, 2.0]]}, "1 words of the text at position 1: "),
             ({"sample_weight": [[1.0, 1.0], 1.0]}, "1 words of the text at position 1: "),
             ({"sample_weight": [[1.0, 1.0], None]}, "1 words of the text at position 1: "),
-            ({"sample_weight": [-1.0, 1.0]}, "from 0 up, received -1.0 at position 0"),
+            (
+                {"sample_weight": [-1.0, 1.0]},
+                "from 0 up, received -1.0 for sample_weight at position 0",
+            ),
         ]
         for weights, message in cases:
             with pytest.raises(ValueError, match=message):
