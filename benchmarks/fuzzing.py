@@ -964,7 +964,9 @@ class Labels(Target):
                     raise WrongError(f"{value!r} became {labels[class_id]!r}")
             return "taken"
         encoded = encode_label_sets(held, labels)
-        for row, bits in zip(y, encoded, strict=True):
+        # A library may have made other values of a mixed list.
+        rows = [list(row) if isinstance(row, list | tuple) else [row] for row in self.rows(held)]
+        for row, bits in zip(rows, encoded, strict=True):
             chosen = {labels[class_id] for class_id in np.flatnonzero(bits)}
             as_bits = len(row) == len(labels) and all(value in (0, 1) for value in row)
             by_bits = {labels[i] for i, value in enumerate(row) if as_bits and value}
@@ -974,6 +976,15 @@ class Labels(Target):
             if not (as_bits and chosen == by_bits) and not (as_names and len(chosen) <= len(row)):
                 raise WrongError(f"{row!r} became {chosen!r}")
         return "taken"
+
+    @staticmethod
+    def rows(held: Any) -> list[Any]:
+        """Returns what a container holds, nested arrays as lists, as its library gives it."""
+        if isinstance(held, pandas.DataFrame):
+            held = held["label"]
+        if isinstance(held, polars.Series):
+            return held.to_list()
+        return held.tolist() if isinstance(held, np.ndarray) else list(held)
 
     @staticmethod
     def held(y: list[Any], form: str) -> Any:
