@@ -420,8 +420,9 @@ def continuations(labels: Sequence[str]) -> np.ndarray:
     """
     ids = {label: class_id for class_id, label in enumerate(labels)}
     inner = list(range(len(labels)))
+    has_prefixes = _has_prefixes(set(labels))
     for label, class_id in ids.items():
-        if _has_prefixes(set(labels)) and _PREFIXED.match(label):
+        if has_prefixes and _PREFIXED.match(label):
             same_type = [ids[tag] for tag in (f"I{label[1:]}", f"M{label[1:]}") if tag in ids]
             inner[class_id] = (*same_type, class_id)[0]
     return np.array(inner, "int32")

@@ -4,7 +4,6 @@ Axes: B batch, S sequence, C classes, W windows of all texts of a batch.
 """
 
 import logging
-import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,7 @@ from keras_bert_scratch.training.privacy import DifferentialPrivacy, Spent, chec
 
 logger = logging.getLogger(__name__)
 
-# Losses by whether their targets are the probabilities of all classes, or ids.
+# Losses whose targets are the probabilities of all classes, and those whose targets are ids.
 _OF_PROBABILITIES = (
     keras.losses.CategoricalCrossentropy,
     keras.losses.CategoricalFocalCrossentropy,
@@ -68,6 +67,13 @@ _OF_IDS = (
     SmoothedCrossentropy,
     SparseCategoricalFocalCrossentropy,
 )
+# Keras' functions of the same losses, which their names stand for.
+_FUNCTIONS = {
+    keras.losses.categorical_crossentropy: True,
+    keras.losses.categorical_focal_crossentropy: True,
+    keras.losses.kl_divergence: True,
+    keras.losses.sparse_categorical_crossentropy: False,
+}
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
@@ -708,12 +714,7 @@ def _takes_probabilities(loss: Any) -> bool | None:
     if not isinstance(loss, str | keras.losses.Loss) and not callable(loss):
         return None
     found = keras.losses.get(loss)
-    for classes, answer in ((_OF_PROBABILITIES, True), (_OF_IDS, False)):
-        functions = [getattr(keras.losses, _snake_case(c.__name__), None) for c in classes]
-        if isinstance(found, classes) or any(found is f for f in functions if f is not None):
-            return answer
-    return None
-
-
-def _snake_case(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    if isinstance(found, keras.losses.Loss):
+        is_known = isinstance(found, (*_OF_PROBABILITIES, *_OF_IDS))
+        return isinstance(found, _OF_PROBABILITIES) if is_known else None
+    return _FUNCTIONS.get(found)

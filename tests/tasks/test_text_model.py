@@ -262,6 +262,20 @@ class TestTargets:
             assert figures[0][name] == pytest.approx(plain[name])
         model.fit(TEXTS, NAMES, validation_split=0.5, class_weight={"positive": 2.0}, verbose=0)
 
+    @pytest.mark.parametrize(
+        ("loss", "shape"),
+        [
+            ("kl_divergence", (6, 2)),
+            (keras.losses.categorical_focal_crossentropy, (6, 2)),
+            ("sparse_categorical_crossentropy", (6,)),
+            (keras.losses.KLDivergence(), (6, 2)),
+        ],
+    )
+    def test_names_become_what_the_loss_compares_with(self, tiny_classifier, loss, shape):
+        model = self.compiled(tiny_classifier, loss)
+        assert model.encode_targets(NAMES).shape == shape
+        assert model.encode_targets(np.eye(2)[IDS]).shape == shape
+
     def test_soft_targets(self, tiny_classifier):
         model = self.compiled(
             tiny_classifier, keras.losses.CategoricalCrossentropy(from_logits=True)
