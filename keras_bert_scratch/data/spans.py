@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_bert_scratch.data.readers import existing_file, listed
 from keras_bert_scratch.data.windows import token_windows
 from keras_bert_scratch.text.tokenizer import Encoding, WordPieceTokenizer
 from keras_bert_scratch.text.truncation import check_window_stride
@@ -23,7 +24,7 @@ from keras_bert_scratch.text.truncation import check_window_stride
 logger = logging.getLogger(__name__)
 
 # An error lists this many faults.
-_FAULTS_NAMED = 10
+_FAULTS_LISTED = 10
 
 
 class GoldAnswer(NamedTuple):
@@ -162,9 +163,7 @@ def read_squad(path: str | Path, *, skip_faulty: bool = False) -> list[Question]
         >>> questions[0].answers
         (GoldAnswer(text='Saint Bernadette Soubirous', start=515),)
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file {path}: check the path.")
+    path = existing_file(path)
     try:
         document = json.loads(path.read_text("utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -186,12 +185,13 @@ def read_squad(path: str | Path, *, skip_faulty: bool = False) -> list[Question]
                             question = _question(f"{place}.qas[{q}]", context, entry, faults)
                             questions += [question] if question else []
     if faults:
+        shown = listed(faults, "; ", _FAULTS_LISTED)
         if not skip_faulty:
             raise ValueError(
-                f"{path} has {len(faults)} faults: {_listed(faults)}. Mend them, or leave them out "
-                "with skip_faulty=True."
+                f"{path} has {len(faults)} faults: {shown}. Mend them, or leave them out with "
+                "skip_faulty=True."
             )
-        logger.warning("%s: left out %d faults: %s.", path, len(faults), _listed(faults))
+        logger.warning("%s: left out %d faults: %s.", path, len(faults), shown)
     if not questions:
         raise ValueError(f"{path} has no questions: it needs at least one.")
     return questions
@@ -299,11 +299,8 @@ def _place(position: int, question: Any) -> str:
 
 def _refuse(faults: list[str]) -> None:
     if faults:
-        raise ValueError(f"{len(faults)} faults: {_listed(faults)}. Mend them, or leave them out.")
-
-
-def _listed(faults: list[str]) -> str:
-    return "; ".join(faults[:_FAULTS_NAMED]) + "; …" * (len(faults) > _FAULTS_NAMED)
+        shown = listed(faults, "; ", _FAULTS_LISTED)
+        raise ValueError(f"{len(faults)} faults: {shown}. Mend them, or leave them out.")
 
 
 def _unfit(

@@ -231,7 +231,7 @@ def test_no_index_until_all_shards_stand(texts: list[Path], tmp_path: Path) -> N
 def test_what_is_cut_or_left_out_is_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # Of 16 tokens, a sentence has 7 at most.
+    # In a sequence of 16 tokens, a sentence has at most 7.
     documents = [f"{'ba ' * 8}\nbo\nbe bo", "\u200b", "ba", f"{'be ' * 7}\n{'bo ' * 15}"]
     source = tmp_path / "a.txt"
     source.write_text("\n\n".join(documents), encoding="utf-8")

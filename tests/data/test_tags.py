@@ -139,7 +139,7 @@ class TestFilesAsDistributed:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ("a\tO\nNew York O\n", "line 2: 3 columns, but 2 on line 1. Write as many on each"),
+            ("a\tO\nNew York O\n", "line 2: 3 columns, but 2 on line 1. Write the same number"),
             ("a\tX\tO\n\tX\tO\n", "line 2: a word and its tag are needed, "),
             ("a\tX O\n", "line 1: a word and its tag are needed, and a tag holds no space"),
             ("a O\n#film\n", "line 2: '#film' stands alone"),
