@@ -46,6 +46,9 @@ class LengthBucketedBatches:
         TensorShape([2, 3])
     """
 
+    # Whether labels and weights are padded like the inputs.
+    columns_are_of_tokens = False
+
     def __init__(
         self,
         token_ids: tf.RaggedTensor,
@@ -131,18 +134,15 @@ class LengthBucketedBatches:
             "padding_mask": is_token.astype("int32"),
         }
 
-    def input_signature(self) -> dict[str, tf.TensorSpec]:
-        """Returns the types of `inputs`."""
-        ids = tf.TensorSpec((None, None), tf.int32)
-        return dict.fromkeys(("token_ids", "segment_ids", "padding_mask"), ids)
-
     def signature(self) -> tuple[Any, ...]:
         """Returns the types of what `batch` returns."""
-        signature: list[Any] = [self.input_signature()]
-        for column in (self.labels, self.sample_weight):
-            if column is not None:
-                signature.append(tf.TensorSpec((None, *column.shape[1:]), column.dtype))
-        return tuple(signature)
+        inputs, *columns = self.batch(np.array([0]))
+        of_inputs = tf.nest.map_structure(
+            lambda array: tf.TensorSpec([None] * array.ndim, array.dtype), inputs
+        )
+        first_fixed = 2 if self.columns_are_of_tokens else 1
+        shapes = [[None] * first_fixed + list(column.shape[first_fixed:]) for column in columns]
+        return (of_inputs, *map(tf.TensorSpec, shapes, [column.dtype for column in columns]))
 
     def dataset(self) -> tf.data.Dataset:
         """Returns the batches as a `tf.data` dataset; each iteration serves `self.epoch`."""
@@ -193,7 +193,7 @@ class WindowBatches(LengthBucketedBatches):
         **kwargs: Any,
     ) -> None:
         super().__init__(token_ids, segment_ids, **kwargs)
-        self.num_windows = num_windows
+        self.num_windows = np.asarray(num_windows, "int32")
         self.first_windows = np.cumsum(num_windows) - num_windows
 
     def __len__(self) -> int:
@@ -222,10 +222,6 @@ class WindowBatches(LengthBucketedBatches):
             for first, number in zip(self.first_windows[indices], num_windows, strict=True)
         ]
         return {**super().inputs(np.concatenate(windows)), "num_windows": num_windows}
-
-    def input_signature(self) -> dict[str, tf.TensorSpec]:
-        """Returns the types of `inputs`."""
-        return {**super().input_signature(), "num_windows": tf.TensorSpec((None,), tf.int32)}
 
 
 class PoissonBatches(LengthBucketedBatches):
@@ -282,10 +278,6 @@ class PoissonBatches(LengthBucketedBatches):
         is_drawn = (np.arange(len(rows)) < len(indices)).astype("float32")
         return inputs, labels, is_drawn * weights[0] if weights else is_drawn
 
-    def signature(self) -> tuple[Any, ...]:
-        """Returns the types of what `batch` returns."""
-        return (*super().signature()[:2], tf.TensorSpec((None,), tf.float32))
-
 
 class PairBatches(LengthBucketedBatches):
     """Pairs of texts as two separate sequences, for encoders of sentences.
@@ -323,10 +315,6 @@ class PairBatches(LengthBucketedBatches):
             self._padded(starts + first_lengths, second_lengths),
         )
 
-    def input_signature(self) -> Any:
-        """Returns the types of `inputs`."""
-        return (super().input_signature(), super().input_signature())
-
 
 class TokenBatches(LengthBucketedBatches):
     """Examples with a label, and perhaps a weight, for each of their tokens.
@@ -347,6 +335,8 @@ class TokenBatches(LengthBucketedBatches):
         >>> next(iter(batches.dataset()))[1]
         [[-1, -1, -1], [-1, 4, -1]]
     """
+
+    columns_are_of_tokens = True
 
     def __init__(
         self,
@@ -379,11 +369,6 @@ class TokenBatches(LengthBucketedBatches):
         inputs, *columns = super().batch(indices)
         width = inputs["token_ids"].shape[1]
         return (inputs, *(column[:, :width] for column in columns))
-
-    def signature(self) -> tuple[Any, ...]:
-        """Returns the types of what `batch` returns."""
-        inputs, *columns = super().signature()
-        return (inputs, *(tf.TensorSpec((None, None), column.dtype) for column in columns))
 
 
 def _rounded_up(length: int) -> int:

@@ -4,6 +4,7 @@ The segments of an example are spans of documents, so all tokens are kept in one
 every step below works on positions in it.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -73,42 +74,32 @@ def tokenize_documents(
                            document_starts=array([0, 2, 3]), num_cut=0, num_empty=0)
     """
     graph = tokenizer.graph("fast")
-    chunks: list[np.ndarray] = []
-    lengths: list[np.ndarray] = []
-    sentences: list[str] = []
+    token_ids, lengths = [np.zeros(0, "int32")], [np.zeros(0, "int64")]
     sentences_of: list[int] = []  # a document
 
-    def tokenize() -> None:
-        ids = graph.tokenize(tf.constant(sentences, tf.string))
-        chunks.append(ids.flat_values.numpy())
-        lengths.append(ids.row_lengths().numpy())
-        sentences.clear()
+    def sentences() -> Iterator[str]:
+        for document in documents:
+            parts = split_sentences(document)
+            sentences_of.append(len(parts))
+            yield from parts
 
-    for document in documents:
-        parts = split_sentences(document)
-        sentences_of.append(len(parts))
-        sentences += parts
-        if len(sentences) >= _CHUNK:
-            tokenize()
-    if sentences or not chunks:
-        tokenize()
+    stream = sentences()
+    while chunk := list(itertools.islice(stream, _CHUNK)):
+        ids = graph.tokenize(tf.constant(chunk, tf.string))
+        token_ids.append(ids.flat_values.numpy())
+        lengths.append(ids.row_lengths().numpy())
 
     length = np.concatenate(lengths)
-    document_of = np.repeat(np.arange(len(sentences_of)), sentences_of)
-    # A sentence of n tokens is cut into pieces of `longest_sentence` and a rest.
+    # A sentence of n tokens is cut into pieces of `longest_sentence` tokens and a rest.
     pieces = -(-length // longest_sentence)
-    is_last = np.zeros(pieces.sum(), bool)
-    is_last[np.cumsum(pieces[pieces > 0]) - 1] = True
-    rest = length[pieces > 0] - (pieces[pieces > 0] - 1) * longest_sentence
-    piece_length = np.full(len(is_last), longest_sentence)
-    piece_length[is_last] = rest
-    sentence_starts = np.concatenate([[0], np.cumsum(piece_length)])
+    piece = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    starts = np.repeat(np.cumsum(length) - length, pieces) + piece * longest_sentence
+    document_of = np.repeat(np.arange(len(sentences_of)), sentences_of)
     pieces_of = np.bincount(np.repeat(document_of, pieces), minlength=len(sentences_of))
-    document_starts = np.concatenate([[0], np.cumsum(pieces_of[pieces_of > 0])])
     return TokenizedDocuments(
-        np.concatenate(chunks),
-        sentence_starts,
-        document_starts,
+        np.concatenate(token_ids),
+        sentence_starts=np.append(starts, length.sum()),
+        document_starts=np.concatenate([[0], np.cumsum(pieces_of[pieces_of > 0])]),
         num_cut=int(np.sum(pieces > 1)),
         num_empty=int(np.sum(pieces_of == 0)),
     )

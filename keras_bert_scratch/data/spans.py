@@ -459,8 +459,7 @@ class QuestionRows:
             is_mine = self._owner[start : start + length] == row
             of_spans = np.where(is_mine[:, None], of_starts[:, None] + ends[reach], -np.inf)
             scores.append(of_spans.ravel().astype("float64"))
-            places.append((start + np.indices(of_spans.shape)[0]).ravel() * longest)
-            places[-1] += np.indices(of_spans.shape)[1].ravel()
+            places.append(start * longest + np.arange(of_spans.size))
         score, place = np.concatenate(scores), np.concatenate(places)
         none = min(float(row[0, 0] + row[1, 0]) for row in logits)
         nothing = SpanAnswer("", 0, 0, none, 0.0)

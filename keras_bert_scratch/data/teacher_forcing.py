@@ -35,6 +35,7 @@ class TeacherForcedBatches(LengthBucketedBatches):
         (array([[2, 7, 3]]), array([[7, 3, 0]]), array([[1., 1., 0.]]))
     """
 
+    columns_are_of_tokens = True
     labels: np.ndarray
 
     def __init__(
@@ -76,8 +77,3 @@ class TeacherForcedBatches(LengthBucketedBatches):
         start = np.full((len(labels), 1), self.start_id, labels.dtype)
         inputs["target_ids"] = np.concatenate([start, labels[:, :-1]], axis=1)
         return inputs, labels, weights
-
-    def signature(self) -> tuple[Any, ...]:
-        """Returns the types of what `batch` returns."""
-        targets, weights = (tf.TensorSpec((None, None), dtype) for dtype in ("int32", "float32"))
-        return {**self.input_signature(), "target_ids": targets}, targets, weights

@@ -275,7 +275,7 @@ def test_another_vocabulary_is_refused(folder: Path) -> None:
 
 
 def test_damaged_folders(texts: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="has no index.json: it is no folder of shards"):
+    with pytest.raises(FileNotFoundError, match="has no index.json: it is not a folder of shards"):
         ShardedExamples(tmp_path, TOKENIZER.vocabulary)
     index = write_shards(texts, tmp_path, TOKENIZER, SETTINGS)
     for changes in (
