@@ -76,6 +76,23 @@ def add_arguments(parser: argparse.ArgumentParser, *names: str) -> None:
         parser.add_argument(name, **_ARGUMENTS[name])
 
 
+def add_train_action(actions: Any, summary: str, data: str) -> argparse.ArgumentParser:
+    """Adds the action `train` of a command, and returns its parser.
+
+    Args:
+        actions: What `add_subparsers` returned.
+        summary: The help of the action.
+        data: The help of --train, such as `EXAMPLES_FILE`.
+    """
+    parser: argparse.ArgumentParser = actions.add_parser("train", help=summary)
+    parser.add_argument("--model", required=True, help=f"{CHECKPOINT} to start from")
+    parser.add_argument("--train", required=True, help=data)
+    parser.add_argument("--validation", required=True, help="the same, held out")
+    parser.add_argument("--output", required=True, help="new folder for the model and its report")
+    add_arguments(parser, *TRAINING, "--learning-rate")
+    return parser
+
+
 def read_data(path: str, options: argparse.Namespace, **other_options: str | None) -> Any:
     """Reads a file of examples by the options of `DATA` that a command has.
 
@@ -87,7 +104,9 @@ def read_data(path: str, options: argparse.Namespace, **other_options: str | Non
     """
     arguments = [name[2:].replace("-", "_") for name in DATA]
     names = {**dict(zip(arguments, arguments, strict=True)), **other_options}
-    values = {name: getattr(options, option or "", None) for name, option in names.items()}
+    values: dict[str, Any] = {
+        name: getattr(options, option or "", None) for name, option in names.items()
+    }
     with naming_options(names):
         return keras_bert_scratch.read_examples(path, **values)
 
@@ -131,6 +150,13 @@ def check_known(known: set[str], found: set[str], options: argparse.Namespace, w
 def texts_of(examples: Any) -> Any:
     """Returns what a model takes as texts: one column, or a tuple of two."""
     return examples.texts if examples.pairs is None else (examples.texts, examples.pairs)
+
+
+def classifier_and_data(options: argparse.Namespace) -> tuple[Any, Any, Any]:
+    """Loads the classifier `--model`, and returns it with the texts and true ids of `--data`."""
+    examples = read_data(options.data, options)
+    model = keras_bert_scratch.BertClassifier.from_pretrained(options.model)
+    return model, texts_of(examples), model.encode_labels(examples.labels)
 
 
 def is_export(path: str) -> bool:

@@ -3,7 +3,6 @@
 import argparse
 import json
 
-import keras_bert_scratch
 from keras_bert_scratch.cli import common
 from keras_bert_scratch.files import check_new_folder, new_folder
 
@@ -30,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
     """Runs the command."""
     if options.output:
         check_new_folder(options.output)
-    examples = common.read_data(options.data, options)
+    model, texts, true_ids = common.classifier_and_data(options)
 
     from keras_bert_scratch.serving.comparison import (
         check_bounds,
@@ -39,9 +38,6 @@ def run(options: argparse.Namespace) -> None:
         plot_figures,
     )
 
-    model = keras_bert_scratch.BertClassifier.from_pretrained(options.model)
-    assert model.tokenizer is not None
-    texts, true_ids = common.texts_of(examples), model.encode_labels(examples.labels)
     with common.progress_to_stderr():
         expected = model.probabilities(texts)
         figures = []

@@ -43,8 +43,10 @@ def run(options: argparse.Namespace) -> None:
     model = common.load_any(options.model)
     is_multi_label = options.label_separator is not None
     encode = encode_label_sets if is_multi_label else encode_labels
-    data = common.texts_of(examples), encode(examples.labels, model.labels)
-    train_data = (common.texts_of(train), encode(train.labels, model.labels)) if train else None
+    data, train_data = (
+        some and (common.texts_of(some), encode(some.labels, model.labels))
+        for some in (examples, train)
+    )
     with common.progress_to_stderr():
         probabilities = model.probabilities(data[0], options.batch_size)
         report = evaluate_classification(

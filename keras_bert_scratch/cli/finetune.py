@@ -59,26 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RATIO",
         help="learning rate of a layer over that of the layer above it, such as 0.9",
     )
-    add(
-        "--lora",
-        type=int,
-        metavar="RANK",
-        help="train only low-rank adapters and the head; the adapters are also written apart",
-    )
-    add("--freeze", type=int, metavar="K", help="freeze the embeddings and the first K layers")
-    add("--keep-layers", type=int, nargs="+", metavar="N", help="keep only these layers, from 0")
-    add(
-        "--keep-heads",
-        type=int,
-        metavar="N",
-        help="keep only the N attention heads of each layer that a fine-tuned --model needs most",
-    )
-    add("--teacher", help="checkpoint of a fine-tuned classifier, to also learn from its answers")
-    add(
-        "--rematerialize",
-        action="store_true",
-        help="compute activations again for the gradients: less memory, more arithmetic",
-    )
     add("--class-weights", choices=["balanced"], help="weigh classes by their inverse frequency")
     add(
         "--early-stopping",
@@ -95,6 +75,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         help="file (.safetensors) that is written after every epoch; a training that was stopped "
         "goes on from it exactly",
+    )
+    _add_model_arguments(parser)
+
+
+def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that change the model before it is trained."""
+    add = parser.add_argument
+    add(
+        "--lora",
+        type=int,
+        metavar="RANK",
+        help="train only low-rank adapters and the head; the adapters are also written apart",
+    )
+    add("--freeze", type=int, metavar="K", help="freeze the embeddings and the first K layers")
+    add("--keep-layers", type=int, nargs="+", metavar="N", help="keep only these, counted from 0")
+    add(
+        "--keep-heads",
+        type=int,
+        metavar="N",
+        help="keep only the N attention heads of each layer that a fine-tuned --model needs most",
+    )
+    add("--teacher", help="checkpoint of a fine-tuned classifier, to also learn from its answers")
+    add(
+        "--rematerialize",
+        action="store_true",
+        help="compute activations again for the gradients: less memory, more arithmetic",
     )
 
 

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import keras_bert_scratch
 from keras_bert_scratch.cli import common
 from keras_bert_scratch.files import check_new_folder
 
@@ -35,13 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
     check_new_folder(options.output)
-    examples = common.read_data(options.data, options)
+    model, texts, true_ids = common.classifier_and_data(options)
 
     from keras_bert_scratch.serving.frontier import write_frontier
-
-    model = keras_bert_scratch.BertClassifier.from_pretrained(options.model)
-    assert model.tokenizer is not None
-    texts, true_ids = common.texts_of(examples), model.encode_labels(examples.labels)
 
     def export(path: Path, precision: Any, length: int) -> None:
         model.sequence_length = length

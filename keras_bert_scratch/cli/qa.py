@@ -13,17 +13,13 @@ from keras_bert_scratch.files import check_new_folder, new_folder
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     actions = parser.add_subparsers(dest="action", required=True)
-    train = actions.add_parser("train", help="fine-tune a checkpoint, and report how good it is")
-    train.add_argument("--model", required=True, help=f"{common.CHECKPOINT} to start from")
-    train.add_argument("--train", required=True, help="JSON file in SQuAD's format, 1.1 or 2.0")
-    train.add_argument("--validation", required=True, help="file of held-out questions")
-    train.add_argument("--output", required=True, help="new folder for the model and its report")
+    summary = "fine-tune a checkpoint, and report how good it is"
+    train = common.add_train_action(actions, summary, "JSON file in SQuAD's format, 1.1 or 2.0")
     train.add_argument(
         "--no-answers",
         action="store_true",
         help="let the model answer nothing, with the threshold that is best on --validation",
     )
-    common.add_arguments(train, *common.TRAINING, "--learning-rate")
     evaluate = actions.add_parser("evaluate", help="exact match and F1, as SQuAD counts them")
     evaluate.add_argument("--model", required=True, help=common.CHECKPOINT)
     evaluate.add_argument("--data", required=True, help="JSON file in SQuAD's format")

@@ -17,14 +17,10 @@ _CHUNK = 256
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     actions = parser.add_subparsers(dest="action", required=True)
-    train = actions.add_parser("train", help="train on texts and summaries, and report ROUGE")
-    train.add_argument("--model", required=True, help=f"{common.CHECKPOINT} to start from")
-    train.add_argument("--train", required=True, help=common.EXAMPLES_FILE)
-    train.add_argument("--validation", required=True, help="file of held-out examples")
-    train.add_argument("--output", required=True, help="new folder for the model and its report")
+    summary = "train on texts and summaries, and report ROUGE"
+    train = common.add_train_action(actions, summary, common.EXAMPLES_FILE)
     train.add_argument("--summary-length", type=int, help="most tokens of a summary (default: 64)")
     train.add_argument("--decoder-layers", type=int, help="default: as many as the encoder has")
-    common.add_arguments(train, *common.TRAINING, "--learning-rate")
     train.set_defaults(epochs=5, learning_rate=1e-4)
     run = actions.add_parser("run", help="summarize every line")
     run.add_argument("--model", required=True, help=common.ANY_MODEL)
@@ -50,7 +46,7 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beams", type=int, help="beams of the search (default: greedy)")
     parser.add_argument("--length-penalty", type=float, default=1.0, help="default: %(default)s")
     parser.add_argument(
-        "--no-repeat-ngrams", type=int, default=0, metavar="N", help="n-grams do not repeat"
+        "--no-repeat-ngrams", type=int, default=0, metavar="N", help="n-grams that do not repeat"
     )
     parser.add_argument(
         "--min-length",

@@ -18,12 +18,8 @@ _CHUNK = 256
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     actions = parser.add_subparsers(dest="action", required=True)
-    train = actions.add_parser("train", help="fine-tune a checkpoint, and report how good it is")
-    train.add_argument("--model", required=True, help=f"{common.CHECKPOINT} to start from")
-    train.add_argument("--train", required=True, help=_TAGS_FILE)
-    train.add_argument("--validation", required=True, help="file of held-out sentences")
-    train.add_argument("--output", required=True, help="new folder for the model and its report")
-    common.add_arguments(train, *common.TRAINING, "--learning-rate")
+    summary = "fine-tune a checkpoint, and report how good it is"
+    train = common.add_train_action(actions, summary, _TAGS_FILE)
     predict = actions.add_parser("predict", help="find the spans of every line")
     predict.add_argument("--model", required=True, help=common.ANY_MODEL)
     common.add_arguments(predict, *common.LINES)

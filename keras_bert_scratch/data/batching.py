@@ -262,15 +262,7 @@ class PoissonBatches(LengthBucketedBatches):
         return [np.sort(generator.choice(n, size, replace=False)) for size in sizes]
 
     def batch(self, indices: np.ndarray) -> tuple[Any, ...]:
-        """Pads some examples to the longest of them, and fills the batch up.
-
-        Args:
-            indices: Indices of the examples.
-
-        Returns:
-            `(inputs, labels, sample_weight)`, see `LengthBucketedBatches`; B is a multiple of
-            `microbatch_size`.
-        """
+        """Pads some examples, and fills the batch up; returns `(inputs, labels, sample_weight)`."""
         microbatches = max(1, -(-len(indices) // self.microbatch_size))
         # resize repeats the indices; an empty batch has copies of the first example.
         rows = np.resize(indices if len(indices) else 0, microbatches * self.microbatch_size)
@@ -358,14 +350,7 @@ class TokenBatches(LengthBucketedBatches):
         return array
 
     def batch(self, indices: np.ndarray) -> tuple[Any, ...]:
-        """Pads some examples, their labels and weights to the longest of them.
-
-        Args:
-            indices: Indices of the examples. *Shape:* (B,).
-
-        Returns:
-            `(inputs, labels)` or `(inputs, labels, sample_weight)`. *Shape:* (B, S) each.
-        """
+        """Pads some examples, their labels and their weights. *Shape:* (B, S) each."""
         inputs, *columns = super().batch(indices)
         width = inputs["token_ids"].shape[1]
         return (inputs, *(column[:, :width] for column in columns))

@@ -69,8 +69,7 @@ def read_documents(
         >>> list(read_documents("two.txt"))
         ['A sentence.\nIts next.', 'Another document.']
     """
-    if lines not in get_args(Lines):
-        raise ValueError(f"lines must be one of {', '.join(get_args(Lines))}; received {lines!r}.")
+    check_lines(lines)
     path = Path(path)
     documents: Iterable[str]
     if path.suffix.lower() == ".txt":
@@ -82,6 +81,12 @@ def read_documents(
         lines = detect_lines(sample, str(path))
     for document in documents:
         yield _WRAP.sub(" ", document) if lines == "wrapped" else document
+
+
+def check_lines(lines: str) -> None:
+    """Raises a ValueError if `lines` is not one of `Lines`."""
+    if lines not in get_args(Lines):
+        raise ValueError(f"lines must be one of {', '.join(get_args(Lines))}; received {lines!r}.")
 
 
 def _documents_of_text(path: Path) -> Iterator[str]:

@@ -17,12 +17,12 @@ import operator
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.data.documents import Lines, read_documents
+from keras_bert_scratch.data.documents import Lines, check_lines, read_documents
 from keras_bert_scratch.data.masking import TokenMasker
 from keras_bert_scratch.data.readers import existing_file
 from keras_bert_scratch.data.sentence_pairs import (
@@ -81,10 +81,7 @@ class ShardSettings:
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
-        if self.lines not in get_args(Lines):
-            raise ValueError(
-                f"lines must be one of {', '.join(get_args(Lines))}; received {self.lines!r}."
-            )
+        check_lines(self.lines)
 
 
 def write_shard(
@@ -216,14 +213,7 @@ def write_index(
     tokenizer: WordPieceTokenizer,
     settings: ShardSettings,
 ) -> dict[str, Any]:
-    """Writes the index of a folder whose shards are complete, and returns it.
-
-    Args:
-        entries: What `write_shard` returned for each of the shards.
-        folder: Folder of the shards.
-        tokenizer: Tokenizer of the shards.
-        settings: Settings of the shards.
-    """
+    """Writes the index of a complete folder from what `write_shard` returned, and returns it."""
     shards = [
         {name: entry[name] for name in ("file", "source", "source_sha256", "examples", "bytes")}
         for entry in sorted(entries, key=lambda entry: entry["file"])

@@ -47,7 +47,7 @@ def write_shards_with_beam(
             | beam.Create([(str(path), shard) for shard, path in enumerate(paths)])
             # A bundle for each element: a runner may otherwise fuse all of them on one worker.
             | beam.Reshuffle()
-            | beam.Map(lambda job: write_shard(*job, *arguments))
+            | beam.MapTuple(lambda path, shard: write_shard(path, shard, *arguments))
             | beam.combiners.ToList()
             | beam.Map(lambda entries: write_index(entries, *arguments))
         )

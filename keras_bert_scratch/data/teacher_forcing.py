@@ -63,9 +63,6 @@ class TeacherForcedBatches(LengthBucketedBatches):
     def batch(self, indices: np.ndarray) -> tuple[Any, ...]:
         """Pads some texts, and their targets to the longest of these, rounded up.
 
-        Args:
-            indices: Indices of the examples. *Shape:* (B,).
-
         Returns:
             `(inputs, labels, weights)`: the inputs also hold `target_ids`, which are `start_id` and
             then the labels, shifted by one position. *Shape:* (B, T) each.

@@ -45,97 +45,84 @@ FILM = b"text,label\n" + b"a film,x\n" * 3
 
 
 # === What is read ===
+def case(content, *expected, name="a.csv", **arguments):
+    return name, content, arguments, *expected
+
+
 @pytest.mark.parametrize(
     ("name", "content", "arguments", "texts", "labels"),
     [
-        (
-            "a.csv",
-            "text,label\na film,pos\n no film ,neg\n",
-            {},
-            ["a film", " no film "],
-            ["pos", "neg"],
-        ),
-        ("a.TSV", "text\tlabel\na, b\tpos\n", {}, ["a, b"], ["pos"]),
-        (
-            "a.csv",
+        case("text,label\na film,pos\n no film ,neg\n", ["a film", " no film "], ["pos", "neg"]),
+        case("text\tlabel\na, b\tpos\n", ["a, b"], ["pos"], name="a.TSV"),
+        case(
             "text,label,\nNA,NaN,\nnull,1.0,\n1e5,007,\n",
-            {},
             ["NA", "null", "1e5"],
             ["NaN", "1.0", "007"],
         ),
-        (
-            "a.csv",
+        case(
             "text,label\na,x | y\nb,\nc,y\n",
-            {"label_separator": "|"},
             ["a", "b", "c"],
             [["x", "y"], [], ["y"]],
+            label_separator="|",
         ),
-        (
-            "a.jsonl",
+        case(
             '{"text": "a\u2028b", "label": 1}\r\n{"text": "c", "label": true}\r\n\r\n'
-            '{"text": "d", "label": " x ", "id": 7}',
-            {},
-            ["a\u2028b", "c", "d"],
-            ["1", "true", "x"],
+            '{"text": "d", "label": " x ", "id": 7}\n{"text": "e", "label": 2.0}',
+            ["a\u2028b", "c", "d", "e"],
+            ["1", "true", "x", "2"],
+            name="a.jsonl",
         ),
-        (
-            "a.jsonl",
-            '{"text": "a", "label": 1.0}\n{"text": "b", "label": false}',
-            {},
-            ["a", "b"],
-            ["1", "false"],
-        ),
-        (
-            "a.jsonl",
+        case(
             '{"text": "a", "label": ["x", 2]}\n{"text": "b", "label": []}\n',
-            {},
             ["a", "b"],
             [["x", "2"], []],
+            name="a.jsonl",
         ),
-        (
-            "a.jsonl",
+        case(
             '{"text": "a", "label": "x,y"}\n{"text": "b", "label": ["z"]}\n',
-            {"label_separator": ","},
             ["a", "b"],
             [["x", "y"], ["z"]],
+            name="a.jsonl",
+            label_separator=",",
+        ),
+        # A byte order mark, a quoted cell, and blank lines.
+        case(
+            b'\xef\xbb\xbftext,label\r"says ""no"",\rthen leaves",neg\r\rfine,pos',
+            ['says "no",\rthen leaves', "fine"],
+            ["neg", "pos"],
         ),
         # Encodings and compression.
-        (
-            "a.csv",
-            "text,label\ncafé “x”,pos\n".encode("cp1252"),
-            {"encoding": "cp1252"},
-            ["café “x”"],
-            ["pos"],
+        case(
+            "text,label\ncafé “x”,pos\n".encode("cp1252"), ["café “x”"], ["pos"], encoding="cp1252"
         ),
-        (
-            "a.jsonl",
+        case(
             '{"text": "é\\u00e9", "label": 1}\r{"text": "b", "label": 2.0}'.encode("utf-16-be"),
-            {"encoding": "utf-16-be"},
             ["éé", "b"],
             ["1", "2"],
+            name="a.jsonl",
+            encoding="utf-16-be",
         ),
-        ("a.csv.gz", gzip.compress(FILM), {}, ["a film"] * 3, ["x"] * 3),
         ("a.CSV.GZ", gzip.compress(FILM), {}, ["a film"] * 3, ["x"] * 3),
         ("a.tsv.gz", gzip.compress(FILM.replace(b",", b"\t")), {}, ["a film"] * 3, ["x"] * 3),
-        ("a.jsonl.gz", gzip.compress(b'{"text": "a", "label": "x"}'), {}, ["a"], ["x"]),
+        case(gzip.compress(b'{"text": "a", "label": "x"}'), ["a"], ["x"], name="a.jsonl.gz"),
         # Quotation marks of TSV that are characters, ...
-        ("a.tsv", GLUE, {}, GLUE_TEXTS, list("10010")),
-        ("a.tsv", GLUE, {"quoting": False}, GLUE_TEXTS, list("10010")),
-        (
-            "a.tsv",
+        case(GLUE, GLUE_TEXTS, list("10010"), name="a.tsv"),
+        case(GLUE, GLUE_TEXTS, list("10010"), name="a.tsv", quoting=False),
+        case(
             GLUE,
-            {"quoting": True},
             [" a good film\n0\tdull\n0\tbad\n1\tgreat ", "last"],
             list("10"),
+            name="a.tsv",
+            quoting=True,
         ),
-        ("a.tsv", 'text\tlabel\n"so" they say\tx\n', {}, ['"so" they say'], ["x"]),
-        ("a.tsv", 'text\tlabel\n"so they say"\tx\n', {}, ['"so they say"'], ["x"]),
-        ("a.tsv", "text\tlabel\nit's 5\"\tx\n", {}, ["it's 5\""], ["x"]),
+        case('text\tlabel\n"so" they say\tx\n', ['"so" they say'], ["x"], name="a.tsv"),
+        case('text\tlabel\n"so they say"\tx\n', ['"so they say"'], ["x"], name="a.tsv"),
+        case("text\tlabel\nit's 5\"\tx\n", ["it's 5\""], ["x"], name="a.tsv"),
         # ... and those that the file shows to enclose cells.
-        ("a.tsv", 'text\tlabel\n"says ""no"""\tx\n', {}, ['says "no"'], ["x"]),
-        ("a.tsv", 'text\tlabel\n"a\tb"\tx\n', {}, ["a\tb"], ["x"]),
-        ("a.tsv", 'text\tlabel\n"a\nb"\tx\n', {}, ["a\nb"], ["x"]),
-        ("a.tsv", '"text"\t"label"\n"a"\t"x"\n', {}, ["a"], ["x"]),
+        case('text\tlabel\n"says ""no"""\tx\n', ['says "no"'], ["x"], name="a.tsv"),
+        case('text\tlabel\n"a\tb"\tx\n', ["a\tb"], ["x"], name="a.tsv"),
+        case('text\tlabel\n"a\nb"\tx\n', ["a\nb"], ["x"], name="a.tsv"),
+        case('"text"\t"label"\n"a"\t"x"\n', ["a"], ["x"], name="a.tsv"),
     ],
 )
 def test_files(write, name, content, arguments, texts, labels):
@@ -150,14 +137,6 @@ def test_other_columns_pairs_and_no_labels(write):
         path, text_column="premise", pair_column="hypothesis", label_column=None
     )
     assert examples == Examples(["it rains"], ["it is wet"], None)
-
-
-@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
-def test_quoted_cells_line_endings_and_byte_order_mark(write, newline):
-    lines = ["text,label", '"says ""no"",', 'then leaves",neg', "", "fine,pos"]
-    path = write("a.csv", b"\xef\xbb\xbf" + newline.join(lines).encode())
-    texts = [f'says "no",{newline}then leaves', "fine"]
-    assert read_examples(path) == Examples(texts, None, ["neg", "pos"])
 
 
 def test_files_written_by_pandas_come_back(tmp_path):
@@ -358,10 +337,6 @@ def test_every_dialect_comes_back(rows, delimiter, quoting, newline, encoding, p
 BOM = b"\xef\xbb\xbf"
 LABEL = "'label' must be a string, an integer, a boolean or a list of these, received the JSON"
 SINGLE, SEVERAL = '{"text": "a", "label": "x"}', '{"text": "a", "label": ["x"]}'
-
-
-def case(content, message, name="a.csv", **arguments):
-    return name, content, arguments, message
 
 
 @pytest.mark.parametrize(
