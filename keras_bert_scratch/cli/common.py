@@ -77,13 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser, *names: str) -> None:
 
 
 def add_train_action(actions: Any, summary: str, data: str) -> argparse.ArgumentParser:
-    """Adds the action `train` of a command, and returns its parser.
-
-    Args:
-        actions: What `add_subparsers` returned.
-        summary: The help of the action.
-        data: The help of --train, such as `EXAMPLES_FILE`.
-    """
+    """Adds the action `train` of a command, with this help for itself and for --train."""
     parser: argparse.ArgumentParser = actions.add_parser("train", help=summary)
     parser.add_argument("--model", required=True, help=f"{CHECKPOINT} to start from")
     parser.add_argument("--train", required=True, help=data)
@@ -96,11 +90,8 @@ def add_train_action(actions: Any, summary: str, data: str) -> argparse.Argument
 def read_data(path: str, options: argparse.Namespace, **other_options: str | None) -> Any:
     """Reads a file of examples by the options of `DATA` that a command has.
 
-    Args:
-        path: The file.
-        options: The command's options.
-        **other_options: For an argument of `read_examples`, the option that holds it if that has
-            another name, or None to leave the argument out.
+    `other_options` names the option for an argument of `read_examples` if it has another name; None
+    omits the argument.
     """
     arguments = [name[2:].replace("-", "_") for name in DATA]
     names = {**dict(zip(arguments, arguments, strict=True)), **other_options}
@@ -118,11 +109,7 @@ def flag(option: str) -> str:
 
 @contextlib.contextmanager
 def naming_options(options: Mapping[str, str | None]) -> Iterator[None]:
-    """Makes the errors of a reader name the options of a command in place of its own arguments.
-
-    Args:
-        options: For each argument the option that holds it.
-    """
+    """Makes a reader's errors name the option that holds an argument in place of the argument."""
     try:
         yield
     except (ValueError, TypeError) as error:
@@ -143,7 +130,7 @@ def check_known(known: set[str], found: set[str], options: argparse.Namespace, w
     if unseen := sorted(found - known):
         raise ValueError(
             f"{options.validation} has {what} that {options.train} lacks: {', '.join(unseen)}. "
-            "Remove these examples, or train on such, too."
+            f"Remove these examples, or add some like them to {options.train}."
         )
 
 
@@ -165,16 +152,7 @@ def is_export(path: str) -> bool:
 
 
 def load_any(path: str, task: str = "BertClassifier") -> Any:
-    """Loads a checkpoint folder, a SavedModel folder or a LiteRT file.
-
-    Args:
-        path: Where it is; or the hub id of a checkpoint.
-        task: The class whose checkpoint or export it is.
-
-    Raises:
-        FileNotFoundError: If there is nothing at the path.
-        ValueError: If it is none of the three.
-    """
+    """Loads a checkpoint, by its folder or hub id, or an export of a task."""
     if not is_export(path):
         return getattr(keras_bert_scratch, task).from_pretrained(path)
     module, load = _LOADERS[task]
@@ -184,15 +162,10 @@ def load_any(path: str, task: str = "BertClassifier") -> Any:
 def lines_in_chunks(
     path: str, size: int = 1024, encoding: str = "utf-8"
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yields lines in chunks, so that memory is bounded, each with the number of its first line.
+    """Yields the lines of a file, or of standard input for "-", in chunks, so memory is bounded.
 
-    Args:
-        path: A file, or "-" for standard input.
-        size: Lines of a chunk.
-        encoding: Encoding of the file; one in which a line break is a single byte.
-
-    Raises:
-        ValueError: If the encoding is another, or a line is not in it.
+    Each chunk comes with the number of its first line. A line break must be a single byte in the
+    encoding.
     """
     try:
         is_of_lines = "\n".encode(encoding) == b"\n"

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--train",
         metavar="FILE",
-        help="what the model was trained on: compare with a simple baseline, look for leaks",
+        help="the training file: compare with a simple baseline, and look for leaks",
     )
     parser.add_argument("--slice-column", help="column for each of whose values to give figures")
     parser.add_argument(
@@ -72,7 +72,7 @@ def _details(
     train: tuple[Any, Any] | None,
     column: Any,
 ) -> dict[str, Any]:
-    """Returns what is reported besides the figures of all texts together."""
+    """Returns the parts of the report besides the figures of all texts together."""
     from keras_bert_scratch.evaluation.baseline import compare_with_baseline
     from keras_bert_scratch.evaluation.duplicates import find_duplicates
     from keras_bert_scratch.evaluation.label_noise import find_label_suspects

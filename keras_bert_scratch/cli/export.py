@@ -1,4 +1,4 @@
-"""Exports a checkpoint for servers, phones or browsers, and proves that it answers alike."""
+"""Exports a checkpoint for servers, phones or browsers, and checks that it answers alike."""
 
 import argparse
 from pathlib import Path

@@ -245,7 +245,7 @@ def _compiled(options: argparse.Namespace, model: Any, num_examples: int) -> Any
 
 
 def _recipe(options: argparse.Namespace, train: Any) -> dict[str, Any]:
-    """Returns what the weights depend on, to compare a checkpoint with."""
+    """Returns everything that the weights depend on, to check a checkpoint."""
     examples = repr((train.texts, train.pairs, train.labels))
     return {
         **{name: getattr(options, name) for name in _RECIPE},

@@ -61,8 +61,8 @@ def _write_shards(options: argparse.Namespace) -> None:
         with new_file(record) as temporary:
             temporary.write_text(json.dumps(run, indent=2) + "\n")
     # Runs of versions without the option --encoding read UTF-8.
-    theirs = {"encoding": "utf-8", **json.loads(record.read_text())}
-    if differing := [name for name in run if run[name] != theirs.get(name)]:
+    recorded = {"encoding": "utf-8", **json.loads(record.read_text())}
+    if differing := [name for name in run if run[name] != recorded.get(name)]:
         raise ValueError(
             f"{folder} holds the predictions of another run, which differs in "
             f"{', '.join(differing)}: name another folder, or remove it."

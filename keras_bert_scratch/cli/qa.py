@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     answer = actions.add_parser("answer", help="answer one question")
     answer.add_argument("question")
     chat = actions.add_parser(
-        "chat", help="answer every line of standard input, with the turns before it in mind"
+        "chat", help="answer every line of standard input, considering the turns before it"
     )
     for action in (answer, chat):
         action.add_argument("--model", required=True, help=common.ANY_MODEL)
@@ -65,7 +65,7 @@ def _train(options: argparse.Namespace) -> None:
         **({"sequence_length": options.sequence_length} if options.sequence_length else {}),
     )
     with new_folder(options.output) as folder, common.progress_to_stderr():
-        # Questions become as many rows as they have windows.
+        # A question becomes one row for each of its windows.
         batches = len(model.batches(train, batch_size=options.batch_size))
         model.compile(adamw(options.learning_rate, total_steps=options.epochs * batches))
         model.fit(

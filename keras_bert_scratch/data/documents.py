@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 # The meaning of a line break within a document: the end of a sentence, or white space.
 Lines = Literal["auto", "sentences", "wrapped"]
 
-# Marks that numbers and names hold, too, and that end a sentence only before white space.
+# Marks that also occur within numbers and names, and end a sentence only before white space.
 _LATIN = ".!?…‼‽⁇⁈⁉"
 # Marks that only end sentences, in the scripts that are written today: Unicode's property
 # Sentence_Terminal, and Tibetan's shad.

@@ -179,17 +179,9 @@ def full_sentences(
 ) -> Iterator[Example]:
     """Packs as many full sentences as fit into each example (Liu et al. 2019, section 4.2).
 
-    Examples continue after the end of a document, with a [SEP] in between, in one segment.
-
-    Args:
-        documents: At least one, and no sentence longer than `sequence_length` - 2.
-        sequence_length: Most tokens of an example.
-        cls_id: Id of [CLS].
-        sep_id: Id of [SEP].
-        generator: Draws the order of the documents.
-
-    Yields:
-        The examples.
+    Examples continue after the end of a document, with a [SEP] in between, in one segment. No
+    sentence may be longer than `sequence_length` - 2. The generator draws the order of the
+    documents; the arguments are those of `sentence_pairs`.
     """
     token_ids, starts, documents_at = documents[:3]
     cls, sep = np.array([cls_id], "int32"), np.array([sep_id], "int32")

@@ -259,7 +259,7 @@ class ShardedExamples:
             if self.index["vocabulary_sha256"] != _vocabulary_hash(vocabulary):
                 raise ValueError(
                     f"The shards in {folder} were made with another vocabulary than this one of "
-                    f"{len(vocabulary)} tokens: use theirs, or make the shards again."
+                    f"{len(vocabulary)} tokens: use the original one, or make the shards again."
                 )
             shards = self.index["shards"]
             # A shard is a file of this folder, whatever path the index gives it.

@@ -1,7 +1,7 @@
 """Questions about a context, and the spans of it that answer them (SQuAD).
 
 A question is read with its context as [CLS] question [SEP] context [SEP]; a long context is read in
-overlapping windows. Previous turns of a conversation stand before the question.
+overlapping windows. Previous turns of a conversation are put before the question.
 
 Axes: S sequence.
 """
@@ -63,7 +63,7 @@ class SpanAnswer(NamedTuple):
     """A possible answer.
 
     Attributes:
-        text: Exactly what stands in the context from `start` to `end`; empty for no answer.
+        text: The characters of the context from `start` to `end`; empty for no answer.
         start: Position of its first character.
         end: Position after its last character.
         score: The sum of the logits of its start and its end.
@@ -203,7 +203,7 @@ class _FaultError(Exception):
 
 @contextlib.contextmanager
 def _noted(faults: list[str]) -> Iterator[None]:
-    """Adds a fault to the list, and goes on after what has it."""
+    """Adds a fault to the list, and continues."""
     try:
         yield
     except _FaultError as fault:
@@ -344,7 +344,7 @@ def _mended(place: str, question: Question) -> tuple[Question, list[str]]:
             continue
         there = context[max(start, 0) : max(start, 0) + len(text)]
         first = context.find(text)
-        where = f"it stands first at {first}" if first >= 0 else "it stands nowhere in it"
+        where = f"it occurs first at {first}" if first >= 0 else "it does not occur there"
         faults.append(
             f"{place}.answers[{n}] {text!r} is not at {start}, where the context has {there!r}; "
             f"{where}"

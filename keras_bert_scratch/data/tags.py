@@ -187,7 +187,7 @@ def _sentences(path: Path, content: str) -> list[list[tuple[int, list[str]]]]:
                 continue
         if len(cells) == 1:
             raise ValueError(
-                f"{path}, line {number}: {cells[0]!r} stands alone; write a word and its tag, with "
+                f"{path}, line {number}: {cells[0]!r} has no tag; write a word and its tag, with "
                 "a tab between them."
             )
         if not is_open:
@@ -212,7 +212,7 @@ def _has_prefixes(labels: set[str]) -> bool:
     return (
         any(label[0] in "BI" for label in typed)
         or (bool(labels) and labels == typed)
-        # Parts of speech may be single letters, too.
+        # Parts of speech may also be single letters.
         or ("B" in labels and labels <= set(_LETTERS))
     )
 
@@ -575,14 +575,7 @@ class WordRows:
         return self._spread(np.where(self._opens_word, of_parts, inner[of_parts]), IGNORED, "int32")
 
     def weights(self, of_words: np.ndarray) -> list[np.ndarray]:
-        """Places the weight of every word at its parts, see `labels`.
-
-        Args:
-            of_words: *Shape:* (W,).
-
-        Returns:
-            For every row one weight a token. *Shape:* (S,), float32.
-        """
+        """Places the weight of every word at its parts, as `labels` does. *Shape:* (S,) each."""
         return self._spread(of_words[self.words.word_of_part], 0.0, "float32")
 
     def _spread(self, of_parts: np.ndarray, other: float, dtype: str) -> list[np.ndarray]:

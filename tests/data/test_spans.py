@@ -82,7 +82,7 @@ class TestReading:
             read_squad(write(squad(entry(), *faulty)))
         message = str(error.value)
         assert "data[0].paragraphs[0].qas[1] (id q1).answers[1] 'Bob' is not at 17" in message
-        assert "where the context has ' Bo'; it stands first at 18;" in message
+        assert "where the context has ' Bo'; it occurs first at 18;" in message
         assert "data[0].paragraphs[0].qas[2] (id q1).answers[0] 'Ann' is not at -3" in message
         assert "leave them out with skip_faulty=True" in message
 

@@ -114,10 +114,10 @@ class TestReading:
             (
                 "a\tO\n\nJane\n",
                 {},
-                "a.conll, line 3: 'Jane' stands alone; write a word and its tag",
+                "a.conll, line 3: 'Jane' has no tag; write a word and its tag",
             ),
-            ("a O\n#film\n", {}, "a.conll, line 2: '#film' stands alone"),
-            ("\n#film\n", {}, "a.conll, line 2: '#film' stands alone"),
+            ("a O\n#film\n", {}, "a.conll, line 2: '#film' has no tag"),
+            ("\n#film\n", {}, "a.conll, line 2: '#film' has no tag"),
             ("\n\n", {}, "a.conll has no sentences"),
             (b"\xe9\tO\n", {}, "a.conll is not UTF-8: byte 0xe9 on line 1"),
             ("a\tO\n", {"word_column": 2}, "a.conll, line 1 has 2 columns, received word_column=2"),
