@@ -25,7 +25,7 @@ from keras_bert_scratch.serving.saved_model import (
     save_signatures,
 )
 from keras_bert_scratch.serving.token_windows import slide
-from keras_bert_scratch.text.ragged import padded, row_ids
+from keras_bert_scratch.text.graphs.ragged import padded, row_ids
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 # Largest accepted difference of a probability.

@@ -136,7 +136,7 @@ def export_litert(
         )
         custom_operations: Collection[str] = ()
     else:
-        from keras_bert_scratch.text.phone_engine import OPERATIONS, PhoneEngine
+        from keras_bert_scratch.text.graphs.phone_engine import OPERATIONS, PhoneEngine
 
         engine = PhoneEngine(tokenizer)
         model = _convert_text(network, activation, engine, tokenizer, width, precision)

@@ -24,7 +24,7 @@ from keras_bert_scratch.serving.saved_model import (
     require_tensorflow,
     save_signatures,
 )
-from keras_bert_scratch.text.detokenizer import DetokenizerGraph
+from keras_bert_scratch.text.graphs.detokenizer import DetokenizerGraph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 

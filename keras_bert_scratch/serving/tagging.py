@@ -25,8 +25,8 @@ from keras_bert_scratch.serving.saved_model import (
 )
 from keras_bert_scratch.serving.tagger import padded
 from keras_bert_scratch.serving.token_windows import slide
-from keras_bert_scratch.text.ragged import boolean_mask, row_ids
-from keras_bert_scratch.text.ragged import padded as padded_rows
+from keras_bert_scratch.text.graphs.ragged import boolean_mask, row_ids
+from keras_bert_scratch.text.graphs.ragged import padded as padded_rows
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
 from keras_bert_scratch.text.truncation import check_window_stride
 

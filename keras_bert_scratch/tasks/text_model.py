@@ -19,7 +19,7 @@ from keras_bert_scratch.data.readers import stratified_split
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.encoder_model import EncoderModel
 from keras_bert_scratch.text.columns import check_not_empty, is_text, text_columns
-from keras_bert_scratch.text.graph import TokenizerGraph
+from keras_bert_scratch.text.graphs.tokenizer_graph import TokenizerGraph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
 from keras_bert_scratch.text.truncation import (
     Truncation,

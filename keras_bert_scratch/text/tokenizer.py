@@ -42,7 +42,7 @@ from keras_bert_scratch.text.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from keras_bert_scratch.text.graph import Engine, TokenizerGraph
+    from keras_bert_scratch.text.graphs.tokenizer_graph import Engine, TokenizerGraph
 
 # What the reference's decoder closes up, in its order.
 _CLEAN_UP = [
@@ -446,7 +446,7 @@ class WordPieceTokenizer:
         if engine not in self._graphs:
             import tensorflow as tf
 
-            from keras_bert_scratch.text.graph import TokenizerGraph
+            from keras_bert_scratch.text.graphs.tokenizer_graph import TokenizerGraph
 
             # Its tables must outlive a function that may be traced just now.
             with tf.init_scope():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from keras_bert_scratch.text.ragged import boolean_mask, row_ids
+from keras_bert_scratch.text.graphs.ragged import boolean_mask, row_ids
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 

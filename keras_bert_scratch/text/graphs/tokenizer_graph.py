@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.text.code_points import code_point_strings
+from keras_bert_scratch.text.graphs.code_points import code_point_strings
+from keras_bert_scratch.text.graphs.ragged import boolean_mask, padded, row_ids
 from keras_bert_scratch.text.normalization import (
     DELETED_FLAG,
     NUM_CODE_POINTS,
@@ -19,7 +20,6 @@ from keras_bert_scratch.text.normalization import (
     unicode_table,
 )
 from keras_bert_scratch.text.preprocessing import RegexStep, Step
-from keras_bert_scratch.text.ragged import boolean_mask, padded, row_ids
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
 from keras_bert_scratch.text.truncation import (
     Truncation,
@@ -70,20 +70,20 @@ class TokenizerGraph(tf.Module):
                 "whose predictor is Python."
             )
         if engine == "fast":
-            from keras_bert_scratch.text.fast_engine import FastEngine
+            from keras_bert_scratch.text.graphs.fast_engine import FastEngine
 
             self._engine: tf.Module = FastEngine(
                 tokenizer, code_point_strings(tokenizer.normalizer)
             )
         elif engine == "core":
-            from keras_bert_scratch.text.core_engine import CoreEngine
+            from keras_bert_scratch.text.graphs.core_engine import CoreEngine
 
             self._engine = CoreEngine(tokenizer, code_point_strings(tokenizer.normalizer))
         else:
             raise ValueError(f"engine must be 'fast' or 'core', received {engine!r}.")
         self._added_tokens: tf.Module | None = None
         if tokenizer.finders:
-            from keras_bert_scratch.text.added_tokens_graph import AddedTokensGraph
+            from keras_bert_scratch.text.graphs.added_tokens import AddedTokensGraph
 
             self._added_tokens = AddedTokensGraph(tokenizer, self._marks, self._engine)
 
