@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import accuracy_score, f1_score
 
 from keras_bert_scratch.files import new_file
-from keras_bert_scratch.serving.parity import ask
+from keras_bert_scratch.serving.fresh_process import ask
 from keras_bert_scratch.tables import format_table
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 

@@ -167,7 +167,7 @@ Texts are truncated to {length} tokens.
 | a text of {length} tokens, one thread, where this was measured | {milliseconds:.2f} ms |
 
 ```python
-from keras_bert_scratch.serving.predictor import LiteRTPredictor
+from keras_bert_scratch.serving import LiteRTPredictor
 
 LiteRTPredictor("{name}").probabilities(["a text"])
 ```

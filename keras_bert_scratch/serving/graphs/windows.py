@@ -1,4 +1,5 @@
-"""Windows over tokens in a graph of core TensorFlow operations, as `data.windows` makes them.
+"""Windows over tokens in a graph of core TensorFlow operations, as `data.windows` makes them;
+and rows of a network's inputs from such tokens.
 
 Axes: B batch, S sequence, W windows of all texts of a batch.
 """
@@ -7,7 +8,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_bert_scratch.text.graphs.ragged import row_ids
+from keras_bert_scratch.text.graphs.ragged import padded, row_ids
+from keras_bert_scratch.text.vocabulary import Vocabulary
 
 
 class WindowsOfTexts(NamedTuple):
@@ -54,3 +56,30 @@ def slide(token_ids: tf.RaggedTensor, room: tf.Tensor, stride: tf.Tensor) -> Win
         token_ids.with_values(tf.gather(starts.row_starts(), text) + window),
         token_ids.with_values(position - window * stride_of),
     )
+
+
+def inputs_of(vocabulary: Vocabulary, *parts: tf.RaggedTensor) -> dict[str, tf.Tensor]:
+    """Makes a network's inputs of rows of tokens: [CLS] first [SEP], or [CLS] first [SEP] second [SEP].
+
+    Args:
+        vocabulary: Has the special tokens.
+        *parts: The first part of every row, and the second if there is one, int32. *Shape:*
+            (B, None) each.
+
+    Returns:
+        `token_ids`, `segment_ids` and `padding_mask`, int32. *Shape:* (B, S) each.
+    """
+    cls, sep = (
+        tf.RaggedTensor.from_uniform_row_length(tf.fill([parts[0].nrows()], token), 1)
+        for token in (vocabulary.cls_id, vocabulary.sep_id)
+    )
+    rows = tf.concat([cls, *(column for part in parts for column in (part, sep))], 1)
+    token_ids = padded(rows, vocabulary.pad_id)
+    width = tf.shape(token_ids, tf.int64)[1]
+    padding_mask = tf.sequence_mask(rows.row_lengths(), width, tf.int32)
+    is_first = tf.sequence_mask(parts[0].row_lengths() + 2, width, tf.int32)
+    return {
+        "token_ids": token_ids,
+        "segment_ids": padding_mask - is_first,
+        "padding_mask": padding_mask,
+    }

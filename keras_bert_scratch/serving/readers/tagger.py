@@ -1,10 +1,9 @@
 """Taggers loaded from what was exported, without Keras; files need no TensorFlow either.
 
-Axes: B batch, S sequence, C classes, W words.
+Axes: C classes, W words.
 """
 
 import abc
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_bert_scratch.data.tags import TaggedSpan, WordRows, tagged_spans
-from keras_bert_scratch.files import check_hashes
-from keras_bert_scratch.serving.predictor import (
-    INPUTS,
-    PACKED_ERRORS,
-    LiteRTRunner,
-    read_packed,
-)
-from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.serving.readers.base import LiteRTReader, SavedModelReader, load
 
 
 class Tagger(abc.ABC):
@@ -27,134 +19,65 @@ class Tagger(abc.ABC):
 
     Attributes:
         labels: Names of the tags.
+
+    Example:
+        >>> load_tagger("saved_models/entities").find_spans(["Jane Austen lived in Bath."])
+        [[TaggedSpan(text='Jane Austen', label='person', start=0, end=11, probability=0.98), ...]]
     """
 
     labels: list[str]
+    _task = "a tagger"
 
     @abc.abstractmethod
-    def _words(self, texts: list[str]) -> list[tuple[str, Any, np.ndarray]]:
-        """Returns each text, its words' offsets, and their probabilities. *Shape:* (W, C)."""
+    def _words(self, text: str) -> tuple[str, Any, np.ndarray]:
+        """Returns the text, its words' offsets, and their probabilities. *Shape:* (W, C)."""
 
-    def probabilities(self, texts: list[str]) -> list[np.ndarray]:
+    def probabilities(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Computes the probability of every tag, for every word of each text. *Shape:* (W, C)."""
-        return [probabilities for _, _, probabilities in self._words(texts)]
+        return [self._words(text)[2] for text in texts]
 
-    def padded_probabilities(self, texts: list[str]) -> np.ndarray:
-        """Returns the same as one array. *Shape:* (number of texts, W, C)."""
-        return padded(self.probabilities(texts), len(self.labels))
+    def word_probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """Returns the same as one array. *Shape:* (words of all texts, C)."""
+        return np.concatenate(
+            [np.zeros((0, len(self.labels)), "float32"), *self.probabilities(texts)]
+        )
 
-    def find_spans(self, texts: list[str]) -> list[list[TaggedSpan]]:
+    def find_spans(self, texts: Sequence[str]) -> list[list[TaggedSpan]]:
         """Returns the spans of each text, see `BertTokenClassifier.find_spans`."""
-        return [tagged_spans(*words, self.labels) for words in self._words(texts)]
+        return [tagged_spans(*self._words(text), self.labels) for text in texts]
 
 
-class SavedModelTagger(Tagger):
-    """Runs an exported SavedModel of a tagger.
+class SavedModelTagger(Tagger, SavedModelReader):
+    """Runs an exported SavedModel of a tagger, see `SavedModelReader`."""
 
-    Args:
-        folder: The SavedModel.
+    _output = "num_words"
 
-    Raises:
-        ValueError: If the folder holds no SavedModel, or one of another origin.
+    def _read(self, folder: Path) -> None:
+        self.labels = [name.decode() for name in self._run(text=[""])["classes"][0]]
 
-    Example:
-        >>> SavedModelTagger("saved_models/entities").find_spans(["Jane Austen lived in Bath."])
-        [[TaggedSpan(text='Jane Austen', label='person', start=0, end=11, probability=0.98), ...]]
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        import tensorflow as tf
-
-        check_hashes(folder)
-        try:
-            # The signature does not keep its model alive.
-            self._model = tf.saved_model.load(str(folder))
-            self._signature = self._model.signatures["serving_default"]
-            outputs = self._signature(text=tf.constant([""]))
-            self.labels = [name.decode() for name in outputs["classes"].numpy()[0]]
-            outputs["num_words"]
-        except (OSError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{folder} is not a SavedModel of a tagger ({error}): name a folder that "
-                "`BertTokenClassifier.export` wrote."
-            ) from error
-
-    def _words(self, texts: list[str]) -> list[tuple[str, Any, np.ndarray]]:
-        import tensorflow as tf
-
-        # One by one: texts of a batch are padded to the longest.
-        words = []
-        for text in texts:
-            outputs = self._signature(text=tf.constant([text]))
-            number = int(outputs["num_words"][0])
-            offsets = np.stack([outputs["starts"][0], outputs["ends"][0]], axis=-1)
-            words.append((text, offsets[:number], outputs["probabilities"].numpy()[0, :number]))
-        return words
+    def _words(self, text: str) -> tuple[str, Any, np.ndarray]:
+        # Alone: texts of a batch are padded to the longest.
+        found = {name: values[0] for name, values in self._run(text=[text]).items()}
+        number = found["num_words"]
+        offsets = np.stack([found["starts"], found["ends"]], axis=-1)
+        return text, offsets[:number], found["probabilities"][:number]
 
 
-class LiteRTTagger(Tagger):
-    """Runs an exported LiteRT file of a tagger, with the vocabulary and tags packed in it.
+class LiteRTTagger(Tagger, LiteRTReader):
+    """Runs an exported LiteRT file of a tagger, see `LiteRTReader`."""
 
-    Args:
-        path: The `.tflite` file.
-        num_threads: Of the interpreter.
+    _output = "probabilities"
 
-    Raises:
-        ValueError: If the file is not one that `export` wrote.
-        ImportError: If ai-edge-litert is not installed.
+    def _read(self, settings: dict[str, Any]) -> None:
+        self.labels = settings["tags"]
+        self._windows = {name: settings[name] for name in ("sequence_length", "window_stride")}
 
-    Example:
-        >>> LiteRTTagger("saved_models/entities.tflite").find_spans(["Jane Austen lived in Bath."])
-        [[TaggedSpan(text='Jane Austen', label='person', start=0, end=11, probability=0.98), ...]]
-    """
-
-    def __init__(self, path: str | Path, num_threads: int = 1) -> None:
-        try:
-            settings = json.loads(read_packed(path)["tokenizer_config.json"])
-            self.labels = settings["tags"]
-            self._tokenizer = WordPieceTokenizer.from_config(settings["tokenizer"])
-            self._windows = {name: settings[name] for name in ("sequence_length", "window_stride")}
-            self._runner = LiteRTRunner(path, num_threads)
-        except PACKED_ERRORS as error:
-            raise ValueError(
-                f"{path} is not a LiteRT file of a tagger ({error}): name one that "
-                "`BertTokenClassifier.export` wrote."
-            ) from error
-
-    def _words(self, texts: list[str]) -> list[tuple[str, Any, np.ndarray]]:
-        words = []
-        for text in texts:
-            rows = WordRows(self._tokenizer, text, **self._windows)
-            found = [self._run(row) for row in rows.token_ids]
-            words.append((rows.words.text, rows.words.offsets, rows.of_words(found)))
-        return words
-
-    def _run(self, token_ids: Sequence[int]) -> np.ndarray:
-        """Computes the probabilities of every token. *Shape:* (S, C)."""
-        ids = np.array([token_ids], "int32")
-        inputs = dict(zip(INPUTS, (ids, np.zeros_like(ids), np.ones_like(ids)), strict=True))
-        return self._runner(**inputs)["probabilities"][0]
-
-
-def padded(probabilities: Sequence[np.ndarray], num_classes: int) -> np.ndarray:
-    """Fills up the words of each text with zeros. *Shape:* (number of texts, W, C)."""
-    most = max(map(len, probabilities), default=0)
-    filled = [np.pad(rows, ((0, most - len(rows)), (0, 0))) for rows in probabilities]
-    return np.stack(filled) if filled else np.zeros((0, 0, num_classes), "float32")
+    def _words(self, text: str) -> tuple[str, Any, np.ndarray]:
+        rows = WordRows(self._tokenizer, text, **self._windows)
+        found = self._run_rows(rows.token_ids, [[0] * len(row) for row in rows.token_ids])
+        return rows.words.text, rows.words.offsets, rows.of_words(found)
 
 
 def load_tagger(path: str | Path, num_threads: int = 1) -> Tagger:
-    """Loads a SavedModel folder or a `.tflite` file of a tagger.
-
-    Args:
-        path: The folder or file.
-        num_threads: Of a file's interpreter; TensorFlow uses all cores.
-
-    Raises:
-        FileNotFoundError: If there is neither.
-        ValueError: If it is not what `BertTokenClassifier.export` writes.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist: name a SavedModel or a .tflite file.")
-    return SavedModelTagger(path) if path.is_dir() else LiteRTTagger(path, num_threads)
+    """Loads a SavedModel folder or a `.tflite` file of a tagger, see `load`."""
+    return load(path, num_threads, SavedModelTagger, LiteRTTagger)
