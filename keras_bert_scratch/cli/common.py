@@ -110,7 +110,7 @@ def load_any(path: str) -> Any:
     """
     place = Path(path)
     if place.is_file() or (place / "saved_model.pb").exists():
-        from keras_bert_scratch.serving.predictor import load_predictor
+        from keras_bert_scratch.serving.readers.classifier import load_predictor
 
         return load_predictor(place)
     return keras_bert_scratch.BertClassifier.from_pretrained(path)

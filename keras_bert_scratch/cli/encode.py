@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _load(path: str) -> Any:
     if Path(path).is_file() or (Path(path) / "saved_model.pb").exists():
-        from keras_bert_scratch.serving.embedder import load_embedder
+        from keras_bert_scratch.serving.readers.sentence_encoder import load_embedder
 
         return load_embedder(path)
     return keras_bert_scratch.BertSentenceEncoder.from_pretrained(path)

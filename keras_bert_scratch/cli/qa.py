@@ -144,7 +144,7 @@ def _read(path: str) -> str:
 def _load(path: str) -> Any:
     place = Path(path)
     if place.is_file() or (place / "saved_model.pb").exists():
-        from keras_bert_scratch.serving.answerer import load_answerer
+        from keras_bert_scratch.serving.readers.answerer import load_answerer
 
         return load_answerer(place)
     from keras_bert_scratch import BertQuestionAnswerer

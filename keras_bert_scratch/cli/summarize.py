@@ -145,7 +145,7 @@ def _load(options: argparse.Namespace) -> Any:
                 f"{place} is an export, and searches as it was exported to: leave --beams, "
                 "--no-repeat-ngrams, --min-length and --forbid out, or name a checkpoint."
             )
-        from keras_bert_scratch.serving.summarizer import load_summarizer
+        from keras_bert_scratch.serving.readers.summarizer import load_summarizer
 
         return load_summarizer(place)
     from keras_bert_scratch import BertSummarizer

@@ -143,7 +143,7 @@ def _predict(options: argparse.Namespace) -> None:
 def _load(path: str) -> Any:
     place = Path(path)
     if place.is_file() or (place / "saved_model.pb").exists():
-        from keras_bert_scratch.serving.tagger import load_tagger
+        from keras_bert_scratch.serving.readers.tagger import load_tagger
 
         return load_tagger(place)
     from keras_bert_scratch import BertTokenClassifier

@@ -12,7 +12,7 @@ _MODULES = {
     "load_summarizer": "summarizer",
     "load_tagger": "tagger",
 }
-__all__ = [*_MODULES]  # noqa: PLE0604
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,11 @@ import pytest
 import tensorflow as tf
 
 from keras_bert_scratch.data.spans import Question, SpanAnswer
-from keras_bert_scratch.serving.answerer import LiteRTAnswerer, SavedModelAnswerer, load_answerer
+from keras_bert_scratch.serving.readers.answerer import (
+    LiteRTAnswerer,
+    SavedModelAnswerer,
+    load_answerer,
+)
 from keras_bert_scratch.tasks.question_answerer import BertQuestionAnswerer
 from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 

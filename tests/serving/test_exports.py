@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from keras_bert_scratch.serving import litert
-from keras_bert_scratch.serving.parity import PROBE_TEXTS, check_artifact
-from keras_bert_scratch.serving.predictor import (
+from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS, check_artifact
+from keras_bert_scratch.serving.readers.classifier import (
     LiteRTPredictor,
     SavedModelPredictor,
     load_predictor,

@@ -12,8 +12,8 @@ from keras_bert_scratch import (
     WordPieceTokenizer,
 )
 from keras_bert_scratch.serving import litert
-from keras_bert_scratch.serving.parity import PROBE_TEXTS
-from keras_bert_scratch.serving.predictor import LiteRTPredictor, LiteRTRunner
+from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
+from keras_bert_scratch.serving.readers.classifier import LiteRTPredictor, LiteRTRunner
 from keras_bert_scratch.text.preprocessing import StripHtml
 
 
@@ -227,7 +227,7 @@ def test_a_static_length_below_the_model_s_is_compared_at_that_length(trained, t
     text = "good " * 6 + "awful " * 22
     path = tmp_path / "x.tflite"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("keras_bert_scratch.serving.parity.PROBE_TEXTS", [text])
+        patch.setattr("keras_bert_scratch.serving.fresh_process.PROBE_TEXTS", [text])
         trained.export(path, format="litert", static_length=8)
     found = LiteRTPredictor(path).probabilities([text])
     np.testing.assert_allclose(found, trained.probabilities(["good " * 6]), atol=1e-5)

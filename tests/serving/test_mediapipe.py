@@ -11,7 +11,7 @@ import pytest
 from tensorflow.lite.python import schema_py_generated as schema
 
 from keras_bert_scratch import WordPieceTokenizer
-from keras_bert_scratch.serving.predictor import LiteRTPredictor
+from keras_bert_scratch.serving.readers.classifier import LiteRTPredictor
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import onnx
 import pytest
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from keras_bert_scratch.serving.parity import PROBE_TEXTS
-from keras_bert_scratch.serving.predictor import OnnxPredictor, load_predictor
+from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
+from keras_bert_scratch.serving.readers.classifier import OnnxPredictor, load_predictor
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from keras_bert_scratch.serving.parity import PROBE_TEXTS
-from keras_bert_scratch.serving.predictor import SavedModelPredictor
+from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
+from keras_bert_scratch.serving.readers.classifier import SavedModelPredictor
 from keras_bert_scratch.serving.saved_model import version_folder
 from keras_bert_scratch.serving.server.served_model import ServedModel
 from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph

@@ -8,7 +8,7 @@ from keras_bert_scratch.models.beam_search import BeamSearch
 from keras_bert_scratch.models.decoder import BertDecoder
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.serving import summarizing
-from keras_bert_scratch.serving.summarizer import (
+from keras_bert_scratch.serving.readers.summarizer import (
     LiteRTSummarizer,
     SavedModelSummarizer,
     load_summarizer,

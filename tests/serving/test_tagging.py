@@ -8,8 +8,8 @@ from hypothesis import strategies
 
 from keras_bert_scratch.data.tags import tokenize_words
 from keras_bert_scratch.serving import tagging
-from keras_bert_scratch.serving.parity import PROBE_TEXTS
-from keras_bert_scratch.serving.tagger import LiteRTTagger, SavedModelTagger, load_tagger
+from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
+from keras_bert_scratch.serving.readers.tagger import LiteRTTagger, SavedModelTagger, load_tagger
 from keras_bert_scratch.tasks.token_classifier import BertTokenClassifier
 from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 

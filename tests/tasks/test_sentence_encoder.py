@@ -13,8 +13,8 @@ from keras_bert_scratch import (
     InBatchContrastiveLoss,
 )
 from keras_bert_scratch.files import HASHES
-from keras_bert_scratch.serving.embedder import load_embedder
-from keras_bert_scratch.serving.parity import PROBE_TEXTS
+from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
+from keras_bert_scratch.serving.readers.sentence_encoder import load_embedder
 from keras_bert_scratch.tasks.sentence_encoder import TextIndex
 
 TEXTS = ["a good film", "", "the very awful movie , really", "bad bad bad"]

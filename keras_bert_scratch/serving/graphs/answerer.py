@@ -142,9 +142,7 @@ class AnswererSignature(Signature):
             ),
         }
 
-    def _asked(
-        self, history: tf.Tensor, question: tf.Tensor
-    ) -> tuple[tf.RaggedTensor, tf.Tensor]:
+    def _asked(self, history: tf.Tensor, question: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
         """Returns the tokens of questions with their history, and whether anything is asked."""
         longest = self.spans.max_question_length
         asked = self.graph.tokenize(question)[:, :longest]
@@ -154,9 +152,7 @@ class AnswererSignature(Signature):
         kept = tf.gather(before.flat_values, tf.ragged.range(firsts, before.row_limits()))
         return tf.concat([kept, asked], 1), asked.row_lengths() > 0
 
-    def _scores(
-        self, logits: tf.Tensor, windows: WindowsOfTexts, first: tf.Tensor
-    ) -> tf.Tensor:
+    def _scores(self, logits: tf.Tensor, windows: WindowsOfTexts, first: tf.Tensor) -> tf.Tensor:
         """Computes the scores of all spans of every window. *Shape:* (W, S * L)."""
         longest = self.spans.max_answer_length
         shape = tf.shape(logits, tf.int64)

@@ -188,9 +188,7 @@ class ClassifierSignature(Signature):
         rows = []
         for start in range(0, len(columns[0]), _BATCH_SIZE):
             batch = [tf.constant(column[start : start + _BATCH_SIZE]) for column in columns]
-            inputs = graph(
-                *batch, sequence_length=self.sequence_length, truncation=self.truncation
-            )
+            inputs = graph(*batch, sequence_length=self.sequence_length, truncation=self.truncation)
             rows.append(self.activation(self.compute(inputs)))
         return np.concatenate(rows)
 
@@ -287,9 +285,7 @@ class ClassifierSignature(Signature):
             calibrated = [{names[name]: row[name] for name in names} for row in rows]
         shape = (None, None) if static_length is None else (1, static_length)
         return LiteGraph(
-            lambda *values: {
-                self.output: self.of_ids(dict(zip(names, values, strict=True)))
-            },
+            lambda *values: {self.output: self.of_ids(dict(zip(names, values, strict=True)))},
             ids(shape, [*names.values()]),
             self.packed(inputs="ids"),
             self.expected,
@@ -370,7 +366,9 @@ class ClassifierSignature(Signature):
             flips = Counter(
                 (self.labels[was], self.labels[now]) for was, now in pairs if was != now
             )
-            lost = "; ".join(f"{n} from {was!r} to {now!r}" for (was, now), n in flips.most_common(5))
+            lost = "; ".join(
+                f"{n} from {was!r} to {now!r}" for (was, now), n in flips.most_common(5)
+            )
             raise RuntimeError(
                 f"With precision={precision!r} the file gives the model's label to only "
                 f"{agreement:.1%} of {len(pairs)} held-out texts, fewer than "

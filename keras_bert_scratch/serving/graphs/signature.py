@@ -3,7 +3,6 @@
 Axes: B batch, S sequence.
 """
 
-import abc
 import dataclasses
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -62,7 +61,7 @@ class Check(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Signature(abc.ABC):
+class Signature:
     """A task as its exports see it.
 
     Attributes:
@@ -87,13 +86,13 @@ class Signature(abc.ABC):
     # B and S of a LiteRT file's inputs.
     lite_shape: ClassVar[tuple[int | None, int | None]] = (None, None)
 
-    @abc.abstractmethod
     def functions(self) -> Functions:
         """Returns the functions of a SavedModel, by the names of their signatures."""
+        raise NotImplementedError
 
-    @abc.abstractmethod
     def settings(self) -> dict[str, Any]:
         """Returns what the reader of a file has to know besides the tokenizer, as JSON types."""
+        raise NotImplementedError
 
     def compute(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Runs the network on ids."""
@@ -114,7 +113,7 @@ class Signature(abc.ABC):
         return [self.graph]
 
     def write_assets(self, folder: Path) -> None:
-        """Writes files of the task beside the model."""
+        """Writes files of the task beside the model; most tasks have none."""
 
     def tokens(
         self, compute: Callable[[dict[str, tf.Tensor]], tf.Tensor], output: str = "logits"
@@ -176,7 +175,7 @@ class Signature(abc.ABC):
         return float(np.max(np.abs(found - wanted)) / max(1.0, np.max(np.abs(wanted))))
 
     def check_labels(self, found: np.ndarray, wanted: np.ndarray, precision: str) -> None:
-        """Refuses an export that gives too many held-out texts another label."""
+        """Refuses an export that gives too many held-out texts another label, if there are any."""
 
 
 def strings(*names: str) -> list[tf.TensorSpec]:
