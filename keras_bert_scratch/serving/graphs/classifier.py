@@ -5,6 +5,7 @@ Axes: B batch, S sequence, H hidden, C classes.
 
 import dataclasses
 import itertools
+import types
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -84,9 +85,8 @@ class ClassifierSignature(Signature):
     is_score: bool = False
 
     task, output = "classifier", "probabilities"
-    # Texts of all scripts are asked about, which quantized activations were not calibrated on: there
-    # the labels decide.
-    largest_gaps = {**Signature.largest_gaps, "full_int8": 1.0}  # noqa: RUF012
+    # Quantized activations were not calibrated on the probes' scripts: there the labels decide.
+    largest_gaps = types.MappingProxyType({**Signature.largest_gaps, "full_int8": 1.0})
 
     # === SavedModel ===
     def functions(self) -> Functions:
@@ -160,7 +160,7 @@ class ClassifierSignature(Signature):
             )
 
     def of_ids(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Computes the probabilities; with windows, those of one text, whose windows are the rows."""
+        """Computes the probabilities; the rows of a model of windows are those of one text."""
         is_windows = self.truncation == "windows"
         return (self.aggregation if is_windows else self.activation)(self.compute(inputs))
 

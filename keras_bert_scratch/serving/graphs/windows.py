@@ -1,5 +1,4 @@
-"""Windows over tokens in a graph of core TensorFlow operations, as `data.windows` makes them;
-and rows of a network's inputs from such tokens.
+"""Windows over tokens, and a network's inputs of them, by core TensorFlow operations.
 
 Axes: B batch, S sequence, W windows of all texts of a batch.
 """
@@ -59,12 +58,12 @@ def slide(token_ids: tf.RaggedTensor, room: tf.Tensor, stride: tf.Tensor) -> Win
 
 
 def inputs_of(vocabulary: Vocabulary, *parts: tf.RaggedTensor) -> dict[str, tf.Tensor]:
-    """Makes a network's inputs of rows of tokens: [CLS] first [SEP], or [CLS] first [SEP] second [SEP].
+    """Makes a network's inputs of rows [CLS] tokens [SEP], or [CLS] tokens [SEP] tokens [SEP].
 
     Args:
         vocabulary: Has the special tokens.
-        *parts: The first part of every row, and the second if there is one, int32. *Shape:*
-            (B, None) each.
+        *parts: The tokens before the first [SEP], and those after it if there are two, int32.
+            *Shape:* (B, None) each.
 
     Returns:
         `token_ids`, `segment_ids` and `padding_mask`, int32. *Shape:* (B, S) each.
