@@ -1,4 +1,4 @@
-"""Asks an export in a fresh process, without Keras, as those who load it later will."""
+"""Asks an export for answers in a fresh process without Keras, as on a server."""
 
 import importlib
 import json
@@ -15,8 +15,8 @@ import numpy as np
 
 from keras_bert_scratch.text.columns import text_columns
 
-# Accents, other scripts, emoji, control characters, the special tokens as text, nothing at all, a
-# word beyond any vocabulary, and more than any sequence holds.
+# Accents, other scripts, emoji, control characters, special tokens as text, an empty text, a word
+# that no vocabulary has, and a text longer than any sequence.
 PROBE_TEXTS = [
     "a film to remember",
     "An Über-café, naïve & déjà vu!",
@@ -38,7 +38,7 @@ _READERS = {
     "summarizer": ("load_summarizer", "summarize"),
 }
 _FOLDER = "keras_bert_scratch.serving.readers"
-# Each latency is the median of runs that fill this time, and of no fewer than five.
+# Each latency is the median of the runs that fill this time, at least five.
 _SECONDS_TIMED = 0.5
 
 

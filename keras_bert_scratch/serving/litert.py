@@ -40,7 +40,7 @@ def write_litert(
 
     Raises:
         ValueError: If an option is refused.
-        RuntimeError: If the file needs operations that it should not.
+        RuntimeError: If the file needs operations that LiteRT lacks.
     """
     check_precision(signature, precision)
     graph = signature.lite(precision, **options)
@@ -74,7 +74,7 @@ def convert(graph: LiteGraph, precision: str) -> schema.ModelT:
         converter = tf.lite.TFLiteConverter.from_saved_model(
             saved_model, signature_keys=["serving_default"]
         )
-        # Whatever is not built in is refused later, by name.
+        # Operations that are not built in are refused later, by name.
         converter.allow_custom_ops = True
         if precision != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -94,7 +94,7 @@ def convert(graph: LiteGraph, precision: str) -> schema.ModelT:
 
 @contextlib.contextmanager
 def _forms_for_litert(precision: str) -> Iterator[None]:
-    """Lets layers compute the same in forms that LiteRT computes faster and more exactly."""
+    """Gives layers equivalent forms that LiteRT computes faster and more exactly."""
 
     def dense(layer: keras.layers.Dense, x: Any, training: bool | None = None) -> Any:
         # Keras' matmul is a tensordot: where B and S are free, its reshapes to two axes and back
@@ -155,13 +155,13 @@ def check_operations(path: str | Path, custom_operations: Collection[str] = ()) 
 
     Args:
         path: The file.
-        custom_operations: Those that the interpreter is given.
+        custom_operations: Names of the custom operations that the interpreter knows.
 
     Raises:
-        RuntimeError: If it holds TensorFlow ("Flex") or other custom operations, or variable
-            handles, which are read before anything is written to them.
+        RuntimeError: If the file has TensorFlow operations ("Flex"), other custom operations, or
+            variable handles, which are read before anything is written to them.
     """
-    # The schema comes with TensorFlow; an interpreter would stop at the first foreign operation.
+    # An interpreter would stop at the first unknown operation; the schema lists all of them.
     model = schema.ModelT.InitFromPackedBuf(Path(path).read_bytes())
     foreign = set()
     for operator in model.operatorCodes:

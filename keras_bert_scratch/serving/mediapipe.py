@@ -1,8 +1,8 @@
-"""Export for MediaPipe: a LiteRT file whose metadata tells phones and browsers how to use it.
+"""LiteRT files for MediaPipe: metadata tell phones and browsers how to use the file.
 
-MediaPipe Tasks read the inputs' meaning, the tokenizer and the labels from a flatbuffer inside the
-file, and vocabulary and labels from a zip archive behind it, so that `TextClassifier` runs the file
-as it is in Python, Android, iOS and JavaScript.
+MediaPipe Tasks read the meaning of the inputs, the tokenizer and the labels from a flatbuffer
+inside the file, and vocabulary and labels from a zip archive behind it. `TextClassifier` runs the
+file unchanged in Python, Android, iOS and JavaScript.
 
 Axes: B batch, S sequence, C classes.
 """
@@ -31,8 +31,8 @@ from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 logger = logging.getLogger(__name__)
 
-# From mediapipe/tasks/metadata/metadata_schema.fbs, which no package brings without MediaPipe: the
-# numbers of what is used here. A field's number is its place in its table, a union taking two.
+# Numbers from mediapipe/tasks/metadata/metadata_schema.fbs, which only MediaPipe's package has. The
+# number of a field is its position in its table, where a union takes two.
 _AXIS_LABELS, _VOCABULARY = 2, 5  # AssociatedFileType
 _BERT_TOKENIZER = 4  # ProcessUnitOptions
 _LEAST_PARSER = "1.1.0"  # The first that knows BertTokenizerOptions.
@@ -46,15 +46,14 @@ def write_mediapipe(
     static_length: int | None = None,
     texts: Any = None,
 ) -> Check:
-    """Writes a classifier as a LiteRT file that MediaPipe's TextClassifier runs as it is.
+    """Writes a classifier as a LiteRT file that MediaPipe's TextClassifier runs unchanged.
 
     It takes `ids`, `mask` and `segment_ids`, int32 (1, S), and returns `probabilities`, float32
-    (1, C). MediaPipe tokenizes by rules of its own: it lower-cases ASCII letters only and strips no
-    accents. Where the model was trained with others, a warning tells the share of `texts` that the
-    phone will read otherwise; a tokenizer with `normalization="mediapipe"` trains for the phone.
+    (1, C). MediaPipe has its own tokenizer: it lower-cases ASCII letters only and strips no
+    accents. If the model was trained with another, a warning tells the share of `texts` that the
+    phone tokenizes differently; a tokenizer with `normalization="mediapipe"` trains for the phone.
 
-    The file is given what the phone's tokenizer makes of texts, and compared with the model given
-    the same.
+    File and model are compared on the tokens of the phone's tokenizer.
 
     Args:
         signature: The classifier.
@@ -100,7 +99,7 @@ def write_mediapipe(
 
 
 def _tell_differences(tokenizer: WordPieceTokenizer, texts: Any) -> None:
-    """Warns if the phone reads texts otherwise than the model was trained to."""
+    """Warns if the phone tokenizes texts differently from the model's tokenizer."""
     if tokenizer.normalization == "mediapipe" and not tokenizer.preprocessing:
         return
     if texts is None:

@@ -1,4 +1,4 @@
-"""Export to ONNX, for those who serve there: ids in, probabilities out.
+"""ONNX files: ids in, probabilities out.
 
 Axes: B batch, S sequence, C classes.
 """
@@ -56,7 +56,7 @@ def write_onnx(
             str(path),
             format="onnx",
             verbose=False,
-            # Without a signature, the exporter asks for a model that has been called.
+            # Without a signature, the exporter wants a model that has been called.
             input_signature=[
                 {name: keras.InputSpec("int32", (None, None), name=name) for name in INPUTS}
             ],

@@ -1,6 +1,6 @@
-"""The format of exports: what is packed, under which names, and by which hashes it is known.
+"""The file format of exports: what is packed, under which names and with which hashes.
 
-Writers and readers both import it; it needs neither TensorFlow nor Keras.
+Writers and readers import it; it needs neither TensorFlow nor Keras.
 
 - A SavedModel has files of its task in `assets.extra`, and `hashes.json` beside the model.
 - A LiteRT file is a model and a zip archive behind it, as MediaPipe's are: labels, the tokenizer's
@@ -41,7 +41,7 @@ ONNX_HASH_BYTES = 82
 # The record at the end of a zip archive, and the pointer to a longer one that may precede it.
 _END_OF_ARCHIVE = 22 + 20
 _LARGEST_LIST = 10_000
-# What reading a damaged export, and what is packed in it, raises.
+# Errors that reading a damaged export may raise.
 READ_ERRORS = (
     OSError,
     EOFError,
@@ -104,7 +104,7 @@ def unpack(path: str | Path) -> dict[str, str]:
     with open(path, "rb") as file:
         file.seek(-min(_END_OF_ARCHIVE, os.path.getsize(path)), os.SEEK_END)
         end = file.read()
-    # Before zipfile makes an object of everything that the archive says it holds.
+    # Checked before zipfile makes an object of every entry that the archive claims to hold.
     listed = int.from_bytes(end[-10:-6], "little")
     if end[:4] == b"PK\x06\x07" or end[-22:-18] != b"PK\x05\x06" or listed > _LARGEST_LIST:
         raise ValueError(

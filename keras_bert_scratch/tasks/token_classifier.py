@@ -439,7 +439,7 @@ class BertTokenClassifier(TokenModel):
             self,
             self.check_tokenizer(),
             self.probabilities,
-            labels=self.labels,
+            tags=list(self.labels),
             sequence_length=self.sequence_length,
             window_stride=self.window_stride,
         )

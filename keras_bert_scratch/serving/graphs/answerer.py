@@ -1,4 +1,4 @@
-"""What a question answerer serves: strings in, and the answer in its context out.
+"""The signature of question answerers: questions and contexts in, answers out.
 
 Axes: B batch, S sequence, W windows of all contexts of a batch, L tokens of the longest answer.
 """
@@ -67,7 +67,8 @@ class AnswererSignature(Signature):
     spans: SpanSettings
 
     task, output = "answerer", "logits"
-    # Every probe is a question, and every probe a context.
+    settings = ()
+    # Every probe serves as a question and as a context.
     probes = (PROBE_TEXTS, PROBE_TEXTS[3:] + PROBE_TEXTS[:3])
 
     def functions(self) -> Functions:
@@ -94,7 +95,7 @@ class AnswererSignature(Signature):
         question: tf.Tensor,
         context: tf.Tensor,
     ) -> Outputs:
-        """Answers questions as `QuestionRows.predict` does; its comments say why."""
+        """Answers questions by the rules of `QuestionRows.predict`, which explains them."""
         asked, is_asked = self._asked(history, question)
         found = self.graph.with_offsets(context)
         room = self.spans.sequence_length - 3 - asked.row_lengths()
@@ -123,8 +124,7 @@ class AnswererSignature(Signature):
             + found["token_ids"].row_starts()
         )
         more = best.place % self.spans.max_answer_length
-        # Where there is no answer, any token will do; a text without tokens lends another's, or
-        # none.
+        # Without an answer, any token will do; the appended zero serves a batch without tokens.
         token, last = (tf.where(is_answered, place, 0) for place in (token, token + more))
         start, end = (
             tf.where(is_answered, tf.gather(tf.concat([found[name].flat_values, [0]], 0), place), 0)
@@ -173,9 +173,9 @@ class AnswererSignature(Signature):
         scores = tf.reshape(scores, tf.stack([rows, width * longest]))
         return tf.where(scores < _NONE / 2, _NONE, scores)
 
-    def settings(self) -> dict[str, Any]:
-        """Returns what the reader of a file has to know."""
-        return {"span_settings": self.spans._asdict()}
+    def packed(self, **settings: Any) -> dict[str, str]:
+        """Returns the texts that are packed in a file, by name."""
+        return super().packed(span_settings=self.spans._asdict())
 
     def write_assets(self, folder: Path) -> None:
         """Writes the settings beside the model, for the reader."""

@@ -1,4 +1,4 @@
-"""What a classifier serves: strings in, labels and probabilities out.
+"""The signature of classifiers: texts in, labels and probabilities out.
 
 Axes: B batch, S sequence, H hidden, C classes.
 """
@@ -38,7 +38,7 @@ from keras_bert_scratch.text.truncation import Truncation
 
 # Least accepted share of held-out texts to which a LiteRT file gives the model's label.
 _LEAST_AGREEMENT = {"float32": 0.99, "float16": 0.99, "int8": 0.99, "full_int8": 0.97}
-# A tenth of the activations' extremes is known from so few texts; more add little but time.
+# Few texts suffice to calibrate: more hardly change the activations' ranges, and take time.
 _LEAST_TEXTS, _MOST_CALIBRATED, _MOST_HELD_OUT = 100, 200, 1000
 _MOST_UNKNOWN = 0.1
 _BATCH_SIZE = 32
@@ -85,6 +85,7 @@ class ClassifierSignature(Signature):
     is_score: bool = False
 
     task, output = "classifier", "probabilities"
+    settings = ("sequence_length", "truncation", "window_stride")
     # Quantized activations were not calibrated on the probes' scripts: there the labels decide.
     largest_gaps = types.MappingProxyType({**Signature.largest_gaps, "full_int8": 1.0})
 
@@ -152,7 +153,7 @@ class ClassifierSignature(Signature):
 
     # === Files ===
     def check_reads_heads(self, format: str) -> None:
-        """Refuses a format for the models that read more of long texts than their heads."""
+        """Refuses a format that reads the heads of texts only, if the model reads more."""
         if self.truncation != "head":
             raise ValueError(
                 f"The format {format!r} reads the heads of long texts only, and this model has "
@@ -164,25 +165,17 @@ class ClassifierSignature(Signature):
         is_windows = self.truncation == "windows"
         return (self.aggregation if is_windows else self.activation)(self.compute(inputs))
 
-    def settings(self) -> dict[str, Any]:
-        """Returns what the reader of a file has to know."""
-        return {
-            "sequence_length": self.sequence_length,
-            "truncation": self.truncation,
-            "window_stride": self.window_stride,
-        }
-
     def packed(self, **settings: Any) -> dict[str, str]:
         """Returns the texts that are packed in a file, by name."""
         return {LABELS: to_lines(self.labels), **super().packed(**settings)}
 
     def reading(self, **changes: Any) -> Self:
-        """Returns the signature of the same network that reads texts otherwise, and answers so."""
+        """Returns a copy with another tokenizer or length, compared with the network there."""
         changed = dataclasses.replace(self, **changes)
         return dataclasses.replace(changed, expected=changed.answers)
 
     def answers(self, texts: Any) -> np.ndarray:
-        """Computes the network's probabilities for texts as this signature reads them."""
+        """Computes the network's probabilities with this signature's tokenizer and length."""
         graph = tokenizer_graph(self.tokenizer, "fast")
         columns = [column for column in text_columns(texts) if column is not None]
         rows = []
@@ -222,7 +215,7 @@ class ClassifierSignature(Signature):
         calibration, held_out = self.split_texts(texts, precision)
         read = self
         if static_length and static_length < self.sequence_length:
-            # The model reads more of a long text than this file.
+            # Not with the model's own answers: it reads more of a long text than this file.
             read = self.reading(sequence_length=static_length)
         if inputs == "text":
             return read._lite_of_text()._replace(held_out=held_out)

@@ -1,4 +1,4 @@
-"""What a sentence encoder serves: strings in and embeddings out.
+"""The signature of sentence encoders: texts in, embeddings out.
 
 Axes: B batch, H hidden.
 """
@@ -27,7 +27,7 @@ class SentenceEncoderSignature(Signature):
     sequence_length: int
 
     task, answers_are, output = "sentence_encoder", "embeddings", "embeddings"
-    # Distances as shares of an embedding's length; 0.3 is a cosine of 0.955.
+    # Distances relative to an embedding's length; 0.3 is a cosine of 0.955.
     largest_gaps = types.MappingProxyType({"float32": 1e-5, "float16": 1e-2, "int8": 0.3})
 
     def functions(self) -> Functions:
@@ -38,10 +38,6 @@ class SentenceEncoderSignature(Signature):
             return {"embeddings": self.compute(inputs)}
 
         return {"serving_default": (embeddings, strings("text"))}
-
-    def settings(self) -> dict[str, Any]:
-        """Returns what the reader of a file has to know."""
-        return {"sequence_length": self.sequence_length}
 
     def gap(self, found: np.ndarray, wanted: Any) -> float:
         """Returns the largest distance of two embeddings, as a share of their length."""

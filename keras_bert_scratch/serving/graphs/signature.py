@@ -1,4 +1,4 @@
-"""What a task tells the recipe of exports: what goes in, what comes out, and how far it may differ.
+"""The description of a task for its exports: inputs, outputs, graph, and largest accepted gap.
 
 Axes: B batch, S sequence.
 """
@@ -23,17 +23,17 @@ Functions = dict[str, tuple[Callable[..., Outputs], list[tf.TensorSpec]]]
 
 
 class LiteGraph(NamedTuple):
-    """What a LiteRT file is made of.
+    """A function that becomes a LiteRT file.
 
     Attributes:
         function: Computes the outputs by name.
         inputs: Its inputs, with their names.
         files: The texts packed behind the model, by name.
-        expected: Answers the probes as the file must.
-        resources: What holds the tables that the function uses.
+        expected: Computes the answers that the file must give.
+        resources: Owners of the tables that the function uses.
         operations: Names of the custom operations that the file may need.
         calibration: Inputs by name, for `"full_int8"`.
-        held_out: Texts to which the file must give the model's labels.
+        held_out: Texts for which the file must give the model's labels, or None.
     """
 
     function: Callable[..., Outputs]
@@ -50,9 +50,9 @@ class Check(NamedTuple):
     """How an export is compared with its model.
 
     Attributes:
-        expected: Answers the probes as the export must.
-        precision: Decides the largest accepted gap.
-        held_out: Texts to which the export must give the model's labels, or None.
+        expected: Computes the answers that the export must give.
+        precision: Precision of the export, which decides the largest accepted gap.
+        held_out: Texts for which the export must give the model's labels, or None.
     """
 
     expected: Callable[[Any], Any]
@@ -65,33 +65,31 @@ class Signature:
     """A task as its exports see it.
 
     Attributes:
-        network: Maps a dict of ids to logits, or embeddings.
+        network: Maps a dict of ids to logits or embeddings; has an `encoder`.
         tokenizer: The tokenizer of the network.
-        expected: Answers the probes as the model does; exports are compared with it.
+        expected: Computes the model's answers, with which exports are compared.
     """
 
     network: Any
     tokenizer: WordPieceTokenizer
     expected: Callable[[Any], Any]
 
-    # The task, by which its reader is found; what is compared, as errors name it; and what files
-    # that take ids return.
+    # Name of the task, which selects its reader; of the compared answers, in errors; and of the
+    # output of files that take ids.
     task: ClassVar[str]
     answers_are: ClassVar[str] = "probabilities"
     output: ClassVar[str]
     # Largest accepted gap, by the precisions that a LiteRT file may have.
     largest_gaps: ClassVar[Mapping[str, float]] = {"float32": 1e-5, "float16": 1e-2, "int8": 0.25}
-    # What an export is asked.
+    # Texts on which an export is compared.
     probes: ClassVar[Any] = PROBE_TEXTS
+    # Attributes that are packed in a file for its reader, of JSON types.
+    settings: ClassVar[tuple[str, ...]] = ("sequence_length",)
     # B and S of a LiteRT file's inputs.
     lite_shape: ClassVar[tuple[int | None, int | None]] = (None, None)
 
     def functions(self) -> Functions:
         """Returns the functions of a SavedModel, by the names of their signatures."""
-        raise NotImplementedError
-
-    def settings(self) -> dict[str, Any]:
-        """Returns what the reader of a file has to know besides the tokenizer, as JSON types."""
         raise NotImplementedError
 
     def compute(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -109,7 +107,7 @@ class Signature:
         return tokenizer_graph(self.tokenizer, "core")
 
     def resources(self) -> list[tf.Module]:
-        """Returns what holds the tables that the functions use."""
+        """Returns the owners of the tables that the functions use."""
         return [self.graph]
 
     def write_assets(self, folder: Path) -> None:
@@ -162,7 +160,8 @@ class Signature:
 
     def packed(self, **settings: Any) -> dict[str, str]:
         """Returns the texts that are packed in a file, by name."""
-        settings = {**self.settings(), **settings, "tokenizer": self.tokenizer.get_config()}
+        settings |= {name: getattr(self, name) for name in self.settings}
+        settings["tokenizer"] = self.tokenizer.get_config()
         return {SETTINGS: json.dumps(settings, ensure_ascii=False)}
 
     # === Comparison ===

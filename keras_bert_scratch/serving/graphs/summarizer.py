@@ -1,6 +1,6 @@
-"""What a summarizer serves: strings in and strings out.
+"""The signature of summarizers: texts in, summaries out.
 
-The whole loop over the tokens is in the export, with its cache, greedy or with beams.
+The export contains the whole decoding loop with its cache, greedy or with beams.
 
 Axes: B batch, S sequence, T target sequence.
 """
@@ -68,16 +68,12 @@ class SummarizerSignature(Signature):
         return DetokenizerGraph(self.tokenizer)
 
     def resources(self) -> list[tf.Module]:
-        """Returns what holds the tables that the functions use."""
+        """Returns the owners of the tables that the functions use."""
         return [self.graph, self.detokenize]
 
     def of_ids(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Computes the ids of summaries."""
         return self.generate(inputs)
-
-    def settings(self) -> dict[str, Any]:
-        """Returns what the reader of a file has to know."""
-        return {"sequence_length": self.sequence_length}
 
     def gap(self, found: np.ndarray, wanted: Any) -> float:
         """Returns 0, or refuses summaries that differ."""

@@ -1,10 +1,10 @@
-"""What a tagger serves: strings in, and words and tags out.
+"""The signature of taggers: texts in, words and their tags out.
 
 Axes: B batch, S sequence, C classes, W words.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,16 +37,17 @@ class TaggerSignature(Signature):
     A LiteRT file takes ids and returns `probabilities` of every token, float32 (B, S, C).
 
     Attributes:
-        labels: Names of the tags.
+        tags: Names of the tags.
         sequence_length: Tokens of a window.
         window_stride: Tokens from the start of a window to the start of the next.
     """
 
-    labels: Sequence[str]
+    tags: list[str]
     sequence_length: int
     window_stride: int | None
 
     task, output = "tagger", "probabilities"
+    settings = ("sequence_length", "window_stride", "tags")
 
     def functions(self) -> Functions:
         """Returns the functions of a SavedModel."""
@@ -58,7 +59,7 @@ class TaggerSignature(Signature):
         return {"serving_default": (answer, strings("text")), "tokens": self.tokens(logits_of)}
 
     def _words(self, logits_of: Callable[..., tf.Tensor], text: tf.Tensor) -> Outputs:
-        names = tf.constant(list(self.labels))
+        names = tf.constant(self.tags)
         found = self.graph.with_offsets(text)
         room = check_sequence_length(self.sequence_length, 1)
         stride = check_window_stride(self.window_stride, room)
@@ -81,7 +82,7 @@ class TaggerSignature(Signature):
         places = tf.stack([windows.owner.flat_values, windows.columns.flat_values + 1], axis=-1)
         probabilities = tf.gather_nd(tf.nn.softmax(logits), tf.boolean_mask(places, opens))
         tags = tf.gather(names, tf.argmax(probabilities, axis=-1))
-        shape = (None, None, len(self.labels))
+        shape = (None, None, len(self.tags))
         return {
             "words": starts.with_values(words).to_tensor(""),
             "tags": starts.with_values(tags).to_tensor(""),
@@ -95,14 +96,6 @@ class TaggerSignature(Signature):
     def of_ids(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Computes the probabilities of every token."""
         return tf.nn.softmax(self.compute(inputs))
-
-    def settings(self) -> dict[str, Any]:
-        """Returns what the reader of a file has to know."""
-        return {
-            "sequence_length": self.sequence_length,
-            "window_stride": self.window_stride,
-            "tags": list(self.labels),
-        }
 
     def gap(self, found: np.ndarray, wanted: Any) -> float:
         """Returns the largest difference of a word's probability.

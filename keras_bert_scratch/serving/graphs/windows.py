@@ -16,9 +16,9 @@ class WindowsOfTexts(NamedTuple):
 
     Attributes:
         tokens: The tokens of every window, int32. *Shape:* (W, None).
-        starts: Where every window starts in its text. *Shape:* (B, None), int64.
-        owner: The window, of all, that speaks for each token. *Shape:* (B, None), int64.
-        columns: The token's place in that window. *Shape:* (B, None), int64.
+        starts: Start of every window in its text. *Shape:* (B, None), int64.
+        owner: Number of the window from which a token's answer is taken. *Shape:* (B, None), int64.
+        columns: Position of the token in that window. *Shape:* (B, None), int64.
     """
 
     tokens: tf.RaggedTensor
@@ -31,9 +31,9 @@ def slide(token_ids: tf.RaggedTensor, room: tf.Tensor, stride: tf.Tensor) -> Win
     """Slides windows over texts, see `data.windows.token_windows`.
 
     Args:
-        token_ids: int32. *Shape:* (B, None).
+        token_ids: Tokens of the texts, int32. *Shape:* (B, None).
         room: Tokens of a window, int64. *Shape:* (B,).
-        stride: From the start of a window to the start of the next, int64. *Shape:* (B,).
+        stride: Tokens from the start of a window to the start of the next, int64. *Shape:* (B,).
     """
     beyond = tf.maximum(token_ids.row_lengths() - room, 0)
     starts = tf.ragged.range(tf.zeros_like(stride), beyond + stride, stride)

@@ -1,7 +1,7 @@
-"""What the readers of all tasks share: loading an export without Keras, and asking it.
+"""Bases of the readers of all tasks, which load exports without Keras.
 
-A task's readers are its answers, such as `Tagger`, on top of `SavedModelReader` or of
-`LiteRTReader`; files need no TensorFlow either.
+A reader combines the answers of a task, such as `Tagger`, with `SavedModelReader` or
+`LiteRTReader`. Reading files does not need TensorFlow either.
 
 Axes: B batch, S sequence.
 """
@@ -30,7 +30,7 @@ from keras_bert_scratch.text.truncation import Truncation
 class Reader(abc.ABC):
     """An export of a task, in any format."""
 
-    # The task, as errors name it, and the output by which its exports are known.
+    # Name of the task in errors, and the output that tells its exports from those of others.
     _task: str
     _output: str
     _width: int | None

@@ -61,17 +61,10 @@ class Predictor(Reader):
 
 
 class SavedModelPredictor(SavedModelReader, Predictor):
-    """Runs the strings signatures of an exported SavedModel.
-
-    Args:
-        folder: The SavedModel.
-
-    Raises:
-        ValueError: If the folder holds no SavedModel, or one of another origin.
+    """Runs an exported SavedModel, see `SavedModelReader`.
 
     Example:
-        >>> predictor = SavedModelPredictor("saved_models/sentiment")
-        >>> predictor.probabilities(["a film to remember"]).shape
+        >>> SavedModelPredictor("saved_models/films").probabilities(["a film to remember"]).shape
         (1, 2)
     """
 
@@ -154,24 +147,13 @@ class _IdsPredictor(IdsReader, Predictor):
 
 
 class LiteRTPredictor(_IdsPredictor, LiteRTReader):
-    """Runs an exported LiteRT file, text by text, with the vocabulary and labels packed in it.
+    """Runs an exported LiteRT file, see `LiteRTReader`.
 
-    It needs ai-edge-litert and numpy alone, and tensorflow-text for files that take text. Of
-    MediaPipe's text classifiers it runs those that have BERT's inputs and a signature, tokenizing
-    as MediaPipe does.
-
-    Args:
-        path: The `.tflite` file.
-        num_threads: Number of threads of the interpreter.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not one that `export` wrote.
-        ImportError: If ai-edge-litert is not installed.
+    Files that take text need tensorflow-text, too. MediaPipe's text classifiers run as well if they
+    have BERT's inputs and a signature; they are tokenized as MediaPipe does.
 
     Example:
-        >>> predictor = LiteRTPredictor("saved_models/sentiment.tflite")
-        >>> predictor.probabilities(["a film to remember"]).shape
+        >>> LiteRTPredictor("saved_models/films.tflite").probabilities(["a film to remember"]).shape
         (1, 2)
     """
 
@@ -226,9 +208,9 @@ class OnnxPredictor(_IdsPredictor):
     Args:
         path: The `.onnx` file.
         num_threads: Number of threads of ONNX Runtime within an operation.
-        allow_changed: Whether to load a file, too, that has been changed since it was exported, by
-            `onnxruntime.quantization` for example. Its answers have been compared with nothing:
-            measure them.
+        allow_changed: Whether to also load a file that has been changed since it was exported, for
+            example by `onnxruntime.quantization`. Its answers have not been compared with the
+            model's: measure them.
 
     Raises:
         ValueError: If the file is not one that `export` wrote, or has been changed.
