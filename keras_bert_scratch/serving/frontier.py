@@ -36,7 +36,7 @@ def write_frontier(
     max_f1_loss: float | None = None,
     progress: Callable[[str], None] = lambda message: None,
 ) -> ArtifactFigures:
-    """Exports every precision at every length, measures the files, and keeps the one that fits best.
+    """Exports every precision at every length, measures the files, and keeps the best that fits.
 
     The folder gets that file, frontier.json and frontier.png with the figures of all files, and
     README.md, a model card.

@@ -1,5 +1,7 @@
 """LiteRT files: text in, full int8, tensor names, and what is refused."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -208,6 +210,43 @@ def test_int8_is_small_and_keeps_the_precision_of_every_embedding(tmp_path):
     texts = ["w1 w2 w3", "w4 w5", "w6 " * 20]
     found = LiteRTPredictor(path).probabilities(texts)
     np.testing.assert_allclose(found, model.probabilities(texts), atol=2e-3)
+
+
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    ("layer", "inputs", "parameters"),
+    [
+        (
+            keras.layers.Dense(3, activation="gelu", bias_initializer="normal"),
+            RANDOM.normal(size=(2, 5, 4)).astype("float32"),
+            ["self", "inputs", "training"],
+        ),
+        (
+            keras.layers.LayerNormalization(
+                epsilon=0.1, gamma_initializer="normal", beta_initializer="normal"
+            ),
+            RANDOM.normal(size=(2, 5, 4)).astype("float32"),
+            ["self", "inputs"],
+        ),
+        (keras.layers.Embedding(7, 4), RANDOM.integers(7, size=(2, 5)), ["self", "inputs"]),
+    ],
+    ids=lambda value: value.name if isinstance(value, keras.Layer) else "",
+)
+def test_keras_computes_what_the_forms_for_litert_take_the_place_of(layer, inputs, parameters):
+    """If a new Keras fails here, revise `_forms_for_litert`, or lower `keras` in pyproject.toml."""
+    wanted = layer(inputs)
+    kind = type(layer)
+    assert [*inspect.signature(kind.call).parameters] == parameters
+    with litert._forms_for_litert("int8"):
+        assert "_forms_for_litert" in kind.call.__qualname__
+        np.testing.assert_allclose(layer(inputs), wanted, rtol=0, atol=1e-6)
+    assert "_forms_for_litert" not in kind.call.__qualname__
+    # A layer's call is looked up in its class.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "call", lambda layer, inputs, training=None: inputs + 1)
+        np.testing.assert_array_equal(layer(inputs), inputs + 1)
 
 
 def test_dense_layers_are_one_operation_each(two_layer_classifier, tmp_path):
