@@ -84,7 +84,8 @@ def write_mediapipe(
         tokenizer=WordPieceTokenizer(tokenizer.vocabulary, normalization="mediapipe"),
         sequence_length=length,
     )
-    graph = phone.lite_of_ids(length, calibration, MEDIAPIPE_NAMES)
+    graph = phone.lite_of_ids((1, length), MEDIAPIPE_NAMES)
+    graph = graph._replace(calibration=phone.calibration(calibration, length, MEDIAPIPE_NAMES))
     model = convert(graph, precision)
     tensors = model.subgraphs[0].tensors
     inputs, outputs = (

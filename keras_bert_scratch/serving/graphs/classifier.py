@@ -19,7 +19,6 @@ from keras_bert_scratch.serving.graphs.signature import (
     LiteGraph,
     Outputs,
     Signature,
-    ids,
     shared,
     strings,
 )
@@ -219,7 +218,10 @@ class ClassifierSignature(Signature):
             read = self.reading(sequence_length=static_length)
         if inputs == "text":
             return read._lite_of_text()._replace(held_out=held_out)
-        return read.lite_of_ids(static_length, calibration)._replace(held_out=held_out)
+        shape = (None, None) if static_length is None else (1, static_length)
+        return read.lite_of_ids(shape, inputs="ids")._replace(
+            calibration=read.calibration(calibration, static_length), held_out=held_out
+        )
 
     def _check_options(self, precision: str, static_length: int | None, inputs: str) -> None:
         self.check_static_length(static_length)
@@ -249,41 +251,29 @@ class ClassifierSignature(Signature):
                 f"{self.sequence_length}, received {static_length}."
             )
 
-    def lite_of_ids(
-        self,
-        static_length: int | None,
-        calibration: Any,
-        names: Mapping[str, str] = NAMES,
-    ) -> LiteGraph:
-        """Describes a LiteRT file that takes ids.
+    def calibration(
+        self, texts: Any, static_length: int | None, names: Mapping[str, str] = NAMES
+    ) -> list[dict[str, np.ndarray]] | None:
+        """Returns inputs that calibrate activations.
 
         Args:
-            static_length: S with B = 1, or None for any B and S.
-            calibration: Texts that calibrate, or None.
-            names: The inputs' names in the file, in order.
+            texts: Strings, a tuple of two columns of them, or None.
+            static_length: S of the file, or None.
+            names: Names of the inputs in the file.
         """
-        calibrated = None
-        if calibration is not None:
-            columns = [column for column in text_columns(calibration) if column is not None]
-            texts = [*zip(*columns, strict=True)]
-            # All of one length: the converter keeps the first's.
-            length = static_length or max(
-                len(self.tokenizer.encode(*text, sequence_length=self.sequence_length).token_ids)
-                for text in texts
-            )
-            rows = (
-                encode_inputs(self.tokenizer, *text, sequence_length=length, pad=True)
-                for text in texts
-            )
-            calibrated = [{names[name]: row[name] for name in names} for row in rows]
-        shape = (None, None) if static_length is None else (1, static_length)
-        return LiteGraph(
-            lambda *values: {self.output: self.of_ids(dict(zip(names, values, strict=True)))},
-            ids(shape, [*names.values()]),
-            self.packed(inputs="ids"),
-            self.expected,
-            calibration=calibrated,
+        if texts is None:
+            return None
+        columns = [column for column in text_columns(texts) if column is not None]
+        rows = [*zip(*columns, strict=True)]
+        # All have one length, since the converter keeps the first's.
+        length = static_length or max(
+            len(self.tokenizer.encode(*row, sequence_length=self.sequence_length).token_ids)
+            for row in rows
         )
+        inputs = (
+            encode_inputs(self.tokenizer, *row, sequence_length=length, pad=True) for row in rows
+        )
+        return [{names[name]: row[name] for name in names} for row in inputs]
 
     def _lite_of_text(self) -> LiteGraph:
         """Describes a LiteRT file that holds the tokenizer, too."""

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
-from keras_bert_scratch.serving.packed import INPUTS, SETTINGS
+from keras_bert_scratch.serving.packed import INPUTS, NAMES, SETTINGS
 from keras_bert_scratch.text.graphs.tokenizer_graph import TokenizerGraph, tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
@@ -85,8 +85,6 @@ class Signature:
     probes: ClassVar[Any] = PROBE_TEXTS
     # Attributes that are packed in a file for its reader, of JSON types.
     settings: ClassVar[tuple[str, ...]] = ("sequence_length",)
-    # B and S of a LiteRT file's inputs.
-    lite_shape: ClassVar[tuple[int | None, int | None]] = (None, None)
 
     def functions(self) -> Functions:
         """Returns the functions of a SavedModel, by the names of their signatures."""
@@ -151,12 +149,28 @@ class Signature:
 
     # === LiteRT ===
     def lite(self, precision: str) -> LiteGraph:
-        """Describes a LiteRT file, which takes ids."""
-        return LiteGraph(self.lite_function, ids(self.lite_shape), self.packed(), self.expected)
+        """Describes a LiteRT file, which takes ids; B and S are free."""
+        return self.lite_of_ids()
 
-    def lite_function(self, *values: tf.Tensor) -> Outputs:
-        """Computes what a LiteRT file returns, from the inputs in order."""
-        return {self.output: self.of_ids(dict(zip(INPUTS, values, strict=True)))}
+    def lite_of_ids(
+        self,
+        shape: tuple[int | None, int | None] = (None, None),
+        names: Mapping[str, str] = NAMES,
+        **settings: Any,
+    ) -> LiteGraph:
+        """Describes a LiteRT file that takes ids.
+
+        Args:
+            shape: B and S, None where they are free.
+            names: Names of the inputs in the file, in order.
+            **settings: More settings for the file's reader, of JSON types.
+        """
+
+        def function(*values: tf.Tensor) -> Outputs:
+            return {self.output: self.of_ids(dict(zip(names, values, strict=True)))}
+
+        inputs = ids(shape, [*names.values()])
+        return LiteGraph(function, inputs, self.packed(**settings), self.expected)
 
     def packed(self, **settings: Any) -> dict[str, str]:
         """Returns the texts that are packed in a file, by name."""

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from keras_bert_scratch.serving.graphs.signature import (
     Functions,
+    LiteGraph,
     Outputs,
     Signature,
     shared,
@@ -47,7 +48,6 @@ class SummarizerSignature(Signature):
     task, answers_are, output = "summarizer", "summaries", "summary_ids"
     # Summaries are equal or not.
     largest_gaps = types.MappingProxyType({"float32": 0.0})
-    lite_shape = (1, None)
 
     def functions(self) -> Functions:
         """Returns the functions of a SavedModel."""
@@ -74,6 +74,10 @@ class SummarizerSignature(Signature):
     def of_ids(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Computes the ids of summaries."""
         return self.generate(inputs)
+
+    def lite(self, precision: str) -> LiteGraph:
+        """Describes a LiteRT file, which takes the ids of one text."""
+        return self.lite_of_ids((1, None))
 
     def gap(self, found: np.ndarray, wanted: Any) -> float:
         """Returns 0, or refuses summaries that differ."""
