@@ -48,12 +48,6 @@ def test_pairs(graph):
     assert inputs["padding_mask"].numpy().tolist() == [[1] * 5, [1, 1, 1, 1, 0]]
 
 
-def test_pad_to_sequence_length(graph):
-    inputs = graph(tf.constant(["a"]), sequence_length=6, pad_to="sequence_length")
-    assert inputs["token_ids"].numpy().tolist() == [[2, 6, 3, 0, 0, 0]]
-    assert inputs["padding_mask"].numpy().tolist() == [[1, 1, 1, 0, 0, 0]]
-    assert inputs["segment_ids"].shape == (1, 6)
-
 
 @pytest.mark.parametrize("word", ["a", "as", "ass", "asx", "a" + 4_000 * "s", "a" + 9_999 * "s"])
 def test_long_words(engine, word):
@@ -121,8 +115,6 @@ def test_refusals(tokenizer, graph):
     texts = tf.constant(["a"])
     with pytest.raises(ValueError, match="engine must be 'fast' or 'core', received 'quick'"):
         tokenizer_graph(tokenizer, "quick")
-    with pytest.raises(ValueError, match="pad_to must be 'longest' or .*, received 'max'"):
-        graph(texts, sequence_length=8, pad_to="max")
     with pytest.raises(ValueError, match="sequence_length is 1, but"):
         graph(texts, sequence_length=1)
     with pytest.raises(ValueError, match="sequence_length is 2, but .* alone take 3 tokens"):
