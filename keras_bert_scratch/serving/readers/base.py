@@ -33,7 +33,7 @@ class Reader(abc.ABC):
     # Name of the task in errors, and the output that tells its exports from those of others.
     _task: str
     _output: str
-    _width: int | None
+    _width: int
 
     @abc.abstractmethod
     def _answers(
