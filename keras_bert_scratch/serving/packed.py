@@ -45,7 +45,7 @@ _LARGEST_LIST = 10_000
 READ_ERRORS = (
     OSError,
     EOFError,
-    KeyError,
+    LookupError,
     TypeError,
     ValueError,
     RuntimeError,
