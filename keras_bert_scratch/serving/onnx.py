@@ -31,13 +31,10 @@ def write_onnx(
         opset_version: Version of ONNX's operations; by default tf2onnx's.
 
     Raises:
-        ValueError: If the file's name does not end in .onnx, or the model reads more of long texts
-            than their heads.
+        ValueError: If the model reads more of long texts than their heads.
         ImportError: If tf2onnx, onnx or onnxruntime is not installed.
     """
     signature.check_reads_heads("onnx")
-    if path.suffix != ".onnx":
-        raise ValueError(f"An ONNX file is known by its name: {path} must end in .onnx.")
     try:
         import onnx
         import onnxruntime  # noqa: F401  The file is compared there.

@@ -40,6 +40,8 @@ def export(signature: Any, path: str | Path, format: str, **options: Any) -> Non
         RuntimeError: If Keras runs on another backend, or the export does not answer as the model.
     """
     _require_tensorflow()
+    if format == "onnx" and Path(path).suffix != ".onnx":
+        raise ValueError(f"An ONNX file is known by its name: {path} must end in .onnx.")
     write = _WRITERS[format]
     if format != "tf_saved_model":
         with new_file(path) as file:
