@@ -42,16 +42,6 @@ def test_needs_neither_tensorflow_nor_keras(exported):
     np.testing.assert_allclose(found, model.probabilities(["a good film"]), atol=1e-5)
 
 
-def test_import_is_quick():
-    code = (
-        "import time\nstarted = time.process_time()\n"
-        "from keras_bert_scratch.serving import LiteRTPredictor\n"
-        "print(time.process_time() - started)"
-    )
-    # The least of a few: other work on the machine can only add.
-    assert min(float(run(code)) for _ in range(3)) < 0.5
-
-
 def ready(rows: int = 2, length: int = 7, **changes):
     ids = np.full((rows, length), 6)
     return {"token_ids": ids, "segment_ids": 0 * ids, "padding_mask": 0 * ids + 1, **changes}
