@@ -98,7 +98,7 @@ def main(folder: str) -> None:
     question = json.loads((Path(folder) / "question.json").read_text("utf-8"))
     if not question["path"].endswith(".tflite"):
         # TensorFlow imports Keras if it is installed; this makes the import fail, as on a server.
-        # LiteRT files import neither, but for tensorflow-text, which needs both, if they take text.
+        # LiteRT files import neither, except those that take text: tensorflow-text needs both.
         sys.modules["keras"] = None  # type: ignore[assignment]
     load, method = _READERS[question["task"]]
     readers = importlib.import_module(f"{_FOLDER}.{question['task']}")

@@ -61,7 +61,7 @@ def write_mediapipe(
         precision: See `write_litert`.
         static_length: S, by default the model's sequence length; every text costs as much as S
             tokens.
-        texts: Texts such as the model will read, see `ClassifierSignature.lite`.
+        texts: Texts like those that the model will read, see `ClassifierSignature.lite`.
 
     Raises:
         ValueError: If an option is refused, or the texts are too few, pairs, or not in the
@@ -106,14 +106,14 @@ def _tell_differences(tokenizer: WordPieceTokenizer, texts: Any) -> None:
     if texts is None:
         logger.warning(
             "MediaPipe lower-cases ASCII letters only, keeps accents and does no preprocessing, so "
-            "it may tokenize a text otherwise than this model's tokenizer: pass texts= to learn "
-            "how many."
+            "it may tokenize a text differently from this model's tokenizer: pass texts= to "
+            "learn how often."
         )
         return
     differences = phone_differences(tokenizer, text_columns(texts)[0])
     if differences.num_different:
         logger.warning(
-            "MediaPipe tokenizes %d of %d texts (%.1f %%) otherwise than this model's tokenizer, "
+            "MediaPipe tokenizes %d of %d texts (%.1f %%) differently from this model's tokenizer, "
             'such as %r: train with a tokenizer of normalization="mediapipe" if that is too many.',
             differences.num_different,
             differences.num_texts,

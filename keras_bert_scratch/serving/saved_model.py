@@ -13,7 +13,7 @@ def write_saved_model(signature: Signature, folder: Path) -> Check:
 
     Args:
         signature: The task, whose class describes the signatures.
-        folder: Where to write.
+        folder: The folder to write.
 
     Raises:
         ValueError: If the tokenizer does what no graph can do.
@@ -38,7 +38,7 @@ def save_functions(
     export.
 
     Args:
-        folder: Where to write.
+        folder: The folder to write.
         functions: The functions, by name.
         resources: What holds the tables that they use.
 

@@ -77,9 +77,9 @@ def test_metadata_is_found_by_name(exported):
         (
             "bert",
             ["good film"] * 75 + ["good café"] * 25,
-            "MediaPipe tokenizes 25 of 100 texts .25.0 %. otherwise .*, such as 'good café'",
+            "MediaPipe tokenizes 25 of 100 texts .25.0 %. differently .*, such as 'good café'",
         ),
-        ("bert", None, "may tokenize a text otherwise .*: pass texts= to learn how many"),
+        ("bert", None, "may tokenize a text differently .*: pass texts= to learn how often"),
         ("mediapipe", None, ""),
     ],
 )

@@ -202,9 +202,9 @@ class ClassifierSignature(Signature):
                 are free, and short texts cost less.
             inputs: `"ids"` of built-in operations only, for any interpreter; or `"text"`, which
                 tokenizes in the file and needs an interpreter with tensorflow-text's operations.
-            texts: Texts such as the model will read, or a tuple of two columns of them: half of
-                them calibrate `"full_int8"`, and the file must give the model's labels to the other
-                half.
+            texts: Texts like those that the model will read, or a tuple of two columns of them.
+                Half of them calibrate `"full_int8"`; for the other half, the file must give the
+                model's labels.
 
         Raises:
             ValueError: If an option is refused, or the texts are too few or not in the vocabulary's

@@ -88,7 +88,7 @@ class SavedModelAnswerer(Answerer, SavedModelReader):
             int(values["start"]),
             int(values["end"]),
             float(values["score"]),
-            # No answer is none of the spans.
+            # Without an answer, the best span is not the answer.
             float(values["probability"]) if values["answer"] else 0.0,
         )
         return answer, float(values["probability"]), float(values["no_answer_probability"])
