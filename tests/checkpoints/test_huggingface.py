@@ -479,7 +479,7 @@ def test_settings_of_another_kind(folder: Path, value: Any, kind: type) -> None:
     checkpoint = HuggingFaceCheckpoint(folder)
     message = (
         f"The config of {folder} has sequence_length {value!r}, which must be of the type "
-        f"{kind.__name__}: mend it"
+        f"{kind.__name__}: correct it"
     )
     with pytest.raises(ValueError, match=re.escape(message)):
         checkpoint.settings(sequence_length=kind)
