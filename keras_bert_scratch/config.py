@@ -90,7 +90,7 @@ class BertConfig:
                 raise ValueError(
                     f"{field.name} must be a finite number of at least 0, received {value!r}."
                 )
-            # A Literal lists what it allows.
+            # The arguments of a Literal are its values.
             choices = getattr(field.type, "__args__", ())
             if get_origin(field.type) is Literal and value not in choices:
                 raise ValueError(

@@ -1,9 +1,9 @@
-"""The one table of weight names: where a weight stands here, and what Hugging Face calls it.
+"""The table of weight names: the place of each weight in this package, and Hugging Face's name.
 
-Read from left to right it loads, from right to left it saves. `{n}` is the number of a block. Our
-names are attribute paths from a task, which do not depend on how Keras names variables. The last
-column holds the axes of a weight here: V vocabulary, S positions, G segments, H hidden, A all heads
-of a block together (N x D), F feed-forward. Classification heads have axes of their own.
+Both loading and saving read it. `{n}` is the number of a block. Our names are attribute paths from
+a task, which do not depend on Keras' names of variables. The last column holds the axes of a weight
+in this package: V vocabulary, S positions, G segments, H hidden, A all heads of a block (N x D), F
+feed-forward. Classification heads have none, since their sizes are not in the config.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from keras_bert_scratch.config import BertConfig
 
 
 class Weight(NamedTuple):
-    """One row: the weight's place here, its name in files of Hugging Face, and its axes here."""
+    """One row: the weight's place in this package, Hugging Face's name, and its axes."""
 
     ours: str
     huggingface: str
@@ -20,12 +20,12 @@ class Weight(NamedTuple):
 
     @property
     def transpose(self) -> bool:
-        """Whether Hugging Face keeps the weight transposed: PyTorch's linear layers do."""
+        """Whether Hugging Face keeps the weight transposed, as PyTorch's linear layers do."""
         return "kernel" in self.ours.split(".")[-1]
 
     @property
     def google(self) -> str:
-        """Name in Google's checkpoints of TensorFlow 1 (google-research/bert)."""
+        """The name in Google's checkpoints of TensorFlow 1 (google-research/bert)."""
         name = self.huggingface.replace(".", "/").replace("encoder/layer/", "encoder/layer_")
         for huggingface, google in _GOOGLE:
             name = name.replace(huggingface, google)
@@ -33,11 +33,11 @@ class Weight(NamedTuple):
 
     @property
     def google_transpose(self) -> bool:
-        """Whether Google keeps the weight transposed: the last matrices of heads are."""
+        """Whether Google keeps the weight transposed, as the last matrix of every head."""
         return self.google.endswith("output_weights")
 
     def shape(self, config: BertConfig) -> tuple[int, ...]:
-        """Returns the weight's shape here."""
+        """Returns the weight's shape in this package; () for classification heads."""
         sizes = {
             "V": config.vocab_size,
             "S": config.max_positions,
@@ -118,7 +118,7 @@ head.logits.kernel  qa_outputs.weight
 head.logits.bias    qa_outputs.bias
 """)
 
-# ModernBERT has no checkpoint of Google's. Its first block has no norm before attention.
+# ModernBERT has no checkpoints of Google's. Its first block has no norm before attention.
 _MODERN_EMBEDDINGS = _table("""
 encoder.embeddings.token.embeddings  model.embeddings.tok_embeddings.weight  VxH
 encoder.embeddings.norm.gamma        model.embeddings.norm.weight            H
@@ -141,7 +141,7 @@ masked_language_model.norm.gamma    head.norm.weight   H
 masked_language_model.bias          decoder.bias       V
 """)
 
-# A decoder starts from an encoder's weights and the masked-LM head; cross-attention is its own.
+# A decoder has the rows of an encoder and of the masked-LM head besides.
 _CROSS_ATTENTION = _table("""
 decoder.blocks.{n}.cross_attention.query.kernel              bert.encoder.layer.{n}.crossattention.self.query.weight        HxH
 decoder.blocks.{n}.cross_attention.query.bias                bert.encoder.layer.{n}.crossattention.self.query.bias          H

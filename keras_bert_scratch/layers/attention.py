@@ -125,7 +125,7 @@ class MultiHeadAttention(BaseLayer):
         return_attention: bool = False,
         keys_and_values: tuple[Any, Any] | None = None,
     ) -> Any:
-        """Attends from every position to every key that the bias leaves visible.
+        """Attends from every position to every visible key.
 
         Args:
             x: *Shape:* (B, S, H).

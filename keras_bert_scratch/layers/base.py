@@ -1,4 +1,4 @@
-"""What the layers share: their configs, and the making of their dense sub-layers."""
+"""The base of the layers: their configs, and their dense sub-layers."""
 
 import inspect
 from typing import Any, Self
@@ -10,16 +10,16 @@ from keras_bert_scratch.layers.dense import Dense
 
 
 class BaseLayer(keras.layers.Layer):
-    """A layer that stores every argument of its constructor under the argument's name."""
+    """A layer that stores each argument of its constructor under the argument's name."""
 
     initializer_range: float
 
     @classmethod
     def for_config(cls, config: BertConfig, **kwargs: Any) -> Self:
-        """Makes the layer of a network.
+        """Makes a layer with the sizes and switches of a network.
 
         Args:
-            config: Source of every argument that has the name of one of its fields.
+            config: The value of every argument that has the name of one of its fields.
             **kwargs: The other arguments, and those that differ from the config.
 
         Example:

@@ -19,9 +19,9 @@ from keras_bert_scratch.layers.rotary_attention import RotaryAttention
 class PreNormBlock(BaseLayer):
     """The pre-norm Transformer encoder block of ModernBERT (Warner et al. 2024, section 2.1).
 
-    The network's config and the block's number tell whether attention is local, and which norms
-    the block has: the embeddings have normalized the input of the first block already, and the
-    output of the last is normalized by no other.
+    The config and the block's number determine whether its attention is local, and its norms: the
+    first block does not normalize its input, since the embeddings do, and only the last block
+    normalizes its output.
 
     Args:
         config: The network's sizes and switches.

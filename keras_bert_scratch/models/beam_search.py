@@ -18,7 +18,7 @@ _NONE = -1e9
 class BeamSearch:
     """Searches the continuation with the highest log-probability divided by length^penalty.
 
-    It is called like the samplers of keras-nlp. Other than with their `BeamSampler`, an ended
+    It is called like the samplers of keras-nlp. Unlike in their `BeamSampler`, an ended
     hypothesis leaves the beams, which continue the search, and hypotheses of different lengths are
     compared by their penalized scores (Wu et al. 2016, section 7, with the penalty length^a). The
     results are those of `generate(early_stopping="never")` of `transformers`.
@@ -190,7 +190,7 @@ def repeats_ngram(tokens: Any, index: Any, n: int, vocab_size: int) -> Any:
     starts = ops.expand_dims(ops.arange(num_windows, dtype="int32"), 0)
     is_repeated = starts + (n - 1) < index  # only n-grams that are complete
     for j in range(n - 1):
-        # Before the n-th token no n-gram is complete, whatever stands at position 0.
+        # Before the n-th token no n-gram is complete: the token taken then does not matter.
         recent = ops.take(tokens, ops.maximum(index - (n - 1) + j, 0), axis=1)
         window = tokens[:, j : j + num_windows]
         is_repeated = ops.logical_and(is_repeated, window == ops.expand_dims(recent, 1))

@@ -252,7 +252,7 @@ class BertDecoder(keras.Model):
 
     # === Config ===
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments, and what is frozen or adapted."""
+        """Returns the constructor's arguments and the state, see `state_config`."""
         return {**super().get_config(), "config": self.config.to_dict(), **state_config(self)}
 
     @classmethod

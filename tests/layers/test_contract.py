@@ -94,12 +94,7 @@ CASES = [
     Case(MultiHeadAttention, (STATES,), (3, 5, 8)),
     Case(FeedForward, (STATES,), (3, 5, 8)),
     Case(EncoderBlock, (STATES,), (3, 5, 8)),
-    Case(
-        DecoderBlock,
-        (STATES, STATES[:, ::-1]),
-        (3, 5, 8),
-        {"config": dataclasses.replace(CONFIG, head_dim=None)},
-    ),
+    Case(DecoderBlock, (STATES, STATES[:, ::-1]), (3, 5, 8)),
     Case(BertEmbeddings, (IDS, SEGMENTS), (3, 5, 8)),
     Case(BertEmbeddings, (IDS, SEGMENTS), (3, 5, 8), {"position_embedding": "learned"}),
     Case(RotaryAttention, (STATES,), (3, 5, 8)),
