@@ -93,12 +93,8 @@ def test_every_tensor_arrives_at_its_place(folder: Path) -> None:
 
 
 def as_old_norms(tensors: Tensors) -> Tensors:
-    return {
-        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
-            "LayerNorm.bias", "LayerNorm.beta"
-        ): tensor
-        for name, tensor in tensors.items()
-    }
+    old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    return {re.sub(r"LayerNorm\.\w+", lambda m: old[m[0]], k): v for k, v in tensors.items()}
 
 
 def with_prefix(tensors: Tensors) -> Tensors:
@@ -130,16 +126,16 @@ def test_names_of_other_times(
     assert caplog.records == []  # nothing new, nothing left over
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision_files(folder: Path, dtype: str) -> None:
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_half_precision_files(folder: Path, dtype: type) -> None:
     exact = load_encoder(folder)
-    numpy_dtype = np.dtype(dtype if dtype == "float16" else ml_dtypes.bfloat16)
-    rewrite(folder, lambda tensors: {k: v.astype(numpy_dtype) for k, v in tensors.items()})
-    rewrite_config(folder, dtype=dtype)
-    for weight, original in zip(load_encoder(folder).weights, exact.weights, strict=True):
-        rounded = np.array(original).astype(numpy_dtype).astype("float32")
+    rewrite(folder, lambda tensors: {k: v.astype(dtype) for k, v in tensors.items()})
+    rewrite_config(folder, dtype=dtype.__name__)
+    encoder = load_encoder(folder, name="mine", dtype="mixed_bfloat16")
+    assert (encoder.name, encoder.compute_dtype) == ("mine", "bfloat16")
+    for weight, original in zip(encoder.weights, exact.weights, strict=True):
         assert weight.dtype == "float32"
-        np.testing.assert_array_equal(weight, rounded)
+        np.testing.assert_array_equal(weight, np.array(original).astype(dtype).astype("float32"))
 
 
 def shard(folder: Path) -> None:
@@ -171,28 +167,17 @@ def test_config_without_optional_fields_has_the_defaults_of_bert(folder: Path) -
     assert (config.dropout, config.num_segments) == (0.1, 2)
 
 
-def test_name_and_dtype(folder: Path) -> None:
-    encoder = load_encoder(folder, name="mine", dtype="mixed_bfloat16")
-    assert (encoder.name, encoder.compute_dtype) == ("mine", "bfloat16")
-
-
 # === Reports ===
-def test_missing_pooler_is_reported_as_new(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    rewrite(folder, lambda tensors: {k: v for k, v in tensors.items() if "pooler" not in k})
-    with caplog.at_level(logging.WARNING, LOGGER):
-        load_encoder(folder)
-    assert [record.message for record in caplog.records] == [
-        "Newly initialized, to be trained: encoder.pooler.dense.kernel, encoder.pooler.dense.bias."
-    ]
-
-
-def test_unused_weights_are_reported(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_new_and_unused_weights_are_reported(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     head = {"cls.predictions.bias": np.zeros(50), "classifier.weight": np.zeros((2, 24))}
-    rewrite(folder, lambda tensors: {**tensors, **head})
+    rewrite(folder, lambda t: {**{k: v for k, v in t.items() if "pooler" not in k}, **head})
     with caplog.at_level(logging.WARNING, LOGGER):
         load_encoder(folder)
     assert [record.message for record in caplog.records] == [
-        "In the checkpoint but not used: classifier.weight, cls.predictions.bias."
+        "Newly initialized, to be trained: encoder.pooler.dense.kernel, encoder.pooler.dense.bias.",
+        "In the checkpoint but not used: classifier.weight, cls.predictions.bias.",
     ]
 
 
@@ -223,6 +208,8 @@ def test_what_is_written_is_read_bit_for_bit(tiny_config: BertConfig, tmp_path: 
     assert_same_weights(copy.encoder, task.encoder)
     for a, b in zip(copy.head.weights, task.head.weights, strict=True):
         np.testing.assert_array_equal(a, b)
+    modes = {path.name: path.stat().st_mode for path in tmp_path.iterdir()}
+    assert modes["model.safetensors"] == modes["config.json"]
 
 
 def test_what_transformers_wrote_is_written_again_bit_for_bit(folder: Path, tmp_path: Path) -> None:
@@ -235,16 +222,6 @@ def test_what_transformers_wrote_is_written_again_bit_for_bit(folder: Path, tmp_
     for name, tensor in theirs.items():
         np.testing.assert_array_equal(ours[name], tensor, err_msg=name)
         assert ours[name].dtype == tensor.dtype
-
-
-def test_written_files_are_as_readable_as_each_other(
-    tiny_config: BertConfig, tmp_path: Path
-) -> None:
-    write_checkpoint(
-        tmp_path, make_task(tiny_config), rows_of(tiny_config), architecture="BertModel"
-    )
-    modes = {path.name: path.stat().st_mode for path in tmp_path.iterdir()}
-    assert modes["model.safetensors"] == modes["config.json"]
 
 
 @pytest.mark.parametrize(
@@ -499,7 +476,7 @@ def test_pickled_weights_without_pytorch(folder: Path, monkeypatch: pytest.Monke
 LABELS_OF_A_FILE = [
     ({}, ["LABEL_0", "LABEL_1"]),
     ({"num_labels": 2}, ["LABEL_0", "LABEL_1"]),
-    # transformers' default for want of names, in whatever number.
+    # transformers' default names, whatever the number of classes.
     ({"id2label": {"0": "LABEL_0"}}, ["LABEL_0", "LABEL_1"]),
     ({"id2label": {"1": "good", "0": "bad"}}, ["bad", "good"]),
     ({"id2label": ["bad", "good"]}, ["bad", "good"]),

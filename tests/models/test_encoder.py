@@ -137,6 +137,35 @@ def test_golden_outputs_would_show(golden: Golden, damage: Callable[[BertEncoder
     assert error > 1e-4  # ten times what is allowed
 
 
+# === ModernBERT; its numbers: tests/parity/test_modernbert.py ===
+def test_layers_alternate(modern_config: BertConfig) -> None:
+    windows = [block.attention.window for block in BertEncoder(modern_config).blocks]
+    assert windows == [None, 4, 4, None]
+
+
+@pytest.mark.parametrize("num_layers", [3, 4], ids=["last is local", "last is global"])
+def test_all_ways_to_the_same_answer(
+    modern_config: BertConfig, random_inputs: Callable, num_layers: int
+) -> None:
+    keras.utils.set_random_seed(0)
+    config = dataclasses.replace(modern_config, num_layers=num_layers, initializer_range=0.3)
+    encoder, inputs = BertEncoder(config), random_inputs(config, (15, 7, 1))
+    plain = encoder(inputs)
+    full = encoder(inputs, return_hidden_states=True, return_attention=True)
+    pooled = encoder(inputs, pooled_only=True)
+    spec = {name: tf.TensorSpec((None, None), tf.int32) for name in INPUTS}
+    graph = tf.function(encoder, input_signature=[spec])(inputs)
+    assert pooled["sequence_output"].shape == (3, 1, 8)
+    mask = inputs["padding_mask"].astype(bool)
+    expected = np.array(plain["sequence_output"])[mask]
+    for other in (full, graph):
+        found = np.array(other["sequence_output"])[mask]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    expected = plain["pooled_output"]
+    for other in (full, graph, pooled):
+        np.testing.assert_allclose(other["pooled_output"], expected, rtol=0, atol=1e-5)
+
+
 # === Padding ===
 def test_what_stands_in_the_padding_changes_no_bit(golden: Golden) -> None:
     mask = golden.inputs["padding_mask"].astype(bool)
@@ -201,14 +230,20 @@ def test_outputs_on_request_only(config: BertConfig, random_inputs: Callable) ->
         assert np.array(attention)[1, :, :4, 4:].max() < 1e-20
 
 
-def test_weights_exist_from_the_start(tiny_config: BertConfig, random_inputs: Callable) -> None:
-    encoder = BertEncoder(tiny_config)
-    # Devlin et al. 2018: tables, 3 norm pairs, 4 + 2 dense layers a block, the pooler.
+def test_weights_exist_from_the_start(config: BertConfig, random_inputs: Callable) -> None:
+    encoder = BertEncoder(config)
     h, f, v, s = 8, 12, 30, 16
-    block = 4 * (h * h + h) + (h * f + f) + (f * h + h) + 2 * 2 * h
-    expected = (v + s + 2) * h + 2 * h + 3 * block + (h * h + h)
+    if config.architecture == "bert":
+        # Devlin et al. 2018: tables, 3 norm pairs, 4 + 2 dense layers a block, the pooler.
+        block = 4 * (h * h + h) + (h * f + f) + (f * h + h) + 2 * 2 * h
+        expected = (v + s + 2) * h + 2 * h + 3 * block + (h * h + h)
+    else:
+        # Table and norm; four products and two norms a block, less the first norm, and the last
+        # one; the pooler's product and norm.
+        block = 3 * h * h + h * h + h * 2 * f + f * h + 2 * h
+        expected = (v * h + h) + 4 * block - h + h + (h * h + h)
     assert encoder.count_params() == expected
-    encoder(random_inputs(tiny_config))
+    encoder(random_inputs(config))
     assert encoder.count_params() == expected
 
 
