@@ -102,13 +102,15 @@ class BeamSearch:
             parents = ops.take_along_axis(parents, kept, axis=1)
             return index + 1, _rows(rows, kept), scores, ended, best, _parents_of(cache, parents)
 
+        batch = ops.shape(prompt)[0]
         tokens, cache = keras.tree.map_structure(
             lambda x: ops.repeat(x, num_beams, axis=0), (prompt, cache)
         )
         tokens = ops.reshape(tokens, (-1, num_beams, length))
-        best = ops.full((ops.shape(prompt)[0], num_beams), _NONE, "float32")
         # All beams start with the same tokens: only the first may go on.
-        scores = ops.concatenate([ops.zeros_like(best[:, :1]), best[:, 1:]], axis=1)
+        others = ops.full((batch, num_beams - 1), _NONE, "float32")
+        scores = ops.concatenate([ops.zeros((batch, 1), "float32"), others], axis=1)
+        best = ops.full((batch, num_beams), _NONE, "float32")
         state = (ops.convert_to_tensor(first, "int32"), tokens, scores, tokens, best, cache)
         _, _, _, ended, _, _ = ops.while_loop(can_improve, step, state)
         return ended[:, 0]
