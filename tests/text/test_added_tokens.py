@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from keras_bert_scratch.text.added_tokens import AddedToken
 from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.tokenizer_files import tokenizer_json
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 WORDS = ["a", "b", "##b", "ab", "<", "user", ">", "[", "ent", "]", "sep", "é", "e", "你", "_"]
@@ -43,17 +44,12 @@ def make(**switches):
 
 def reference(ours):
     """Makes the reference of the file that ours writes."""
-    theirs = Tokenizer.from_str(json.dumps(ours._tokenizer_json()))
+    config = ours.get_config()
     if not ours.allow_special_tokens:
         # Its switch is for all special tokens; ours for [SEP] and the like alone.
-        plain = WordPieceTokenizer.from_config(
-            {
-                **ours.get_config(),
-                "added_tokens": [{**t._asdict(), "special": False} for t in ours.added_tokens],
-            }
-        )
-        theirs = Tokenizer.from_str(json.dumps(plain._tokenizer_json()))
-        theirs.encode_special_tokens = True
+        config["added_tokens"] = [{**token, "special": False} for token in config["added_tokens"]]
+    theirs = Tokenizer.from_str(json.dumps(tokenizer_json(config, ours.pieces)))
+    theirs.encode_special_tokens = not ours.allow_special_tokens
     return theirs
 
 
@@ -126,7 +122,8 @@ def test_files_of_other_times(tmp_path):
     ],
 )
 def test_files_that_ask_for_something_else(tmp_path, change, message):
-    content = make()._tokenizer_json()
+    ours = make()
+    content = tokenizer_json(ours.get_config(), ours.pieces)
     change(content)
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match=message):

@@ -173,7 +173,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("stride", [0, 7, -1])
     def test_stride_that_does_not_fit(self, tokenizer, stride):
-        message = f"window_stride must be from 1 to 6, .* received {stride}: a larger one leaves"
+        message = f"window_stride must be from 1 to 6, .* received {stride}: a larger one skips"
         with pytest.raises(ValueError, match=message):
             tokenizer.encode_windows("4", sequence_length=8, window_stride=stride)
         with pytest.raises(ValueError, match=message):

@@ -4,9 +4,7 @@ import dataclasses
 import itertools
 import json
 import random
-import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -27,7 +25,6 @@ from keras_bert_scratch.text.preprocessing import (
     ReplaceUsers,
     StripHtml,
     split_sentences,
-    split_words,
     step_from_config,
     stop_words,
 )
@@ -144,21 +141,12 @@ class TestPythonAndGraphAgree:
         tokenizer = WordPieceTokenizer(vocabulary, preprocessing=[StripHtml()])
         assert tokenizer.encode("<b>film</b>").offsets[1] == (1, 5)
 
-    def test_a_million_characters_that_never_close(self):
-        # Time grows with the length, not with its square: that would take hours.
-        for opened in ("<a", "<!--", "<script ", "http://", "www.", "@", "1,", "a'", "&#"):
-            text = opened * (1_000_000 // len(opened))
-            for step in REGEX_STEPS:
-                step(text)
-
 
 class TestUnicodeRepair:
-    def test_trains_but_does_not_go_into_a_saved_model(self, tiny_classifier, tmp_path):
+    def test_does_not_go_into_a_saved_model(self, tiny_classifier, tmp_path):
         steps = [RepairUnicode("NFKC"), StripHtml(), RemoveStopWords(["very"])]
         model = with_steps(tiny_classifier(), steps)
         texts, plain = ["<b>ｇｏｏｄ</b> ﬁlm", "ｖｅｒｙ ｂａｄ"], ["good film", "bad"]
-        model.compile("adam")
-        model.fit(texts, ["positive", "negative"], verbose=0)
         np.testing.assert_array_equal(
             model.predict(texts, verbose=0), model.predict(plain, verbose=0)
         )
@@ -249,11 +237,6 @@ class TestSplitting:
         ]  # fmt: skip
         assert split_sentences(" \n ") == []
 
-    def test_words_by_the_simple_rule(self, no_nltk):
-        assert split_words("Don't stop, it’s (well-)known!") == [
-            "Don't", "stop", ",", "it’s", "(", "well", "-", ")", "known", "!",
-        ]  # fmt: skip
-
     def test_by_nltk_if_its_data_is_there(self, nltk_data):
         folder = nltk_data / "tokenizers/punkt_tab/english"
         folder.mkdir(parents=True)
@@ -262,7 +245,6 @@ class TestSplitting:
         (folder / "abbrev_types.txt").write_text("mr\n")
         # What the simple rule gets wrong.
         assert split_sentences("Mr. Smith came. He left.") == ["Mr. Smith came.", "He left."]
-        assert split_words("Mr. Smith can't.") == ["Mr.", "Smith", "ca", "n't", "."]
 
 
 def with_steps(model: BertClassifier, steps: list) -> BertClassifier:
@@ -361,17 +343,17 @@ class TestSavedWithTheModel:
             # Each would make eight numbers of every one: 8^6 times as many.
             (
                 [ReplaceNumbers("1 1 1 1 1 1 1 1")] * 6,
-                r"Of the placeholder of ReplaceNumbers\(placeholder='1 1 .*'\), later .* 50",
+                r"turn the placeholder of ReplaceNumbers\(placeholder='1 1 .*'\) into more than 50",
             ),
             (
                 [ReplaceUsers("www.a.de " * 2), ReplaceUrls("1,a " * 5), ReplaceNumbers()],
-                r"Of the placeholder of ReplaceUsers\(placeholder='www.*than 50 char",
+                r"the placeholder of ReplaceUsers\(placeholder='www.*than 50 char",
             ),
             (
                 [ReplaceUrls("7 7 7 7 7 7"), StripHtml(), ReplaceNumbers("x" * 9)],
-                r"Of the placeholder of ReplaceUrls\(placeholder='7 7 7 7 7 7'\)",
+                r"the placeholder of ReplaceUrls\(placeholder='7 7 7 7 7 7'\)",
             ),
-            ([StripHtml()] * 17, "preprocessing takes at most 16 steps, received more: leave out"),
+            ([StripHtml()] * 17, "preprocessing takes at most 16 steps, received more: omit"),
         ],
     )
     def test_steps_that_make_texts_longer_and_longer(self, steps, message):
@@ -394,31 +376,16 @@ class TestSavedWithTheModel:
             text = step(text)
         assert len(text) == 1000 * (20 + 2 + 1)
 
-    @pytest.mark.parametrize("graph", [False, True])
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "<!--",
-            "<script",
-            "<script>",
-            "<a",
-            "www.",
-            "http://(",
-            "@",
-            "@a",
-            "1,",
-            "'",
-            "a'",
-            "&lt",
-        ],
-    )
-    def test_no_text_takes_more_than_its_length(self, text, graph):
-        # With the square of the length it would be hours.
-        text *= 300_000 // len(text)
-        for step in (*REGEX_STEPS[:4], RemoveStopWords(["the", "of"])):
-            started = time.process_time()
-            step.graph(tf.constant([text])) if graph else step(text)
-            assert time.process_time() - started < 20
+    @pytest.mark.slow
+    @pytest.mark.parametrize("step", REGEX_STEPS, ids=lambda step: type(step).__name__)
+    def test_time_is_linear_in_the_length(self, step):
+        """Of texts that never close what they open: with its square it would be hours."""
+        for opened in (
+            *("<!--", "<script", "<script ", "<script>", "<a", "www.", "http://", "http://("),
+            *("@", "@a", "1,", "'", "a'", "&lt", "&#"),
+        ):
+            text = opened * (300_000 // len(opened))
+            assert step.graph(tf.constant([text])).numpy()[0] == step(text).encode()
 
     def test_a_function_is_no_step(self):
         vocabulary = Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
@@ -435,12 +402,3 @@ class TestSavedWithTheModel:
         listed = set(preprocessing._STEPS.values())
         assert {type(step) for step in STEPS} | {AddPrompt} == listed
         assert {step for step in listed if not issubclass(step, RegexStep)} == {RepairUnicode}
-
-
-def test_import_needs_neither_tensorflow_nor_nltk():
-    code = (
-        "import keras_bert_scratch.text.preprocessing, sys\n"
-        "print(*{'tensorflow', 'nltk', 'sklearn', 'ftfy'} & set(sys.modules))"
-    )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (ran.returncode, ran.stdout.strip()) == (0, "")

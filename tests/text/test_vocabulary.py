@@ -1,4 +1,4 @@
-"""The vocabulary, its files, its training and its figures."""
+"""The vocabulary, its files and its training."""
 
 import json
 import random
@@ -7,13 +7,7 @@ import re
 import pytest
 from tokenizers import BertWordPieceTokenizer, Tokenizer, models
 
-from keras_bert_scratch.text.statistics import vocabulary_statistics
-from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
-from keras_bert_scratch.text.vocabulary import (
-    SPECIAL_TOKENS,
-    Vocabulary,
-    train_vocabulary,
-)
+from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary, train_vocabulary
 
 TOKENS = [*SPECIAL_TOKENS, "film", "##s", "\u2028", "é"]
 
@@ -37,7 +31,7 @@ class TestVocabulary:
     @pytest.mark.parametrize(
         ("tokens", "message"),
         [
-            ([], "The vocabulary is empty: it needs a token a line"),
+            ([], "The vocabulary is empty: it needs one token a line"),
             ([*TOKENS, "film"], "1 duplicate entries, 'film' in lines 6 and 10: remove all but"),
             ([*TOKENS, *TOKENS], "9 duplicate entries, .* and 4 more: remove all but one"),
             (TOKENS[:3], r"The vocabulary of 3 tokens lacks \[SEP\]: BERT needs these"),
@@ -163,13 +157,13 @@ class TestFiles:
             (
                 "tokenizer.json",
                 b'{"model": {"type": "WordPiece", "vocab": {"\\ud800": 0}}}',
-                "has a token that is no text .*surrogates not allowed",
+                "has a token that is not a text .*surrogates not allowed",
             ),
             (
                 "tokenizer.json",
                 b'{"model": {"type": "WordPiece", "vocab": {}}, "added_tokens":'
                 b' [{"content": 3, "id": 0}]}',
-                "has a token that is no text .*int found",
+                "has a token that is not a text .*int found",
             ),
         ],
     )
@@ -304,23 +298,3 @@ class TestTraining:
     def test_a_missing_file(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="none.txt"):
             train_vocabulary([tmp_path / "none.txt"], 20)
-
-
-class TestStatistics:
-    def test_by_hand(self):
-        tokens = [*SPECIAL_TOKENS, "film", "a", "##s", "!"]
-        tokenizer = WordPieceTokenizer(Vocabulary(tokens))
-        # Words: films (2 pieces), ! (1), a (1), zzz (unknown), and of the second text film.
-        found = vocabulary_statistics(tokenizer, ["Films! a zzz", "film"], num_longest=2)
-        assert found.num_texts == 2
-        assert found.num_words == 5
-        assert found.num_pieces == 6
-        assert found.coverage == 3 / 5
-        assert found.unknown_share == 1 / 6
-        assert found.pieces_per_word == 6 / 5
-        assert found.longest_tokens == ["film", "!"]
-
-    def test_nothing_to_measure(self):
-        tokenizer = WordPieceTokenizer(Vocabulary(SPECIAL_TOKENS))
-        with pytest.raises(ValueError, match="The 1 texts have no words: there is nothing to"):
-            vocabulary_statistics(tokenizer, [" "])
