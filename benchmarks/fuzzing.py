@@ -70,7 +70,7 @@ import tensorflow as tf
 import keras_bert_scratch as kbs
 from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.data.labels import class_names, encode_label_sets, encode_labels
-from keras_bert_scratch.serving.rest import RequestError
+from keras_bert_scratch.serving.server.rest import RequestError
 from keras_bert_scratch.text import preprocessing
 from keras_bert_scratch.text.columns import column_values
 from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
@@ -540,8 +540,8 @@ class Requests(Target):
     """Bodies and addresses to the server's application, in this process."""
 
     def __init__(self, folder: Path) -> None:
-        from keras_bert_scratch.serving.served_model import ServedModel
-        from keras_bert_scratch.serving.server import Limits, ModelServer
+        from keras_bert_scratch.serving.server.app import Limits, ModelServer
+        from keras_bert_scratch.serving.server.served_model import ServedModel
 
         tokenizer = WordPieceTokenizer(Vocabulary(TOKENS))
         model = kbs.BertClassifier(kbs.BertEncoder(tiny_config()), ["bad", "good"], tokenizer)
@@ -644,7 +644,7 @@ class Readers(Target):
         from keras_bert_scratch.data.spans import read_squad
         from keras_bert_scratch.data.tags import read_conll
         from keras_bert_scratch.files import read_json
-        from keras_bert_scratch.serving import rest
+        from keras_bert_scratch.serving.server import rest
 
         self.folder = folder
         rows = [{"text": "a good film", "pair": 'it "is", so', "label": "good"},

@@ -12,7 +12,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from keras_bert_scratch.serving.parity import PROBE_TEXTS
 from keras_bert_scratch.serving.predictor import SavedModelPredictor
 from keras_bert_scratch.serving.saved_model import version_folder
-from keras_bert_scratch.serving.served_model import ServedModel
+from keras_bert_scratch.serving.server.served_model import ServedModel
 from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 
 
