@@ -11,7 +11,7 @@ import sys
 import unicodedata
 import zlib
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -267,23 +267,6 @@ def pieces(texts) -> list[str]:
     return pieces_of(text for text in texts if isinstance(text, str))
 
 
-class Main(NamedTuple):
-    """A tokenizer that knows all characters, and the reference's answers to all texts."""
-
-    tokenizer: WordPieceTokenizer
-    texts: list[str | bytes]
-    expected: Answers
-
-
-@pytest.fixture(scope="module", params=MAIN_SWITCHES.values(), ids=MAIN_SWITCHES)
-def main(request, texts, pieces, reference, counts) -> Main:
-    vocabulary = make_vocabulary([*characters_of(ASSIGNED), *pieces])
-    every = [*texts, *alone_and_between_letters(ASSIGNED)]
-    expected = reference_answers(reference(vocabulary.tokens, **request.param), every)
-    counts["code points, each alone and between letters"] = len(ASSIGNED)
-    return Main(WordPieceTokenizer(vocabulary, **request.param), every, expected)
-
-
 @pytest.mark.parametrize(
     "switches", EVERY_SWITCH, ids=lambda s: "-".join(str(value) for value in s.values())
 )
@@ -300,8 +283,13 @@ def test_every_switch(switches, texts, pieces, reference, counts):
     counts["combinations of lowercase, strip_accents and tokenize_chinese_chars"] += 1
 
 
-def test_every_code_point(main):
-    check_everywhere(*main)
+@pytest.mark.parametrize("switches", MAIN_SWITCHES.values(), ids=MAIN_SWITCHES)
+def test_every_code_point(switches, reference, counts):
+    vocabulary = make_vocabulary(characters_of(ASSIGNED))
+    texts = alone_and_between_letters(ASSIGNED)
+    answers = reference_answers(reference(vocabulary.tokens, **switches), texts)
+    check_everywhere(WordPieceTokenizer(vocabulary, **switches), texts, answers)
+    counts["code points, each alone and between letters"] = len(ASSIGNED)
 
 
 @pytest.mark.parametrize("switches", MAIN_SWITCHES.values(), ids=MAIN_SWITCHES)
@@ -336,11 +324,12 @@ np.savez(output, **{name: value.numpy() for name, value in answer.items()})
 """
 
 
-def test_exported_saved_model(main, tmp_path, counts):
+def test_exported_saved_model(texts, pieces, reference, tmp_path, counts):
     import tensorflow as tf
 
+    vocabulary = make_vocabulary(pieces)
     module = tf.Module()
-    module.graph = tokenizer_graph(main.tokenizer, "core")
+    module.graph = tokenizer_graph(WordPieceTokenizer(vocabulary), "core")
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def tokenize(texts):
@@ -348,7 +337,7 @@ def test_exported_saved_model(main, tmp_path, counts):
         return {"ids": ids.flat_values, "ends": ids.row_limits()}
 
     tf.saved_model.save(module, str(tmp_path / "model"), {"serving_default": tokenize})
-    encoded = [_encoded(text) for text in main.texts]
+    encoded = [_encoded(text) for text in texts]
     np.savez(
         tmp_path / "texts.npz",
         bytes=np.frombuffer(b"".join(encoded), np.uint8),
@@ -359,8 +348,8 @@ def test_exported_saved_model(main, tmp_path, counts):
     with np.load(tmp_path / "answers.npz") as answer:
         ids, ends = answer["ids"].tolist(), answer["ends"].tolist()
     found = [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-    assert_equal(found, main.expected, main.texts)
-    counts["texts through SavedModels loaded without Keras and tensorflow-text"] += len(found)
+    assert_equal(found, reference_answers(reference(vocabulary.tokens), texts), texts)
+    counts["texts through a SavedModel loaded without Keras and tensorflow-text"] += len(found)
 
 
 def test_mediapipe(golden_folder, counts):

@@ -49,21 +49,6 @@ def as_tuple(encoding):
 
 
 class TestEncode:
-    def test_a_text(self, tokenizer):
-        found = tokenizer.encode("Films!")
-        assert found.token_ids == [2, TOKENS.index("film"), TOKENS.index("##s"), 21, 3]
-        assert found.segment_ids == [0] * 5
-        assert found.tokens == ["[CLS]", "film", "##s", "!", "[SEP]"]
-        assert found.offsets == [(0, 0), (0, 4), (4, 5), (5, 6), (0, 0)]
-        assert found.sequence == [None, 0, 0, 0, None]
-
-    def test_a_pair(self, tokenizer):
-        found = tokenizer.encode("a", "the film")
-        assert found.tokens == ["[CLS]", "a", "[SEP]", "the", "film", "[SEP]"]
-        assert found.segment_ids == [0, 0, 0, 1, 1, 1]
-        assert found.offsets == [(0, 0), (0, 1), (0, 0), (0, 3), (4, 8), (0, 0)]
-        assert found.sequence == [None, 0, None, 1, 1, None]
-
     def test_frames_as_the_reference(self, tokenizer, framed):
         for texts in [("Films!",), ("",), ("a", "the film"), ("", "你好"), ("é zzz", "")]:
             assert as_tuple(tokenizer.encode(*texts)) == as_tuple(framed().encode(*texts))
@@ -110,19 +95,6 @@ class TestDecode:
     def test_an_id_too_many(self, tokenizer):
         with pytest.raises(IndexError, match=f"Token ids go from 0 to {len(TOKENS) - 1}, received"):
             tokenizer.decode([len(TOKENS)])
-
-
-class TestSpecialTokens:
-    def test_are_text(self, tokenizer):
-        found = tokenizer.encode("[MASK]")
-        assert found.tokens == ["[CLS]", "[", "mask", "]", "[SEP]"]
-        assert 4 not in found.token_ids
-
-    def test_unless_allowed(self):
-        allowing = WordPieceTokenizer(Vocabulary(TOKENS), allow_special_tokens=True)
-        found = allowing.encode("a[MASK]film [mask]")
-        assert found.tokens[1:-1] == ["a", "[MASK]", "film", "[", "mask", "]"]
-        assert found.offsets[1:4] == [(0, 1), (1, 7), (7, 11)]
 
 
 class TestNotUtf8:
