@@ -392,18 +392,18 @@ class RemoveStopWords(RegexStep):
         return frozenset(word.translate(self._upper_case) for word in self.words)
 
 
-def split_sentences(text: str) -> list[str]:
-    """Splits a text into sentences.
+def nltk_sentences(text: str) -> list[str]:
+    """Splits a text into sentences by NLTK, or by a simple rule where NLTK is not installed.
 
-    NLTK does it where NLTK and its data (`nltk.download("punkt_tab")`) are installed. Otherwise a
-    sentence ends at a line break, after ".", "!", "?" or "…" (and closing quotes or brackets)
-    before white space, and after "。", "！" or "？"; abbreviations end sentences, too.
+    NLTK also needs its data (`nltk.download("punkt_tab")`). By the simple rule, a sentence ends at
+    a line break, after ".", "!", "?" or "…" (and closing quotes or brackets) before white space,
+    and after "。", "！" or "？"; abbreviations end sentences, too.
 
     Args:
         text: The text.
 
     Example:
-        >>> split_sentences("It works. Does it? Yes!")
+        >>> nltk_sentences("It works. Does it? Yes!")
         ['It works.', 'Does it?', 'Yes!']
     """
     sentences = _by_nltk(lambda nltk: nltk.sent_tokenize(text))

@@ -24,7 +24,7 @@ from keras_bert_scratch.text.preprocessing import (
     ReplaceUrls,
     ReplaceUsers,
     StripHtml,
-    split_sentences,
+    nltk_sentences,
     step_from_config,
     stop_words,
 )
@@ -232,10 +232,10 @@ class TestStopWords:
 class TestSplitting:
     def test_sentences_by_the_simple_rule(self, no_nltk):
         text = 'It works. Is 3.5 "more?" Yes!\nLast line… 很好。“是的！”ok '
-        assert split_sentences(text) == [
+        assert nltk_sentences(text) == [
             "It works.", 'Is 3.5 "more?"', "Yes!", "Last line…", "很好。", "“是的！”", "ok",
         ]  # fmt: skip
-        assert split_sentences(" \n ") == []
+        assert nltk_sentences(" \n ") == []
 
     def test_by_nltk_if_its_data_is_there(self, nltk_data):
         folder = nltk_data / "tokenizers/punkt_tab/english"
@@ -244,7 +244,7 @@ class TestSplitting:
             (folder / name).write_text("")
         (folder / "abbrev_types.txt").write_text("mr\n")
         # What the simple rule gets wrong.
-        assert split_sentences("Mr. Smith came. He left.") == ["Mr. Smith came.", "He left."]
+        assert nltk_sentences("Mr. Smith came. He left.") == ["Mr. Smith came.", "He left."]
 
 
 def with_steps(model: BertClassifier, steps: list) -> BertClassifier:
