@@ -346,8 +346,6 @@ class WordPieceTokenizer:
     def _split_normalized(self, text: str, start: int, finder: Finder) -> list[_Piece]:
         """Splits the part of a text that starts at `start` into tokens."""
         assert isinstance(self.normalizer, BertNormalizer)
-        if not finder.contents:
-            return self._match_words(self.normalizer.words(text), start)
         normalized, origins = self.normalizer.normalized(text)
         pieces = []
         for first, last, token in finder.split(normalized):

@@ -111,22 +111,16 @@ def check_sequence_length(sequence_length: int, num_texts: int) -> int:
 
 
 def truncated_lengths(lengths: list[int], room: int) -> list[int]:
-    """Truncates the longest text first, as the reference's `LongestFirst`.
+    """Truncates the longer text of a pair first, as the reference's `LongestFirst`.
 
     Args:
-        lengths: Tokens of the text, or of the text and its pair.
+        lengths: Tokens of both texts.
         room: Most tokens of both together.
 
     Returns:
         Number of tokens of each that stay.
     """
-    if sum(lengths) <= room:
-        return lengths
-    if len(lengths) == 1:
-        return [room]
-    shorter = min(lengths)
-    if 2 * shorter <= room:
-        return [min(length, room - shorter) for length in lengths]
+    first, second = lengths
     # Where both are too long, the longer text gets the odd token; of equal ones, the second.
-    halves = [room // 2, room - room // 2]
-    return halves if lengths[0] <= lengths[1] else halves[::-1]
+    share = room - room // 2 if first > second else room // 2
+    return [min(first, max(room - second, share)), min(second, max(room - first, room - share))]

@@ -1,9 +1,11 @@
 """The graph beyond its ids: inputs of a model, padding, pairs, refusals, `tf.data`."""
 
+import gc
 import importlib
 import itertools
 import sys
 import types
+import weakref
 
 import pytest
 import tensorflow as tf
@@ -116,6 +118,15 @@ def test_refusals(tokenizer, graph):
 
 def test_a_tokenizer_makes_each_graph_once(tokenizer, engine):
     assert tokenizer_graph(tokenizer, engine) is tokenizer_graph(tokenizer, engine)
+
+
+def test_graphs_go_with_their_tokenizer(engine):
+    tokenizer = WordPieceTokenizer(Vocabulary(TOKENS), allow_special_tokens=True)
+    tokenizer_graph(tokenizer, engine).tokenize(tf.constant(["a"]))
+    alive = weakref.ref(tokenizer)
+    del tokenizer
+    gc.collect()
+    assert alive() is None
 
 
 def test_the_core_engine_needs_no_tensorflow_text(tokenizer, monkeypatch):
