@@ -44,8 +44,8 @@ _BERT_FIELDS = {
     "strip_accents": "strip_accents",
     "tokenize_chinese_chars": "tokenize_chinese_chars",
 }
-# These are ours; other readers ignore them. Special tokens are read from texts only where a folder
-# says so by our name, whatever the reference's default is.
+# Our own fields, which other readers ignore. Special tokens in texts are read only where a folder
+# says so here, whatever the default of the reference is.
 _OWN_FIELDS = ("allow_special_tokens", "normalization", "max_word_length", "errors")
 # Fields of tokenizer.json's normalizer, and our arguments.
 _NORMALIZER_FIELDS = {

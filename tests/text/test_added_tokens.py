@@ -1,4 +1,4 @@
-"""Added tokens: found as the reference finds them, in Python and graphs; files that name them."""
+"""Added tokens: the same as the reference's, in Python and graphs; the files that name them."""
 
 import json
 import random
@@ -43,10 +43,10 @@ def make(**switches):
 
 
 def reference(ours):
-    """Makes the reference of the file that ours writes."""
+    """Makes the reference from the file that ours writes."""
     config = ours.get_config()
     if not ours.allow_special_tokens:
-        # Its switch is for all special tokens; ours for [SEP] and the like alone.
+        # Its switch covers all special tokens; ours only [SEP] and the like.
         config["added_tokens"] = [{**token, "special": False} for token in config["added_tokens"]]
     theirs = Tokenizer.from_str(json.dumps(tokenizer_json(config, ours.pieces)))
     theirs.encode_special_tokens = not ours.allow_special_tokens
@@ -79,7 +79,7 @@ def test_a_folder_and_a_config_hold_them(tmp_path):
 
 
 def test_words_are_not_split_into_them():
-    # "abb" stands in the vocabulary for its id, but the reference's words know nothing of it.
+    # "abb" is in the vocabulary, which gives it an id, but the reference splits no word into it.
     ours = WordPieceTokenizer(
         Vocabulary([*SPECIAL_TOKENS, "a", "##b", "abb"]),
         added_tokens=[AddedToken("abb", normalized=False)],

@@ -1,4 +1,4 @@
-"""What counts as texts."""
+"""Columns of texts in any container."""
 
 import hypothesis
 import numpy as np
@@ -18,7 +18,7 @@ from keras_bert_scratch.text.columns import (
 
 
 class Tensor:
-    """Has what counts of a TensorFlow tensor of strings: an array of bytes."""
+    """A TensorFlow tensor of strings, reduced to its array of bytes."""
 
     def numpy(self):
         return np.array(["né".encode(), b"\xff!"], object)
@@ -27,7 +27,7 @@ class Tensor:
 @pytest.mark.parametrize(
     ("given", "texts"),
     [
-        # Not a pair: its parts are no columns.
+        # Not a pair, since a string is not a column.
         (("a", "b"), ["a", "b"]),
         (Tensor(), ["né", "\ufffd!"]),
     ],
@@ -41,7 +41,7 @@ def test_two_columns():
 
 
 class Dataset:
-    """Has what counts of a table of `datasets`; tests/parity asks a real one."""
+    """The interface of a table of `datasets`; tests/parity reads a real one."""
 
     def __init__(self, columns):
         self.columns_by_name = columns
@@ -71,7 +71,7 @@ def test_tables(make):
         text_columns(make({"a": ["x", "y"], "b": ["x", "y"], "c": ["x", "y"]}))
 
 
-# One column, as each library holds it. Slices of pyarrow's and polars' have offsets and chunks.
+# One column in each library.
 COLUMNS = {
     "list": list,
     "tuple": tuple,
@@ -100,7 +100,7 @@ def test_a_column_of_labels_is_no_second_text(make):
 
 
 @hypothesis.given(
-    # NUL ends a string of a numpy array, and no library holds half of a surrogate pair.
+    # NUL ends a string in a numpy array; no library accepts half of a surrogate pair.
     strategies.lists(
         strategies.text(strategies.characters(exclude_categories=["Cs"], exclude_characters="\0"))
     )

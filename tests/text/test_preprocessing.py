@@ -1,4 +1,4 @@
-"""Each step by hand, Python against TensorFlow's graph, and every way out of the tokenizer."""
+"""Each step by hand, the same in Python and TensorFlow, and saved with tokenizers and models."""
 
 import dataclasses
 import itertools
@@ -72,7 +72,7 @@ def test_by_hand(step, text, expected):
 
 
 def fuzz(count: int, seed: int) -> list[str]:
-    """Random strings of what the steps look for, in between all kinds of characters."""
+    """Random strings of what the steps search, among all kinds of characters."""
     rng = random.Random(seed)
     parts = [
         *"<>!/?&;@#._-'’\"\\ \t\n\r\x0b\x0c\x00\x1c\x85\xa0\u200b\u200d\u2028\ufeff\ufffd\ufdd0",
@@ -104,9 +104,9 @@ class TestPythonAndGraphAgree:
 
     def test_on_code_points_around_a_stop_word(self):
         step = RemoveStopWords(["as"])
-        # No rule of the step speaks of those beyond.
+        # The step has no rule for higher code points.
         points = [chr(c) for c in range(0x11000) if not 0xD800 <= c < 0xE000]
-        # Beside it, and in place of its letters.
+        # Beside the word, and in place of its letters.
         for texts in (
             [f"as{c}as" for c in points],
             [f"x {c}s" for c in points[:0x3000]],
@@ -153,7 +153,7 @@ class TestUnicodeRepair:
         with pytest.raises(ValueError, match=r"RepairUnicode\(.*runs in Python only, .* LiteRT"):
             model.export(tmp_path / "saved_model")
         assert list(tmp_path.iterdir()) == []
-        # What runs in Python goes wherever Python tokenizes.
+        # LiteRT's predictor tokenizes in Python.
         model.export(tmp_path / "model.tflite", format="litert")
         served = load_predictor(tmp_path / "model.tflite").probabilities(texts)
         np.testing.assert_allclose(served, model.probabilities(plain), atol=1e-5)
@@ -179,10 +179,10 @@ def no_nltk(monkeypatch):
 
 @pytest.fixture
 def nltk_data(monkeypatch, tmp_path):
-    """Returns the folder in which NLTK, installed but without data, looks for it."""
+    """Returns the folder in which NLTK, installed without data, searches its data."""
     nltk = pytest.importorskip("nltk")
     monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
-    # The corpus remembers where it was found.
+    # The corpus caches its folder.
     from nltk.corpus import WordListCorpusReader
     from nltk.corpus.util import LazyCorpusLoader
 
@@ -243,7 +243,7 @@ class TestSplitting:
         for name in ("collocations.tab", "sent_starters.txt", "ortho_context.tab"):
             (folder / name).write_text("")
         (folder / "abbrev_types.txt").write_text("mr\n")
-        # What the simple rule gets wrong.
+        # The simple rule would split after the abbreviation.
         assert nltk_sentences("Mr. Smith came. He left.") == ["Mr. Smith came.", "He left."]
 
 
@@ -268,7 +268,7 @@ class TestSavedWithTheModel:
         config = json.loads(json.dumps(tokenizer.get_config()))
         assert WordPieceTokenizer.from_config(config).preprocessing == tuple(STEPS)
         tokenizer.save(tmp_path)
-        # Other readers would leave the steps out.
+        # Other readers would skip the steps.
         assert not (tmp_path / "tokenizer.json").exists()
         assert WordPieceTokenizer.from_directory(tmp_path).preprocessing == tuple(STEPS)
         bare = WordPieceTokenizer.from_directory(tmp_path, preprocessing=())
@@ -340,7 +340,7 @@ class TestSavedWithTheModel:
     @pytest.mark.parametrize(
         ("steps", "message"),
         [
-            # Each would make eight numbers of every one: 8^6 times as many.
+            # Each step turns a number into eight: 8^6 times as many.
             (
                 [ReplaceNumbers("1 1 1 1 1 1 1 1")] * 6,
                 r"turn the placeholder of ReplaceNumbers\(placeholder='1 1 .*'\) into more than 50",
@@ -369,7 +369,7 @@ class TestSavedWithTheModel:
             preprocessing.check_steps(itertools.repeat(StripHtml()))
 
     def test_what_the_steps_may_make_of_a_text_is_bounded(self):
-        """All that check_steps takes: a match of one character becomes a placeholder of 20."""
+        """The worst that check_steps accepts: one character becomes a placeholder of 20."""
         steps = preprocessing.check_steps([ReplaceUsers("x" * 20), ReplaceNumbers("y" * 20)])
         text = "1a" * 1000
         for step in steps:

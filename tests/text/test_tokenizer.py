@@ -39,7 +39,7 @@ def framed(reference):
 
 
 def as_tuple(encoding):
-    """What ours and the reference's encodings share."""
+    """Returns the common fields of our encodings and the reference's."""
     if hasattr(encoding, "token_ids"):
         return (*encoding,)
     return (
@@ -151,7 +151,7 @@ def counting_tokenizer(tokens, **settings):
 
 class TestLongWords:
     def test_longest_matches_by_definition(self):
-        """Against every cut of a word, the longest first; tokens may be longer than words."""
+        """Compares with a search over all cuts; some tokens are longer than the words."""
         rng = random.Random(0)
         for _ in range(30):
             pieces = {"".join(rng.choices("ab", k=rng.randint(1, 9))) for _ in range(12)}
@@ -249,7 +249,7 @@ class TestRoundTrips:
             assert not (tmp_path / "tokenizer.json").exists()
             return
         theirs = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
-        # A file says nothing of special tokens in texts; the reference's switch is this one.
+        # Files do not hold this switch of the reference.
         theirs.encode_special_tokens = not ours.allow_special_tokens
         for text in PROBES:
             assert as_tuple(ours.encode(text)) == as_tuple(theirs.encode(text))
@@ -275,7 +275,7 @@ class TestFiles:
         with pytest.raises(ValueError, match="x.json cannot express normalization='mediapipe'"):
             phone.to_file(tmp_path / "x.json")
         assert not list(tmp_path.iterdir())
-        # One of an earlier tokenizer is not left to be read.
+        # The file of an earlier tokenizer is removed, or it would be read.
         WordPieceTokenizer(Vocabulary(SPECIAL_TOKENS)).save(tmp_path)
         phone.save(tmp_path)
         assert same(phone, WordPieceTokenizer.from_directory(tmp_path))
@@ -303,7 +303,7 @@ class TestFromDirectory:
 
     @pytest.mark.parametrize("name", ["vocab.txt", "tokenizer.json", "tokenizer_config.json"])
     def test_links_out_of_the_folder(self, tmp_path, name):
-        """As `from_pretrained`: a stranger's folder may name any file of this machine."""
+        """A stranger's folder could otherwise name any file of this machine."""
         folder, elsewhere = tmp_path / "model", tmp_path / "elsewhere"
         WordPieceTokenizer(Vocabulary(TOKENS)).save(folder)
         WordPieceTokenizer(Vocabulary(TOKENS)).save(elsewhere)

@@ -174,7 +174,7 @@ class TestFiles:
         assert str(caught.value).startswith(str(tmp_path / name))
 
 
-# Pairs of letters whose counts differ, so that no tie is there to be broken.
+# Pairs of letters with different counts, so that there are no ties.
 WORDS = {"abab": 40, "abc": 23, "cab": 11, "dd": 7, "é": 5, "中": 3, "ef": 1}
 
 
@@ -191,7 +191,7 @@ class TestTraining:
 
     def test_by_hand(self, corpus):
         # a and b occur 114 times, c 34, d 14, e 6 with the accent gone, 中 3; f occurs once.
-        # CJK characters are words: they continue none.
+        # CJK characters are words of their own, so they have no continuation.
         characters = [*"abcde中", *(f"##{c}" for c in "abcde")]
         # a ##b occurs 63 times, then ##a ##b 51 times, in abab and cab.
         assert train_vocabulary([corpus], 18).tokens == [
@@ -206,7 +206,7 @@ class TestTraining:
         theirs.train([str(corpus)], vocab_size=24, min_frequency=2, show_progress=False)
         ours = train_vocabulary([corpus], 24)
 
-        # The reference numbers single characters in a random order, and never leaves rare ones out.
+        # The reference numbers characters in a random order, and keeps all rare ones.
         def merged(tokens):
             return [t for t in tokens if len(t.removeprefix("##")) > 1 and t[0] != "["]
 
@@ -216,7 +216,7 @@ class TestTraining:
 
     def test_same_files_same_vocabulary(self, tmp_path):
         rng = random.Random(0)
-        # Short words of few letters: nearly every count is tied with another.
+        # Short words of few letters have many equal counts.
         words = ["".join(rng.choices("abcdéж", k=rng.randrange(1, 6))) for _ in range(3000)]
         (tmp_path / "corpus.txt").write_text(" ".join(words), encoding="utf-8")
         found = [train_vocabulary([tmp_path / "corpus.txt"], 200) for _ in range(5)]

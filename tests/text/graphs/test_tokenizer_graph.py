@@ -53,7 +53,7 @@ def test_pairs(graph):
 
 @pytest.mark.parametrize("word", ["a", "as", "ass", "asx", "a" + 4_000 * "s", "a" + 9_999 * "s"])
 def test_long_words(engine, word):
-    """Words of many tokens, alone and among others; two of them are too long, or unknown."""
+    """Words of many tokens, alone and among others; some are too long or unknown."""
     tokenizer = WordPieceTokenizer(Vocabulary(TOKENS), max_word_length=5_000)
     texts = [word, f"film {word} a{word[1:]}s {word}x films", ""]
     found = tokenizer_graph(tokenizer, engine).tokenize(tf.constant(texts)).to_list()
