@@ -49,9 +49,9 @@ _BERT_FIELDS = {
 _OWN_FIELDS = ("allow_special_tokens", "normalization", "max_word_length", "errors")
 # Fields of tokenizer.json's normalizer, and our arguments.
 _NORMALIZER_FIELDS = {
-    "lowercase": "lowercase",
-    "strip_accents": "strip_accents",
     "handle_chinese_chars": "tokenize_chinese_chars",
+    "strip_accents": "strip_accents",
+    "lowercase": "lowercase",
 }
 
 
@@ -293,8 +293,10 @@ def _special_tokens(folder: Path, config: dict[str, Any]) -> Iterator[tuple[Any,
                 )
         for name in ("additional_special_tokens", "extra_special_tokens"):
             tokens = fields.get(name) or []
-            for token in tokens.values() if isinstance(tokens, dict) else tokens:
-                yield token, path
+            tokens = [*tokens.values()] if isinstance(tokens, dict) else tokens
+            if not isinstance(tokens, list):
+                raise ValueError(f"{path} has {name} {tokens!r}, which is not a list of tokens.")
+            yield from ((token, path) for token in tokens)
 
 
 def _numbered_tokens(

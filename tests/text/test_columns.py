@@ -36,10 +36,6 @@ def test_one_column(given, texts):
     assert text_columns(given) == (texts, None)
 
 
-def test_two_columns():
-    assert text_columns((["Who?"], np.array(["Me."]))) == (["Who?"], ["Me."])
-
-
 class Dataset:
     """The interface of a table of `datasets`; tests/parity reads a real one."""
 
