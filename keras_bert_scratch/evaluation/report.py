@@ -18,7 +18,7 @@ from keras_bert_scratch.files import new_folder
 
 
 class Details(Protocol):
-    """What a report may hold besides its figures."""
+    """Something that a report may hold besides its figures."""
 
     def to_text(self) -> str:
         """Returns it as tables and sentences."""
@@ -41,10 +41,11 @@ def write_report(
 
     Args:
         directory: The folder to write; must not exist, or be empty. It appears when complete.
-        report: Of `evaluate_classification`.
-        history: What `fit` returned, or its `history`, or None.
-        calibration: What `calibrate` returned, or None.
-        details: Such as `Slices` or `BaselineComparison`, by the name of their files, or None.
+        report: A report of `evaluate_classification`.
+        history: The result of `fit`, or its `history`, or None.
+        calibration: A result of `calibrate`, or None.
+        details: Objects such as `Slices` or `BaselineComparison` by the names of their files, or
+            None.
 
     Raises:
         FileExistsError: If the folder exists and is not empty.
@@ -55,18 +56,19 @@ def write_report(
         >>> write_report("report", report)
     """
     with new_folder(directory) as folder:
-        (folder / "report.txt").write_text(report.to_text(), encoding="utf-8")
-        (folder / "report.json").write_text(report.to_json() + "\n", encoding="utf-8")
+
+        def write_json(name: str, figures: dict[str, Any]) -> None:
+            text = json.dumps(figures, indent=2, ensure_ascii=False)
+            (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+        for name, found in {"report": report, **(details or {})}.items():
+            (folder / f"{name}.txt").write_text(found.to_text(), encoding="utf-8")
+            write_json(name, found.to_dict())
+            if isinstance(found, StressReport):
+                plot_stress(found, folder / f"{name}.png")
         plot_confusion_matrix(report, folder / "confusion_matrix.png")
         if history is not None:
             plot_learning_curves(history, folder / "learning_curves.png")
         if calibration is not None:
-            figures = json.dumps(calibration.to_dict(), indent=2)
-            (folder / "calibration.json").write_text(figures + "\n", encoding="utf-8")
+            write_json("calibration", calibration.to_dict())
             plot_calibration(calibration, folder / "calibration.png")
-        for name, found in (details or {}).items():
-            (folder / f"{name}.txt").write_text(found.to_text(), encoding="utf-8")
-            figures = json.dumps(found.to_dict(), indent=2, ensure_ascii=False)
-            (folder / f"{name}.json").write_text(figures + "\n", encoding="utf-8")
-            if isinstance(found, StressReport):
-                plot_stress(found, folder / f"{name}.png")

@@ -133,7 +133,7 @@ def test_text_aligns_wide_characters():
 @pytest.mark.parametrize("name", ["report", "multi_label_report"])
 def test_json(name, request):
     report = request.getfixturevalue(name)
-    fields = json.loads(report.to_json())
+    fields = json.loads(json.dumps(report.to_dict()))
     assert fields == report.to_dict()
     assert fields["confusion_matrix"] == report.confusion_matrix.tolist()
     assert fields["accuracy"] == report.accuracy

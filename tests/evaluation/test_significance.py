@@ -71,13 +71,6 @@ def test_f1_is_that_of_scipy_and_scikit_learn(num_classes):
     assert found == pytest.approx(tuple(expected), abs=0.02)
 
 
-def test_more_confidence_is_a_wider_interval():
-    arguments = ([1] * 100, [1] * 80 + [0] * 20, 2)
-    (low, high) = bootstrap_intervals(*arguments)["accuracy"]
-    (lower, higher) = bootstrap_intervals(*arguments, confidence=0.99)["accuracy"]
-    assert lower < low < high < higher
-
-
 def test_several_labels():
     # Half of the examples are right in both labels, the others in one: of the first label all, of
     # the second half of its ones.
