@@ -34,8 +34,3 @@ def test_padding_does_not_dilute_the_mean():
 def test_refused(value):
     with pytest.raises(ValueError, match=f"from 0 to below 1, received {value}"):
         SmoothedCrossentropy(value)
-
-
-def test_config_round_trip():
-    loss = SmoothedCrossentropy(0.3, name="mine")
-    assert SmoothedCrossentropy.from_config(loss.get_config()).get_config() == loss.get_config()

@@ -187,6 +187,8 @@ class TestFocal:
         InBatchContrastiveLoss(0.1),
         CosineSimilarityLoss(name="cosine"),
         SparseCategoricalFocalCrossentropy(1.5, [1.0, 2.0]),
+        DistillationLoss(temperature=3.0, teacher_weight=0.25),
+        SmoothedCrossentropy(0.3, name="mine"),
     ],
     ids=lambda loss: type(loss).__name__,
 )
@@ -217,11 +219,6 @@ class TestDistillation:
         with tf.GradientTape() as tape:
             value = loss(y_true, student)
         np.testing.assert_allclose(tape.gradient(value, student), np.zeros((1, 3)), atol=1e-6)
-
-    def test_get_config_round_trip(self) -> None:
-        loss = DistillationLoss(temperature=3.0, teacher_weight=0.25)
-        again = keras.losses.deserialize(keras.losses.serialize(loss))
-        assert again.get_config() == loss.get_config()
 
     @pytest.mark.parametrize("arguments", [(0.0, 0.5), (2.0, 1.5), (2.0, -0.1)])
     def test_bad_numbers(self, arguments: tuple[float, float]) -> None:
