@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 _NUM_SAMPLES = 2000
-# Of the samples, these hold 95 % between them.
+# Quantiles between which 95 % of the samples lie.
 _OUTSIDE = (1 - 0.95) / 2
 _QUANTILES = (_OUTSIDE, 1 - _OUTSIDE)
 

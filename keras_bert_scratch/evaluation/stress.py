@@ -24,8 +24,14 @@ Perturbation = Callable[[str, int], str]
 # One word in five is changed, at least one of a text. Shorter words could become other words.
 _WORDS_A_CHANGE, _SHORTEST_WORD = 5, 4
 _WORD = re.compile(rf"[^\W\d_]{{{_SHORTEST_WORD},}}")
-# Letters beside each other on a keyboard, and in the row below.
-_KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+# The keys around each key of a QWERTY keyboard: beside it, above and below.
+_KEYS = "qwertyuiopasdfghjklzxcvbnm"
+_AROUND = (
+    "wa qeas wrsd etdf ryfg tugh yihj uojk ipkl ol "
+    "sqwz adwezx sferxc dgrtcv fhtyvb gjyubn hkuinm jliom kop "
+    "xas zcsd xvdf cbfg vngh bmhj njk"
+)
+_NEIGHBOURS = dict(zip(_KEYS, _AROUND.split(), strict=True))
 _ACUTE = "\u0301"
 # Zero width space, joiner and non-joiner, soft hyphen, word joiner.
 _INVISIBLE = "\u200b\u200d\u200c\u00ad\u2060"
@@ -65,7 +71,7 @@ def keyboard_noise(text: str, seed: int) -> str:
     def slipped(word: str, generator: random.Random) -> str:
         place = generator.randrange(len(word))
         letter = word[place]
-        neighbour = generator.choice(_neighbours(letter.lower()) or letter)
+        neighbour = generator.choice(_NEIGHBOURS.get(letter.lower(), letter))
         if letter.isupper():
             neighbour = neighbour.upper()
         return word[:place] + neighbour + word[place + 1 :]
@@ -132,19 +138,6 @@ def _change_words(text: str, seed: int, change: Callable[[str, random.Random], s
     for word in sorted(chosen, key=re.Match.start, reverse=True):
         text = text[: word.start()] + change(word[0], generator) + text[word.end() :]
     return text
-
-
-def _neighbours(letter: str) -> str:
-    """Returns the letters around one on a QWERTY keyboard, or "" if it has no such letter."""
-    for row, letters in enumerate(_KEYBOARD):
-        if letter in letters:
-            place = letters.index(letter)
-            beside = letters[max(place - 1, 0) : place] + letters[place + 1 : place + 2]
-            # Each row is shifted by about half a key against the one above.
-            above = _KEYBOARD[row - 1][place : place + 2] if row else ""
-            below = "".join(_KEYBOARD[row + 1 : row + 2])[max(place - 1, 0) : place + 1]
-            return beside + above + below
-    return ""
 
 
 # === Report ===

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 from keras import ops
@@ -227,22 +227,15 @@ class BertScheduleFreeAdamW(_BertSettings, keras.optimizers.ScheduleFreeAdamW):
         return ops.where(step <= num_warmup, rising, 1 / (of_warmup + step - num_warmup))
 
 
-class _Recipe(NamedTuple):
-    """An optimizer's class, its peak rate for fine-tuning, and its own arguments."""
-
-    optimizer_class: Any
-    fine_tuning_rate: float
-    arguments: dict[str, Any]
-
-
 # The rates of Lion, Muon and schedule-free are the best of three each, by the accuracy of MiniLM's
 # layers 0 and 3 on held-out film reviews.
-_RECIPES = {
-    "adamw": _Recipe(BertAdamW, 5e-5, {"epsilon": 1e-8}),
-    "lamb": _Recipe(BertLamb, 1e-3, {"epsilon": 1e-6}),
-    "lion": _Recipe(BertLion, 1e-4, {}),
-    "muon": _Recipe(BertMuon, 1e-3, {"exclude_layers": ["logits"]}),
-    "schedule-free": _Recipe(BertScheduleFreeAdamW, 3e-4, {}),
+_RECIPES: dict[str, tuple[Any, float, dict[str, Any]]] = {
+    # class, peak rate for fine-tuning, arguments
+    "adamw": (BertAdamW, 5e-5, {"epsilon": 1e-8}),
+    "lamb": (BertLamb, 1e-3, {"epsilon": 1e-6}),
+    "lion": (BertLion, 1e-4, {}),
+    "muon": (BertMuon, 1e-3, {"exclude_layers": ["logits"]}),
+    "schedule-free": (BertScheduleFreeAdamW, 3e-4, {}),
 }
 
 
@@ -310,21 +303,21 @@ def bert_optimizer(
         raise ValueError(f"The optimizers are {', '.join(_RECIPES)}; received {name!r}.")
     if not 0 <= warmup_ratio < 1:
         raise ValueError(f"warmup_ratio must be in [0, 1), received {warmup_ratio!r}.")
-    recipe = _RECIPES[name]
-    peak = recipe.fine_tuning_rate if peak_learning_rate is None else peak_learning_rate
+    optimizer_class, fine_tuning_rate, own_arguments = _RECIPES[name]
+    peak = fine_tuning_rate if peak_learning_rate is None else peak_learning_rate
     # Rounded up, as transformers does; at least one step has a rate that does not rise.
     warmup_steps = min(math.ceil(warmup_ratio * total_steps), max(total_steps - 1, 0))
     rate: Any = WarmupLinearDecay(peak, total_steps, warmup_steps, gradient_accumulation)
     if name == "schedule-free":
         rate, arguments["warmup_steps"] = peak, warmup_steps
-    return recipe.optimizer_class(
+    return optimizer_class(
         learning_rate=rate,
         weight_decay=weight_decay,
         global_clipnorm=clip_norm,
         layer_decay=layer_decay,
         # Keras counts from 2, and calls 1 None.
         gradient_accumulation_steps=gradient_accumulation if gradient_accumulation > 1 else None,
-        **{**recipe.arguments, **arguments},
+        **{**own_arguments, **arguments},
     )
 
 

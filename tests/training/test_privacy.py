@@ -326,18 +326,28 @@ class TestSecrets:
         assert np.all(found[0][0] != found[0][1])
 
 
+def spending(noise, probability, steps):
+    return {"noise_multiplier": noise, "sampling_probability": probability, "steps": steps}
+
+
 class TestAccounting:
-    @pytest.mark.parametrize(("batch_size", "noise", "steps"), [(4, 1.0, 60), (48, 5.0, 3)])
-    def test_epsilon_is_that_of_dp_accounting(self, model, reviews, batch_size, noise, steps):
-        privacy, _ = started(model, reviews, batch_size, noise_multiplier=noise)
-        event = dp.PoissonSampledDpEvent(batch_size / 48, dp.GaussianDpEvent(noise))
-        epsilon = privacy.epsilon_after(steps)
-        coarse = PLDAccountant(value_discretization_interval=1e-3).compose(event, steps)
+    @pytest.mark.parametrize(
+        "trainings",  # noise, probability, steps
+        [[(1.0, 4 / 48, 60)], [(5.0, 1.0, 3)], [(1.0, 0.1, 20), (3.0, 0.5, 7)]],
+    )
+    def test_epsilon_is_that_of_dp_accounting(self, trainings):
+        coarse = PLDAccountant(value_discretization_interval=1e-3)
+        fine, renyi = PLDAccountant(), RdpAccountant()
+        for noise, probability, steps in trainings:
+            event = dp.PoissonSampledDpEvent(probability, dp.GaussianDpEvent(noise))
+            for accountant in (coarse, fine, renyi):
+                accountant.compose(event, steps)
+        epsilon = epsilon_of([spending(*training) for training in trainings], 1e-2)
         assert epsilon == pytest.approx(coarse.get_epsilon(1e-2), rel=1e-9)
         # Its own default, ten times finer, is never above ours, and hardly below.
-        fine = PLDAccountant().compose(event, steps).get_epsilon(1e-2)
-        assert fine <= epsilon <= 1.005 * fine
-        assert epsilon <= RdpAccountant().compose(event, steps).get_epsilon(1e-2)
+        assert fine.get_epsilon(1e-2) <= epsilon <= 1.005 * fine.get_epsilon(1e-2)
+        assert epsilon <= renyi.get_epsilon(1e-2)
+        assert epsilon_of([], 1e-2) == 0.0
 
     def test_target_finds_the_least_noise(self):
         noise = find_noise_multiplier(3.0, delta=1e-5, probability=0.03, steps=100)
@@ -348,25 +358,10 @@ class TestAccounting:
 
         assert epsilon(noise) <= 3.0 < epsilon(noise - 0.005)
 
-    def test_trainings_add_up_whatever_their_noise(self):
-        spent = [
-            {"noise_multiplier": 1.0, "sampling_probability": 0.1, "steps": 20},
-            {"noise_multiplier": 3.0, "sampling_probability": 0.5, "steps": 7},
-        ]
-        accountant = PLDAccountant()
-        for training in spent:
-            gaussian = dp.GaussianDpEvent(training["noise_multiplier"])
-            event = dp.PoissonSampledDpEvent(training["sampling_probability"], gaussian)
-            accountant.compose(event, training["steps"])
-        fine = accountant.get_epsilon(1e-5)
-        assert fine <= epsilon_of(spent, 1e-5) <= 1.005 * fine
-        assert epsilon_of([], 1e-5) == 0.0
-
     def test_target_takes_off_what_was_spent(self):
-        spent = [{"noise_multiplier": 2.0, "sampling_probability": 0.05, "steps": 100}]
+        spent = [spending(2.0, 0.05, 100)]
         noise = find_noise_multiplier(3.0, 1e-5, probability=0.03, steps=100, spent=spent)
-        new = {"noise_multiplier": noise, "sampling_probability": 0.03, "steps": 100}
-        assert 2.97 < epsilon_of([*spent, new], 1e-5) <= 3.0
+        assert 2.97 < epsilon_of([*spent, spending(noise, 0.03, 100)], 1e-5) <= 3.0
         with pytest.raises(ValueError, match=r"epsilon=1.1 is spent: earlier fits cost 1.09\d+ at"):
             find_noise_multiplier(1.1, 1e-5, probability=0.03, steps=100, spent=spent)
 
@@ -476,7 +471,7 @@ class TestFit:
             model.fit(*reviews)
 
 
-SPENT = [{"noise_multiplier": 2.0, "sampling_probability": 0.5, "steps": 3}]
+SPENT = [spending(2.0, 0.5, 3)]
 
 
 class TestSpent:
@@ -493,9 +488,7 @@ class TestSpent:
             return model
 
         def epsilon(*trainings):
-            names = ("noise_multiplier", "sampling_probability", "steps")
-            spent = [dict(zip(names, training, strict=True)) for training in trainings]
-            return epsilon_of(spent, 1e-2)
+            return epsilon_of([spending(*training) for training in trainings], 1e-2)
 
         fit(compiled(model, 2.0), epochs=2)
         model.save(tmp_path / "model.keras")
