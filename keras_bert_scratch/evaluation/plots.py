@@ -37,8 +37,8 @@ _SMALLER_IS_BETTER = ("loss", "error", "entropy", "perplexity", "divergence")
 def plot_confusion_matrix(report: ClassificationReport, path: str | Path | None = None) -> Figure:
     """Draws the confusion matrix: counts, colored by their share of the row.
 
-    With several labels an example, each class has a row: how often its label was found, missed,
-    given in error, and rightly not given.
+    If examples may have several labels, each class has a row: how often its label was found,
+    missed, given in error, and rightly not given.
 
     Args:
         report: A report of `evaluate_classification`.

@@ -45,14 +45,11 @@ class SmoothedCrossentropy(keras.losses.Loss):
         self.label_smoothing = label_smoothing
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Computes the loss of every token.
+        """Computes the loss of every token, (B, T).
 
         Args:
             y_true: Token ids. *Shape:* (B, T).
             y_pred: Logits. *Shape:* (B, T, V).
-
-        Returns:
-            *Shape:* (B, T).
         """
         log_probabilities = ops.log_softmax(y_pred)
         ids = ops.expand_dims(ops.cast(y_true, "int32"), -1)

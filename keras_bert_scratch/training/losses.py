@@ -39,17 +39,11 @@ class InBatchContrastiveLoss(keras.losses.Loss):
         self.temperature = temperature
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Computes the loss of each pair.
+        """Computes the loss of each pair, (B,).
 
         Args:
             y_true: Ids of the two texts, equal for equal texts. *Shape:* (B, 2).
             y_pred: Embeddings of the two texts. *Shape:* (B, 2, H).
-
-        Returns:
-            *Shape:* (B,).
-
-        Raises:
-            ValueError: If `y_true` has another shape.
         """
         if y_true.shape[-1] != 2:
             raise ValueError(
@@ -94,17 +88,11 @@ class CosineSimilarityLoss(keras.losses.Loss):
     """
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Computes the loss of each pair.
+        """Computes the loss of each pair, (B,).
 
         Args:
             y_true: Similarities from -1 to 1. *Shape:* (B, 1).
             y_pred: Embeddings of the two texts. *Shape:* (B, 2, H).
-
-        Returns:
-            *Shape:* (B,).
-
-        Raises:
-            ValueError: If `y_true` has another shape.
         """
         if y_true.shape[-1] != 1:
             raise ValueError(
@@ -149,14 +137,11 @@ class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
         self.alpha = alpha
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Computes the loss of each example.
+        """Computes the loss of each example, (B,).
 
         Args:
             y_true: Class ids. *Shape:* (B,) or (B, 1).
             y_pred: Logits. *Shape:* (B, C).
-
-        Returns:
-            *Shape:* (B,).
         """
         num_classes = y_pred.shape[-1]
         weights = ops.convert_to_tensor(self.alpha, dtype=y_pred.dtype)
@@ -214,14 +199,11 @@ class DistillationLoss(keras.losses.Loss):
         self.teacher_weight = teacher_weight
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Computes the loss of each example.
+        """Computes the loss of each example, (B,).
 
         Args:
             y_true: The class id, then the teacher's logits. *Shape:* (B, 1 + C).
             y_pred: Logits. *Shape:* (B, C).
-
-        Returns:
-            *Shape:* (B,).
         """
         labels = keras.losses.sparse_categorical_crossentropy(
             y_true[:, 0], y_pred, from_logits=True

@@ -9,7 +9,7 @@ are looked up, H hidden.
 import importlib.metadata
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import keras
@@ -372,28 +372,14 @@ class DifferentialPrivacy:
         microbatches = tf.nest.map_structure(
             self._microbatches, keras.utils.unpack_x_y_sample_weight(data)
         )
-        # Not tf.foldl: an error within it changes TensorFlow's variable scope for good.
-        number = tf.shape(tf.nest.flatten(microbatches)[0])[0]
-        _, sums = tf.while_loop(
-            lambda i, sums: i < number,
-            lambda i, sums: (
-                i + 1,
-                add_microbatch(sums, tf.nest.map_structure(lambda rows: rows[i], microbatches)),
-            ),
-            (tf.constant(0), [tf.zeros(v.shape, v.dtype) for v in variables]),
-            parallel_iterations=1,
-        )
+        zeros = [tf.zeros(v.shape, v.dtype) for v in variables]
         # Stateless: compiled by XLA, tf.random.normal draws the same in every process.
-        noisy_means = [
-            (
-                total
-                + tf.random.stateless_normal(
-                    total.shape, seed(i), stddev=self._deviation, alg="philox"
-                )
+        noisy_means = []
+        for i, total in enumerate(_fold(add_microbatch, zeros, microbatches)):
+            noise = tf.random.stateless_normal(
+                total.shape, seed(i), stddev=self._deviation, alg="philox"
             )
-            / self._expected_batch_size
-            for i, total in enumerate(sums)
-        ]
+            noisy_means.append((total + noise) / self._expected_batch_size)
         # The optimizer divides by the scale that Keras' own step gives the loss.
         optimizer.apply([optimizer.scale_loss(mean) for mean in noisy_means], variables)
         self._steps.assign_add(1)
@@ -659,6 +645,18 @@ def add_clipped(
         else total + tf.tensordot(scales, values, 1)
         for total, g, values in zip(sums, gradients, dense, strict=True)
     ]
+
+
+def _fold(function: Callable[[Any, Any], Any], state: Any, rows: Any) -> Any:
+    """Does what tf.foldl does, in which an error changes TensorFlow's variable scope for good."""
+    number = tf.shape(tf.nest.flatten(rows)[0])[0]
+    _, state = tf.while_loop(
+        lambda i, _: i < number,
+        lambda i, state: (i + 1, function(state, tf.nest.map_structure(lambda x: x[i], rows))),
+        (tf.constant(0), state),
+        parallel_iterations=1,
+    )
+    return state
 
 
 def _merged(values: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
