@@ -13,7 +13,7 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
 class AdversarialTraining:
-    """Adds to each batch's loss the loss under the worst perturbation of its token embeddings.
+    """Adds to the loss of each batch that under the worst perturbation of its token embeddings.
 
     The perturbation r of a text, (S, H), has an L2 norm of at most `radius`. With one step it is
     r = radius · g / |g|, where g is the gradient of the loss by the embeddings: FGM (Miyato et al.
