@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from keras_bert_scratch.evaluation.calibration import Calibration
 from keras_bert_scratch.evaluation.classification import ClassificationReport
@@ -17,22 +17,12 @@ from keras_bert_scratch.evaluation.stress import StressReport
 from keras_bert_scratch.files import new_folder
 
 
-class Details(Protocol):
-    """Something that a report may hold besides its figures."""
-
-    def to_text(self) -> str:
-        """Returns it as tables and sentences."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns it as plain JSON types."""
-
-
 def write_report(
     directory: str | Path,
     report: ClassificationReport,
     history: Any = None,
     calibration: Calibration | None = None,
-    details: Mapping[str, Details] | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes report.txt, report.json and confusion_matrix.png; learning_curves.png with a history.
 
@@ -44,8 +34,8 @@ def write_report(
         report: A report of `evaluate_classification`.
         history: The result of `fit`, or its `history`, or None.
         calibration: A result of `calibrate`, or None.
-        details: Objects such as `Slices` or `BaselineComparison` by the names of their files, or
-            None.
+        details: Objects with `to_text` and `to_dict`, such as `Slices` or `BaselineComparison`, by
+            the names of their files; or None.
 
     Raises:
         FileExistsError: If the folder exists and is not empty.

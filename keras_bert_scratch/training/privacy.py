@@ -418,19 +418,17 @@ class EpsilonInLogs(keras.callbacks.Callback):
         """Computes the step at which the epoch will end."""
         self.epoch_end = self.privacy.steps + self.params["steps"]
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Adds an upper bound of the epsilon."""
         if self.privacy.steps > self.steps:
             ahead = -(-self.params["steps"] // _UPDATES_AN_EPOCH)
             self.steps = min(self.privacy.steps + ahead - 1, self.epoch_end)
             self.epsilon = self.privacy.epsilon_after(self.steps)
-        if logs is not None:
-            logs["epsilon"] = self.epsilon
+        logs["epsilon"] = self.epsilon
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Adds the exact epsilon."""
-        if logs is not None:
-            logs["epsilon"] = self.privacy.epsilon
+        logs["epsilon"] = self.privacy.epsilon
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Ends the training."""
