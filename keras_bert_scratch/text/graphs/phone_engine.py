@@ -68,7 +68,7 @@ class PhoneEngine(FastEngine):
         is_long = ends.flat_values - starts.flat_values > self._max_word_length
 
         pieces = self._wordpiece.tokenize(words)
-        # 1 where a word's first piece stands; every word has one.
+        # 1 at the first piece of every word.
         is_first = tf.scatter_nd(
             pieces.row_starts()[:, tf.newaxis],
             tf.ones_like(pieces.row_starts(), tf.int32),

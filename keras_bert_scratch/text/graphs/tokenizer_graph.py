@@ -320,19 +320,10 @@ def _truncated_lengths(
     first: tf.Tensor, second: tf.Tensor, room: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Computes `truncation.truncated_lengths` for every row. *Shape:* (B,) each."""
-    half, rest_of_it = tf.constant(room // 2, tf.int64), tf.constant(room - room // 2, tf.int64)
-    shorter = tf.minimum(first, second)
-    fits = first + second <= room
-    one_is_too_long = 2 * shorter <= room
-    is_first_longer = first > second
-
-    def new_length(length: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
-        cut = tf.where(one_is_too_long, tf.minimum(length, room - shorter), share)
-        return tf.where(fits, length, cut)
-
+    share = tf.where(first > second, tf.constant(room - room // 2, tf.int64), room // 2)
     return (
-        new_length(first, tf.where(is_first_longer, rest_of_it, half)),
-        new_length(second, tf.where(is_first_longer, half, rest_of_it)),
+        tf.minimum(first, tf.maximum(room - second, share)),
+        tf.minimum(second, tf.maximum(room - first, room - share)),
     )
 
 
