@@ -33,7 +33,7 @@ class Case(NamedTuple):
     """How a task's exports are loaded and asked, and the shapes of their outputs for no rows."""
 
     load: Callable[[Path], Any]
-    # Of a model or a reader, for texts: arrays or strings.
+    # Answers texts by a model or a reader, with arrays or strings.
     answer: Callable[[Any, list[str]], Sequence[Any]]
     # What an export must not answer to the probes, and what is said if it does.
     wrong: np.ndarray
