@@ -644,7 +644,9 @@ class Readers(Target):
         from keras_bert_scratch.data.tags import read_conll
         from keras_bert_scratch.files import read_json
         from keras_bert_scratch.serving.server import rest
+        from keras_bert_scratch.serving.server.limits import Limits
 
+        limits = Limits(max_text_bytes=1000)
         self.folder = folder
         rows = [{"text": "a good film", "pair": 'it "is", so', "label": "good"},
                 {"text": "schlecht\u2028é", "pair": "电影", "label": "bad"}]  # fmt: skip
@@ -675,11 +677,11 @@ class Readers(Target):
         def body(path: Path) -> Any:
             content = rest.parse_body(path.read_bytes())
             if "examples" in content:
-                return rest.examples_of(content, 1000)
+                return rest.examples_of(content, limits)
             text = rest.Input(np.dtype(object), (None,))
             ids = rest.Input(np.dtype("int32"), (None, None))
             inputs = {"ids": {"token_ids": ids}}.get(rest.signature_name(content, "text"))
-            return rest.predict_rows(content, inputs or {"text": text}, 1000)
+            return rest.predict_rows(content, inputs or {"text": text}, limits)
 
         conll = b"Jane\tB-x\nAusten I-x\nwrote O\n\n-DOCSTART- O\nIn O\nBath B-x\n"
         config = {"model_type": "bert", **config_fields(tiny_config())}

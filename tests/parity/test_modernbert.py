@@ -94,9 +94,7 @@ def test_encoder(
     inputs = draw(random_inputs, encoder.config, lengths, seed)
     mask = inputs["padding_mask"].astype(bool)
 
-    expected = theirs(
-        **as_torch(inputs), output_hidden_states=True, output_attentions=True
-    )
+    expected = theirs(**as_torch(inputs), output_hidden_states=True, output_attentions=True)
     cotangent = np.random.default_rng(seed).normal(size=expected.last_hidden_state.shape)
     # What stands in the padding is no one's: masks of other values give it other states.
     cotangent = (cotangent * mask[:, :, None]).astype("float32")
