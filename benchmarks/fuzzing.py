@@ -73,6 +73,7 @@ from keras_bert_scratch.data.labels import class_names, encode_label_sets, encod
 from keras_bert_scratch.serving.server.rest import RequestError
 from keras_bert_scratch.text import preprocessing
 from keras_bert_scratch.text.columns import column_values
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
@@ -321,7 +322,7 @@ class Tokenizing(Target):
 
     @staticmethod
     def _graph(tokenizer: WordPieceTokenizer, engine: Any) -> Callable[[tf.Tensor], Any]:
-        graph = tokenizer.graph(engine)
+        graph = tokenizer_graph(tokenizer, engine)
         signature = [tf.TensorSpec((None,), tf.string)]
         tokenize = tf.function(
             lambda texts: graph(texts, sequence_length=64), signature, autograph=False

@@ -28,7 +28,7 @@ from keras_bert_scratch.serving.embeddings import (
 )
 from keras_bert_scratch.tasks.text_model import TextExamples, TextModel, tokenize_in_chunks
 from keras_bert_scratch.text.columns import column_values, text_columns
-from keras_bert_scratch.text.graph import TokenizerGraph
+from keras_bert_scratch.text.graphs.tokenizer_graph import TokenizerGraph, tokenizer_graph
 from keras_bert_scratch.text.preprocessing import AddPrompt
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
@@ -184,7 +184,7 @@ class BertSentenceEncoder(TextModel):
             return super().batches_of(examples, batch_size=batch_size, seed=seed, training=training)
         tokenizer = self.check_takes_texts()
         tokenize = functools.partial(
-            tokenizer.graph("fast").ragged, sequence_length=self.sequence_length
+            tokenizer_graph(tokenizer, "fast").ragged, sequence_length=self.sequence_length
         )
         first, second = (tokenize_in_chunks(tokenize, [column])[0] for column in examples.columns)
         return PairBatches(

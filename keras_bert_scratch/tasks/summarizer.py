@@ -41,6 +41,7 @@ from keras_bert_scratch.serving.summarizing import (
 )
 from keras_bert_scratch.tasks.text_model import TextExamples, TextModel, tokenize_in_chunks
 from keras_bert_scratch.text.columns import text_columns
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.training.label_smoothing import SmoothedCrossentropy
 
@@ -170,7 +171,7 @@ class BertSummarizer(TextModel):
         tokenizer = self.check_tokenizer()
         summaries, _ = text_columns(y)
         tokenize = functools.partial(
-            tokenizer.graph("fast").ragged, sequence_length=self.summary_length
+            tokenizer_graph(tokenizer, "fast").ragged, sequence_length=self.summary_length
         )
         token_ids, _ = tokenize_in_chunks(tokenize, [summaries])
         empty = np.flatnonzero(token_ids.row_lengths() < 3)
@@ -217,7 +218,7 @@ class BertSummarizer(TextModel):
             return super().batches_of(examples, batch_size=batch_size, seed=seed)
         tokenizer = self.check_tokenizer()
         tokenize = functools.partial(
-            tokenizer.graph("fast").ragged, sequence_length=self.sequence_length
+            tokenizer_graph(tokenizer, "fast").ragged, sequence_length=self.sequence_length
         )
         token_ids, segment_ids = tokenize_in_chunks(tokenize, [examples.texts])
         vocabulary = tokenizer.vocabulary

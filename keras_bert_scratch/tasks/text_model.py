@@ -19,10 +19,11 @@ from keras_bert_scratch.data.readers import stratified_split
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.encoder_model import EncoderModel
 from keras_bert_scratch.text.columns import check_not_empty, is_text, text_columns
-from keras_bert_scratch.text.graph import TokenizerGraph
-from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
+from keras_bert_scratch.text.graphs.tokenizer_graph import TokenizerGraph, tokenizer_graph
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.truncation import (
     Truncation,
+    check_sequence_length,
     check_truncation,
     check_window_stride,
 )
@@ -233,7 +234,7 @@ class TextModel(EncoderModel):
         """Tokenizes checked examples; see `batches`."""
         tokenizer = self.check_takes_texts()
         check_truncation(self.truncation, len(examples.columns))
-        graph = tokenizer.graph("fast")
+        graph = tokenizer_graph(tokenizer, "fast")
         is_windows = self.truncation == "windows"
         if is_windows:
             tokenize = functools.partial(graph.windows, window_stride=self.window_stride)
@@ -583,7 +584,7 @@ class TextModel(EncoderModel):
         """
         spec = dataset.element_spec
         columns_of = self._text_columns_of(spec[0] if isinstance(spec, tuple) else spec)
-        graph = self.check_takes_texts().graph("fast") if columns_of else None
+        graph = tokenizer_graph(self.check_takes_texts(), "fast") if columns_of else None
 
         def prepare(*batch: Any) -> Any:
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)

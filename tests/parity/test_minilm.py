@@ -7,6 +7,7 @@ import transformers
 
 from keras_bert_scratch import BertEncoder, WordPieceTokenizer
 from keras_bert_scratch.checkpoints.huggingface import load_encoder
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +24,7 @@ def test_every_hidden_state_and_the_pooled_output(sentiment_example, as_torch) -
     checkpoint = sentiment_example.fetch_checkpoint()
     ours: BertEncoder = load_encoder(checkpoint)
     theirs = transformers.BertModel.from_pretrained(checkpoint).eval()
-    inputs = WordPieceTokenizer.from_directory(checkpoint).graph()(
+    inputs = tokenizer_graph(WordPieceTokenizer.from_directory(checkpoint))(
         TEXTS, PAIRS, sequence_length=128
     )
     found = ours(inputs, return_hidden_states=True)

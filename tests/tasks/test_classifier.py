@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_bert_scratch import BertClassifier, BertConfig, BertEncoder, WordPieceTokenizer, adamw
 from keras_bert_scratch.checkpoints.huggingface import HuggingFaceCheckpoint
 from keras_bert_scratch.files import HASHES
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 
 LABELS = ["negative", "positive"]
 
@@ -126,7 +127,7 @@ class TestFit:
         by_dataset = model.evaluate(dataset, verbose=0, return_dict=True)
         by_texts = model.evaluate(texts, labels, verbose=0, return_dict=True)
         assert by_dataset["accuracy"] == by_texts["accuracy"]
-        inputs = model.tokenizer.graph("fast")(tf.constant(texts), sequence_length=16)
+        inputs = tokenizer_graph(model.tokenizer, "fast")(tf.constant(texts), sequence_length=16)
         np.testing.assert_allclose(
             model.predict(inputs, verbose=0), model.predict(texts, verbose=0), atol=1e-6
         )

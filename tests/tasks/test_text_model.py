@@ -20,6 +20,7 @@ from keras_bert_scratch import (
     BertTokenClassifier,
 )
 from keras_bert_scratch.tasks.distiller import Distiller
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 
 LABELS = ["negative", "positive"]
 TEXTS = ["a good film", "a bad bad film", "great", "an awful movie", "the film", "really bad"]
@@ -193,7 +194,7 @@ def test_single_batches_of_texts(model):
 
 
 def test_names_beside_ready_inputs(model):
-    inputs = model.tokenizer.graph("fast")(tf.constant(TEXTS), sequence_length=16)
+    inputs = tokenizer_graph(model.tokenizer, "fast")(tf.constant(TEXTS), sequence_length=16)
     expected = model.evaluate(TEXTS, NAMES, verbose=0)
     assert model.evaluate(inputs, NAMES, verbose=0) == pytest.approx(expected, rel=1e-5)
     history = model.fit(inputs, NAMES, verbose=0, validation_data=(inputs, NAMES)).history
