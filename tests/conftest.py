@@ -3,7 +3,9 @@
 import concurrent.futures
 import dataclasses
 import functools
+import importlib.util
 import os
+import sys
 
 # Before the first import of Keras. Another backend may be chosen from outside.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -17,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -78,6 +81,23 @@ def pytest_runtest_makereport():
 def pytest_xdist_auto_num_workers():
     # One more than processors, since some tests wait, for servers and for processes of their own.
     return (yield) + 1
+
+
+@pytest.fixture(scope="session")
+def load_script() -> Callable[[str], ModuleType]:
+    """Returns a function that loads a script of benchmarks/ or examples/ as a module."""
+
+    def load(path: str) -> ModuleType:
+        name = path.removesuffix(".py").replace("/", "_")
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # where processes of its own look for its functions
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(scope="session")

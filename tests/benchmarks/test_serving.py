@@ -1,22 +1,8 @@
 """The server's load test at a small size: a real server on loopback, stopped and killed."""
 
-import importlib.util
 import statistics
-import sys
-from pathlib import Path
 
 import pytest
-
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "serving.py"
-
-
-@pytest.fixture(scope="module")
-def benchmark():
-    spec = importlib.util.spec_from_file_location("serving_benchmark", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where a process of its own looks for its functions
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

@@ -12,17 +12,11 @@ import pytest
 if importlib.util.find_spec("transformers") is None:
     collect_ignore_glob = ["*"]
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "sentiment.py"
-
 
 @pytest.fixture(scope="session")
-def sentiment_example() -> ModuleType:
+def sentiment_example(load_script) -> ModuleType:
     """The demo as a module, which fetches packages that hold real weights."""
-    spec = importlib.util.spec_from_file_location("sentiment", EXAMPLE)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("examples/sentiment.py")
 
 
 @pytest.fixture(scope="session")
