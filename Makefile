@@ -13,7 +13,7 @@ demo: $(VENV)/installed
 	$(VENV)/bin/python examples/sentiment.py
 
 test: lint
-	$(PYTEST) --dist loadfile -m "not slow and not beam" --ignore=tests/parity
+	$(PYTEST) --dist worksteal -m "not slow and not beam" --ignore=tests/parity
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
@@ -23,7 +23,7 @@ lint: $(VENV)/installed
 # Compares live with transformers on PyTorch, and with Keras' JAX and PyTorch backends; adds them to
 # the environment.
 parity: $(VENV)/parity-installed
-	$(PYTEST) --dist loadfile -m "not slow" tests/parity
+	$(PYTEST) --dist worksteal -m "not slow" tests/parity
 
 # What takes minutes: trainings that are killed, several processes, attacks on privacy, every code
 # point, real weights, and Apache Beam.
