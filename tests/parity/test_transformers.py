@@ -13,14 +13,12 @@ import torch
 import transformers
 
 from keras_bert_scratch.checkpoints.checkpoint import at
-from keras_bert_scratch.checkpoints.huggingface import (
-    HuggingFaceCheckpoint,
-    load_encoder,
-    write_checkpoint,
-)
-from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, encoder_weights, pooler_weights
-from keras_bert_scratch.layers.heads import ClassificationHead
+from keras_bert_scratch.checkpoints.huggingface import load_encoder
+from keras_bert_scratch.checkpoints.name_map import encoder_weights, pooler_weights
 from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.tasks.classifier import BertClassifier
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from keras_bert_scratch.training.optimizers import adamw
 from keras_bert_scratch.training.schedules import WarmupLinearDecay
 
@@ -91,27 +89,9 @@ def test_encoder(
     assert_same_gradients(rows, gradients, theirs, "bert.")
 
 
-def write(folder: Path, task: SimpleNamespace) -> None:
-    folder.mkdir(exist_ok=True)
-    config = task.encoder.config
-    write_checkpoint(
-        folder,
-        task,
-        (*encoder_weights(config), *pooler_weights(config), *CLASSIFIER),
-        architecture="BertForSequenceClassification",
-        id2label={str(i): label for i, label in enumerate(LABELS)},
-        label2id={label: i for i, label in enumerate(LABELS)},
-    )
-
-
-def logits(task: SimpleNamespace, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    return np.array(task.head(task.encoder(inputs)["pooled_output"]))
-
-
-def make_task(encoder: BertEncoder) -> SimpleNamespace:
-    head = ClassificationHead(num_classes=len(LABELS))
-    head.build((None, encoder.config.hidden_dim))
-    return SimpleNamespace(encoder=encoder, head=head)
+def tokenizer(vocab_size: int) -> WordPieceTokenizer:
+    words = (f"w{n}" for n in range(vocab_size - len(SPECIAL_TOKENS)))
+    return WordPieceTokenizer(Vocabulary([*SPECIAL_TOKENS, *words]))
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new"])
@@ -121,17 +101,15 @@ def test_round_trip_from_transformers(
     config = random_config(7, hidden_act=activation, id2label=dict(enumerate(LABELS)))
     original = randomized(transformers.BertForSequenceClassification(config), 7)
     original.save_pretrained(tmp_path / "theirs")
+    tokenizer(config.vocab_size).save(tmp_path / "theirs")
 
-    checkpoint = HuggingFaceCheckpoint(tmp_path / "theirs")
-    assert checkpoint.labels == LABELS
-    task = make_task(BertEncoder(checkpoint.config))
-    config = checkpoint.config
-    checkpoint.load(task, (*encoder_weights(config), *pooler_weights(config), *CLASSIFIER))
-    inputs = random_inputs(checkpoint.config, (12, 5, 1))
+    model = BertClassifier.from_pretrained(tmp_path / "theirs")
+    assert model.labels == LABELS
+    inputs = random_inputs(model.encoder.config, (12, 5, 1))
     expected = original(**as_torch(inputs)).logits.detach().numpy()
-    np.testing.assert_allclose(logits(task, inputs), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(model(inputs), expected, rtol=0, atol=1e-5)
 
-    write(tmp_path / "ours", task)
+    model.save_pretrained(tmp_path / "ours")
     loaded = load_there("BertForSequenceClassification", tmp_path / "ours")
     for field in ("hidden_act", "layer_norm_eps", "type_vocab_size", "id2label", "hidden_size"):
         assert getattr(loaded.config, field) == getattr(original.config, field)
@@ -146,12 +124,13 @@ def test_a_model_made_here_loads_there(
     tiny_config: Any, random_inputs: Callable, tmp_path: Path, as_torch, load_there
 ) -> None:
     keras.utils.set_random_seed(0)
-    task = make_task(BertEncoder(tiny_config))
-    write(tmp_path, task)
+    encoder = BertEncoder(tiny_config)
+    model = BertClassifier(encoder, LABELS, tokenizer(tiny_config.vocab_size))
+    model.save_pretrained(tmp_path)
     theirs = load_there("BertForSequenceClassification", tmp_path)
     inputs = random_inputs(tiny_config)
     expected = theirs(**as_torch(inputs)).logits.detach().numpy()
-    np.testing.assert_allclose(logits(task, inputs), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(model(inputs), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("warmup_steps", "total_steps"), [(0, 5), (1, 5), (3, 8), (80, 794)])
