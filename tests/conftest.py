@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import functools
+import gc
 import importlib.util
 import os
 import sys
@@ -44,6 +45,11 @@ def pytest_sessionfinish(session) -> None:
     # Tests run in worker processes; what they counted is printed by the process that started them.
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["counts"] = dict(session.config.stash.get(_COUNTS, {}))
+
+
+def pytest_collection_finish() -> None:
+    # TensorFlow and Keras are a million objects that stay: the collector need not look at them.
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -7,6 +7,7 @@ from keras_bert_scratch.data.readers import stratified_split
 from keras_bert_scratch.evaluation.calibration import calibrate, expected_calibration_error
 
 
+@pytest.mark.slow
 def test_calibration_is_measured_on_texts_that_it_was_not_fitted_to(
     benchmark, tiny_classifier, reviews
 ):

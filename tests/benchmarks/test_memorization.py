@@ -38,6 +38,7 @@ def test_table(benchmark):
     assert line.split() == "model 1.5 (2.0) 2.0 (4.0) 3.0 (3.0) 5.5 (6.0) 50.0% 7".split()
 
 
+@pytest.mark.slow
 def test_what_is_not_private_at_a_tiny_size(benchmark, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(benchmark, "BATCH_SIZE", 16)
     monkeypatch.setattr(benchmark, "EPOCHS", 1)

@@ -18,6 +18,7 @@ def test_no_request_fails(benchmark, versioned_export, cases):
     assert sum(load.statuses.values()) == 600
 
 
+@pytest.mark.slow
 def test_no_answer_is_wrong_while_the_server_stops_and_starts(benchmark, versioned_export, cases):
     load = benchmark.restarts(versioned_export[1], cases, requests=600, clients=8)
     assert load.wrong == []
