@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 
 from keras_bert_scratch import BertClassifier, Vocabulary, WordPieceTokenizer
-from keras_bert_scratch.serving.parity import PROBE_TEXTS
-from keras_bert_scratch.serving.predictor import load_predictor
+from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
+from keras_bert_scratch.serving.readers.classifier import load_predictor
 from keras_bert_scratch.text import preprocessing
 from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.preprocessing import (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_bert_scratch.serving.predictor import load_predictor
+from keras_bert_scratch.serving.readers.classifier import load_predictor
 
 pytestmark = pytest.mark.beam
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.beam
 def test_every_text_once(tiny_classifier, tmp_path):
     beam = pytest.importorskip("apache_beam")
 
-    from keras_bert_scratch.serving.beam import Classify
+    from keras_bert_scratch.serving.readers.beam_transform import Classify
 
     tiny_classifier().export(tmp_path / "model.tflite", format="litert")
     texts = [f"a {'very ' * n}good film" for n in range(20)]
