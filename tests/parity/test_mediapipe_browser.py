@@ -17,8 +17,6 @@ import pytest
 from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
 from keras_bert_scratch.serving.readers.classifier import LiteRTPredictor
 
-pytestmark = pytest.mark.parity
-
 PACKAGE = "@mediapipe/tasks-text"
 PAGE = f"""<!doctype html><script type="module">
 let answers;

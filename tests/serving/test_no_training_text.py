@@ -11,6 +11,8 @@ import pytest
 from keras_bert_scratch.cli.main import main
 from keras_bert_scratch.tasks.classifier import BertClassifier
 
+pytestmark = pytest.mark.slow
+
 # No word of any vocabulary, so that neither vocab.txt nor an [UNK] can stand for it.
 MARKER = "Qzyxwvorp"
 TEXT = f"A really good film, says {MARKER} of number 40817."

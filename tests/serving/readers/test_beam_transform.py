@@ -4,11 +4,11 @@ import pytest
 
 from keras_bert_scratch.serving.readers.classifier import load_predictor
 
-pytest.importorskip("apache_beam", reason="Apache Beam is not installed: pip install .[beam]")
+pytestmark = pytest.mark.beam
 
 
 def test_every_text_once(tiny_classifier, tmp_path):
-    import apache_beam as beam
+    beam = pytest.importorskip("apache_beam")
 
     from keras_bert_scratch.serving.readers.beam_transform import Classify
 
