@@ -1027,7 +1027,7 @@ class Exports(Target):
     refusals = (ValueError, FileNotFoundError)
 
     def __init__(self, folder: Path) -> None:
-        from keras_bert_scratch.serving.predictor import LiteRTPredictor
+        from keras_bert_scratch.serving.readers.classifier import LiteRTPredictor
 
         tokenizer = WordPieceTokenizer(Vocabulary(TOKENS))
         model = kbs.BertClassifier(kbs.BertEncoder(tiny_config()), ["bad", "good"], tokenizer)

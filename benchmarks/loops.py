@@ -43,10 +43,10 @@ from keras_bert_scratch import (
 )
 from keras_bert_scratch.evaluation.explanations import integrated_gradients
 from keras_bert_scratch.serving import load_predictor
-from keras_bert_scratch.serving.answerer import load_answerer
-from keras_bert_scratch.serving.embedder import load_embedder
-from keras_bert_scratch.serving.summarizer import load_summarizer
-from keras_bert_scratch.serving.tagger import load_tagger
+from keras_bert_scratch.serving.readers.answerer import load_answerer
+from keras_bert_scratch.serving.readers.sentence_encoder import load_embedder
+from keras_bert_scratch.serving.readers.summarizer import load_summarizer
+from keras_bert_scratch.serving.readers.tagger import load_tagger
 from keras_bert_scratch.tables import format_table
 
 TEXTS = ["a good film", "a bad film that nobody should see", "awful", "great joy for all of us"]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_bert_scratch.text.columns import text_columns
-from keras_bert_scratch.text.preprocessing import split_sentences
+from keras_bert_scratch.text.preprocessing import nltk_sentences
 
 
 class RougeReport(NamedTuple):
@@ -90,7 +90,7 @@ def lead(texts: Sequence[str], num_sentences: int = 3) -> list[str]:
         ['One. Two.']
     """
     texts, _ = text_columns(texts)
-    return [" ".join(split_sentences(text)[:num_sentences]) for text in texts]
+    return [" ".join(nltk_sentences(text)[:num_sentences]) for text in texts]
 
 
 def central_sentences(texts: Sequence[str], num_sentences: int = 3) -> list[str]:
@@ -116,7 +116,7 @@ def central_sentences(texts: Sequence[str], num_sentences: int = 3) -> list[str]
     documents = vectorizer.fit_transform(texts)
     summaries = []
     for document, text in zip(documents, texts, strict=True):
-        sentences = split_sentences(text)
+        sentences = nltk_sentences(text)
         if not sentences:
             summaries.append("")
             continue

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_bert_scratch import WordPieceTokenizer
-from keras_bert_scratch.serving.parity import PROBE_TEXTS
+from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
 
 pytestmark = pytest.mark.parity
 

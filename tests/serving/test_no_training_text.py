@@ -74,7 +74,7 @@ def test_no_file_holds_it(artefacts):
     model, output = artefacts
     patterns = traces(model)
     files = {path.name for path in output.rglob("*") if path.is_file()}
-    # Of every kind: weights, adapters, reports, cards, exports.
+    # There are files of every kind: weights, adapters, reports, cards, exports.
     assert files >= {
         *("model.safetensors", "adapter_model.safetensors", "training.safetensors", "model.keras"),
         *("report.json", "calibration.json", "frontier.json", "README.md"),

@@ -20,7 +20,7 @@ import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from keras_bert_scratch.serving.parity import PROBE_TEXTS
+from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
 from keras_bert_scratch.serving.server import app as app_module
 from keras_bert_scratch.serving.server.app import Limits, ModelServer, serve
 from keras_bert_scratch.serving.server.rest import Input, RequestError
