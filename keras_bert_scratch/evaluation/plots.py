@@ -48,7 +48,8 @@ def plot_confusion_matrix(report: ClassificationReport, path: str | Path | None 
         >>> report = evaluate_classification([0, 1], [[2, 1], [0, 1]], ["no", "yes"])
         >>> figure = plot_confusion_matrix(report, "confusion_matrix.png")
     """
-    names = [shortened(name, _LONGEST_NAME) for name in report.class_names]
+    names: Sequence[str] = [shortened(name, _LONGEST_NAME) for name in report.class_names]
+    columns: Sequence[str]
     if report.is_multi_label:
         counts, columns = report.outcomes, OUTCOMES
         x_label, y_label, what_is_right = "", "Label", "All labels right"

@@ -40,13 +40,13 @@ def test_two_classes_are_as_good_as_every_threshold(seed):
     assert found == pytest.approx(best)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_three_classes_come_near_a_grid(seed):
     rng = np.random.default_rng(seed)
     true = rng.choice(3, 80, p=[0.7, 0.2, 0.1])
     probabilities = rng.dirichlet([1, 1, 1], 80) * [3.0, 1.0, 0.5] + 0.3 * np.eye(3)[true]
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    grid = np.exp(np.linspace(-3, 3, 41))
+    grid = np.exp(np.linspace(-3, 3, 25))
     best = max(
         macro_f1(probabilities, true, [1.0, one, other])
         for one, other in itertools.product(grid, grid)
