@@ -28,7 +28,7 @@ from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.classifier import BertClassifier
 from keras_bert_scratch.tasks.pretrainer import BertPretrainer
-from keras_bert_scratch.tasks.pretraining import PretrainingRecipe, pretrain
+from keras_bert_scratch.tasks.pretraining_recipe import PretrainingRecipe, pretrain
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
