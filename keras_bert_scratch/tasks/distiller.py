@@ -4,6 +4,7 @@ Axes: B batch, C classes.
 """
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -35,8 +36,8 @@ class Distiller(TextModel):
         teacher: A fine-tuned classifier with the same labels.
         temperature: Divides the logits of both; see `training.losses.DistillationLoss`.
         teacher_weight: Share of the teacher in the loss, the rest is the labels'.
-        hidden_weight: Of the `training.losses.hidden_distance` of all layers, added to the loss.
-        attention_weight: Of their `attention_distance`, added to the loss.
+        hidden_weight: Weight of all layers' `training.losses.hidden_distance`, added to the loss.
+        attention_weight: Weight of their `attention_distance`, added to the loss.
 
     Raises:
         ValueError: If the two have other labels or a text may have several, a number is refused, or
@@ -156,6 +157,10 @@ class Distiller(TextModel):
 
         super().compile(optimizer, self.loss_of_both, metrics=[accuracy], **kwargs)
 
+    def write_files(self, folder: Path) -> None:
+        """Writes the student, see `BertClassifier.save_pretrained`."""
+        self.student.write_files(folder)
+
     def encode_labels(self, y: Any) -> np.ndarray:
         """Turns names or ids into ids. *Shape:* (n,)."""
         return class_ids(self.student.encode_labels(y))
@@ -164,9 +169,9 @@ class Distiller(TextModel):
         """Returns the weight of each class. *Shape:* (C,)."""
         return self.student.encode_class_weight(class_weight)
 
-    def check_training_labels(self, y: np.ndarray) -> None:
+    def check_training_labels(self, examples: TextExamples) -> None:
         """Refuses labels that are all the same."""
-        self.student.check_training_labels(y)
+        self.student.check_training_labels(examples)
 
     def batches_of(self, examples: TextExamples, **settings: Any) -> LengthBucketedBatches:
         """Adds the teacher's logits to the labels; see `TextModel.batches_of`."""

@@ -16,17 +16,16 @@ import tensorflow as tf
 from keras import ops
 
 from keras_bert_scratch.checkpoints.google import open_checkpoint
-from keras_bert_scratch.checkpoints.huggingface import find_checkpoint, write_checkpoint
-from keras_bert_scratch.checkpoints.name_map import encoder_weights, pooler_weights
+from keras_bert_scratch.checkpoints.huggingface import find_checkpoint
 from keras_bert_scratch.data.batching import LengthBucketedBatches, PairBatches
-from keras_bert_scratch.files import check_folder, new_folder, read_json, write_hashes
+from keras_bert_scratch.files import check_folder, read_json
 from keras_bert_scratch.layers.pooling import Pooling, check_pooling, pool_tokens
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.serving.embeddings import (
     export_embeddings_litert,
     export_embeddings_saved_model,
 )
-from keras_bert_scratch.tasks.text_model import TextExamples, TextModel, tokenize_in_chunks
+from keras_bert_scratch.tasks.text_model import TextExamples, TextModel
 from keras_bert_scratch.text.columns import column_values, text_columns
 from keras_bert_scratch.text.graph import TokenizerGraph
 from keras_bert_scratch.text.preprocessing import AddPrompt
@@ -76,6 +75,7 @@ class BertSentenceEncoder(TextModel):
         [[0.58, 0.25]]
     """
 
+    architecture = "BertModel"
     export_formats = ("tf_saved_model", "litert")
 
     def __init__(
@@ -119,24 +119,10 @@ class BertSentenceEncoder(TextModel):
         return ops.normalize(embeddings, epsilon=1e-12) if self.normalize else embeddings
 
     # === Training ===
-    def examples(
-        self, x: Any, y: Any = None, sample_weight: Any = None, *, labelled: bool = False
-    ) -> TextExamples:
-        """Checks texts, or pairs to learn from; see `TextModel.examples`.
-
-        Args:
-            x: Texts; or a tuple of two columns of strings, of which each text becomes a sequence
-                of its own.
-            y: One similarity from -1 to 1 a pair for `CosineSimilarityLoss`; nothing for
-                `InBatchContrastiveLoss`.
-            sample_weight: One weight a pair, or None.
-            labelled: Whether there must be pairs.
-        """
-        texts, pairs = text_columns(x)
-        if pairs is not None and y is None:
-            y = _text_ids(texts, pairs)
-        columns = texts if pairs is None else (texts, pairs)
-        return super().examples(columns, y, sample_weight, labelled=labelled)
+    def _targets(self, texts: list[str], pairs: list[str] | None, y: Any, labelled: bool) -> Any:
+        if y is None and pairs is not None:
+            return _text_ids(texts, pairs)
+        return super()._targets(texts, pairs, y, labelled)
 
     def encode_labels(self, y: Any) -> np.ndarray:
         """Checks what pairs are learned by.
@@ -182,17 +168,13 @@ class BertSentenceEncoder(TextModel):
         """Tokenizes texts, or both texts of each pair by themselves; see `TextModel.batches_of`."""
         if examples.pairs is None:
             return super().batches_of(examples, batch_size=batch_size, seed=seed, training=training)
-        tokenizer = self.check_takes_texts()
-        tokenize = functools.partial(
-            tokenizer.graph("fast").ragged, sequence_length=self.sequence_length
-        )
-        first, second = (tokenize_in_chunks(tokenize, [column])[0] for column in examples.columns)
+        first, second = (self.tokenize(column)[0] for column in examples.columns)
         return PairBatches(
             first,
             second,
             labels=examples.targets,
             sample_weight=examples.sample_weight,
-            pad_id=tokenizer.vocabulary.pad_id,
+            pad_id=self.check_tokenizer().vocabulary.pad_id,
             batch_size=batch_size,
             seed=seed,
         )
@@ -252,7 +234,7 @@ class BertSentenceEncoder(TextModel):
             normalize: See the class; by default what the folder says. As in sentence-transformers,
                 a plain checkpoint's embeddings are not normalized.
             sequence_length: See the class; by default what the folder says.
-            dtype: Of the computation, such as `"mixed_bfloat16"`.
+            dtype: Dtype of the computation, such as `"mixed_bfloat16"`.
 
         Raises:
             FileNotFoundError: If the checkpoint or one of its files cannot be found.
@@ -272,9 +254,9 @@ class BertSentenceEncoder(TextModel):
             changes["preprocessing"] = (*tokenizer.preprocessing, AddPrompt(saved["prompt"]))
         if changes:
             tokenizer = WordPieceTokenizer.from_directory(saved["transformer"], **changes)
-        model = cls(
-            BertEncoder(checkpoint.config, dtype=dtype),
-            tokenizer,
+        return cls._from_checkpoint(
+            checkpoint,
+            tokenizer=tokenizer,
             prompts=saved["prompts"],
             pooling=pooling or saved["pooling"],
             normalize=saved["normalize"] if normalize is None else normalize,
@@ -283,69 +265,53 @@ class BertSentenceEncoder(TextModel):
             or checkpoint.settings(sequence_length=int).get("sequence_length"),
             dtype=dtype,
         )
-        rows, pooler = encoder_weights(checkpoint.config), pooler_weights(checkpoint.config)
-        checkpoint.load(model, rows, optional=pooler)
-        return model
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes a folder that `from_pretrained` and sentence-transformers load.
+    def saved_tokenizer(self) -> WordPieceTokenizer:
+        """Returns the tokenizer without a prompt, for which there is a file of its own."""
+        tokenizer = self.check_tokenizer()
+        if self._prompt() is None:
+            return tokenizer
+        plain = tokenizer.get_config()
+        plain["preprocessing"].pop()
+        return WordPieceTokenizer.from_config(plain)
 
-        Args:
-            folder: Where to write: must not exist, or be empty.
+    def _prompt(self) -> str | None:
+        """Returns what the tokenizer sets before every text, if anything."""
+        *_, last = (None, *self.check_tokenizer().preprocessing)
+        return last.prompt if isinstance(last, AddPrompt) else None
 
-        Raises:
-            FileExistsError: If the folder is not empty.
-            ValueError: If the model has no tokenizer.
-        """
-        tokenizer, config = self.check_tokenizer(), self.encoder.config
-        with new_folder(folder) as temporary:
-            write_checkpoint(
-                temporary,
-                self,
-                (*encoder_weights(config), *pooler_weights(config)),
-                architecture="BertModel",
-                pad_token_id=tokenizer.vocabulary.pad_id,
+    def write_files(self, folder: Path) -> None:
+        """Writes the files of `transformers`, and beside them those of sentence-transformers."""
+        super().write_files(folder)
+        modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
+        modules += [("2_Normalize", "Normalize")] * self.normalize
+        documents: dict[str, Any] = {
+            "modules.json": [
+                {
+                    "idx": number,
+                    "name": str(number),
+                    "path": path,
+                    "type": f"sentence_transformers.models.{kind}",
+                }
+                for number, (path, kind) in enumerate(modules)
+            ],
+            "sentence_bert_config.json": {
+                "max_seq_length": self.sequence_length,
+                "do_lower_case": False,
+            },
+            "1_Pooling/config.json": {
+                "word_embedding_dimension": self.encoder.config.hidden_dim,
+                **{field: self.pooling == name for field, name in _POOLING_FIELDS.items()},
+            },
+        }
+        if self._prompt() is not None or self.prompts:
+            documents["config_sentence_transformers.json"] = _prompt_fields(
+                self.prompts, self._prompt()
             )
-            prompt = None
-            if tokenizer.preprocessing and isinstance(tokenizer.preprocessing[-1], AddPrompt):
-                # sentence-transformers has a file of its own for it.
-                prompt = tokenizer.preprocessing[-1].prompt
-                plain = tokenizer.get_config()
-                plain["preprocessing"].pop()
-                tokenizer = WordPieceTokenizer.from_config(plain)
-            tokenizer.save(temporary)
-            modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
-            modules += [("2_Normalize", "Normalize")] * self.normalize
-            documents = {
-                "modules.json": [
-                    {
-                        "idx": number,
-                        "name": str(number),
-                        "path": path,
-                        "type": f"sentence_transformers.models.{kind}",
-                    }
-                    for number, (path, kind) in enumerate(modules)
-                ],
-                "sentence_bert_config.json": {
-                    "max_seq_length": self.sequence_length,
-                    "do_lower_case": False,
-                },
-                "1_Pooling/config.json": {
-                    "word_embedding_dimension": self.encoder.config.hidden_dim,
-                    **{field: self.pooling == name for field, name in _POOLING_FIELDS.items()},
-                },
-            }
-            if prompt is not None or self.prompts:
-                documents["config_sentence_transformers.json"] = _prompt_fields(
-                    self.prompts, prompt
-                )
-            for path, _ in modules[1:]:
-                (temporary / path).mkdir()
-            for name, document in documents.items():
-                (temporary / name).write_text(
-                    json.dumps(document, indent=2) + "\n", encoding="utf-8"
-                )
-            write_hashes(temporary)
+        for path, _ in modules[1:]:
+            (folder / path).mkdir()
+        for name, document in documents.items():
+            (folder / name).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
     def _export(self, filepath: Any, format: str, **options: Any) -> None:
         """Exports, see `export`."""

@@ -1,11 +1,11 @@
-"""What tasks about whole texts share: `fit`, `evaluate` and `predict` that take raw strings.
+"""What tasks about whole texts share: what they make of strings, wherever Keras takes `x`.
 
 Axes: B batch, S sequence.
 """
 
 import functools
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ from keras_bert_scratch.data.batching import LengthBucketedBatches, WindowBatche
 from keras_bert_scratch.data.labels import class_ids, encode_sample_weight
 from keras_bert_scratch.data.readers import stratified_split
 from keras_bert_scratch.models.encoder import BertEncoder
-from keras_bert_scratch.tasks.encoder_model import EncoderModel
+from keras_bert_scratch.tasks.example_model import ExampleModel, new_seed
 from keras_bert_scratch.text.columns import check_not_empty, is_text, text_columns
 from keras_bert_scratch.text.graph import TokenizerGraph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
@@ -26,8 +26,6 @@ from keras_bert_scratch.text.truncation import (
     check_truncation,
     check_window_stride,
 )
-from keras_bert_scratch.training.memory import check_training_fits
-from keras_bert_scratch.training.privacy import DifferentialPrivacy
 
 # Texts tokenized at a time: bounds the memory of one call of the graph.
 _CHUNK = 4096
@@ -67,13 +65,8 @@ class TextExamples:
             sample_weight=None if self.sample_weight is None else self.sample_weight[indices],
         )
 
-    def weighted(self, weights: np.ndarray) -> Self:
-        """Multiplies the weights by others. *Shape:* (n,)."""
-        before = 1.0 if self.sample_weight is None else self.sample_weight
-        return replace(self, sample_weight=(before * weights).astype("float32"))
 
-
-class TextModel(EncoderModel):
+class TextModel(ExampleModel):
     """A model that takes texts; subclasses add a head and labels.
 
     Where Keras takes `x`, this takes texts, too: a column of strings in a list, numpy, pandas,
@@ -100,8 +93,6 @@ class TextModel(EncoderModel):
 
     # Whether `truncation` may be other than "head": answers of windows have to be joined.
     takes_truncation = False
-    # Trains in the place of Keras' own step; for tasks whose `compile` takes one.
-    training_step: Callable[[keras.Model, Any], dict[str, Any]] | None = None
 
     def __init__(
         self,
@@ -167,10 +158,7 @@ class TextModel(EncoderModel):
             "example as sample_weight."
         )
 
-    def check_training_labels(self, y: np.ndarray) -> None:
-        """Raises a ValueError if nothing can be learned from the targets."""
-
-    # === The door ===
+    # === From texts to batches ===
     def examples(
         self, x: Any, y: Any = None, sample_weight: Any = None, *, labelled: bool = False
     ) -> TextExamples:
@@ -183,16 +171,40 @@ class TextModel(EncoderModel):
             labelled: Whether there must be labels.
 
         Raises:
-            ValueError: If the columns differ in length, or a label or weight is refused.
+            ValueError: If the columns differ in length, a label or weight is refused, or pairs are
+                truncated in a way that is for single texts.
             TypeError: If a text is not a string, or a column is not understood.
         """
         texts, pairs = text_columns(x)
-        targets = self.encode_targets(y) if labelled or y is not None else None
+        if pairs is not None:
+            check_truncation(self.truncation, num_texts=2)
+        targets = self._targets(texts, pairs, y, labelled)
         if targets is not None and len(targets) != len(texts):
             raise ValueError(
                 f"There are {len(texts)} texts but {len(targets)} labels: give one for each."
             )
         return TextExamples(texts, pairs, targets, encode_sample_weight(sample_weight, len(texts)))
+
+    def _targets(self, texts: list[str], pairs: list[str] | None, y: Any, labelled: bool) -> Any:
+        """Returns the targets of some texts, if they have or must have labels."""
+        return self.encode_targets(y) if labelled or y is not None else None
+
+    def check_examples(self, examples: TextExamples) -> None:
+        """Refuses empty texts."""
+        check_not_empty(examples.texts, examples.pairs)
+
+    def split(self, examples: TextExamples, share: float) -> tuple[TextExamples, TextExamples]:
+        """Splits examples so that both parts have the same shares of each label."""
+        train, held_out = stratified_split(examples.targets, share, seed=new_seed())
+        return examples.take(train), examples.take(held_out)
+
+    def weigh_classes(self, examples: TextExamples, class_weight: Any) -> TextExamples:
+        """Multiplies the weights of texts by those of their classes."""
+        if not class_weight:
+            return examples
+        before = 1.0 if examples.sample_weight is None else examples.sample_weight
+        weights = before * self.encode_class_weight(class_weight)[class_ids(examples.targets)]
+        return replace(examples, sample_weight=weights.astype("float32"))
 
     def batches(
         self,
@@ -231,180 +243,55 @@ class TextModel(EncoderModel):
         training: bool = False,
     ) -> LengthBucketedBatches:
         """Tokenizes checked examples; see `batches`."""
-        tokenizer = self.check_takes_texts()
-        check_truncation(self.truncation, len(examples.columns))
-        graph = tokenizer.graph("fast")
-        is_windows = self.truncation == "windows"
-        if is_windows:
-            tokenize = functools.partial(graph.windows, window_stride=self.window_stride)
-        else:
-            tokenize = functools.partial(graph.ragged, truncation=self.truncation)
-        token_ids, second = tokenize_in_chunks(
-            functools.partial(tokenize, sequence_length=self.sequence_length), examples.columns
-        )
-        segment_ids = tf.zeros_like(token_ids) if is_windows else second
-        labels, weights = examples.targets, examples.sample_weight
+        token_ids, second = self.tokenize(*examples.columns)
         settings: dict[str, Any] = {
             "batch_size": batch_size,
-            "pad_id": tokenizer.vocabulary.pad_id,
+            "pad_id": self.check_tokenizer().vocabulary.pad_id,
         }
-        if is_windows:
-            num_windows = second.numpy()
-            if not training:
-                return WindowBatches(
-                    token_ids,
-                    segment_ids,
-                    num_windows=num_windows,
-                    labels=labels,
-                    sample_weight=weights,
-                    **settings,
-                )
-            labels, weights = (
-                None if column is None else np.repeat(column, num_windows, axis=0)
-                for column in (labels, weights)
-            )
-        settings.update(labels=labels, sample_weight=weights, seed=seed)
-        if training and isinstance(self.training_step, DifferentialPrivacy):
-            return self.training_step.draw_batches(token_ids, segment_ids, **settings)
-        return LengthBucketedBatches(token_ids, segment_ids, **settings)
+        if self.truncation == "windows":
+            num_windows, second = second.numpy(), tf.zeros_like(token_ids)
+            if training:  # each window is an example with its text's label and weight
+                examples = examples.take(np.repeat(np.arange(len(num_windows)), num_windows))
+            else:
+                settings["num_windows"] = num_windows
+        settings.update(labels=examples.targets, sample_weight=examples.sample_weight)
+        if "num_windows" in settings:
+            return WindowBatches(token_ids, second, **settings)
+        make = self._step.make_batches if training else LengthBucketedBatches
+        return make(token_ids, second, seed=seed, **settings)
 
-    def check_takes_texts(self) -> WordPieceTokenizer:
-        """Returns the tokenizer.
-
-        Raises:
-            ValueError: If there is none.
-        """
-        if self.tokenizer is None:
-            raise ValueError(
-                f"{self.name} has no tokenizer, so it cannot take texts: pass tokenizer=, or a "
-                "dict of token_ids, segment_ids and padding_mask."
-            )
-        return self.tokenizer
-
-    # === Keras' methods, on texts, too ===
-    def fit(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        epochs: int = 1,
-        verbose: Any = "auto",
-        callbacks: Any = None,
-        validation_split: float = 0.0,
-        validation_data: Any = None,
-        shuffle: bool = True,
-        class_weight: Any = None,
-        sample_weight: Any = None,
-        initial_epoch: int = 0,
-        steps_per_epoch: int | None = None,
-        validation_steps: int | None = None,
-        validation_batch_size: int | None = None,
-        validation_freq: Any = 1,
-    ) -> keras.callbacks.History:
-        """Trains as `keras.Model.fit` does, on texts, too.
-
-        With texts, batches hold texts of similar lengths, in an order that follows from
-        `keras.utils.set_random_seed` and the epoch; `validation_split` is stratified by label.
+    def tokenize(
+        self, *columns: list[str], sequence_length: int | None = None
+    ) -> tuple[tf.RaggedTensor, Any]:
+        """Tokenizes texts or pairs, a bounded number of them at a time.
 
         Args:
-            x: Texts, see the class, or whatever Keras takes.
-            y: One label a text.
-            batch_size: B, by default 32.
-            epochs: As in Keras.
-            verbose: As in Keras.
-            callbacks: Keras callbacks.
-            validation_split: Share of the texts held out for validation.
-            validation_data: `(x, y)` or `(x, y, sample_weight)`, or a dataset.
-            shuffle: Whether the order changes with every epoch.
-            class_weight: A dict of class, by name or id, to weight.
-            sample_weight: One weight a text.
-            initial_epoch: As in Keras.
-            steps_per_epoch: As in Keras.
-            validation_steps: As in Keras.
-            validation_batch_size: B of the validation, by default `batch_size`.
-            validation_freq: As in Keras.
+            *columns: One list of texts, or two for pairs.
+            sequence_length: Tokens to which they are truncated; by default the model's.
 
-        Raises:
-            ValueError: If a text is empty, labels are unknown or all of one class, or a batch needs
-                more memory than there is; with `DifferentialPrivacy`, if it cannot hold; under
-                `tf.distribute`, if the workers' texts or seeds differ, or the replicas cannot share
-                a batch evenly.
+        Returns:
+            The token ids, and the segment ids, of each text or pair; with `truncation="windows"`
+            the token ids of each window, and the number of windows of each text.
         """
-        privacy = self.training_step
-        if isinstance(privacy, DifferentialPrivacy):
-            privacy.check_fit(
-                self,
-                draws=is_text(x) and shuffle and steps_per_epoch is None,
-                callbacks=callbacks,
-                class_weight=class_weight,
-            )
-        if is_text(x):
-            examples = self.examples(x, y, sample_weight, labelled=True)
-            check_not_empty(examples.texts, examples.pairs)
-            if validation_split:
-                train, held_out = stratified_split(
-                    examples.targets, validation_split, seed=int(np.random.randint(2**31))
-                )
-                validation_data, examples = examples.take(held_out), examples.take(train)
-            self.check_training_labels(examples.targets)
-            if class_weight:
-                weights = self.encode_class_weight(class_weight)[class_ids(examples.targets)]
-                examples, class_weight = examples.weighted(weights), None
-            # numpy's generator is one of those that keras.utils.set_random_seed seeds.
-            seed = int(np.random.randint(2**31)) if shuffle else None
-            batches = self.batches_of(
-                examples, batch_size=batch_size or 32, seed=seed, training=True
-            )
-            # Rows that are held at a time: private batches are worked off in parts, and those of a
-            # strategy on several replicas.
-            rows = min(batches.batch_size, len(batches.lengths))
-            if isinstance(privacy, DifferentialPrivacy):
-                rows = privacy.microbatch_size
-            elif self._strategy is not None:
-                rows = -(-rows // self._strategy.num_replicas_in_sync)
-            check_training_fits(
-                self.encoder,
-                sum(int(np.prod(weight.shape)) for weight in self.trainable_weights),
-                rows,
-                int(batches.lengths.max()),
-            )
-            self.check_workers(batches)
-            callbacks = [batches.follow_epochs(), *keras.tree.flatten(callbacks or [])]
-            if isinstance(privacy, DifferentialPrivacy):
-                callbacks.insert(0, privacy.start(batches, epochs, initial_epoch))
-            # A dataset brings its own order, and Keras warns if told to shuffle it.
-            x, y, sample_weight, shuffle = batches.dataset(), None, None, False
-            batch_size, validation_split = None, 0.0
+        graph = self.check_tokenizer().graph("fast")
+        settings: dict[str, Any] = {"sequence_length": sequence_length or self.sequence_length}
+        if self.truncation == "windows":
+            tokenize: Callable[..., Any] = graph.windows
+            settings["window_stride"] = self.window_stride
         else:
-            x, y = self._ready(x, y, training=True)
-            shuffle = shuffle and not isinstance(x, tf.data.Dataset)
-            if class_weight:
-                class_weight = dict(enumerate(self.encode_class_weight(class_weight).tolist()))
-        return super().fit(
-            x,
-            y,
-            batch_size=batch_size,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            validation_split=validation_split,
-            validation_data=self._validation(validation_data, validation_batch_size or batch_size),
-            shuffle=shuffle,
-            class_weight=class_weight,
-            sample_weight=sample_weight,
-            initial_epoch=initial_epoch,
-            steps_per_epoch=steps_per_epoch,
-            validation_steps=validation_steps,
-            validation_batch_size=validation_batch_size,
-            validation_freq=validation_freq,
-        )
+            tokenize = graph.ragged
+            settings["truncation"] = self.truncation
+        chunks = [
+            tokenize(
+                *(tf.constant(column[start : start + _CHUNK], tf.string) for column in columns),
+                **settings,
+            )
+            for start in range(0, len(columns[0]), _CHUNK)
+        ]
+        first, second = (tf.concat(parts, 0) for parts in zip(*chunks, strict=True))
+        return first, second
 
-    def train_step(self, *args: Any) -> Any:
-        """Trains on a batch as Keras does, or as `training_step` does."""
-        if self.training_step is None:
-            return super().train_step(*args)
-        return self.training_step(self, *args)
-
+    # === Keras' methods ===
     def evaluate(
         self,
         x: Any = None,
@@ -436,11 +323,11 @@ class TextModel(EncoderModel):
         if is_text(x):
             _refuse_steps(steps)
             examples = self.examples(x, y, sample_weight, labelled=True)
-            check_not_empty(examples.texts, examples.pairs)
+            self.check_examples(examples)
             x = self.batches_of(examples, batch_size=batch_size or 32).dataset()
             y, sample_weight, batch_size = None, None, None
         else:
-            x, y = self._ready(x, y)
+            x, y = self.ready(x, y)
         return super().evaluate(
             x,
             y,
@@ -475,7 +362,7 @@ class TextModel(EncoderModel):
         """
         settings = {"verbose": verbose, "steps": steps, "callbacks": callbacks}
         if not is_text(x):
-            return super().predict(self._ready(x, labelled=False)[0], batch_size, **settings)
+            return super().predict(self.ready(x, labelled=False)[0], batch_size, **settings)
         _refuse_steps(steps)
         examples = self.examples(x)
         if not examples.texts:
@@ -489,63 +376,32 @@ class TextModel(EncoderModel):
         original = np.argsort(np.concatenate(batches.order(0)))
         return keras.tree.map_structure(lambda rows: rows[original], by_length)
 
-    def train_on_batch(
-        self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        class_weight: Any = None,
-        return_dict: bool = False,
-    ) -> Any:
-        """Trains on one batch as `keras.Model.train_on_batch` does, on texts, too.
-
-        Raises:
-            ValueError: If the training is private, whose batches are drawn by `fit`.
-        """
-        if isinstance(self.training_step, DifferentialPrivacy):
-            raise ValueError(
-                "train_on_batch takes a batch that was chosen, and differential privacy holds for "
-                "batches drawn at random: train by fit, or compile without the training_step."
-            )
-        if class_weight:
-            class_weight = dict(enumerate(self.encode_class_weight(class_weight).tolist()))
-        batch = self._ready_batch((x, y, sample_weight), training=True)
-        return super().train_on_batch(*batch, class_weight=class_weight, return_dict=return_dict)
-
-    def test_on_batch(
-        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
-    ) -> Any:
-        """Evaluates one batch as `keras.Model.test_on_batch` does, on texts, too."""
-        return super().test_on_batch(
-            *self._ready_batch((x, y, sample_weight)), return_dict=return_dict
-        )
-
     def predict_on_batch(self, x: Any) -> Any:
         """Predicts one batch as `keras.Model.predict_on_batch` does, on texts, too."""
         return super().predict_on_batch(self._ready_batch((x,))[0])
 
     # === Ready inputs and batches of others ===
-    def _validation(self, data: Any, batch_size: int | None) -> Any:
-        """Makes what Keras takes of `validation_data`."""
-        if isinstance(data, tuple | list) and data and is_text(data[0]):
-            data = self.examples(*data, labelled=True)
-            check_not_empty(data.texts, data.pairs)
-        if isinstance(data, TextExamples):
-            return self.batches_of(data, batch_size=batch_size or 32).dataset()
-        if isinstance(data, tuple | list) and len(data) > 1:
-            return (*self._ready(data[0], data[1]), *data[2:])
-        return self._ready(data)[0]
+    def _validation(self, data: Any, held_out: Any, batch_size: int | None) -> Any:
+        # Keras takes lists of inputs and labels, too.
+        data = tuple(data) if isinstance(data, list) else data
+        return super()._validation(data, held_out, batch_size)
 
-    def _ready(
+    def ready_class_weight(self, class_weight: Any) -> Any:
+        """Returns the weights of all classes by their ids."""
+        if not class_weight:
+            return None
+        return dict(enumerate(self.encode_class_weight(class_weight).tolist()))
+
+    def ready(
         self, x: Any, y: Any = None, *, training: bool = False, labelled: bool = True
     ) -> tuple[Any, Any]:
-        """Makes what Keras takes of what is no texts in memory: inputs and targets.
+        """Returns inputs and targets as Keras takes them, of anything but texts in memory.
 
         Args:
             x: Ready inputs; or a dataset, a `PyDataset` or a generator, of texts or ready inputs.
             y: The labels of ready inputs.
-            training: Makes each window of a text an example with its label and weight.
-            labelled: Whether the labels that come with x are of use.
+            training: Whether each window of a text is an example with its label and weight.
+            labelled: Whether labels that come with x are used.
         """
         if isinstance(x, tf.data.Dataset):
             return self._ready_dataset(x, training=training, labelled=labelled), y
@@ -560,16 +416,13 @@ class TextModel(EncoderModel):
         self, batch: Any, *, training: bool = False, labelled: bool = True
     ) -> tuple[Any, ...]:
         """Turns a batch in memory, of texts or ready inputs, into inputs, targets and weights."""
-        # Keras would take the first texts of a bare list for inputs and labels.
+        # Keras would take the first texts of a bare list as inputs and labels.
         is_bare = not isinstance(batch, tuple)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight((batch,) if is_bare else batch)
         if not labelled:
             y = sample_weight = None
         if is_text(x):
-            examples = self.examples(x, y, sample_weight)
-            batches = self.batches_of(examples, batch_size=max(1, len(examples)), training=training)
-            # All rows, in the order in which they came.
-            return batches.batch(np.sort(np.concatenate(batches.order(0))))
+            return self._whole_batch(self.examples(x, y, sample_weight), training=training)
         return _batch(x, None if y is None else self.encode_ready_labels(y), sample_weight)
 
     def _ready_dataset(
@@ -583,7 +436,7 @@ class TextModel(EncoderModel):
         """
         spec = dataset.element_spec
         columns_of = self._text_columns_of(spec[0] if isinstance(spec, tuple) else spec)
-        graph = self.check_takes_texts().graph("fast") if columns_of else None
+        graph = self.check_tokenizer().graph("fast") if columns_of else None
 
         def prepare(*batch: Any) -> Any:
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
@@ -694,23 +547,3 @@ def _refuse_steps(steps: int | None) -> None:
             f"steps={steps} is for datasets without an end: leave it out with texts held in "
             "memory, which are read once."
         )
-
-
-def tokenize_in_chunks(
-    tokenize: Callable[..., tuple[Any, Any]], columns: Sequence[list[str]]
-) -> tuple[Any, Any]:
-    """Tokenizes columns of texts, a bounded number of texts at a time.
-
-    Args:
-        tokenize: Turns string tensors, one a column, into two tensors of one row a text, or more.
-        columns: One list of texts a column.
-
-    Returns:
-        The two tensors of all texts.
-    """
-    chunks = [
-        tokenize(*(tf.constant(column[start : start + _CHUNK], tf.string) for column in columns))
-        for start in range(0, len(columns[0]), _CHUNK)
-    ]
-    first, second = (tf.concat(parts, 0) for parts in zip(*chunks, strict=True))
-    return first, second

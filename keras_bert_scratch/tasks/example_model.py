@@ -1,0 +1,260 @@
+"""What tasks on raw examples share: Keras' methods for training, which take examples, too.
+
+The way of an example: `examples` checks it, `batches_of` tokenizes it, Keras trains on it.
+
+Axes: B batch.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_bert_scratch.data.batching import LengthBucketedBatches
+from keras_bert_scratch.tasks.encoder_model import EncoderModel
+from keras_bert_scratch.text.columns import is_text
+from keras_bert_scratch.training.memory import check_training_fits
+from keras_bert_scratch.training.training_step import TrainingStep
+
+
+class ExampleModel(EncoderModel):
+    """A model that takes raw examples where Keras takes `x`; subclasses say what an example is.
+
+    Examples are held in memory, and read once. Anything else is data that Keras knows, see `ready`.
+    """
+
+    # === What subclasses say of their examples ===
+    def is_examples(self, x: Any) -> bool:
+        """Whether `x` is held in memory and can only be raw examples."""
+        return is_text(x)
+
+    def examples(
+        self, x: Any, y: Any = None, sample_weight: Any = None, *, labelled: bool = False
+    ) -> Any:
+        """Checks examples, labels and weights, and takes them by position.
+
+        Args:
+            x: Examples, see the class.
+            y: Their labels, or None.
+            sample_weight: Their weights, or None.
+            labelled: Whether there must be labels.
+        """
+        raise NotImplementedError
+
+    def check_examples(self, examples: Any) -> None:
+        """Refuses examples that can neither be learned from nor evaluated on."""
+
+    def split(self, examples: Any, share: float) -> tuple[Any, Any]:
+        """Returns the examples to train on, and a share of them held out for validation."""
+        raise NotImplementedError
+
+    def check_training_labels(self, examples: Any) -> None:
+        """Raises a ValueError if nothing can be learned from the labels."""
+
+    def weigh_classes(self, examples: Any, class_weight: Any) -> Any:
+        """Multiplies the examples' weights by those of their classes, if there are any."""
+        raise NotImplementedError
+
+    def batches_of(
+        self, examples: Any, *, batch_size: int, seed: int | None = None, training: bool = False
+    ) -> LengthBucketedBatches:
+        """Tokenizes checked examples into batches of similar lengths.
+
+        Args:
+            examples: What `examples` returns.
+            batch_size: B.
+            seed: Seed of the batch order; None sorts by length.
+            training: Whether the batches are for training.
+        """
+        raise NotImplementedError
+
+    def ready(
+        self, x: Any, y: Any = None, *, training: bool = False, labelled: bool = True
+    ) -> tuple[Any, Any]:
+        """Returns inputs and labels as Keras takes them, of anything but raw examples.
+
+        Args:
+            x: Ready inputs, a dataset or a generator.
+            y: Labels, or None.
+            training: Whether the model is to be trained on them.
+            labelled: Whether labels that come with x are used.
+        """
+        return x, y
+
+    def ready_class_weight(self, class_weight: Any) -> Any:
+        """Returns the `class_weight` that Keras takes beside ready inputs."""
+        return class_weight
+
+    # === Keras' methods ===
+    @property
+    def _step(self) -> TrainingStep:
+        """What the training asks of `fit`: nothing, unless `training_step` does."""
+        step = self.training_step
+        return step if isinstance(step, TrainingStep) else TrainingStep()
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+    ) -> keras.callbacks.History:
+        """Trains as `keras.Model.fit` does, on raw examples, too.
+
+        With examples, batches hold rows of similar lengths, in an order that follows from
+        `keras.utils.set_random_seed` and the epoch.
+
+        Args:
+            x: Examples, see the class, or whatever Keras takes.
+            y: Their labels; None where the examples hold them.
+            batch_size: B, by default 32.
+            epochs: As in Keras.
+            verbose: As in Keras.
+            callbacks: Keras callbacks.
+            validation_split: Share of the examples held out for validation, stratified by label;
+                not for tagging and question answering.
+            validation_data: `(x, y)` or `(x, y, sample_weight)`, a dataset, or x where it holds the
+                labels.
+            shuffle: Whether the order changes with every epoch.
+            class_weight: A dict of class, by name or id, to weight.
+            sample_weight: One weight an example; for taggers also one a word.
+            initial_epoch: As in Keras.
+            steps_per_epoch: As in Keras.
+            validation_steps: As in Keras.
+            validation_batch_size: B of the validation, by default `batch_size`.
+            validation_freq: As in Keras.
+
+        Raises:
+            ValueError: If an example, a label or a weight is refused, or a batch needs more memory
+                than there is; with `DifferentialPrivacy`, if it cannot hold; under
+                `tf.distribute`, if the workers' examples or seeds differ, or the replicas cannot
+                share a batch evenly.
+        """
+        step, is_examples = self._step, self.is_examples(x)
+        step.check_fit(
+            self,
+            draws=is_examples and shuffle and steps_per_epoch is None,
+            callbacks=callbacks,
+            class_weight=class_weight,
+        )
+        held_out, validation_size = None, validation_batch_size or batch_size
+        if is_examples:
+            examples = self.examples(x, y, sample_weight, labelled=True)
+            self.check_examples(examples)
+            if validation_split:
+                examples, held_out = self.split(examples, validation_split)
+            self.check_training_labels(examples)
+            examples = self.weigh_classes(examples, class_weight)
+            seed = new_seed() if shuffle else None
+            batches = self.batches_of(
+                examples, batch_size=batch_size or 32, seed=seed, training=True
+            )
+            self._check_memory(batches)
+            self.check_workers(batches)
+            started = step.start(batches, epochs, initial_epoch)
+            callbacks = [started, batches.follow_epochs(), *keras.tree.flatten(callbacks or [])]
+            x, y, sample_weight, class_weight = batches.dataset(), None, None, None
+            batch_size, validation_split = None, 0.0
+        else:
+            x, y = self.ready(x, y, training=True)
+            class_weight = self.ready_class_weight(class_weight)
+        return super().fit(
+            x,
+            y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_split=validation_split,
+            validation_data=self._validation(validation_data, held_out, validation_size),
+            # A dataset has its own order, and Keras warns if told to shuffle it.
+            shuffle=shuffle and not isinstance(x, tf.data.Dataset),
+            class_weight=class_weight,
+            sample_weight=sample_weight,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_size,
+            validation_freq=validation_freq,
+        )
+
+    def _check_memory(self, batches: LengthBucketedBatches) -> None:
+        check_training_fits(
+            self.encoder,
+            sum(int(np.prod(weight.shape)) for weight in self.trainable_weights),
+            -(-self._step.rows_at_once(batches) // self.num_replicas),
+            int(batches.lengths.max()),
+        )
+
+    def _validation(self, data: Any, held_out: Any, batch_size: int | None) -> Any:
+        """Returns what Keras takes as `validation_data`: of the held-out examples if there are."""
+        x, *columns = data if isinstance(data, tuple) else (data,)
+        if held_out is None and self.is_examples(x):
+            held_out = self.examples(x, *columns, labelled=True)
+            self.check_examples(held_out)
+        if held_out is not None:
+            return self.batches_of(held_out, batch_size=batch_size or 32).dataset()
+        x, y = self.ready(x, *columns[:1])
+        return (x, y, *columns[1:]) if columns else x
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Trains on one batch as `keras.Model.train_on_batch` does, on raw examples, too.
+
+        Raises:
+            ValueError: If the training is private, whose batches are drawn by `fit`.
+        """
+        self._step.check_single_batch()
+        batch = self._single_batch(x, y, sample_weight, class_weight, training=True)
+        class_weight = None if self.is_examples(x) else self.ready_class_weight(class_weight)
+        return super().train_on_batch(*batch, class_weight=class_weight, return_dict=return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Evaluates one batch as `keras.Model.test_on_batch` does, on raw examples, too."""
+        batch = self._single_batch(x, y, sample_weight)
+        return super().test_on_batch(*batch, return_dict=return_dict)
+
+    def _single_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        *,
+        training: bool = False,
+    ) -> tuple[Any, ...]:
+        if not self.is_examples(x):
+            return (*self.ready(x, y), sample_weight)
+        examples = self.examples(x, y, sample_weight, labelled=True)
+        return self._whole_batch(self.weigh_classes(examples, class_weight), training=training)
+
+    def _whole_batch(self, examples: Any, *, training: bool = False) -> tuple[Any, ...]:
+        """Returns the rows of all examples as one batch, in the order in which they came."""
+        batches = self.batches_of(examples, batch_size=32, training=training)
+        return batches.batch(np.sort(np.concatenate(batches.order(0))))
+
+
+def new_seed() -> int:
+    """Returns a seed that follows from `keras.utils.set_random_seed`."""
+    return int(np.random.randint(2**31))
