@@ -8,6 +8,7 @@ from typing import Any, Self
 import keras
 
 from keras_bert_scratch.checkpoints.checkpoint import Checkpoint
+from keras_bert_scratch.checkpoints.google import open_checkpoint
 from keras_bert_scratch.checkpoints.huggingface import write_checkpoint
 from keras_bert_scratch.checkpoints.name_map import Weight, encoder_weights, pooler_weights
 from keras_bert_scratch.files import new_folder, write_hashes
@@ -73,20 +74,6 @@ class EncoderModel(DistributableModel):
             )
         return self.tokenizer
 
-    def check_length(self, sequence_length: int | None) -> int:
-        """Returns a sequence length, by default all that the encoder's positions cover.
-
-        Raises:
-            ValueError: If it exceeds the positions.
-        """
-        positions = self.encoder.config.max_positions
-        if sequence_length is not None and sequence_length > positions:
-            raise ValueError(
-                f"sequence_length must be at most the encoder's max_positions, received "
-                f"{sequence_length} and {positions}: choose a smaller one."
-            )
-        return sequence_length or positions
-
     # === Training ===
     def compile(
         self,
@@ -122,6 +109,27 @@ class EncoderModel(DistributableModel):
         """Returns the weighted metrics that `compile` uses by default: none."""
 
     # === Weights in and out ===
+    @classmethod
+    def from_pretrained(
+        cls, path_or_hub_id: str | Path, *, dtype: Any = None, **settings: Any
+    ) -> Self:
+        """Loads a checkpoint of Hugging Face `transformers`, or of google-research/bert.
+
+        Heads that the checkpoint lacks are new, and a warning says so.
+
+        Args:
+            path_or_hub_id: A local folder or the name of weights that come with this package, for
+                which no network is used, or the id of a model on the hub.
+            dtype: Dtype of the computation, such as `"mixed_bfloat16"`.
+            **settings: Arguments of the class; by default what the checkpoint says.
+
+        Raises:
+            FileNotFoundError: If the checkpoint or one of its files cannot be found.
+            ValueError: If it is not BERT's, is damaged, or does not fit its config or vocabulary.
+        """
+        checkpoint = open_checkpoint(path_or_hub_id)
+        return cls._from_checkpoint(checkpoint, dtype=dtype, **settings)
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes a folder that `from_pretrained` and the library of `architecture` load.
 
@@ -178,15 +186,14 @@ class EncoderModel(DistributableModel):
         dtype: Any = None,
         **settings: Any,
     ) -> Self:
-        """Makes a model and loads a checkpoint's weights into it.
+        """Makes a model with a checkpoint's weights.
 
         Args:
             checkpoint: The checkpoint.
             tokenizer: By default the checkpoint's.
             head: Rows of the name table that are loaded beside the encoder's.
-            order: For each output of the model's head, its number in the checkpoint's head; None
-                if they are the same.
-            dtype: Dtype of the computation.
+            order: For each output of the head, its number in the checkpoint's, if they differ.
+            dtype: See `from_pretrained`.
             **settings: The other arguments of the class.
         """
         model = cls(

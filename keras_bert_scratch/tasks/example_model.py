@@ -12,8 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bert_scratch.data.batching import LengthBucketedBatches
+from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.encoder_model import EncoderModel
 from keras_bert_scratch.text.columns import is_text
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.training.memory import check_training_fits
 from keras_bert_scratch.training.training_step import TrainingStep
 
@@ -22,7 +24,32 @@ class ExampleModel(EncoderModel):
     """A model that takes raw examples where Keras takes `x`; subclasses say what an example is.
 
     Examples are held in memory, and read once. Anything else is data that Keras knows, see `ready`.
+
+    Args:
+        encoder: The encoder.
+        tokenizer: Turns texts into ids; None if only ready inputs are used.
+        sequence_length: Most tokens of a row; None for all that the encoder's positions cover.
+        **kwargs: `name` and `dtype`, for `keras.Model`.
+
+    Raises:
+        ValueError: If the tokenizer or the length does not fit the encoder.
     """
+
+    def __init__(
+        self,
+        encoder: BertEncoder,
+        tokenizer: WordPieceTokenizer | None,
+        sequence_length: int | None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(encoder, tokenizer, **kwargs)
+        positions = encoder.config.max_positions
+        if sequence_length is not None and sequence_length > positions:
+            raise ValueError(
+                f"sequence_length must be at most the encoder's max_positions, received "
+                f"{sequence_length} and {positions}: choose a smaller one."
+            )
+        self.sequence_length = sequence_length or positions
 
     # === What subclasses say of their examples ===
     def is_examples(self, x: Any) -> bool:
@@ -39,6 +66,10 @@ class ExampleModel(EncoderModel):
             y: Their labels, or None.
             sample_weight: Their weights, or None.
             labelled: Whether there must be labels.
+
+        Raises:
+            ValueError: If columns differ in length, or an example, a label or a weight is refused.
+            TypeError: If something is not understood.
         """
         raise NotImplementedError
 
@@ -65,7 +96,8 @@ class ExampleModel(EncoderModel):
             examples: What `examples` returns.
             batch_size: B.
             seed: Seed of the batch order; None sorts by length.
-            training: Whether the batches are for training.
+            training: Whether the batches are for training: then each window of a text is an example
+                with its label and weight, while otherwise the windows of a text come together.
         """
         raise NotImplementedError
 
@@ -85,6 +117,51 @@ class ExampleModel(EncoderModel):
     def ready_class_weight(self, class_weight: Any) -> Any:
         """Returns the `class_weight` that Keras takes beside ready inputs."""
         return class_weight
+
+    def evaluate_examples(
+        self, x: Any, y: Any, sample_weight: Any, batch_size: int, **settings: Any
+    ) -> Any:
+        """Evaluates raw examples, for `evaluate`; the settings are the other arguments."""
+        refuse_steps(settings["steps"])
+        examples = self.examples(x, y, sample_weight, labelled=True)
+        self.check_examples(examples)
+        batches = self.batches_of(examples, batch_size=batch_size)
+        return super().evaluate(batches.dataset(), **settings)
+
+    def predict_examples(self, x: Any, batch_size: int, **settings: Any) -> Any:
+        """Predicts raw examples, for `predict`; the settings are the other arguments."""
+        raise NotImplementedError
+
+    # === Batches ===
+    def batches(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        *,
+        batch_size: int = 32,
+        seed: int | None = None,
+        training: bool = False,
+    ) -> LengthBucketedBatches:
+        """Tokenizes examples held in memory, once, into batches of similar lengths.
+
+        Args:
+            x: Examples, see the class.
+            y: Their labels, or None.
+            sample_weight: Their weights, or None, see `fit`.
+            class_weight: Weights of their classes, or None, see `fit`.
+            batch_size: B.
+            seed: Seed of the batch order; None sorts by length.
+            training: Whether the batches are for training; see `batches_of`.
+
+        Raises:
+            ValueError: If the model has no tokenizer, the columns differ in length, or a label or
+                weight is refused.
+            TypeError: If an example is not understood.
+        """
+        examples = self.weigh_classes(self.examples(x, y, sample_weight), class_weight)
+        return self.batches_of(examples, batch_size=batch_size, seed=seed, training=training)
 
     # === Keras' methods ===
     @property
@@ -210,6 +287,85 @@ class ExampleModel(EncoderModel):
         x, y = self.ready(x, *columns[:1])
         return (x, y, *columns[1:]) if columns else x
 
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Evaluates as `keras.Model.evaluate` does, on raw examples, too.
+
+        Args:
+            x: Examples, see the class, or whatever Keras takes.
+            y: Their labels; None where the examples hold them.
+            batch_size: B, by default 32.
+            verbose: As in Keras.
+            sample_weight: One weight an example; not for the spans of taggers and question
+                answerers, which count alike.
+            steps: As in Keras; not for examples.
+            callbacks: Keras callbacks.
+            return_dict: As in Keras.
+            **kwargs: As in Keras.
+
+        Returns:
+            The loss and the metrics. Taggers and question answerers return a dict of how good
+            their answers are, see `score`.
+
+        Raises:
+            ValueError: If an example, a label or an argument is refused.
+        """
+        settings = {
+            "verbose": verbose,
+            "steps": steps,
+            "callbacks": callbacks,
+            "return_dict": return_dict,
+            **kwargs,
+        }
+        if self.is_examples(x):
+            return self.evaluate_examples(x, y, sample_weight, batch_size or 32, **settings)
+        x, y = self.ready(x, y)
+        return super().evaluate(x, y, batch_size, sample_weight=sample_weight, **settings)
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+        **options: Any,
+    ) -> Any:
+        """Predicts as `keras.Model.predict` does, on raw examples, too, in their order.
+
+        Args:
+            x: Examples, see the class, or whatever Keras takes.
+            batch_size: B, by default 32.
+            verbose: As in Keras.
+            steps: As in Keras; not for examples.
+            callbacks: Keras callbacks.
+            **options: Question answerers take `n_best`, the most spans of each answer.
+
+        Returns:
+            What `call` returns, for all examples, as numpy arrays. *Shape:* (number of examples,
+            ...). Taggers and question answerers return an answer for each, see `answers`.
+        """
+        settings = {"verbose": verbose, "steps": steps, "callbacks": callbacks, **options}
+        if self.is_examples(x):
+            return self.predict_examples(x, batch_size or 32, **settings)
+        return super().predict(self.ready(x, labelled=False)[0], batch_size, **settings)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Predicts one batch as Keras does, or raw examples as `predict` does."""
+        if self.is_examples(x):
+            return self.predict(x, verbose=0)
+        return super().predict_on_batch(x)
+
     def train_on_batch(
         self,
         x: Any,
@@ -254,7 +410,21 @@ class ExampleModel(EncoderModel):
         batches = self.batches_of(examples, batch_size=32, training=training)
         return batches.batch(np.sort(np.concatenate(batches.order(0))))
 
+    # === Config ===
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments that these tasks have."""
+        return {**super().get_config(), "sequence_length": self.sequence_length}
+
 
 def new_seed() -> int:
     """Returns a seed that follows from `keras.utils.set_random_seed`."""
     return int(np.random.randint(2**31))
+
+
+def refuse_steps(steps: int | None) -> None:
+    """Raises a ValueError if `steps` is given with examples."""
+    if steps is not None:
+        raise ValueError(
+            f"steps={steps} is for datasets without an end: leave it out with texts held in "
+            "memory, which are read once."
+        )

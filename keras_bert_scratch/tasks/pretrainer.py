@@ -3,14 +3,12 @@
 Axes: B batch, S sequence, P predictions, V vocabulary.
 """
 
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
 
 from keras_bert_scratch.checkpoints.checkpoint import Checkpoint
-from keras_bert_scratch.checkpoints.google import open_checkpoint
 from keras_bert_scratch.checkpoints.name_map import (
     NEXT_SENTENCE,
     Weight,
@@ -204,27 +202,11 @@ class BertPretrainer(EncoderModel):
 
     # === Weights in and out ===
     @classmethod
-    def from_pretrained(
-        cls, path_or_hub_id: str | Path, *, next_sentence: bool | None = None, dtype: Any = None
-    ) -> "BertPretrainer":
-        """Loads a checkpoint of Hugging Face `transformers`, or of google-research/bert.
-
-        Heads that the checkpoint lacks are new, and said to be.
-
-        Args:
-            path_or_hub_id: A local folder or the name of weights that come with this package, for
-                which no network is used, or the id of a model on the hub.
-            next_sentence: Whether to have a next-sentence head; by default if the checkpoint has.
-            dtype: Dtype of the computation, such as `"mixed_bfloat16"`.
-
-        Raises:
-            FileNotFoundError: If the checkpoint or one of its files cannot be found.
-            ValueError: If it is not BERT's, is damaged, or does not fit its config or vocabulary.
-        """
-        checkpoint = open_checkpoint(path_or_hub_id)
-        if next_sentence is None:
-            next_sentence = checkpoint.has(NEXT_SENTENCE)
-        return cls._from_checkpoint(checkpoint, next_sentence=next_sentence, dtype=dtype)
+    def _from_checkpoint(cls, checkpoint: Checkpoint, **settings: Any) -> Self:
+        """Makes a model, by default with a next-sentence head if the checkpoint has one."""
+        if settings.get("next_sentence") is None:
+            settings["next_sentence"] = checkpoint.has(NEXT_SENTENCE)
+        return super()._from_checkpoint(checkpoint, **settings)
 
     @property
     def architecture(self) -> str:  # type: ignore[override]

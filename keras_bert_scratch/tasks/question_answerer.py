@@ -5,14 +5,13 @@ Axes: B batch, S sequence.
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_bert_scratch.checkpoints.google import open_checkpoint
+from keras_bert_scratch.checkpoints.checkpoint import Checkpoint
 from keras_bert_scratch.checkpoints.name_map import SPAN
 from keras_bert_scratch.data.batching import LengthBucketedBatches
 from keras_bert_scratch.data.spans import (
@@ -149,18 +148,9 @@ class BertQuestionAnswerer(TokenModel):
     def examples(
         self, x: Any, y: Any = None, sample_weight: Any = None, *, labelled: bool = False
     ) -> QuestionExamples:
-        """Checks questions to learn from, and finds their answers in their windows.
+        """Checks questions to learn from, see `check_questions`, and finds their answers.
 
         A window that does not hold the answer has [CLS] for start and end.
-
-        Args:
-            x: Questions.
-            y: Must be None: the answers stand in the questions.
-            sample_weight: Must be None.
-            labelled: Without effect: the questions hold their labels.
-
-        Raises:
-            ValueError: If a question is refused, see `check_questions`.
         """
         if y is not None:
             raise ValueError(
@@ -287,26 +277,11 @@ class BertQuestionAnswerer(TokenModel):
 
     # === Weights in and out ===
     @classmethod
-    def from_pretrained(
-        cls, path_or_hub_id: str | Path, *, dtype: Any = None, **settings: Any
-    ) -> "BertQuestionAnswerer":
-        """Loads a checkpoint of Hugging Face `transformers`, or of google-research/bert.
-
-        The head comes along from a `BertForQuestionAnswering`; otherwise it is new, and said to be.
-
-        Args:
-            path_or_hub_id: A local folder (no network is used) or the id of a model on the hub.
-            dtype: Dtype of the computation, such as `"mixed_bfloat16"`.
-            **settings: See the class; by default what the checkpoint says.
-
-        Raises:
-            FileNotFoundError: If the checkpoint or one of its files cannot be found.
-            ValueError: If it is not BERT's, is damaged, or does not fit its config or vocabulary.
-        """
-        checkpoint = open_checkpoint(path_or_hub_id)
+    def _from_checkpoint(cls, checkpoint: Checkpoint, **settings: Any) -> Self:
+        """Makes a model, by default with the settings of a checkpoint of this kind."""
         kinds = dict.fromkeys(SpanSettings._fields, int) | {"no_answer_threshold": float}
         saved = checkpoint.settings(**kinds) if cls._has_head(checkpoint) else {}
-        return cls._load(checkpoint, dtype=dtype, **{**saved, **settings})
+        return super()._from_checkpoint(checkpoint, **{**saved, **settings})
 
     def checkpoint_fields(self) -> dict[str, Any]:
         """Returns how questions are read and answered, as fields of config.json."""

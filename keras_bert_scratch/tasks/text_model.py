@@ -17,7 +17,7 @@ from keras_bert_scratch.data.batching import LengthBucketedBatches, WindowBatche
 from keras_bert_scratch.data.labels import class_ids, encode_sample_weight
 from keras_bert_scratch.data.readers import stratified_split
 from keras_bert_scratch.models.encoder import BertEncoder
-from keras_bert_scratch.tasks.example_model import ExampleModel, new_seed
+from keras_bert_scratch.tasks.example_model import ExampleModel, new_seed, refuse_steps
 from keras_bert_scratch.text.columns import check_not_empty, is_text, text_columns
 from keras_bert_scratch.text.graph import TokenizerGraph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
@@ -104,8 +104,7 @@ class TextModel(ExampleModel):
         window_stride: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(encoder, tokenizer, **kwargs)
-        self.sequence_length = self.check_length(sequence_length)
+        super().__init__(encoder, tokenizer, sequence_length, **kwargs)
         check_truncation(truncation)
         if truncation != "head" and not self.takes_truncation:
             raise ValueError(
@@ -162,19 +161,7 @@ class TextModel(ExampleModel):
     def examples(
         self, x: Any, y: Any = None, sample_weight: Any = None, *, labelled: bool = False
     ) -> TextExamples:
-        """Checks texts, labels and weights, and takes them by position.
-
-        Args:
-            x: Texts, see the class.
-            y: One label a text, or None.
-            sample_weight: One weight a text, or None.
-            labelled: Whether there must be labels.
-
-        Raises:
-            ValueError: If the columns differ in length, a label or weight is refused, or pairs are
-                truncated in a way that is for single texts.
-            TypeError: If a text is not a string, or a column is not understood.
-        """
+        """Checks texts, labels and weights, and takes them by position."""
         texts, pairs = text_columns(x)
         if pairs is not None:
             check_truncation(self.truncation, num_texts=2)
@@ -206,34 +193,6 @@ class TextModel(ExampleModel):
         weights = before * self.encode_class_weight(class_weight)[class_ids(examples.targets)]
         return replace(examples, sample_weight=weights.astype("float32"))
 
-    def batches(
-        self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        *,
-        batch_size: int = 32,
-        seed: int | None = None,
-        training: bool = False,
-    ) -> LengthBucketedBatches:
-        """Tokenizes texts held in memory, once, into batches of similar lengths.
-
-        Args:
-            x: Texts or a tuple of two, see the class.
-            y: One label a text, or None.
-            sample_weight: One weight a text, or None.
-            batch_size: B.
-            seed: Seed of the batch order; None sorts by length.
-            training: Makes each window of a text an example with its label and weight; otherwise
-                the windows of a text come together. Only for `truncation="windows"`.
-
-        Raises:
-            ValueError: If the model has no tokenizer, or the columns differ in length.
-            TypeError: If a text is not a string.
-        """
-        examples = self.examples(x, y, sample_weight)
-        return self.batches_of(examples, batch_size=batch_size, seed=seed, training=training)
-
     def batches_of(
         self,
         examples: TextExamples,
@@ -243,22 +202,23 @@ class TextModel(ExampleModel):
         training: bool = False,
     ) -> LengthBucketedBatches:
         """Tokenizes checked examples; see `batches`."""
-        token_ids, second = self.tokenize(*examples.columns)
-        settings: dict[str, Any] = {
-            "batch_size": batch_size,
-            "pad_id": self.check_tokenizer().vocabulary.pad_id,
-        }
+        token_ids, segment_ids = self.tokenize(*examples.columns)
+        make: Callable[..., Any] = self._step.make_batches if training else LengthBucketedBatches
         if self.truncation == "windows":
-            num_windows, second = second.numpy(), tf.zeros_like(token_ids)
-            if training:  # each window is an example with its text's label and weight
+            num_windows, segment_ids = segment_ids.numpy(), tf.zeros_like(token_ids)
+            if training:
                 examples = examples.take(np.repeat(np.arange(len(num_windows)), num_windows))
             else:
-                settings["num_windows"] = num_windows
-        settings.update(labels=examples.targets, sample_weight=examples.sample_weight)
-        if "num_windows" in settings:
-            return WindowBatches(token_ids, second, **settings)
-        make = self._step.make_batches if training else LengthBucketedBatches
-        return make(token_ids, second, seed=seed, **settings)
+                make = functools.partial(WindowBatches, num_windows=num_windows)
+        return make(
+            token_ids,
+            segment_ids,
+            batch_size=batch_size,
+            pad_id=self.check_tokenizer().vocabulary.pad_id,
+            labels=examples.targets,
+            sample_weight=examples.sample_weight,
+            seed=seed,
+        )
 
     def tokenize(
         self, *columns: list[str], sequence_length: int | None = None
@@ -291,94 +251,21 @@ class TextModel(ExampleModel):
         first, second = (tf.concat(parts, 0) for parts in zip(*chunks, strict=True))
         return first, second
 
-    # === Keras' methods ===
-    def evaluate(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        verbose: Any = "auto",
-        sample_weight: Any = None,
-        steps: int | None = None,
-        callbacks: Any = None,
-        return_dict: bool = False,
-        **kwargs: Any,
-    ) -> Any:
-        """Evaluates as `keras.Model.evaluate` does, on texts, too.
-
-        Args:
-            x: Texts, see the class, or whatever Keras takes.
-            y: One label a text.
-            batch_size: B, by default 32.
-            verbose: As in Keras.
-            sample_weight: One weight a text.
-            steps: As in Keras; not for texts held in memory.
-            callbacks: Keras callbacks.
-            return_dict: As in Keras.
-            **kwargs: As in Keras.
-
-        Raises:
-            ValueError: If a text is empty or a label unknown.
-        """
-        if is_text(x):
-            _refuse_steps(steps)
-            examples = self.examples(x, y, sample_weight, labelled=True)
-            self.check_examples(examples)
-            x = self.batches_of(examples, batch_size=batch_size or 32).dataset()
-            y, sample_weight, batch_size = None, None, None
-        else:
-            x, y = self.ready(x, y)
-        return super().evaluate(
-            x,
-            y,
-            batch_size,
-            verbose=verbose,
-            sample_weight=sample_weight,
-            steps=steps,
-            callbacks=callbacks,
-            return_dict=return_dict,
-            **kwargs,
-        )
-
-    def predict(
-        self,
-        x: Any,
-        batch_size: int | None = None,
-        verbose: Any = "auto",
-        steps: int | None = None,
-        callbacks: Any = None,
-    ) -> Any:
-        """Predicts as `keras.Model.predict` does, on texts, too, in the order of the texts.
-
-        Args:
-            x: Texts, see the class, or whatever Keras takes.
-            batch_size: B, by default 32.
-            verbose: As in Keras.
-            steps: As in Keras; not for texts held in memory.
-            callbacks: Keras callbacks.
-
-        Returns:
-            What `call` returns, for all texts, as numpy arrays. *Shape:* (number of texts, ...).
-        """
-        settings = {"verbose": verbose, "steps": steps, "callbacks": callbacks}
-        if not is_text(x):
-            return super().predict(self.ready(x, labelled=False)[0], batch_size, **settings)
-        _refuse_steps(steps)
+    def predict_examples(self, x: Any, batch_size: int, **settings: Any) -> Any:
+        """Predicts texts, in their order; see `predict`."""
+        refuse_steps(settings["steps"])
         examples = self.examples(x)
         if not examples.texts:
             # One text tells the shape of the answers.
             columns = [[""] for _ in examples.columns]
             rows = self.predict(tuple(columns) if len(columns) > 1 else columns[0], verbose=0)
             return keras.tree.map_structure(lambda row: row[:0], rows)
-        batches = self.batches_of(examples, batch_size=batch_size or 32)
-        by_length = super().predict(batches.dataset(), **settings)
+        batches = self.batches_of(examples, batch_size=batch_size)
+        # Not `ExampleModel.predict`: the batches are ready.
+        by_length = super(ExampleModel, self).predict(batches.dataset(), **settings)
         # Row i of the prediction belongs to text order[i]; argsort of a permutation inverts it.
         original = np.argsort(np.concatenate(batches.order(0)))
         return keras.tree.map_structure(lambda rows: rows[original], by_length)
-
-    def predict_on_batch(self, x: Any) -> Any:
-        """Predicts one batch as `keras.Model.predict_on_batch` does, on texts, too."""
-        return super().predict_on_batch(self._ready_batch((x,))[0])
 
     # === Ready inputs and batches of others ===
     def _validation(self, data: Any, held_out: Any, batch_size: int | None) -> Any:
@@ -491,11 +378,6 @@ class TextModel(ExampleModel):
             window_stride=self.window_stride,
         )
 
-    # === Config ===
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments that these tasks have."""
-        return {**super().get_config(), "sequence_length": self.sequence_length}
-
 
 class _PreparedBatches(keras.utils.PyDataset):
     """A user's `PyDataset` whose batches are prepared as they come."""
@@ -539,11 +421,3 @@ def _one_axis(column: tf.Tensor) -> tf.Tensor:
     )
     with tf.control_dependencies([check]):
         return tf.reshape(column, [-1])
-
-
-def _refuse_steps(steps: int | None) -> None:
-    if steps is not None:
-        raise ValueError(
-            f"steps={steps} is for datasets without an end: leave it out with texts held in "
-            "memory, which are read once."
-        )

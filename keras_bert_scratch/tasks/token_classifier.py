@@ -5,13 +5,13 @@ Axes: B batch, S sequence, C classes, W words.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.checkpoints.google import open_checkpoint
+from keras_bert_scratch.checkpoints.checkpoint import Checkpoint
 from keras_bert_scratch.checkpoints.name_map import CLASSIFIER
 from keras_bert_scratch.data.batching import LengthBucketedBatches, TokenBatches
 from keras_bert_scratch.data.labels import (
@@ -158,11 +158,6 @@ class BertTokenClassifier(TokenModel):
             y: One list of tags, names or ids, a text: one for each of its words; or None.
             sample_weight: One weight a text, or one list of weights, one for each of its words.
             labelled: Whether there must be tags.
-
-        Raises:
-            TypeError: If a text is neither a string nor a list of words.
-            ValueError: If there is no text, not one tag a word, a tag is unknown, tags break BIO,
-                or a weight is refused.
         """
         if labelled and y is None:
             raise ValueError(
@@ -324,46 +319,46 @@ class BertTokenClassifier(TokenModel):
     # === Weights in and out ===
     @classmethod
     def from_pretrained(
-        cls,
-        path_or_hub_id: str | Path,
-        labels: Sequence[str] | None = None,
-        *,
-        sequence_length: int | None = None,
-        window_stride: int | None = None,
-        dtype: Any = None,
-    ) -> "BertTokenClassifier":
-        """Loads a checkpoint of Hugging Face `transformers`, or of google-research/bert.
+        cls, path_or_hub_id: str | Path, labels: Sequence[str] | None = None, **settings: Any
+    ) -> Self:
+        """Loads a checkpoint; see `EncoderModel.from_pretrained`.
 
-        The head comes along from a `BertForTokenClassification` with as many tags, whose names
-        `labels` changes or puts in another order; otherwise it is new, and said to be.
+        The head comes along from a `BertForTokenClassification` with as many tags.
 
         Args:
-            path_or_hub_id: A local folder (no network is used) or the id of a model on the hub.
-            labels: Names of the tags; by default the checkpoint's, or LABEL_0, LABEL_1, ... if it
-                has none.
-            sequence_length: See the class; by default what the checkpoint says.
-            window_stride: See the class; by default what the checkpoint says.
-            dtype: Dtype of the computation, such as `"mixed_bfloat16"`.
+            path_or_hub_id: The checkpoint.
+            labels: Names of the tags, which may rename the checkpoint's or put them in another
+                order; by default those, or LABEL_0, LABEL_1, ... if it has none.
+            **settings: `dtype`, and arguments of the class.
 
         Raises:
-            FileNotFoundError: If the checkpoint or one of its files cannot be found.
-            ValueError: If it is not BERT's, is damaged, does not fit its config or vocabulary, or
-                has no tags and none are given.
+            ValueError: If the checkpoint has no tags and none are given, or it cannot be loaded.
         """
-        checkpoint = open_checkpoint(path_or_hub_id)
+        return super().from_pretrained(path_or_hub_id, labels=labels, **settings)
+
+    @classmethod
+    def _from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        labels: Sequence[str] | None = None,
+        sequence_length: int | None = None,
+        window_stride: int | None = None,
+        **settings: Any,
+    ) -> Self:
         saved = checkpoint.settings(sequence_length=int, window_stride=int)
         if labels is None and not cls._has_head(checkpoint):
             raise ValueError(
                 f"{checkpoint.folder} has no head for tags: pass labels=, the names of the tags."
             )
-        return cls._load(
+        return super()._from_checkpoint(
             checkpoint,
             labels=list(checkpoint.labels or ()) if labels is None else class_names(labels),
             sequence_length=sequence_length
             or saved.get("sequence_length")
             or max_length(checkpoint.folder, checkpoint.config.max_positions),
             window_stride=window_stride or saved.get("window_stride"),
-            dtype=dtype,
+            **settings,
         )
 
     def checkpoint_fields(self) -> dict[str, Any]:

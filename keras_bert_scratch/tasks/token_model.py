@@ -55,8 +55,7 @@ class TokenModel(ExampleModel):
         sequence_length: int | None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(encoder, tokenizer, **kwargs)
-        self.sequence_length = self.check_length(sequence_length)
+        super().__init__(encoder, tokenizer, sequence_length, **kwargs)
         if tokenizer is not None and tokenizer.preprocessing:
             raise ValueError(
                 f"Answers are spans of the text, and {tokenizer.preprocessing[0]} changes it before"
@@ -110,125 +109,33 @@ class TokenModel(ExampleModel):
                 "pass sample_weight, one weight a token."
             )
 
-    def batches(
-        self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        class_weight: Any = None,
-        *,
-        batch_size: int = 32,
-        seed: int | None = None,
-    ) -> LengthBucketedBatches:
-        """Turns examples into batches of windows of similar lengths.
-
-        Args:
-            x: Examples, see the class.
-            y: Their labels; None where the examples hold them.
-            sample_weight: Their weights, for tasks that take them, see `fit`.
-            class_weight: A dict from labels, names or ids, to weights, 1 for those that it lacks.
-            batch_size: B.
-            seed: Seed of the batch order; None sorts by length.
-
-        Raises:
-            ValueError: If an example, a label or a weight is refused.
-        """
-        examples = self.weigh_classes(self.examples(x, y, sample_weight), class_weight)
-        return self.batches_of(examples, batch_size=batch_size, seed=seed)
-
     def dataset(self, batches: LengthBucketedBatches) -> tf.data.Dataset:
         """Returns the batches as what Keras trains on."""
         return batches.dataset()
 
     # === Answers ===
-    def evaluate(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        verbose: Any = "auto",
-        sample_weight: Any = None,
-        steps: int | None = None,
-        callbacks: Any = None,
-        return_dict: bool = False,
-        **kwargs: Any,
-    ) -> Any:
-        """Evaluates as `keras.Model.evaluate` does; on examples, finds how good the answers are.
-
-        Args:
-            x: Examples, see the class, or whatever Keras takes.
-            y: Their labels; None where the examples hold them.
-            batch_size: B, by default 32.
-            verbose: For ready inputs only.
-            sample_weight: For ready inputs only: examples count alike.
-            steps: For ready inputs only.
-            callbacks: For ready inputs only.
-            return_dict: As in Keras; for examples it is always a dict.
-            **kwargs: What Keras' `fit` passes on.
-
-        Returns:
-            For examples the figures of `score`. For their loss, evaluate
-            `model.dataset(model.batches(x, y))`.
-
-        Raises:
-            ValueError: If an argument for ready inputs is given with examples.
-        """
-        if self.is_examples(x):
-            _refuse_given(sample_weight=sample_weight, steps=steps, callbacks=callbacks)
-            return self.score(x, y, batch_size or 32)
-        return super().evaluate(
-            x,
-            y,
-            batch_size,
-            verbose=verbose,
-            sample_weight=sample_weight,
-            steps=steps,
-            callbacks=callbacks,
-            return_dict=return_dict,
-            **kwargs,
+    def evaluate_examples(
+        self, x: Any, y: Any, sample_weight: Any, batch_size: int, **settings: Any
+    ) -> dict[str, float]:
+        """Scores the answers; for the loss, evaluate `model.dataset(model.batches(x, y))`."""
+        _refuse_given(
+            sample_weight=sample_weight, steps=settings["steps"], callbacks=settings["callbacks"]
         )
+        return self.score(x, y, batch_size)
 
     def score(self, x: Any, y: Any, batch_size: int) -> dict[str, float]:
         """Compares the answers for some examples with the true ones."""
         raise NotImplementedError
 
-    def predict(
-        self,
-        x: Any,
-        batch_size: int | None = None,
-        verbose: Any = "auto",
-        steps: int | None = None,
-        callbacks: Any = None,
-        **options: Any,
-    ) -> Any:
-        """Predicts as `keras.Model.predict` does; for examples returns what `answers` does.
-
-        Args:
-            x: Examples, see the class, or whatever Keras takes.
-            batch_size: B, by default 32.
-            verbose: For ready inputs only.
-            steps: For ready inputs only.
-            callbacks: For ready inputs only.
-            **options: Options of `answers`, for examples only.
-
-        Raises:
-            TypeError: If an example is not understood.
-            ValueError: If an argument for ready inputs is given with examples.
-        """
-        if self.is_examples(x):
-            _refuse_given(steps=steps, callbacks=callbacks)
-            return self.answers(x, batch_size or 32, **options)
-        return super().predict(
-            x, batch_size, verbose=verbose, steps=steps, callbacks=callbacks, **options
-        )
+    def predict_examples(self, x: Any, batch_size: int, **settings: Any) -> list[Any]:
+        """Returns what `answers` does."""
+        settings.pop("verbose")
+        _refuse_given(steps=settings.pop("steps"), callbacks=settings.pop("callbacks"))
+        return self.answers(x, batch_size, **settings)
 
     def answers(self, x: Any, batch_size: int = 32) -> list[Any]:
         """Returns an answer for each example."""
         raise NotImplementedError
-
-    def predict_on_batch(self, x: Any) -> Any:
-        """Predicts one batch as Keras does, or examples as `predict` does."""
-        return self.predict(x) if self.is_examples(x) else super().predict_on_batch(x)
 
     def predict_rows(self, batches: LengthBucketedBatches) -> list[np.ndarray]:
         """Computes what `call` returns, for each row on its own: they differ in length."""
@@ -253,7 +160,7 @@ class TokenModel(ExampleModel):
         return {**super().checkpoint_fields(), "sequence_length": self.sequence_length}
 
     @classmethod
-    def _load(cls, checkpoint: Checkpoint, **settings: Any) -> Self:
+    def _from_checkpoint(cls, checkpoint: Checkpoint, **settings: Any) -> Self:
         """Makes a model of a checkpoint, with the head if it has one of this kind."""
         if checkpoint.config.architecture != "bert":
             raise ValueError(
@@ -267,7 +174,7 @@ class TokenModel(ExampleModel):
             order = checkpoint.match_labels(settings["labels"])
             has_head = order is not None
         head = cls.head_weights if has_head else ()
-        model = cls._from_checkpoint(checkpoint, head=head, order=order, **settings)
+        model = super()._from_checkpoint(checkpoint, head=head, order=order, **settings)
         if not has_head:
             logger.warning("Newly initialized, to be trained: the head of %s.", model.name)
         return model
@@ -278,11 +185,6 @@ class TokenModel(ExampleModel):
         known = checkpoint.settings(architectures=list).get("architectures", [cls.architecture])
         return checkpoint.has(cls.head_weights) and cls.architecture in known
 
-    # === Config ===
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments that these tasks have."""
-        return {**super().get_config(), "sequence_length": self.sequence_length}
-
 
 def ragged(rows: Sequence[Sequence[int]]) -> tf.RaggedTensor:
     """Makes an int32 tensor of rows of several lengths."""
@@ -292,13 +194,8 @@ def ragged(rows: Sequence[Sequence[int]]) -> tf.RaggedTensor:
 
 
 def _refuse_given(**arguments: Any) -> None:
-    """Refuses arguments that are given although they have no use.
-
-    Raises:
-        ValueError: If one is not None.
-    """
-    given = [name for name, value in arguments.items() if value is not None]
-    if given:
+    """Raises a ValueError if an argument that cannot act on examples is given."""
+    if given := [name for name, value in arguments.items() if value is not None]:
         raise ValueError(
             f"{' and '.join(given)} cannot act on examples: leave it out, or give "
             "model.dataset(model.batches(x, y)) instead of them."
