@@ -451,7 +451,7 @@ class BertClassifier(TextModel):
         """Makes a smaller classifier of some of the encoder's attention heads; see `keep_heads`.
 
         Args:
-            heads: Of each block, the numbers of the heads to keep, counted from 0.
+            heads: For each block, the numbers of the heads to keep, counted from 0.
 
         Raises:
             ValueError: If there are no such heads, or another number of them in some block.
@@ -539,16 +539,10 @@ class BertClassifier(TextModel):
             )
         if multi_label is None:
             multi_label = problem == "multi_label_classification"
-        # A saved stride and aggregation belong to the saved truncation.
-        given = {
-            "truncation": truncation,
-            "window_stride": window_stride,
-            "aggregation": aggregation,
-        }
-        kept = saved if truncation is None else {}
-        long_texts = {
-            name: kept.get(name) if value is None else value for name, value in given.items()
-        }
+        if truncation is None:  # the other two belong to it
+            truncation = saved.get("truncation")
+            window_stride = window_stride or saved.get("window_stride")
+            aggregation = aggregation or saved.get("aggregation")
         changes = {} if preprocessing is None else {"preprocessing": preprocessing}
         order = checkpoint.match_labels(labels) if theirs else None
         if order is None:
@@ -562,7 +556,9 @@ class BertClassifier(TextModel):
             sequence_length=sequence_length
             or saved.get("sequence_length")
             or max_length(checkpoint.folder, checkpoint.config.max_positions),
-            **{name: value for name, value in long_texts.items() if value is not None},
+            truncation=truncation or "head",
+            window_stride=window_stride,
+            aggregation=aggregation or "mean",
             multi_label=multi_label,
             temperature=1.0 if order is None else saved.get("temperature", 1.0),
             privacy_spent=saved.get("privacy_spent", ()),

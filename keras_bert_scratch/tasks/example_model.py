@@ -221,12 +221,8 @@ class ExampleModel(EncoderModel):
                 share a batch evenly.
         """
         step, is_examples = self._step, self.is_examples(x)
-        step.check_fit(
-            self,
-            draws=is_examples and shuffle and steps_per_epoch is None,
-            callbacks=callbacks,
-            class_weight=class_weight,
-        )
+        draws = is_examples and shuffle and steps_per_epoch is None
+        step.check_fit(self, draws=draws, callbacks=callbacks, class_weight=class_weight)
         held_out, validation_size = None, validation_batch_size or batch_size
         if is_examples:
             examples = self.examples(x, y, sample_weight, labelled=True)
@@ -239,8 +235,7 @@ class ExampleModel(EncoderModel):
             batches = self.batches_of(
                 examples, batch_size=batch_size or 32, seed=seed, training=True
             )
-            self._check_memory(batches)
-            self.check_workers(batches)
+            self._check_batches(batches)
             started = step.start(batches, epochs, initial_epoch)
             callbacks = [started, batches.follow_epochs(), *keras.tree.flatten(callbacks or [])]
             x, y, sample_weight, class_weight = batches.dataset(), None, None, None
@@ -268,13 +263,15 @@ class ExampleModel(EncoderModel):
             validation_freq=validation_freq,
         )
 
-    def _check_memory(self, batches: LengthBucketedBatches) -> None:
+    def _check_batches(self, batches: LengthBucketedBatches) -> None:
+        """Refuses batches that memory does not hold, or that differ between workers."""
         check_training_fits(
             self.encoder,
             sum(int(np.prod(weight.shape)) for weight in self.trainable_weights),
             -(-self._step.rows_at_once(batches) // self.num_replicas),
             int(batches.lengths.max()),
         )
+        self.check_workers(batches)
 
     def _validation(self, data: Any, held_out: Any, batch_size: int | None) -> Any:
         """Returns what Keras takes as `validation_data`: of the held-out examples if there are."""
