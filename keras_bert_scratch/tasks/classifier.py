@@ -478,7 +478,7 @@ class BertClassifier(TextModel):
 
     # === Weights in and out ===
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]
         cls,
         path_or_hub_id: str | Path,
         labels: Sequence[str] | None = None,

@@ -135,7 +135,9 @@ class Distiller(TextModel):
             self.add_loss(attention_weight * sum(attention_distance(*pair, mask) for pair in pairs))
         return self.student.head(ours["pooled_output"], training=True)
 
-    def compile(self, optimizer: Any, **kwargs: Any) -> None:
+    def compile(  # type: ignore[override]
+        self, optimizer: Any, **kwargs: Any
+    ) -> None:
         """Compiles with the loss of the class, and the student's accuracy on labels.
 
         Args:

@@ -356,7 +356,7 @@ class BertSummarizer(TextModel):
 
     # === Weights in and out ===
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]
         cls,
         path_or_hub_id: str | Path,
         *,
