@@ -352,9 +352,9 @@ def token_lengths(checkpoint: Path, texts: list[str]) -> np.ndarray:
     """Returns the tokens of each text, [CLS] and [SEP] included, at most 512."""
     import tensorflow as tf
 
-    from keras_bert_scratch import WordPieceTokenizer
+    from keras_bert_scratch import WordPieceTokenizer, tokenizer_graph
 
-    graph = WordPieceTokenizer.from_directory(checkpoint).graph("fast")
+    graph = tokenizer_graph(WordPieceTokenizer.from_directory(checkpoint), "fast")
     return graph.ragged(tf.constant(texts), sequence_length=512)[0].row_lengths().numpy()
 
 

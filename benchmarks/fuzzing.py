@@ -70,9 +70,10 @@ import tensorflow as tf
 import keras_bert_scratch as kbs
 from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.data.labels import class_names, encode_label_sets, encode_labels
-from keras_bert_scratch.serving.rest import RequestError
+from keras_bert_scratch.serving.server.rest import RequestError
 from keras_bert_scratch.text import preprocessing
 from keras_bert_scratch.text.columns import column_values
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
@@ -321,7 +322,7 @@ class Tokenizing(Target):
 
     @staticmethod
     def _graph(tokenizer: WordPieceTokenizer, engine: Any) -> Callable[[tf.Tensor], Any]:
-        graph = tokenizer.graph(engine)
+        graph = tokenizer_graph(tokenizer, engine)
         signature = [tf.TensorSpec((None,), tf.string)]
         tokenize = tf.function(
             lambda texts: graph(texts, sequence_length=64), signature, autograph=False
@@ -539,8 +540,8 @@ class Requests(Target):
     """Bodies and addresses to the server's application, in this process."""
 
     def __init__(self, folder: Path) -> None:
-        from keras_bert_scratch.serving.served_model import ServedModel
-        from keras_bert_scratch.serving.server import Limits, ModelServer
+        from keras_bert_scratch.serving.server.app import Limits, ModelServer
+        from keras_bert_scratch.serving.server.served_model import ServedModel
 
         tokenizer = WordPieceTokenizer(Vocabulary(TOKENS))
         model = kbs.BertClassifier(kbs.BertEncoder(tiny_config()), ["bad", "good"], tokenizer)
@@ -643,7 +644,7 @@ class Readers(Target):
         from keras_bert_scratch.data.spans import read_squad
         from keras_bert_scratch.data.tags import read_conll
         from keras_bert_scratch.files import read_json
-        from keras_bert_scratch.serving import rest
+        from keras_bert_scratch.serving.server import rest
 
         self.folder = folder
         rows = [{"text": "a good film", "pair": 'it "is", so', "label": "good"},

@@ -30,7 +30,7 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_bert_scratch import BertClassifier, BertEncoder, adamw, stratified_split
+from keras_bert_scratch import BertClassifier, BertEncoder, adamw, stratified_split, tokenizer_graph
 from keras_bert_scratch.data.shards import ShardedExamples, ShardSettings, write_shards
 from keras_bert_scratch.tasks.pretrainer import BertPretrainer
 
@@ -268,7 +268,7 @@ def data(run: Path) -> dict[str, float]:
     model = BertPretrainer.from_pretrained(run / "model")
     tokenizer = model.tokenizer
     assert tokenizer is not None
-    tokenizer.graph()
+    tokenizer_graph(tokenizer)
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         # About 10 MB of prose, of lines that were measured to be typical.

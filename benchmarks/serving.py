@@ -86,7 +86,7 @@ def _is_close(one: Any, other: Any) -> bool:
 
 def make_cases(export: Path, seed: int = 0) -> list[Case]:
     """Makes good and bad requests of every kind, two thirds of them good."""
-    from keras_bert_scratch.serving.served_model import ServedModel, serialized_example
+    from keras_bert_scratch.serving.server.served_model import ServedModel, serialized_example
 
     model, rng = ServedModel(export), random.Random(seed)
     predict, classify = f"/v1/models/{NAME}:predict", f"/v1/models/{NAME}:classify"

@@ -29,6 +29,7 @@ import tensorflow as tf
 from tokenizers import Tokenizer
 
 from keras_bert_scratch import Vocabulary, WordPieceTokenizer
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.vocabulary import train_vocabulary
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
@@ -105,7 +106,7 @@ def graph_run(
     tokenizer: WordPieceTokenizer, engine: str, texts: list[str], threads: int
 ) -> Callable[[], None]:
     """Returns a run of a graph inside `tf.data`."""
-    graph = tokenizer.graph(engine)  # type: ignore[arg-type]
+    graph = tokenizer_graph(tokenizer, engine)  # type: ignore[arg-type]
     dataset = tf.data.Dataset.from_tensor_slices(tf.constant(texts)).batch(BATCH_SIZE)
     dataset = dataset.map(
         lambda batch: graph(batch, sequence_length=SEQUENCE_LENGTH), num_parallel_calls=threads

@@ -23,9 +23,10 @@ def tokenize(path: Path, vocabulary_path: Path, engine: str) -> None:
     """Tokenizes the lines of a file."""
     import tensorflow as tf
 
-    from keras_bert_scratch import Vocabulary, WordPieceTokenizer
+    from keras_bert_scratch import Vocabulary, WordPieceTokenizer, tokenizer_graph
 
-    graph = WordPieceTokenizer(Vocabulary.from_file(vocabulary_path)).graph(engine)  # type: ignore[arg-type]
+    tokenizer = WordPieceTokenizer(Vocabulary.from_file(vocabulary_path))
+    graph = tokenizer_graph(tokenizer, engine)  # type: ignore[arg-type]
     dataset = tf.data.TextLineDataset(str(path)).batch(512)
     dataset = dataset.map(lambda texts: graph(texts, sequence_length=512), tf.data.AUTOTUNE)
     for _ in dataset.prefetch(tf.data.AUTOTUNE):

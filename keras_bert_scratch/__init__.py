@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from keras_bert_scratch.tasks.token_classifier import (
         BertTokenClassifier as BertTokenClassifier,
     )
+    from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph as tokenizer_graph
     from keras_bert_scratch.text.tokenizer import WordPieceTokenizer as WordPieceTokenizer
     from keras_bert_scratch.text.vocabulary import Vocabulary as Vocabulary
     from keras_bert_scratch.training.adversarial import AdversarialTraining as AdversarialTraining
@@ -56,6 +57,7 @@ _MODULE_OF = {
     "stratified_split": "data.readers",
     "Vocabulary": "text.vocabulary",
     "WordPieceTokenizer": "text.tokenizer",
+    "tokenizer_graph": "text.graphs.tokenizer_graph",
     "BertEncoder": "models.encoder",
     "enable_lora": "models.adapting",
     "merge_lora": "models.adapting",

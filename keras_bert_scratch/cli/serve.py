@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import logging
 
-from keras_bert_scratch.serving.limits import Limits
+from keras_bert_scratch.serving.server.limits import Limits
 
 # What --help says of the limits.
 LIMITS = {
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
-    from keras_bert_scratch.serving.server import serve
+    from keras_bert_scratch.serving.server.app import serve
 
     # Which versions are served, and which cannot be.
     logging.basicConfig(format="%(asctime)s %(message)s")

@@ -64,8 +64,8 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> None:
+    from keras_bert_scratch.text.statistics import vocabulary_statistics
     from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
-    from keras_bert_scratch.text.vocabulary import vocabulary_statistics
 
     path = Path(options.vocabulary)
     read = WordPieceTokenizer.from_directory if path.is_dir() else WordPieceTokenizer.from_file

@@ -11,7 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bert_scratch.data.documents import split_sentences
-from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, truncated_lengths
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.truncation import truncated_lengths
 
 # Share of the pairs that are shorter than they could be: fine-tuning sees short texts, too.
 SHORT_SHARE = 0.1
@@ -73,7 +75,7 @@ def tokenize_documents(
         TokenizedDocuments(token_ids=array([...]), sentence_starts=array([0, 3, 6, 8]),
                            document_starts=array([0, 2, 3]), num_cut=0, num_empty=0)
     """
-    graph = tokenizer.graph("fast")
+    graph = tokenizer_graph(tokenizer, "fast")
     chunks: list[np.ndarray] = []
     lengths: list[np.ndarray] = []
     sentences: list[str] = []

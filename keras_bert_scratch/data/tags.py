@@ -12,8 +12,8 @@ import numpy as np
 
 from keras_bert_scratch.data.readers import LINE_END, read_decoded
 from keras_bert_scratch.data.windows import token_windows
-from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
-from keras_bert_scratch.text.truncation import check_window_stride
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.truncation import check_sequence_length, check_window_stride
 from keras_bert_scratch.text.vocabulary import CONTINUATION
 
 OUTSIDE = "O"

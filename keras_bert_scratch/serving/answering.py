@@ -25,7 +25,8 @@ from keras_bert_scratch.serving.saved_model import (
     save_signatures,
 )
 from keras_bert_scratch.serving.token_windows import slide
-from keras_bert_scratch.text.ragged import padded, row_ids
+from keras_bert_scratch.text.graphs.ragged import padded, row_ids
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 # Largest accepted difference of a probability.
@@ -71,7 +72,7 @@ def export_answerer_saved_model(
         RuntimeError: If Keras runs on another backend, or the export's probabilities differ.
     """
     require_tensorflow()
-    graph = tokenizer.graph("core")
+    graph = tokenizer_graph(tokenizer, "core")
 
     @tf.function(autograph=False)
     def logits_of(inputs: dict[str, tf.Tensor]) -> tf.Tensor:

@@ -17,6 +17,7 @@ from keras_bert_scratch.serving.litert import convert, write_packed
 from keras_bert_scratch.serving.parity import PROBE_TEXTS, ask
 from keras_bert_scratch.serving.predictor import INPUTS
 from keras_bert_scratch.serving.saved_model import require_tensorflow, save_signatures
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 # Largest accepted distance of an embedding from the model's, as a share of its length; 0.3 is a
@@ -49,7 +50,7 @@ def export_embeddings_saved_model(
         RuntimeError: If Keras runs on another backend, or the export's embeddings differ.
     """
     require_tensorflow()
-    graph = tokenizer.graph("core")
+    graph = tokenizer_graph(tokenizer, "core")
 
     def embeddings(text: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"embeddings": network(graph(text, sequence_length=sequence_length), training=False)}

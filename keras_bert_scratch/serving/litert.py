@@ -31,9 +31,10 @@ from keras_bert_scratch.serving.predictor import (
 )
 from keras_bert_scratch.serving.saved_model import require_tensorflow, save_signatures
 from keras_bert_scratch.text.columns import text_columns
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
+from keras_bert_scratch.text.statistics import vocabulary_statistics
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.truncation import Truncation
-from keras_bert_scratch.text.vocabulary import vocabulary_statistics
 
 Precision = Literal["float32", "float16", "int8", "full_int8"]
 
@@ -136,7 +137,7 @@ def export_litert(
         )
         custom_operations: Collection[str] = ()
     else:
-        from keras_bert_scratch.text.phone_engine import OPERATIONS, PhoneEngine
+        from keras_bert_scratch.text.graphs.phone_engine import OPERATIONS, PhoneEngine
 
         engine = PhoneEngine(tokenizer)
         model = _convert_text(network, activation, engine, tokenizer, width, precision)
@@ -264,7 +265,7 @@ def answers(
         sequence_length: Tokens to which texts are truncated.
         truncation: Which tokens of a long text stay.
     """
-    graph = tokenizer.graph("fast")
+    graph = tokenizer_graph(tokenizer, "fast")
 
     def probabilities(texts: Any) -> np.ndarray:
         columns = [column for column in text_columns(texts) if column is not None]

@@ -30,7 +30,8 @@ from keras_bert_scratch.serving.litert import (
 from keras_bert_scratch.serving.predictor import MEDIAPIPE_NAMES
 from keras_bert_scratch.serving.saved_model import require_tensorflow
 from keras_bert_scratch.text.columns import text_columns
-from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, phone_differences
+from keras_bert_scratch.text.statistics import phone_differences
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 logger = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.files import new_folder, write_hashes
 from keras_bert_scratch.serving.parity import check_artifact
 from keras_bert_scratch.serving.predictor import INPUTS
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.truncation import Truncation
 
@@ -88,7 +89,7 @@ def export_saved_model(
     require_tensorflow()
     if version is not None:
         folder = version_folder(folder, version)
-    graph = tokenizer.graph("core")
+    graph = tokenizer_graph(tokenizer, "core")
     names = tf.constant(list(labels))
 
     # Functions of their own, so that the signatures share them: half the time to export.

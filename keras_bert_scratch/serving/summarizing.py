@@ -24,7 +24,8 @@ from keras_bert_scratch.serving.saved_model import (
     require_tensorflow,
     save_signatures,
 )
-from keras_bert_scratch.text.detokenizer import DetokenizerGraph
+from keras_bert_scratch.text.graphs.detokenizer import DetokenizerGraph
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 
@@ -60,7 +61,7 @@ def export_summarizer_saved_model(
         RuntimeError: If Keras runs on another backend, or a summary differs.
     """
     require_tensorflow()
-    graph, detokenize = tokenizer.graph("core"), DetokenizerGraph(tokenizer)
+    graph, detokenize = tokenizer_graph(tokenizer, "core"), DetokenizerGraph(tokenizer)
 
     # A function of its own, so that both signatures share it.
     @tf.function(autograph=False)

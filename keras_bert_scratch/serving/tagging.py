@@ -25,10 +25,11 @@ from keras_bert_scratch.serving.saved_model import (
 )
 from keras_bert_scratch.serving.tagger import padded
 from keras_bert_scratch.serving.token_windows import slide
-from keras_bert_scratch.text.ragged import boolean_mask, row_ids
-from keras_bert_scratch.text.ragged import padded as padded_rows
-from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
-from keras_bert_scratch.text.truncation import check_window_stride
+from keras_bert_scratch.text.graphs.ragged import boolean_mask, row_ids
+from keras_bert_scratch.text.graphs.ragged import padded as padded_rows
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.truncation import check_sequence_length, check_window_stride
 
 # Largest accepted difference of a probability.
 _LARGEST_GAP = {"float32": 1e-5, "float16": 1e-2, "int8": 0.25}
@@ -72,7 +73,7 @@ def export_tagger_saved_model(
         RuntimeError: If Keras runs on another backend, or the export's probabilities differ.
     """
     require_tensorflow()
-    graph = tokenizer.graph("core")
+    graph = tokenizer_graph(tokenizer, "core")
     names = tf.constant(list(labels))
     room = check_sequence_length(sequence_length, 1)
     stride = check_window_stride(window_stride, room)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_bert_scratch.text.ragged import row_ids
+from keras_bert_scratch.text.graphs.ragged import row_ids
 
 
 class WindowsOfTexts(NamedTuple):

@@ -30,7 +30,7 @@ from keras_bert_scratch.serving.embeddings import (
 )
 from keras_bert_scratch.tasks.text_model import TextExamples, TextModel
 from keras_bert_scratch.text.columns import column_values, text_columns
-from keras_bert_scratch.text.graph import TokenizerGraph
+from keras_bert_scratch.text.graphs.tokenizer_graph import TokenizerGraph
 from keras_bert_scratch.text.preprocessing import AddPrompt
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 

@@ -19,10 +19,11 @@ from keras_bert_scratch.data.readers import stratified_split
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.example_model import ExampleModel, new_seed, refuse_steps
 from keras_bert_scratch.text.columns import check_not_empty, is_text, text_columns
-from keras_bert_scratch.text.graph import TokenizerGraph
-from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
+from keras_bert_scratch.text.graphs.tokenizer_graph import TokenizerGraph, tokenizer_graph
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.truncation import (
     Truncation,
+    check_sequence_length,
     check_truncation,
     check_window_stride,
 )
@@ -233,7 +234,7 @@ class TextModel(ExampleModel):
             The token ids, and the segment ids, of each text or pair; with `truncation="windows"`
             the token ids of each window, and the number of windows of each text.
         """
-        graph = self.check_tokenizer().graph("fast")
+        graph = tokenizer_graph(self.check_tokenizer(), "fast")
         settings: dict[str, Any] = {"sequence_length": sequence_length or self.sequence_length}
         if self.truncation == "windows":
             tokenize: Callable[..., Any] = graph.windows
@@ -323,7 +324,7 @@ class TextModel(ExampleModel):
         """
         spec = dataset.element_spec
         columns_of = self._text_columns_of(spec[0] if isinstance(spec, tuple) else spec)
-        graph = self.check_tokenizer().graph("fast") if columns_of else None
+        graph = tokenizer_graph(self.check_tokenizer(), "fast") if columns_of else None
 
         def prepare(*batch: Any) -> Any:
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)

@@ -37,9 +37,9 @@ from keras_bert_scratch.serving.tagging import export_tagger_litert, export_tagg
 from keras_bert_scratch.tasks.encoder_model import label_fields
 from keras_bert_scratch.tasks.token_model import TokenModel, ragged
 from keras_bert_scratch.text.columns import column_values
-from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.tokenizer_files import max_length
-from keras_bert_scratch.text.truncation import check_window_stride
+from keras_bert_scratch.text.truncation import check_sequence_length, check_window_stride
 
 # Logits below float32's rounding after the softmax.
 _SURELY_NOT = -60.0

@@ -27,9 +27,11 @@ from keras_bert_scratch.text.tokenizer_files import (
 )
 from keras_bert_scratch.text.truncation import (
     Truncation,
+    check_sequence_length,
     check_truncation,
     check_window_stride,
     head_and_tail,
+    truncated_lengths,
     window_starts,
 )
 from keras_bert_scratch.text.vocabulary import (
@@ -42,7 +44,7 @@ from keras_bert_scratch.text.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from keras_bert_scratch.text.graph import Engine, TokenizerGraph
+    from keras_bert_scratch.text.graphs.tokenizer_graph import Engine, TokenizerGraph
 
 # What the reference's decoder closes up, in its order.
 _CLEAN_UP = [
@@ -443,19 +445,9 @@ class WordPieceTokenizer:
             engine: "fast" uses tensorflow-text; "core" uses core TensorFlow operations only, for
                 SavedModels that a stock server loads.
         """
-        if engine not in self._graphs:
-            import tensorflow as tf
+        from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 
-            from keras_bert_scratch.text.graph import TokenizerGraph
-
-            # Its tables must outlive a function that may be traced just now.
-            with tf.init_scope():
-                self._graphs[engine] = TokenizerGraph(self, engine)
-        return self._graphs[engine]
-
-    @functools.cached_property
-    def _graphs(self) -> dict[str, "TokenizerGraph"]:
-        return {}
+        return tokenizer_graph(self, engine)
 
     def get_config(self) -> dict[str, Any]:
         """Returns plain JSON types from which `from_config` makes the same tokenizer."""
@@ -643,78 +635,3 @@ class WordPieceTokenizer:
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     with new_file(path) as temporary:
         temporary.write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")
-
-
-class PhoneDifferences(NamedTuple):
-    """How many texts MediaPipe's on-device tokenizer would tokenize otherwise.
-
-    Attributes:
-        num_texts: Texts compared.
-        num_different: Those with other ids.
-        examples: The first of them.
-    """
-
-    num_texts: int
-    num_different: int
-    examples: list[str]
-
-
-def phone_differences(
-    tokenizer: WordPieceTokenizer, texts: Iterable[str], *, num_examples: int = 5
-) -> PhoneDifferences:
-    """Tells how many texts MediaPipe's on-device tokenizer would tokenize otherwise.
-
-    Args:
-        tokenizer: What the model is trained with.
-        texts: A corpus.
-        num_examples: Most texts to return.
-    """
-    phone = WordPieceTokenizer(
-        tokenizer.vocabulary, normalization="mediapipe", errors=tokenizer.errors
-    )
-    num_texts, num_different = 0, 0
-    examples: list[str] = []
-    for text in texts:
-        num_texts += 1
-        if tokenizer.encode(text).token_ids != phone.encode(text).token_ids:
-            num_different += 1
-            if len(examples) < num_examples:
-                examples.append(text)
-    return PhoneDifferences(num_texts, num_different, examples)
-
-
-def check_sequence_length(sequence_length: int, num_texts: int) -> int:
-    """Returns the room for the texts' tokens.
-
-    Raises:
-        ValueError: If [CLS] and a [SEP] after every text do not fit.
-    """
-    num_special = 1 + num_texts
-    if sequence_length < num_special:
-        raise ValueError(
-            f"sequence_length is {sequence_length}, but [CLS] and [SEP] alone take {num_special} "
-            "tokens: use a larger one."
-        )
-    return sequence_length - num_special
-
-
-def truncated_lengths(lengths: list[int], room: int) -> list[int]:
-    """Truncates the longest text first, as the reference's `LongestFirst`.
-
-    Args:
-        lengths: Tokens of the text, or of the text and its pair.
-        room: Tokens that they may have together.
-
-    Returns:
-        Tokens to keep of each.
-    """
-    if sum(lengths) <= room:
-        return lengths
-    if len(lengths) == 1:
-        return [room]
-    shorter = min(lengths)
-    if 2 * shorter <= room:
-        return [min(length, room - shorter) for length in lengths]
-    # Where both are too long, the longer text gets the odd token; of equal ones, the second.
-    halves = [room // 2, room - room // 2]
-    return halves if lengths[0] <= lengths[1] else halves[::-1]

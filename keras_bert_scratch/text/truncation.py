@@ -89,3 +89,40 @@ def window_starts(length: int, room: int, stride: int) -> range:
         [0, 3, 6]
     """
     return range(0, max(length - room, 0) + stride, stride)
+
+
+def check_sequence_length(sequence_length: int, num_texts: int) -> int:
+    """Returns the room for the texts' tokens.
+
+    Raises:
+        ValueError: If [CLS] and a [SEP] after every text do not fit.
+    """
+    num_special = 1 + num_texts
+    if sequence_length < num_special:
+        raise ValueError(
+            f"sequence_length is {sequence_length}, but [CLS] and [SEP] alone take {num_special} "
+            "tokens: use a larger one."
+        )
+    return sequence_length - num_special
+
+
+def truncated_lengths(lengths: list[int], room: int) -> list[int]:
+    """Truncates the longest text first, as the reference's `LongestFirst`.
+
+    Args:
+        lengths: Tokens of the text, or of the text and its pair.
+        room: Tokens that they may have together.
+
+    Returns:
+        Tokens to keep of each.
+    """
+    if sum(lengths) <= room:
+        return lengths
+    if len(lengths) == 1:
+        return [room]
+    shorter = min(lengths)
+    if 2 * shorter <= room:
+        return [min(length, room - shorter) for length in lengths]
+    # Where both are too long, the longer text gets the odd token; of equal ones, the second.
+    halves = [room // 2, room - room // 2]
+    return halves if lengths[0] <= lengths[1] else halves[::-1]

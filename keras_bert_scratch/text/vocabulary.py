@@ -1,17 +1,14 @@
-"""The vocabulary: token <-> id, its files, its training and its figures."""
+"""The vocabulary: token <-> id, its files and its training."""
 
 import heapq
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from keras_bert_scratch.files import new_file, read_json, read_text
 from keras_bert_scratch.text.normalization import BertNormalizer
-
-if TYPE_CHECKING:
-    from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)
@@ -328,64 +325,3 @@ def _alphabet(
     frequent = [c for c, count in normalized.items() if count >= min_frequency]
     kept = sorted(heapq.nsmallest(room, frequent, key=lambda c: (-normalized[c], c)))
     return kept, [CONTINUATION + character for character in kept if character not in alone]
-
-
-class VocabularyStatistics(NamedTuple):
-    """How a vocabulary fits texts.
-
-    Attributes:
-        num_texts: Texts read.
-        num_words: Words after normalization, punctuation marks included.
-        num_pieces: Tokens that they became.
-        coverage: Share of the words that are tokens as a whole.
-        unknown_share: Share of the pieces that are [UNK].
-        pieces_per_word: Mean number of tokens a word.
-        longest_tokens: The vocabulary's longest tokens, the longest first.
-    """
-
-    num_texts: int
-    num_words: int
-    num_pieces: int
-    coverage: float
-    unknown_share: float
-    pieces_per_word: float
-    longest_tokens: list[str]
-
-
-def vocabulary_statistics(
-    tokenizer: "WordPieceTokenizer", texts: Iterable[str | bytes], *, num_longest: int = 10
-) -> VocabularyStatistics:
-    """Measures how a tokenizer's vocabulary fits texts.
-
-    Args:
-        tokenizer: The tokenizer with its vocabulary.
-        texts: Any number of texts; they are read once.
-        num_longest: How many of the longest tokens to name.
-
-    Raises:
-        ValueError: If the texts have no words.
-    """
-    num_texts = num_words = num_pieces = num_whole = num_unknown = 0
-    unk_id = tokenizer.vocabulary.unk_id
-    for text in texts:
-        num_texts += 1
-        for pieces in tokenizer.words(text):
-            num_words += 1
-            num_pieces += len(pieces)
-            is_unknown = pieces == [unk_id]
-            num_unknown += is_unknown
-            num_whole += len(pieces) == 1 and not is_unknown
-    if not num_words:
-        raise ValueError(f"The {num_texts} texts have no words: there is nothing to measure.")
-    tokens = [t for t in tokenizer.vocabulary.tokens if t not in SPECIAL_TOKENS]
-    return VocabularyStatistics(
-        num_texts=num_texts,
-        num_words=num_words,
-        num_pieces=num_pieces,
-        coverage=num_whole / num_words,
-        unknown_share=num_unknown / num_pieces,
-        pieces_per_word=num_pieces / num_words,
-        longest_tokens=sorted(tokens, key=lambda t: (-len(t.removeprefix(CONTINUATION)), t))[
-            :num_longest
-        ],
-    )

@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 
 from keras_bert_scratch import BertClassifier, BertEncoder, enable_lora
 from keras_bert_scratch.files import HASHES
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def adapt(model, rank, seed=0):
 
 
 def answers(model):
-    graph = model.tokenizer.graph("fast")
+    graph = tokenizer_graph(model.tokenizer, "fast")
     return np.array(model(graph(tf.constant(["a good film", "the bad movie"]), sequence_length=8)))
 
 

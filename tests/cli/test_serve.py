@@ -5,12 +5,12 @@ import dataclasses
 import pytest
 
 from keras_bert_scratch.cli.main import main
-from keras_bert_scratch.serving import server
+from keras_bert_scratch.serving.server import app
 
 
 def test_arguments_reach_the_server(monkeypatch):
     calls = []
-    monkeypatch.setattr(server, "serve", lambda *args, **kwargs: calls.append((args, kwargs)))
+    monkeypatch.setattr(app, "serve", lambda *args, **kwargs: calls.append((args, kwargs)))
     command = ["serve", "folder", "--name", "films", "--port", "0", "--max-queue", "7"]
     command += ["--timeout", "2.5", "--allowed-host", "films.example", "--allowed-host", "films"]
     command += ["--cors-origin", "https://example.org", "--root-path", "/films"]
@@ -18,7 +18,7 @@ def test_arguments_reach_the_server(monkeypatch):
     expected = {
         "host": "127.0.0.1",
         "port": 0,
-        "limits": server.Limits(max_queue=7, timeout=2.5),
+        "limits": app.Limits(max_queue=7, timeout=2.5),
         "allowed_hosts": ["films.example", "films"],
         "cors_origins": ["https://example.org"],
         "root_path": "/films",
@@ -30,7 +30,7 @@ def test_help_tells_every_limit_and_its_default(capsys):
     with pytest.raises(SystemExit):
         main(["serve", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    for field in dataclasses.fields(server.Limits):
+    for field in dataclasses.fields(app.Limits):
         option = f"--{field.name.replace('_', '-')} "
         assert f"(default: {field.default})" in text[text.rindex(option) :][:200]
 

@@ -11,6 +11,7 @@ import pytest
 
 from keras_bert_scratch import BertEncoder, WordPieceTokenizer
 from keras_bert_scratch.checkpoints.huggingface import load_encoder
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: run `make parity`")
 transformers = pytest.importorskip(
@@ -40,7 +41,7 @@ def checkpoint() -> Path:
 def test_every_hidden_state_and_the_pooled_output(checkpoint: Path) -> None:
     ours: BertEncoder = load_encoder(checkpoint)
     theirs = transformers.BertModel.from_pretrained(checkpoint).eval()
-    inputs = WordPieceTokenizer.from_directory(checkpoint).graph()(
+    inputs = tokenizer_graph(WordPieceTokenizer.from_directory(checkpoint))(
         TEXTS, PAIRS, sequence_length=128
     )
     found = ours(inputs, return_hidden_states=True)

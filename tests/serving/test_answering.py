@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras_bert_scratch.data.spans import Question, SpanAnswer
 from keras_bert_scratch.serving.answerer import LiteRTAnswerer, SavedModelAnswerer, load_answerer
 from keras_bert_scratch.tasks.question_answerer import BertQuestionAnswerer
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 
 CONTEXTS = [
     "A very good film, the Über-film",
@@ -100,7 +101,9 @@ def test_saved_model_signatures(exported):
     nobody = tf.constant([], tf.string)
     empty = loaded.signatures["conversation"](history=nobody, question=nobody, context=nobody)
     assert {name: len(values) for name, values in empty.items()} == dict.fromkeys(outputs, 0)
-    inputs = model.tokenizer.graph("core")(tf.constant(["a good film"]), sequence_length=12)
+    inputs = tokenizer_graph(model.tokenizer, "core")(
+        tf.constant(["a good film"]), sequence_length=12
+    )
     logits = loaded.signatures["tokens"](**inputs)["logits"]
     np.testing.assert_allclose(logits, model(inputs), atol=1e-5)
 

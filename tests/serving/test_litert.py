@@ -54,7 +54,7 @@ class TestTextIn:
         import keras
         import tensorflow as tf
 
-        from keras_bert_scratch.text.phone_engine import PhoneEngine
+        from keras_bert_scratch.text.graphs.phone_engine import PhoneEngine
 
         tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "д", "##д", "b"]
         engine = PhoneEngine(WordPieceTokenizer(Vocabulary(tokens)))

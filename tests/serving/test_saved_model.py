@@ -12,7 +12,8 @@ from tensorflow_serving.apis import prediction_log_pb2
 from keras_bert_scratch.serving.parity import PROBE_TEXTS
 from keras_bert_scratch.serving.predictor import SavedModelPredictor
 from keras_bert_scratch.serving.saved_model import version_folder
-from keras_bert_scratch.serving.served_model import ServedModel
+from keras_bert_scratch.serving.server.served_model import ServedModel
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def exported(versioned_export):
 
 
 def tokens(model, texts):
-    inputs = model.tokenizer.graph("core")(tf.constant(texts), sequence_length=32)
+    inputs = tokenizer_graph(model.tokenizer, "core")(tf.constant(texts), sequence_length=32)
     return {name: np.array(value) for name, value in inputs.items()}
 
 

@@ -14,6 +14,7 @@ from keras_bert_scratch.serving.summarizer import (
     load_summarizer,
 )
 from keras_bert_scratch.tasks.summarizer import BertSummarizer
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
@@ -97,7 +98,7 @@ def test_core_operations_only(exported):
 
 def test_tokens_signature(model, exported):
     loaded = tf.saved_model.load(str(exported / "greedy"))
-    inputs = model.tokenizer.graph()(tf.constant(TEXTS), sequence_length=32)
+    inputs = tokenizer_graph(model.tokenizer)(tf.constant(TEXTS), sequence_length=32)
     found = loaded.signatures["tokens"](**inputs)["summary_ids"]
     np.testing.assert_array_equal(found, model.generate(inputs))
     too_large = {**inputs, "token_ids": inputs["token_ids"] + 99}

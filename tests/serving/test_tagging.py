@@ -11,6 +11,7 @@ from keras_bert_scratch.serving import tagging
 from keras_bert_scratch.serving.parity import PROBE_TEXTS
 from keras_bert_scratch.serving.tagger import LiteRTTagger, SavedModelTagger, load_tagger
 from keras_bert_scratch.tasks.token_classifier import BertTokenClassifier
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 
 LABELS = ["O", "B-x", "I-x"]
 TEXTS = [*PROBE_TEXTS, "Ein über-Film ist e\u0301in caf\u00e9s", "a good film! " * 20]
@@ -100,7 +101,9 @@ def test_saved_model_signatures(exported):
     assert outputs["classes"].numpy().tolist() == [[b"O", b"B-x", b"I-x"]] * 2
     tags = [[tag.decode() for tag in row if tag] for row in outputs["tags"].numpy()]
     assert tags == model.tag(["Good film!", "a"])
-    inputs = model.tokenizer.graph("core")(tf.constant(["a good film"]), sequence_length=12)
+    inputs = tokenizer_graph(model.tokenizer, "core")(
+        tf.constant(["a good film"]), sequence_length=12
+    )
     np.testing.assert_allclose(
         loaded.signatures["tokens"](**inputs)["logits"], model(inputs), atol=1e-5
     )

@@ -9,6 +9,8 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
+
 LABELS = ["negative", "positive"]
 TEXTS = ["a good film", "a bad bad film", "great", "an awful movie", "the film", "really bad"]
 NAMES = ["positive", "negative", "positive", "negative", "positive", "negative"]
@@ -181,7 +183,7 @@ def test_single_batches_of_texts(model):
 
 
 def test_names_beside_ready_inputs(model):
-    inputs = model.tokenizer.graph("fast")(tf.constant(TEXTS), sequence_length=16)
+    inputs = tokenizer_graph(model.tokenizer, "fast")(tf.constant(TEXTS), sequence_length=16)
     expected = model.evaluate(TEXTS, NAMES, verbose=0)
     assert model.evaluate(inputs, NAMES, verbose=0) == pytest.approx(expected, rel=1e-5)
     dataset = tf.data.Dataset.from_tensor_slices((inputs, NAMES)).batch(2)

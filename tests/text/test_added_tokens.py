@@ -9,6 +9,7 @@ from tokenizers import AddedToken as Theirs
 from tokenizers import Tokenizer
 
 from keras_bert_scratch.text.added_tokens import AddedToken
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
@@ -66,7 +67,7 @@ def test_the_same_ids_and_offsets_everywhere(switches):
         assert (mine.token_ids[1:-1], mine.offsets[1:-1]) == (theirs.ids, theirs.offsets), text
     assert sum(ours.vocabulary.token_to_id("abb") in mine.token_ids for mine in found) > 20
     for engine in ("fast", "core"):
-        ids = ours.graph(engine).tokenize(tf.constant([text.encode() for text in texts]))
+        ids = tokenizer_graph(ours, engine).tokenize(tf.constant([text.encode() for text in texts]))
         assert ids.to_list() == [theirs.ids for theirs in expected]
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from tokenizers import AddedToken, normalizers, pre_tokenizers
 
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
@@ -214,7 +215,7 @@ def graph_ids(
 
     # Compiled, as inside `tf.data` and a SavedModel.
     signature = [tf.TensorSpec([None], tf.string)]
-    tokenize = tf.function(tokenizer.graph(engine).tokenize, input_signature=signature)
+    tokenize = tf.function(tokenizer_graph(tokenizer, engine).tokenize, input_signature=signature)
     return tokenize(tf.constant([_encoded(text) for text in texts])).to_list()
 
 
@@ -339,7 +340,7 @@ def test_exported_saved_model(main, tmp_path, counts):
     import tensorflow as tf
 
     module = tf.Module()
-    module.graph = main.tokenizer.graph("core")
+    module.graph = tokenizer_graph(main.tokenizer, "core")
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def tokenize(texts):

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_bert_scratch import Vocabulary, WordPieceTokenizer
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.truncation import check_window_stride, head_and_tail, window_starts
 
 CLS, SEP, PAD = 1, 2, 3
@@ -56,7 +57,7 @@ def test_truncation(tokenizer, engine, truncation, sequence_length, kept):
     if engine == "python":
         found = [tokenizer.encode(text, **settings).token_ids for text in texts]
     else:
-        ids, segments = tokenizer.graph(engine).ragged(tf.constant(texts), **settings)
+        ids, segments = tokenizer_graph(tokenizer, engine).ragged(tf.constant(texts), **settings)
         found = ids.to_list()
         assert segments.shape == ids.shape
         assert not segments.flat_values.numpy().any()
@@ -109,14 +110,16 @@ def test_windows(tokenizer, engine):
         assert [row.token_ids for rows in windows for row in rows] == expected
         assert windows[0][1].offsets[1] == (9, 11)
         return
-    ids, num_windows = tokenizer.graph(engine).windows(tf.constant(texts), sequence_length=8)
+    ids, num_windows = tokenizer_graph(tokenizer, engine).windows(
+        tf.constant(texts), sequence_length=8
+    )
     assert num_windows.numpy().tolist() == [3, 1, 1, 2]
     assert ids.to_list() == expected
 
 
 @pytest.mark.parametrize("engine", ["fast", "core"])
 def test_model_inputs_of_windows(tokenizer, engine):
-    inputs = tokenizer.graph(engine)(
+    inputs = tokenizer_graph(tokenizer, engine)(
         tf.constant([TEN, "40"]), sequence_length=8, truncation="windows", window_stride=6
     )
     expected = [
@@ -136,7 +139,9 @@ def test_windows_agree_for_every_length_and_stride(tokenizer):
     for sequence_length in (3, 4, 7):
         for stride in range(1, sequence_length - 1):
             settings = {"sequence_length": sequence_length, "window_stride": stride}
-            ids, num_windows = tokenizer.graph("fast").windows(tf.constant(texts), **settings)
+            ids, num_windows = tokenizer_graph(tokenizer, "fast").windows(
+                tf.constant(texts), **settings
+            )
             expected = [tokenizer.encode_windows(text, **settings) for text in texts]
             assert num_windows.numpy().tolist() == [len(rows) for rows in expected]
             assert ids.to_list() == [row.token_ids for rows in expected for row in rows]
@@ -148,7 +153,7 @@ class TestRefusals:
         with pytest.raises(ValueError, match=message):
             tokenizer.encode("4", truncation="middle")
         with pytest.raises(ValueError, match=message):
-            tokenizer.graph()(tf.constant(["4"]), sequence_length=8, truncation="middle")
+            tokenizer_graph(tokenizer)(tf.constant(["4"]), sequence_length=8, truncation="middle")
 
     @pytest.mark.parametrize("truncation", ["tail", "head_tail", "windows"])
     def test_pairs(self, tokenizer, truncation):
@@ -157,14 +162,14 @@ class TestRefusals:
         with pytest.raises(ValueError, match=message):
             tokenizer.encode("4", "5", **settings)
         with pytest.raises(ValueError, match=message):
-            tokenizer.graph()(tf.constant(["4"]), tf.constant(["5"]), **settings)
+            tokenizer_graph(tokenizer)(tf.constant(["4"]), tf.constant(["5"]), **settings)
 
     def test_windows_are_many_rows(self, tokenizer):
         settings = {"sequence_length": 8, "truncation": "windows"}
         with pytest.raises(ValueError, match="makes several rows of a text, .* `encode_windows`"):
             tokenizer.encode("4", **settings)
         with pytest.raises(ValueError, match="makes several rows of a text, .* `windows` of the"):
-            tokenizer.graph().ragged(tf.constant(["4"]), **settings)
+            tokenizer_graph(tokenizer).ragged(tf.constant(["4"]), **settings)
 
     @pytest.mark.parametrize("stride", [0, 7, -1])
     def test_stride_that_does_not_fit(self, tokenizer, stride):
@@ -172,7 +177,9 @@ class TestRefusals:
         with pytest.raises(ValueError, match=message):
             tokenizer.encode_windows("4", sequence_length=8, window_stride=stride)
         with pytest.raises(ValueError, match=message):
-            tokenizer.graph().windows(tf.constant(["4"]), sequence_length=8, window_stride=stride)
+            tokenizer_graph(tokenizer).windows(
+                tf.constant(["4"]), sequence_length=8, window_stride=stride
+            )
 
     def test_windows_without_room(self, tokenizer):
         with pytest.raises(ValueError, match="needs a sequence_length of 3 or more"):

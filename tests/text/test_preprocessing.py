@@ -16,6 +16,7 @@ from keras_bert_scratch import BertClassifier, Vocabulary, WordPieceTokenizer
 from keras_bert_scratch.serving.parity import PROBE_TEXTS
 from keras_bert_scratch.serving.predictor import load_predictor
 from keras_bert_scratch.text import preprocessing
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.preprocessing import (
     AddPrompt,
     RegexStep,
@@ -133,7 +134,9 @@ class TestPythonAndGraphAgree:
             texts += [b"<b\xff>film</b\xf0\x9f>", b"http://a\xffb", b"\xe2\x82the\xc3 12\xff34"]
         expected = [tokenizer.encode(text).token_ids for text in texts]
         for engine in ("fast", "core"):
-            ids, _ = tokenizer.graph(engine).ragged(tf.constant(texts), sequence_length=10_000)
+            ids, _ = tokenizer_graph(tokenizer, engine).ragged(
+                tf.constant(texts), sequence_length=10_000
+            )
             assert ids.to_list() == expected
 
     def test_offsets_are_those_of_the_changed_text(self):

@@ -10,12 +10,9 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders
 from tokenizers.processors import TemplateProcessing
 
-from keras_bert_scratch.text.tokenizer import (
-    WordPieceTokenizer,
-    check_sequence_length,
-    phone_differences,
-    truncated_lengths,
-)
+from keras_bert_scratch.text.statistics import phone_differences
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.truncation import check_sequence_length, truncated_lengths
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 WORDS = "film a the is n ' t do not m s ve re . , ? ! 你 好 é cafe [ mask ] MASK café".split()

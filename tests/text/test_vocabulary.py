@@ -7,12 +7,12 @@ import re
 import pytest
 from tokenizers import BertWordPieceTokenizer, Tokenizer, models
 
+from keras_bert_scratch.text.statistics import vocabulary_statistics
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import (
     SPECIAL_TOKENS,
     Vocabulary,
     train_vocabulary,
-    vocabulary_statistics,
 )
 
 TOKENS = [*SPECIAL_TOKENS, "film", "##s", "\u2028", "é"]

@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from keras_bert_scratch.text.code_points import UNCHANGED, code_point_strings
-from keras_bert_scratch.text.fast_engine import FastEngine, normalizer_model
+from keras_bert_scratch.text.graphs.code_points import UNCHANGED, code_point_strings
+from keras_bert_scratch.text.graphs.fast_engine import FastEngine, normalizer_model
 from keras_bert_scratch.text.normalization import NUM_CODE_POINTS
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 

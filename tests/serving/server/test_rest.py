@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies
 
-from keras_bert_scratch.serving.rest import (
+from keras_bert_scratch.serving.server.rest import (
     Input,
     RequestError,
     classify_response,

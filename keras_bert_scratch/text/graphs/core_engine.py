@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from keras_bert_scratch.text.graphs.ragged import boolean_mask, row_ids
 from keras_bert_scratch.text.normalization import NUM_CODE_POINTS
-from keras_bert_scratch.text.ragged import boolean_mask, row_ids
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import CONTINUATION
 

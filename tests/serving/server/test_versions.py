@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from keras_bert_scratch.files import HASHES, check_hashes, write_hashes
-from keras_bert_scratch.serving import versions
-from keras_bert_scratch.serving.versions import ModelVersions
+from keras_bert_scratch.serving.server import versions
+from keras_bert_scratch.serving.server.versions import ModelVersions
 
 
 class Model:

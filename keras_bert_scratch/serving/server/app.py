@@ -33,14 +33,14 @@ except ImportError as error:
         f'({error}): pip install "keras_bert_scratch[server]".'
     ) from error
 
-from keras_bert_scratch.serving import rest
-from keras_bert_scratch.serving.batcher import Batcher, QueueFullError
-from keras_bert_scratch.serving.connections import LimitedProtocol
-from keras_bert_scratch.serving.hosts import KnownHosts, hosts_of
-from keras_bert_scratch.serving.limits import Limits
-from keras_bert_scratch.serving.rest import RequestError
-from keras_bert_scratch.serving.served_model import ServedModel, serialized_example
-from keras_bert_scratch.serving.versions import ModelVersions, VersionStatus
+from keras_bert_scratch.serving.server import rest
+from keras_bert_scratch.serving.server.batcher import Batcher, QueueFullError
+from keras_bert_scratch.serving.server.connections import LimitedProtocol
+from keras_bert_scratch.serving.server.hosts import KnownHosts, hosts_of
+from keras_bert_scratch.serving.server.limits import Limits
+from keras_bert_scratch.serving.server.rest import RequestError
+from keras_bert_scratch.serving.server.served_model import ServedModel, serialized_example
+from keras_bert_scratch.serving.server.versions import ModelVersions, VersionStatus
 
 logger = logging.getLogger(__name__)
 
@@ -551,4 +551,4 @@ def _bound(host: str, port: int) -> socket.socket:
     return listener
 
 
-_PAGE = (Path(__file__).parent / "server_page.html").read_text("utf-8")
+_PAGE = (Path(__file__).parent / "page.html").read_text("utf-8")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_scratch.files import HASHES
-from keras_bert_scratch.serving.served_model import ServedModel, versions_of
+from keras_bert_scratch.serving.server.served_model import ServedModel, versions_of
 
 logger = logging.getLogger(__name__)
 

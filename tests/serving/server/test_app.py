@@ -20,12 +20,12 @@ import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from keras_bert_scratch.serving import server as server_module
 from keras_bert_scratch.serving.parity import PROBE_TEXTS
-from keras_bert_scratch.serving.rest import Input, RequestError
-from keras_bert_scratch.serving.served_model import ServedModel, newest_version
-from keras_bert_scratch.serving.server import Limits, ModelServer, serve
-from keras_bert_scratch.serving.versions import ModelVersions, VersionStatus
+from keras_bert_scratch.serving.server import app as app_module
+from keras_bert_scratch.serving.server.app import Limits, ModelServer, serve
+from keras_bert_scratch.serving.server.rest import Input, RequestError
+from keras_bert_scratch.serving.server.served_model import ServedModel, newest_version
+from keras_bert_scratch.serving.server.versions import ModelVersions, VersionStatus
 
 URL = "/v1/models/films"
 
@@ -177,7 +177,7 @@ class TestNewVersions:
     @pytest.fixture
     def watched(self, monkeypatch):
         """A server whose next version is what the test says."""
-        monkeypatch.setattr(server_module, "_POLL_SECONDS", 0.02)
+        monkeypatch.setattr(app_module, "_POLL_SECONDS", 0.02)
 
         class Versions:
             def __init__(self):
@@ -236,7 +236,7 @@ class TestNewVersions:
         assert "Looking for new versions failed" in caplog.text
 
     def test_a_real_one(self, versioned_export, tmp_path, monkeypatch):
-        monkeypatch.setattr(server_module, "_POLL_SECONDS", 0.1)
+        monkeypatch.setattr(app_module, "_POLL_SECONDS", 0.1)
         _, folder = versioned_export
         shutil.copytree(folder / "3", tmp_path / "3")
         versions = ModelVersions(tmp_path)
@@ -669,8 +669,8 @@ class TestServing:
         def start(**options):
             code = (
                 "import numpy as np\n"
-                "from keras_bert_scratch.serving import server, versions\n"
-                "from keras_bert_scratch.serving.rest import Input\n"
+                "from keras_bert_scratch.serving.server import app, versions\n"
+                "from keras_bert_scratch.serving.server.rest import Input\n"
                 "class Model:\n"
                 "    version, folder = 1, 'folder'\n"
                 "    def inputs(self, signature):\n"
@@ -678,7 +678,7 @@ class TestServing:
                 "    def batch_key(self, signature, row): return ()\n"
                 "    def run(self, signature, rows): return [{'n': 1}] * len(rows)\n"
                 "versions.ModelVersions.first = lambda self: Model()\n"
-                f"server.serve({str(tmp_path)!r}, 'films', **{options!r})\n"
+                f"app.serve({str(tmp_path)!r}, 'films', **{options!r})\n"
             )
             process = subprocess.Popen(
                 [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE,

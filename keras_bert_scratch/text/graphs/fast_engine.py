@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from keras_bert_scratch.text.code_points import DELETED, UNCHANGED
+from keras_bert_scratch.text.graphs.code_points import DELETED, UNCHANGED
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import CONTINUATION, UNK
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from keras_bert_scratch.serving.batcher import Batcher, QueueFullError
+from keras_bert_scratch.serving.server.batcher import Batcher, QueueFullError
 
 
 class Recorder:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bert_scratch.files import check_hashes
-from keras_bert_scratch.serving.rest import Input, RequestError, Row
+from keras_bert_scratch.serving.server.rest import Input, RequestError, Row
 
 # Bits of the smallest and the largest length that are told apart when batches are made.
 _SHORT, _LONG = 5, 12

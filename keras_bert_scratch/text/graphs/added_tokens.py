@@ -9,10 +9,10 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from keras_bert_scratch.text.added_tokens import Finder
-from keras_bert_scratch.text.code_points import normalized_strings
-from keras_bert_scratch.text.core_engine import replace_code_points, string_table
+from keras_bert_scratch.text.graphs.code_points import normalized_strings
+from keras_bert_scratch.text.graphs.core_engine import replace_code_points, string_table
+from keras_bert_scratch.text.graphs.ragged import row_ids
 from keras_bert_scratch.text.normalization import BertNormalizer
-from keras_bert_scratch.text.ragged import row_ids
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 # Stands on both sides of a token that is found. Normalization deletes it, and the other, for which

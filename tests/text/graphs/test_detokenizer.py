@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_bert_scratch.text.detokenizer import DetokenizerGraph
+from keras_bert_scratch.text.graphs.detokenizer import DetokenizerGraph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
@@ -27,7 +28,7 @@ def engine(request):
 
 @pytest.fixture(scope="module")
 def graph(tokenizer, engine):
-    return tokenizer.graph(engine)
+    return tokenizer_graph(tokenizer, engine)
 
 
 def test_inputs_of_a_model(graph):
@@ -59,7 +60,7 @@ def test_long_words(engine, word):
     """Words of many tokens, alone and among others; two of them are too long, or unknown."""
     tokenizer = WordPieceTokenizer(Vocabulary(TOKENS), max_word_length=5_000)
     texts = [word, f"film {word} a{word[1:]}s {word}x films", ""]
-    found = tokenizer.graph(engine).tokenize(tf.constant(texts)).to_list()
+    found = tokenizer_graph(tokenizer, engine).tokenize(tf.constant(texts)).to_list()
     assert found == [tokenizer.encode(text).token_ids[1:-1] for text in texts]
 
 
@@ -101,16 +102,16 @@ def test_inside_tf_data(graph):
 
 def test_special_tokens_are_text_unless_allowed(tokenizer, engine):
     text = tf.constant(["a[MASK]film", "\U0010fff4[SEP]"])
-    assert 4 not in np.concatenate(tokenizer.graph(engine).tokenize(text).to_list())
+    assert 4 not in np.concatenate(tokenizer_graph(tokenizer, engine).tokenize(text).to_list())
     allowing = WordPieceTokenizer(Vocabulary(TOKENS), allow_special_tokens=True)
-    assert allowing.graph(engine).tokenize(text).to_list() == [[6, 4, 5], [3]]
+    assert tokenizer_graph(allowing, engine).tokenize(text).to_list() == [[6, 4, 5], [3]]
 
 
 def test_not_utf8(engine):
     text = tf.constant([b"fi\xfflm"])
-    replacing = WordPieceTokenizer(Vocabulary(TOKENS)).graph(engine)
+    replacing = tokenizer_graph(WordPieceTokenizer(Vocabulary(TOKENS)), engine)
     assert replacing.tokenize(text).to_list() == [[5]]
-    strict = WordPieceTokenizer(Vocabulary(TOKENS), errors="strict").graph(engine)
+    strict = tokenizer_graph(WordPieceTokenizer(Vocabulary(TOKENS), errors="strict"), engine)
     assert strict.tokenize(tf.constant(["film"])).to_list() == [[5]]
     with pytest.raises(tf.errors.InvalidArgumentError, match="(?i)invalid"):
         strict.tokenize(text)
@@ -119,7 +120,7 @@ def test_not_utf8(engine):
 def test_refusals(tokenizer, graph):
     texts = tf.constant(["a"])
     with pytest.raises(ValueError, match="engine must be 'fast' or 'core', received 'quick'"):
-        tokenizer.graph("quick")
+        tokenizer_graph(tokenizer, "quick")
     with pytest.raises(ValueError, match="pad_to must be 'longest' or .*, received 'max'"):
         graph(texts, sequence_length=8, pad_to="max")
     with pytest.raises(ValueError, match="sequence_length is 1, but"):
@@ -129,16 +130,17 @@ def test_refusals(tokenizer, graph):
 
 
 def test_a_tokenizer_makes_each_graph_once(tokenizer, engine):
-    assert tokenizer.graph(engine) is tokenizer.graph(engine)
+    assert tokenizer_graph(tokenizer, engine) is tokenizer_graph(tokenizer, engine)
 
 
 def test_the_core_engine_needs_no_tensorflow_text():
     code = (
         "import sys; sys.modules['tensorflow_text'] = None\n"
         "from keras_bert_scratch.text.tokenizer import WordPieceTokenizer\n"
+        "from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph\n"
         "from keras_bert_scratch.text.vocabulary import Vocabulary\n"
         "tokens = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', 'film']\n"
-        "graph = WordPieceTokenizer(Vocabulary(tokens)).graph('core')\n"
+        "graph = tokenizer_graph(WordPieceTokenizer(Vocabulary(tokens)), 'core')\n"
         "assert graph.tokenize(['FILM']).to_list() == [[4]]\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -149,8 +151,8 @@ def test_can_first_be_made_inside_a_function(engine):
 
     @tf.function
     def tokenize(texts):
-        return tokenizer.graph(engine).tokenize(texts)
+        return tokenizer_graph(tokenizer, engine).tokenize(texts)
 
     texts, expected = tf.constant(["a films"]), [[6, 5, 7]]
     assert tokenize(texts).to_list() == expected
-    assert tokenizer.graph(engine).tokenize(texts).to_list() == expected
+    assert tokenizer_graph(tokenizer, engine).tokenize(texts).to_list() == expected

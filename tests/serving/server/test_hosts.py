@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from keras_bert_scratch.serving.hosts import KnownHosts, hosts_of
+from keras_bert_scratch.serving.server.hosts import KnownHosts, hosts_of
 
 
 def ask(hosts, *values, version="1.1"):

@@ -12,7 +12,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from keras_bert_scratch.serving.limits import Limits
+from keras_bert_scratch.serving.server.limits import Limits
 
 # How long a client that was refused has to read why, before it is cut off.
 _LAST_SECONDS = 2.0

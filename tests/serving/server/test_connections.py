@@ -13,8 +13,8 @@ import time
 import pytest
 import uvicorn
 
-from keras_bert_scratch.serving.connections import LimitedProtocol
-from keras_bert_scratch.serving.limits import Limits
+from keras_bert_scratch.serving.server.connections import LimitedProtocol
+from keras_bert_scratch.serving.server.limits import Limits
 
 # Short, because tests wait for them, and long beside what a busy machine takes.
 LIMITS = Limits(

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from keras_bert_scratch.text.ragged import boolean_mask, row_ids
+from keras_bert_scratch.text.graphs.ragged import boolean_mask, row_ids
+from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
@@ -50,6 +51,6 @@ def test_a_long_row_among_short_ones():
 
 
 def test_a_long_text_among_short_ones():
-    graph = WordPieceTokenizer(Vocabulary([*SPECIAL_TOKENS, "a"])).graph("fast")
+    graph = tokenizer_graph(WordPieceTokenizer(Vocabulary([*SPECIAL_TOKENS, "a"])), "fast")
     texts = tf.constant(["a " * 1_000_000] + ["a"] * 199)
     assert megabytes_taken(lambda: graph(texts, sequence_length=8)) < 500

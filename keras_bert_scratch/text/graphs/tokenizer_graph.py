@@ -6,12 +6,14 @@ words into the longest tokens.
 Axes: B batch, S sequence, W windows of all texts of a batch.
 """
 
+import weakref
 from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.text.code_points import code_point_strings
+from keras_bert_scratch.text.graphs.code_points import code_point_strings
+from keras_bert_scratch.text.graphs.ragged import boolean_mask, padded, row_ids
 from keras_bert_scratch.text.normalization import (
     DELETED_FLAG,
     NUM_CODE_POINTS,
@@ -19,10 +21,10 @@ from keras_bert_scratch.text.normalization import (
     unicode_table,
 )
 from keras_bert_scratch.text.preprocessing import RegexStep, Step
-from keras_bert_scratch.text.ragged import boolean_mask, padded, row_ids
-from keras_bert_scratch.text.tokenizer import WordPieceTokenizer, check_sequence_length
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.truncation import (
     Truncation,
+    check_sequence_length,
     check_truncation,
     check_window_stride,
     head_and_tail,
@@ -33,7 +35,7 @@ PadTo = Literal["longest", "sequence_length"]
 
 
 class TokenizerGraph(tf.Module):
-    """A `WordPieceTokenizer` for tensors of strings. Get it by `WordPieceTokenizer.graph`.
+    """A `WordPieceTokenizer` for tensors of strings. Get it by `tokenizer_graph`.
 
     Any bytes are accepted; those that are not UTF-8 are dropped, as the reference drops the U+FFFD
     that stands for them, or refused with an `InvalidArgumentError` if the tokenizer's `errors` is
@@ -49,7 +51,7 @@ class TokenizerGraph(tf.Module):
 
     Example:
         >>> vocabulary = Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "film", "##s", "!"])
-        >>> graph = WordPieceTokenizer(vocabulary).graph()
+        >>> graph = tokenizer_graph(WordPieceTokenizer(vocabulary))
         >>> graph(tf.constant(["Films!", "film"]), sequence_length=8)["token_ids"].numpy()
         array([[2, 4, 5, 6, 3],
                [2, 4, 3, 0, 0]], dtype=int32)
@@ -70,20 +72,20 @@ class TokenizerGraph(tf.Module):
                 "whose predictor is Python."
             )
         if engine == "fast":
-            from keras_bert_scratch.text.fast_engine import FastEngine
+            from keras_bert_scratch.text.graphs.fast_engine import FastEngine
 
             self._engine: tf.Module = FastEngine(
                 tokenizer, code_point_strings(tokenizer.normalizer)
             )
         elif engine == "core":
-            from keras_bert_scratch.text.core_engine import CoreEngine
+            from keras_bert_scratch.text.graphs.core_engine import CoreEngine
 
             self._engine = CoreEngine(tokenizer, code_point_strings(tokenizer.normalizer))
         else:
             raise ValueError(f"engine must be 'fast' or 'core', received {engine!r}.")
         self._added_tokens: tf.Module | None = None
         if tokenizer.finders:
-            from keras_bert_scratch.text.added_tokens_graph import AddedTokensGraph
+            from keras_bert_scratch.text.graphs.added_tokens import AddedTokensGraph
 
             self._added_tokens = AddedTokensGraph(tokenizer, self._marks, self._engine)
 
@@ -289,6 +291,42 @@ class TokenizerGraph(tf.Module):
         }
 
 
+# The graphs made so far, as long as their tokenizers live: tables take long to build.
+_GRAPHS: weakref.WeakKeyDictionary[WordPieceTokenizer, dict[str, TokenizerGraph]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def tokenizer_graph(tokenizer: WordPieceTokenizer, engine: Engine = "fast") -> TokenizerGraph:
+    """Returns a tokenizer for `tf.data`, `tf.function` and SavedModels.
+
+    Args:
+        tokenizer: The tokenizer whose ids the graph computes.
+        engine: "fast" uses tensorflow-text; "core" uses core TensorFlow operations only, for
+            SavedModels that a stock server loads.
+
+    Returns:
+        The graph; the same one whenever the same tokenizer is given.
+
+    Raises:
+        ValueError: If the engine is unknown, or "core" and a step of the tokenizer's
+            `preprocessing` runs in Python only.
+
+    Example:
+        >>> vocabulary = Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "film", "##s", "!"])
+        >>> graph = tokenizer_graph(WordPieceTokenizer(vocabulary))
+        >>> graph(tf.constant(["Films!", "film"]), sequence_length=8)["token_ids"].numpy()
+        array([[2, 4, 5, 6, 3],
+               [2, 4, 3, 0, 0]], dtype=int32)
+    """
+    graphs = _GRAPHS.setdefault(tokenizer, {})
+    if engine not in graphs:
+        # Its tables must outlive a function that may be traced just now.
+        with tf.init_scope():
+            graphs[engine] = TokenizerGraph(tokenizer, engine)
+    return graphs[engine]
+
+
 def _in_python(step: Step, texts: tf.Tensor) -> tf.Tensor:
     """Calls a step on every text (*Shape:* (B,)); a graph with this call cannot be saved."""
 
@@ -312,7 +350,7 @@ def _truncate(ids: tf.RaggedTensor, head: tf.Tensor, tail: int = 0) -> tf.Ragged
 def _truncated_lengths(
     first: tf.Tensor, second: tf.Tensor, room: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Is `keras_bert_scratch.text.tokenizer.truncated_lengths` for rows. *Shape:* (B,) each."""
+    """Is `keras_bert_scratch.text.truncation.truncated_lengths` for rows. *Shape:* (B,) each."""
     half, rest_of_it = tf.constant(room // 2, tf.int64), tf.constant(room - room // 2, tf.int64)
     shorter = tf.minimum(first, second)
     fits = first + second <= room
