@@ -56,7 +56,7 @@ from keras_bert_scratch.training.privacy import DifferentialPrivacy, Spent, chec
 
 logger = logging.getLogger(__name__)
 
-# Losses whose targets are the probabilities of all classes, and those whose targets are ids.
+# Losses whose targets are the probabilities of all classes, and losses whose targets are ids.
 _OF_PROBABILITIES = (
     keras.losses.CategoricalCrossentropy,
     keras.losses.CategoricalFocalCrossentropy,
@@ -67,7 +67,7 @@ _OF_IDS = (
     SmoothedCrossentropy,
     SparseCategoricalFocalCrossentropy,
 )
-# Keras' functions of the same losses, which their names stand for.
+# Keras' functions of the same losses, to which Keras resolves their names; True for probabilities.
 _FUNCTIONS = {
     keras.losses.categorical_crossentropy: True,
     keras.losses.categorical_focal_crossentropy: True,
@@ -85,23 +85,24 @@ class BertClassifier(TextModel):
     Args:
         encoder: The encoder below the head.
         labels: Names of the C classes, in the order of their ids; whole numbers and booleans become
-            strings. A single one names a score instead, a number that the model learns by its
-            squared error, as rerankers and ratings have it.
+            strings. A single label names a score: a number, such as a rating, that the model
+            learns by its squared error.
         tokenizer: Turns texts into ids; None if only ready inputs are used.
         sequence_length: Tokens to which texts are truncated; by default all that the encoder's
             positions cover. Short texts cost only their own length.
         truncation: What is read of a longer text: `"head"`, its first tokens; `"tail"`, its last;
             `"head_tail"`, a quarter from its start and the rest from its end; or `"windows"`, all
             of it, in windows that slide. In `fit` a window is an example like any other, with its
-            text's label; answers, metrics and exports are those of the text. Pairs have `"head"`.
+            text's label; answers, metrics and exports are for whole texts. Pairs take
+            `"head"` only.
         window_stride: Tokens from the start of a window to the start of the next; by default half
-            of those that a window has, so that all but the ends is read twice.
+            of the tokens of a window, so that all but the ends is read twice.
         aggregation: Makes a text's logits from those of its windows: `"mean"` or `"max"`.
         multi_label: Whether a text may have any number of the labels (sigmoid) instead of
             exactly one (softmax); a single label is then a yes or no.
         temperature: Divides the logits in all answers and exports; `calibrate` finds it.
         privacy_spent: What private trainings of the weights have spent, as
-            `DifferentialPrivacy.spent` tells it; those to come go on from there.
+            `DifferentialPrivacy.spent` returns it; later trainings add to it.
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Raises:
@@ -181,8 +182,8 @@ class BertClassifier(TextModel):
 
         Args:
             inputs: `token_ids`, `segment_ids` and `padding_mask`, int32. *Shape:* (B, S) each. With
-                `num_windows`, int32, (B,), their rows are windows instead, (W, S), of which so many
-                belong to each text.
+                `num_windows`, int32, (B,), the number of windows of each text, their rows are
+                windows, (W, S).
             training: Whether dropout acts.
 
         Returns:
@@ -443,7 +444,7 @@ class BertClassifier(TextModel):
             layers: Numbers of the blocks to copy, counted from 0.
 
         Raises:
-            ValueError: If `layers` is empty, or names a block that there is not.
+            ValueError: If `layers` is empty, or names a block that does not exist.
         """
         return self._with_encoder(keep_layers(self.encoder, layers))
 
@@ -493,9 +494,9 @@ class BertClassifier(TextModel):
     ) -> "BertClassifier":
         """Loads a checkpoint of Hugging Face `transformers`, or of google-research/bert.
 
-        A trained head comes along if the checkpoint has one with as many classes: `labels` puts its
+        A trained head is loaded if the checkpoint has one with as many classes: `labels` puts its
         classes in another order or changes their names. With another number of labels the head is
-        new, and said to be.
+        new, and a warning says so.
 
         Args:
             path_or_hub_id: A local folder or the name of weights that come with this package, for

@@ -24,12 +24,12 @@ from keras_bert_scratch.training.losses import (
 class Distiller(TextModel):
     """Trains a student on labels and on a teacher's logits (Hinton et al. 2015).
 
-    On request, also on what the teacher's layers do (Jiao et al. 2020, "TinyBERT", section 3.1):
-    with k times as many, every k-th is the model of one of the student's.
+    On request, also on what the teacher's layers compute (Jiao et al. 2020, "TinyBERT", section
+    3.1): if the teacher has k times as many layers, the student's learn from every k-th of them.
 
     The teacher answers once, before the first epoch, so that an epoch costs what the student costs.
     With a weight on hidden states or attention, the teacher reads every batch, too. Compile and fit
-    this as you would the student; the student's weights change.
+    this model as you would the student; the student's weights change.
 
     Args:
         student: What is trained; see `models.adapting.keep_layers` for how to start.
@@ -187,6 +187,6 @@ class Distiller(TextModel):
 
 
 def _every(layers: list[Any], number: int) -> list[Any]:
-    """Returns so many of what layers computed, evenly spaced, the last among them."""
+    """Returns a number of layers' outputs, evenly spaced, the last one included."""
     every = len(layers) // number
     return layers[every - 1 :: every]

@@ -97,7 +97,7 @@ class BertPretrainer(EncoderModel):
 
         Returns:
             A dict of `masked_language_model`, *shape:* (B, P, V), and `next_sentence`, *shape:*
-            (B, 2), of which 0 says that the second segment follows the first.
+            (B, 2); class 0 means that the second segment follows the first.
         """
         outputs = self.encoder(inputs, training=training)
         logits = {

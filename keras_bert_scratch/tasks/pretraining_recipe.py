@@ -1,4 +1,4 @@
-"""The recipe of a pretraining: from files of text to an encoder with its vocabulary and weights."""
+"""The recipe of a pretraining: from text files to an encoder with its vocabulary and weights."""
 
 import dataclasses
 import functools
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 class Phase:
     """A part of the training with batches of one shape.
 
-    Several phases make a schedule of lengths (short sequences first) or a ramp of batch sizes.
+    With several phases, sequences become longer or batches larger in the course of the training.
 
     Args:
         sequence_length: S.
@@ -80,10 +80,10 @@ class PretrainingRecipe:
         vocabulary: A vocab.txt, or the size of a vocabulary to learn from `train`.
         encoder: Fields of `BertConfig`; `preset` names a size. The vocabulary sets `vocab_size`.
         start: A checkpoint to go on from, as `from_pretrained` takes it (domain adaptation), in
-            place of `vocabulary` and `encoder`: it brings its sizes, tokenizer and weights, and its
-            heads where it has them. Those it lacks are new, which is logged.
+            place of `vocabulary` and `encoder`: its sizes, tokenizer, weights and heads are used.
+            Heads that it lacks are new, and a warning says so.
         next_sentence: Whether to train on pairs and next-sentence prediction, or full sentences.
-        repeats: How often the text is cut into examples, each time otherwise.
+        repeats: How often the text is cut into examples, each time at other places.
         masking_rate: Share of the tokens to hide.
         whole_words: Whether to hide the tokens of a word together.
         static_masking: Whether to hide the same tokens each time.
@@ -96,7 +96,7 @@ class PretrainingRecipe:
         weight_decay: Decay of matrices and tables.
         gradient_accumulation: Parts in which the gradients of a batch are computed.
         dtype: Dtype of the computation, such as `"mixed_bfloat16"`.
-        steps_per_execution: Updates between two visits to Python.
+        steps_per_execution: Updates that run in one call of the compiled function.
         seed: Seed of everything that is drawn.
         deterministic: Whether to use TensorFlow's deterministic operations, which make two runs
             equal to the last bit.
@@ -268,7 +268,7 @@ class PretrainingRecipe:
             raise ValueError(f"{path} is refused: {error}") from error
 
     def config(self, vocab_size: int) -> BertConfig:
-        """Returns the encoder's config; that of a checkpoint has a vocabulary of its own."""
+        """Returns the encoder's config; `vocab_size` is ignored if there is a checkpoint."""
         if self.start is not None:
             return self.checkpoint.config
         fields = {**(self.encoder or {}), "vocab_size": vocab_size}
@@ -425,7 +425,7 @@ def _tokenizer(recipe: PretrainingRecipe, output: Path) -> WordPieceTokenizer:
         try:
             with text.open("w", encoding="utf-8") as plain:
                 for path in recipe.train:
-                    # The words are the same, whatever line breaks are.
+                    # Line breaks do not change the words.
                     documents = read_documents(path, recipe.text_column, lines="sentences")
                     plain.writelines(f"{document}\n" for document in documents)
             train_vocabulary([text], recipe.vocabulary, lowercase=lowercase).to_file(file)

@@ -41,10 +41,11 @@ class BertSentenceEncoder(TextModel):
 
     `fit` takes pairs of texts, each text a sequence of its own: with `InBatchContrastiveLoss` pairs
     that belong together, without y; with `CosineSimilarityLoss` any pairs, and their similarities
-    as y. The same column twice is unsupervised SimCSE: two drop-outs of one text belong together.
+    as y. The same column twice is unsupervised SimCSE: a text read twice, with different dropout,
+    belongs to itself.
 
     Args:
-        encoder: The encoder. Its pooler takes no part, and is not trained.
+        encoder: The encoder. Its pooler is not used, nor trained.
         tokenizer: Turns texts into ids; None if only ready inputs are used.
         pooling: `"mean"`, over a text's tokens, `"cls"`, the state of its first, or another of
             `layers.pooling.pool_tokens`.
@@ -89,7 +90,7 @@ class BertSentenceEncoder(TextModel):
         self.prompts = dict(prompts or {})
 
         # === Layers ===
-        # Nothing of the loss reaches it: an optimizer would ask for gradients that do not exist.
+        # The loss does not depend on it: an optimizer would miss its gradients.
         self.encoder.pooler.trainable = False
         self.built = True
 
@@ -121,8 +122,7 @@ class BertSentenceEncoder(TextModel):
         """Checks what pairs are learned by.
 
         Args:
-            y: One similarity from -1 to 1 a pair; or what stands for its two texts, *shape:*
-                (n, 2).
+            y: One similarity from -1 to 1 a pair; or the ids of its two texts, *shape:* (n, 2).
 
         Returns:
             float32. *Shape:* (n, 1) or (n, 2).
@@ -173,7 +173,7 @@ class BertSentenceEncoder(TextModel):
         )
 
     def _tokenize_batch(self, graph: TokenizerGraph, columns: tuple[tf.Tensor, ...]) -> Any:
-        """Makes a sequence of its own of each text of a pair."""
+        """Makes each text of a pair a sequence of its own."""
         tokenize = super()._tokenize_batch
         inputs = tuple(tokenize(graph, (column,)) for column in columns)
         return inputs if len(inputs) > 1 else inputs[0]
@@ -260,7 +260,7 @@ class BertSentenceEncoder(TextModel):
         )
 
     def saved_tokenizer(self) -> WordPieceTokenizer:
-        """Returns the tokenizer without a prompt, for which there is a file of its own."""
+        """Returns the tokenizer without its prompt, which `write_files` writes."""
         tokenizer = self.check_tokenizer()
         if self._prompt() is None:
             return tokenizer

@@ -298,7 +298,7 @@ class BertSummarizer(TextModel):
             sampler: By default the most probable token, each time; `BeamSearch(...)`; or a sampler
                 of keras-nlp, such as `keras_hub.samplers.TopPSampler(p=0.9, seed=0)`. It is traced
                 once: keep one for several calls.
-            no_repeat_ngram_size: N-grams of so many tokens come only once in a summary; 0 forbids
+            no_repeat_ngram_size: N-grams of this length come only once in a summary; 0 forbids
                 nothing.
             min_length: Tokens before which no summary ends, [CLS] included, as `min_length` of
                 transformers' `generate`; 0 or 1 allows empty summaries.

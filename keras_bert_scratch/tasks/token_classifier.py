@@ -62,20 +62,20 @@ class BertTokenClassifier(TokenModel):
     digits, single signs of punctuation, single ideographs. A given word, such as "U.S.", may
     consist of several of these. Training labels each of them, the first with the word's tag and the
     others with what continues it (`I-person` after `B-person`), so that strings are answered as
-    they were trained: "U.S." is found whole. The tag of a given word is that of its first. Words of
-    which the tokenizer drops every character, and empty ones, are `O`.
+    in training: "U.S." is found whole. The tag of a given word is that of its first part. Empty
+    words, and words of which the tokenizer drops every character, are `O`.
 
     Texts come in a list, a numpy array, or a column of pandas, polars, pyarrow or datasets, and may
     have any length: they are read in windows that overlap, and each word is tagged in the window
     that shows most around it.
 
-    A checkpoint that was trained elsewhere on the first tokens of words alone knows nothing of the
+    A checkpoint that was trained elsewhere on the first tokens of words alone does not know the
     others: give it lists of words.
 
     Args:
         encoder: The encoder below the head.
         labels: Names of the tags, in the order of their ids; C of them, at least two. Without
-            `O`, words that no token stands for get the first.
+            `O`, words without tokens get the first.
         tokenizer: Turns texts into ids; None if only ready inputs are used.
         sequence_length: Tokens of a window; by default all that the encoder's positions cover.
         window_stride: Tokens from the start of a window to the start of the next; by default half
