@@ -122,7 +122,7 @@ class ExampleModel(EncoderModel):
         self, x: Any, y: Any, sample_weight: Any, batch_size: int, **settings: Any
     ) -> Any:
         """Evaluates raw examples, for `evaluate`; the settings are the other arguments."""
-        refuse_steps(settings["steps"])
+        refuse_given(steps=settings["steps"])
         examples = self.examples(x, y, sample_weight, labelled=True)
         self.check_examples(examples)
         batches = self.batches_of(examples, batch_size=batch_size)
@@ -418,10 +418,10 @@ def new_seed() -> int:
     return int(np.random.randint(2**31))
 
 
-def refuse_steps(steps: int | None) -> None:
-    """Raises a ValueError if `steps` is given with examples."""
-    if steps is not None:
+def refuse_given(**arguments: Any) -> None:
+    """Raises a ValueError if an argument that cannot act on examples is given."""
+    if given := [name for name, value in arguments.items() if value is not None]:
         raise ValueError(
-            f"steps={steps} is for datasets without an end: leave it out with texts held in "
-            "memory, which are read once."
+            f"{' and '.join(given)} cannot act on examples held in memory, which are read once: "
+            "leave it out, or give a dataset, such as model.batches(x, y).dataset()."
         )

@@ -17,7 +17,7 @@ from keras_bert_scratch.data.batching import LengthBucketedBatches, WindowBatche
 from keras_bert_scratch.data.labels import class_ids, encode_sample_weight
 from keras_bert_scratch.data.readers import stratified_split
 from keras_bert_scratch.models.encoder import BertEncoder
-from keras_bert_scratch.tasks.example_model import ExampleModel, new_seed, refuse_steps
+from keras_bert_scratch.tasks.example_model import ExampleModel, new_seed, refuse_given
 from keras_bert_scratch.text.columns import check_not_empty, is_text, text_columns
 from keras_bert_scratch.text.graphs.tokenizer_graph import TokenizerGraph, tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
@@ -254,7 +254,7 @@ class TextModel(ExampleModel):
 
     def predict_examples(self, x: Any, batch_size: int, **settings: Any) -> Any:
         """Predicts texts, in their order; see `predict`."""
-        refuse_steps(settings["steps"])
+        refuse_given(steps=settings["steps"])
         examples = self.examples(x)
         if not examples.texts:
             # One text tells the shape of the answers.
@@ -323,8 +323,8 @@ class TextModel(ExampleModel):
                 model has no tokenizer.
         """
         spec = dataset.element_spec
-        columns_of = self._text_columns_of(spec[0] if isinstance(spec, tuple) else spec)
-        graph = tokenizer_graph(self.check_tokenizer(), "fast") if columns_of else None
+        has_texts = bool(_text_columns(spec[0] if isinstance(spec, tuple) else spec))
+        graph = tokenizer_graph(self.check_tokenizer(), "fast") if has_texts else None
 
         def prepare(*batch: Any) -> Any:
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
@@ -332,8 +332,8 @@ class TextModel(ExampleModel):
                 y = sample_weight = None
             if y is not None:
                 y = self.encode_ready_labels(y)
-            if columns_of and graph:
-                x = self._tokenize_batch(graph, tuple(map(_one_axis, columns_of(x))))
+            if graph is not None:
+                x = self._tokenize_batch(graph, tuple(map(_one_axis, _text_columns(x))))
                 if training and "num_windows" in x:
                     num_windows = x.pop("num_windows")
                     y, sample_weight = (
@@ -343,32 +343,6 @@ class TextModel(ExampleModel):
             return _batch(x, y, sample_weight)
 
         return dataset.map(prepare, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-
-    def _text_columns_of(self, spec: Any) -> Callable[[Any], tuple[Any, ...]] | None:
-        """Returns what takes the one or two columns of texts out of a dataset's inputs, if any."""
-        leaves = keras.tree.flatten(spec)
-        is_string = [leaf.dtype == tf.string for leaf in leaves]
-        if not any(is_string):
-            return None
-        keys: Any = spec.keys() if isinstance(spec, dict) else range(len(leaves))
-        if keys == {"text", "pair"}:
-            keys = ("text", "pair")
-        elif not all(is_string) or len(keys) > (1 if isinstance(spec, dict) else 2):
-            raise ValueError(
-                "A dataset's texts are strings, a tuple of two for pairs, or a dict of one column "
-                f"or of 'text' and 'pair'; received {spec}: map it to those, such as "
-                '.map(lambda x, y: (x["title"], y)).'
-            )
-        for leaf in leaves:
-            rank = leaf.shape.rank
-            if rank == 0 or (rank is not None and rank > 1 and leaf.shape[1:] != (1,) * (rank - 1)):
-                raise ValueError(
-                    "A dataset of strings must be batched (strings of shape (B,)), received "
-                    f"{spec}: call .batch(32) on it."
-                )
-        if isinstance(spec, dict):
-            return lambda x: tuple(x[key] for key in keys)
-        return lambda x: x if isinstance(x, tuple) else (x,)
 
     def _tokenize_batch(self, graph: TokenizerGraph, columns: tuple[tf.Tensor, ...]) -> Any:
         """Turns one column of strings, or two, into what `call` takes, within a dataset."""
@@ -409,6 +383,34 @@ class _PreparedBatches(keras.utils.PyDataset):
 def _batch(x: Any, y: Any, sample_weight: Any) -> tuple[Any, ...]:
     """Packs what there is; unlike Keras' own function, inputs alone as a tuple, too."""
     return tuple(part for part in (x, y, sample_weight) if part is not None)
+
+
+def _text_columns(x: Any) -> tuple[Any, ...]:
+    """Returns the one or two columns of texts of a dataset's inputs, or of their specs, if any.
+
+    Raises:
+        ValueError: If they are something else, or not batched.
+    """
+    columns = tuple(keras.tree.flatten(x))
+    is_string = [column.dtype == tf.string for column in columns]
+    if not any(is_string):
+        return ()
+    if isinstance(x, dict) and x.keys() == {"text", "pair"}:
+        columns = x["text"], x["pair"]
+    elif not all(is_string) or len(columns) > (1 if isinstance(x, dict) else 2):
+        raise ValueError(
+            "A dataset's texts are strings, a tuple of two for pairs, or a dict of one column or "
+            f"of 'text' and 'pair'; received {x}: map it to those, such as "
+            '.map(lambda x, y: (x["title"], y)).'
+        )
+    for column in columns:
+        rank = column.shape.rank
+        if rank == 0 or (rank is not None and rank > 1 and column.shape[1:] != (1,) * (rank - 1)):
+            raise ValueError(
+                "A dataset of strings must be batched (strings of shape (B,)), received "
+                f"{x}: call .batch(32) on it."
+            )
+    return columns
 
 
 def _one_axis(column: tf.Tensor) -> tf.Tensor:

@@ -15,7 +15,7 @@ from keras_bert_scratch.checkpoints.name_map import Weight, pooler_weights
 from keras_bert_scratch.data.batching import LengthBucketedBatches
 from keras_bert_scratch.layers.heads import ClassificationHead
 from keras_bert_scratch.models.encoder import BertEncoder
-from keras_bert_scratch.tasks.example_model import ExampleModel
+from keras_bert_scratch.tasks.example_model import ExampleModel, refuse_given
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 logger = logging.getLogger(__name__)
@@ -118,9 +118,8 @@ class TokenModel(ExampleModel):
         self, x: Any, y: Any, sample_weight: Any, batch_size: int, **settings: Any
     ) -> dict[str, float]:
         """Scores the answers; for the loss, evaluate `model.dataset(model.batches(x, y))`."""
-        _refuse_given(
-            sample_weight=sample_weight, steps=settings["steps"], callbacks=settings["callbacks"]
-        )
+        steps, callbacks = settings["steps"], settings["callbacks"]
+        refuse_given(sample_weight=sample_weight, steps=steps, callbacks=callbacks)
         return self.score(x, y, batch_size)
 
     def score(self, x: Any, y: Any, batch_size: int) -> dict[str, float]:
@@ -130,7 +129,7 @@ class TokenModel(ExampleModel):
     def predict_examples(self, x: Any, batch_size: int, **settings: Any) -> list[Any]:
         """Returns what `answers` does."""
         settings.pop("verbose")
-        _refuse_given(steps=settings.pop("steps"), callbacks=settings.pop("callbacks"))
+        refuse_given(steps=settings.pop("steps"), callbacks=settings.pop("callbacks"))
         return self.answers(x, batch_size, **settings)
 
     def answers(self, x: Any, batch_size: int = 32) -> list[Any]:
@@ -191,12 +190,3 @@ def ragged(rows: Sequence[Sequence[int]]) -> tf.RaggedTensor:
     return tf.RaggedTensor.from_row_lengths(
         np.concatenate([np.asarray(row, "int32") for row in rows]), [len(row) for row in rows]
     )
-
-
-def _refuse_given(**arguments: Any) -> None:
-    """Raises a ValueError if an argument that cannot act on examples is given."""
-    if given := [name for name, value in arguments.items() if value is not None]:
-        raise ValueError(
-            f"{' and '.join(given)} cannot act on examples: leave it out, or give "
-            "model.dataset(model.batches(x, y)) instead of them."
-        )

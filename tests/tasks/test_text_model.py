@@ -207,7 +207,7 @@ def test_no_texts_no_answers(model):
 
 def test_steps_are_for_datasets(model):
     for method in (model.predict, lambda x, steps: model.evaluate(x, IDS, steps=steps)):
-        with pytest.raises(ValueError, match="steps=1 is for datasets without an end"):
+        with pytest.raises(ValueError, match="steps cannot act on examples held in memory"):
             method(TEXTS, steps=1)
 
 
