@@ -18,6 +18,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 
+from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.layers.pre_norm_block import PreNormBlock
 from keras_bert_scratch.tables import format_table
 
@@ -50,7 +51,15 @@ def main() -> None:
 
 def growth(window: int | None, length: int, gradient: bool) -> int:
     """Measures by how many bytes the process grows with one text of that length."""
-    block = PreNormBlock(num_heads=4, hidden_dim=256, feed_forward_dim=1024, window=window)
+    config = BertConfig(
+        num_heads=4,
+        hidden_dim=256,
+        feed_forward_dim=1024,
+        architecture="modernbert",
+        local_window=window or 2,
+        global_every=3 if window else 1,
+    )
+    block = PreNormBlock(config, index=1)
     block.build((None, None, 256))
     weights = [weight.value for weight in block.trainable_weights]
 

@@ -1,7 +1,7 @@
 """BERT written from scratch as Keras 3 layers: from raw text to a served model.
 
-The public names stand in the order in which data meets them. They are imported when they are first
-used: TensorFlow and Keras take seconds to import, and a command's `--help` needs neither.
+The public names are in the order in which data passes them, and are imported on first use:
+TensorFlow and Keras take seconds to import, and a command's `--help` needs neither.
 """
 
 import importlib

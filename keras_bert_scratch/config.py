@@ -1,4 +1,4 @@
-"""Every size and switch of the encoder, the named presets, and their checks."""
+"""The sizes and switches of the encoder, the named presets, and their checks."""
 
 import dataclasses
 import json
@@ -25,10 +25,10 @@ class BertConfig:
         hidden_dim: Width of the hidden states, H.
         feed_forward_dim: Width of the feed-forward layer, F.
         max_positions: Longest sequence.
-        num_segments: BERT's number of segment ids (2: first and second text).
-        activation: Of the feed-forward layer: `"gelu"` (exact, by erf), `"gelu_tanh"` and
-            `"quick_gelu"` (its approximations by tanh and sigmoid), `"relu"` or `"silu"`.
-        position_embedding: BERT's: `"learned"`, or `"sinusoidal"` (Vaswani et al. 2017, 3.5).
+        num_segments: BERT only: number of segment ids (2: first and second text).
+        activation: Activation of the feed-forward layers: `"gelu"` (exact, by erf), `"gelu_tanh"`
+            and `"quick_gelu"` (its approximations by tanh and sigmoid), `"relu"` or `"silu"`.
+        position_embedding: BERT only: `"learned"`, or `"sinusoidal"` (Vaswani et al. 2017, 3.5).
         dropout: Rate after the embeddings and each sub-layer; in ModernBERT after the embeddings
             and inside the feed-forward layers.
         attention_dropout: Rate on the attention probabilities; in ModernBERT on the attention's
@@ -36,17 +36,19 @@ class BertConfig:
         layer_norm_epsilon: Added to the variance in every layer normalization.
         initializer_range: Standard deviation of the truncated normal initializer.
         architecture: `"bert"` or `"modernbert"`.
-        head_dim: BERT's: width of a head, D, where heads were taken out, see
+        head_dim: BERT only: width of a head, D, if heads were removed, see
             `models.adapting.keep_heads`; by default `hidden_dim / num_heads`.
-        local_window: ModernBERT's: a token of a local layer sees half as many on either side.
-        global_every: ModernBERT's: every so many layers one sees all tokens, from the first on.
-        global_rope_theta: ModernBERT's: base of the rotary positions in global layers.
-        local_rope_theta: ModernBERT's: the same in local ones.
+        local_window: ModernBERT only: width of the window in local layers, half of which is on
+            either side of a token.
+        global_every: ModernBERT only: distance of the global layers, which see all tokens; the
+            first layer is global.
+        global_rope_theta: ModernBERT only: base of the rotary positions in global layers.
+        local_rope_theta: ModernBERT only: base of the rotary positions in local layers.
 
     Raises:
         ValueError: If a size is not positive, a rate is outside [0, 1), a switch is unknown, a
             field of the other architecture is set, `hidden_dim` is not divisible by `num_heads`,
-            or rotary positions or windows cannot be made of the sizes.
+            or the sizes do not allow rotary positions or windows.
 
     Example:
         >>> BertConfig.preset("tiny").hidden_dim
@@ -88,7 +90,7 @@ class BertConfig:
                 raise ValueError(
                     f"{field.name} must be a finite number of at least 0, received {value!r}."
                 )
-            # A Literal lists what it allows.
+            # The arguments of a Literal are its values.
             choices = getattr(field.type, "__args__", ())
             if get_origin(field.type) is Literal and value not in choices:
                 raise ValueError(
@@ -100,7 +102,7 @@ class BertConfig:
                 raise ValueError(
                     f"{field.name} is of architecture {owner!r}, received architecture="
                     f"{self.architecture!r} and {field.name}={getattr(self, field.name)!r}: "
-                    "leave it out."
+                    "omit it."
                 )
         for rate in ("dropout", "attention_dropout"):
             if getattr(self, rate) >= 1:
@@ -112,32 +114,22 @@ class BertConfig:
             check_window(self.local_window)
 
     def is_local(self, layer: int) -> bool:
-        """Whether a layer, counted from 0, sees a window around each token only."""
+        """Whether attention in a layer, counted from 0, is local."""
         return self.architecture == "modernbert" and layer % self.global_every != 0
 
     @property
     def attention_dim(self) -> int:
-        """Width of all heads of a block together, N x D."""
+        """Width of all heads of a block, N x D."""
         return self.num_heads * (self.head_dim or self.hidden_dim // self.num_heads)
-
-    @property
-    def query_key_value_dim(self) -> int:
-        """Width of ModernBERT's product that gives queries, keys and values."""
-        return 3 * self.hidden_dim
-
-    @property
-    def gated_dim(self) -> int:
-        """Width of ModernBERT's product that gives what is gated, and the gates."""
-        return 2 * self.feed_forward_dim
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> "BertConfig":
-        """Returns a named size, with `changes` to single fields.
+        """Returns the config of a named size.
 
         Args:
             name: One of tiny, mini, small, medium, base, large (Turc et al. 2019, table 1;
                 Devlin et al. 2018) and minilm (Wang et al. 2020, 6 layers of 384).
-            **changes: Fields that differ from the preset.
+            **changes: Fields that differ from the preset's.
 
         Raises:
             ValueError: If the name is unknown.
@@ -154,7 +146,7 @@ class BertConfig:
         return cls(**{**sizes, **changes})
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as plain JSON types."""
+        """Returns the fields as JSON types."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -182,7 +174,7 @@ class BertConfig:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is no JSON object, or a field is refused.
+            ValueError: If it is not a JSON object, or a field is refused.
         """
         try:
             fields = json.loads(Path(path).read_text("utf-8"))
@@ -194,7 +186,7 @@ class BertConfig:
 
 
 def check_heads(hidden_dim: int, num_heads: int, head_dim: int | None = None) -> None:
-    """Raises a ValueError if the heads have no width, or cannot share the hidden one evenly."""
+    """Raises a ValueError if the heads have no width, or do not divide the hidden width."""
     if head_dim is not None and (type(head_dim) is not int or head_dim < 1):
         raise ValueError(f"head_dim must be a positive integer or None, received {head_dim!r}.")
     if head_dim is None and hidden_dim % num_heads:
@@ -205,7 +197,7 @@ def check_heads(hidden_dim: int, num_heads: int, head_dim: int | None = None) ->
 
 
 def check_rotary(head_dim: int, rope_theta: float) -> None:
-    """Raises a ValueError if features cannot be rotated in pairs by such a base."""
+    """Raises a ValueError if features cannot be rotated in pairs, or the base is out of range."""
     if head_dim % 2:
         raise ValueError(
             f"Rotary positions need heads of an even width, received {head_dim}: change hidden_dim "
@@ -216,7 +208,7 @@ def check_rotary(head_dim: int, rope_theta: float) -> None:
 
 
 def check_window(window: int) -> None:
-    """Raises a ValueError if a window has not the same number of tokens on either side."""
+    """Raises a ValueError if a window does not have as many tokens on one side as on the other."""
     if window < 2 or window % 2:
         raise ValueError(
             f"The window of local attention must be an even number from 2, received {window!r}: "
@@ -224,7 +216,7 @@ def check_window(window: int) -> None:
         )
 
 
-# What only one of the architectures has.
+# Fields of one architecture only.
 _OWNERS = {
     "num_segments": "bert",
     "position_embedding": "bert",

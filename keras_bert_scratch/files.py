@@ -1,8 +1,8 @@
-"""Writing without leaving halves, and reading what strangers made.
+"""Safe writing, and reading of untrusted files.
 
-Everything is written beside its place, then renamed into it. What is read may be hostile: files of
-JSON and vocabularies have a largest size, links may not lead out of their folder, and a folder that
-holds the hashes of its files is compared with them.
+Files and folders are written under a temporary name, then renamed. Files that are read may be
+hostile: JSON and vocabularies have a largest size, links must not lead out of their folder, and
+hashes in a folder are compared with its files.
 """
 
 import contextlib
@@ -15,19 +15,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# Python may take 26 times a text's size to parse it. LaBSE's half a million tokens, with their ids
-# and settings, have 9.6 MB.
+# Parsing may take 26 times the size of a text. LaBSE's tokenizer.json of half a million tokens has
+# 9.6 MB.
 LARGEST_TEXT = 10_000_000
 HASHES = "hashes.json"
-# What is read of a folder of weights.
+# The files that are read from a folder of weights.
 _READ = ("*.json", "*/config.json", "*.safetensors", "*.bin", "vocab.txt", "*.ckpt*")
 
 
 def check_new_folder(path: str | Path) -> Path:
-    """Refuses an output folder that would overwrite something.
+    """Refuses an output folder that exists and is not empty.
 
     Args:
-        path: Where a folder is to be written.
+        path: The output folder.
 
     Returns:
         The path, absolute.
@@ -47,10 +47,10 @@ def check_new_folder(path: str | Path) -> Path:
 
 @contextlib.contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary folder that becomes `path` if the block ends well, and vanishes if not.
+    """Yields a temporary folder, renamed to `path` if the block succeeds and removed if it fails.
 
     Args:
-        path: Where the folder is to stand; must not exist, or be an empty folder.
+        path: The output folder, which must not exist or must be empty.
 
     Yields:
         The temporary folder, on the same file system.
@@ -67,7 +67,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         yield temporary
-        # mkdtemp makes folders for their owner alone; a result is as readable as any new folder.
+        # Like any new folder; mkdtemp makes folders that their owner alone can read.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o777 & ~umask)
@@ -79,13 +79,13 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def new_file(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path whose file replaces `path` if the block ends well.
+    """Yields a temporary path whose file replaces `path` if the block succeeds.
 
     Args:
-        path: The file to write; one that exists is replaced.
+        path: The file to write; an existing one is replaced.
 
     Yields:
-        A path beside it, with the same suffix.
+        A path in the same folder, with the same suffix.
 
     Raises:
         IsADirectoryError: If the path is a folder.
@@ -103,7 +103,7 @@ def new_file(path: str | Path) -> Iterator[Path]:
 
 
 def read_text(path: Path) -> str:
-    """Reads a text that is small enough to be parsed.
+    """Reads a text of limited size.
 
     Args:
         path: A file in UTF-8.
@@ -128,11 +128,11 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path, kind: type = dict) -> Any:
-    """Reads a JSON object, or list; see `read_text`.
+    """Reads a JSON object or list; see `read_text`.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is too large, or no JSON of that kind in UTF-8.
+        ValueError: If it is too large, or not JSON of that kind in UTF-8.
     """
     text = read_text(path)
     try:
@@ -146,10 +146,7 @@ def read_json(path: Path, kind: type = dict) -> Any:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuses a folder of weights that reads files elsewhere, or has changed since it was saved.
-
-    Args:
-        folder: The folder.
+    """Refuses a folder of weights with links out of it, or with changed files.
 
     Raises:
         ValueError: If `check_links` or `check_hashes` refuses the folder.
@@ -159,17 +156,14 @@ def check_folder(folder: Path) -> None:
 
 
 def check_links(folder: Path) -> None:
-    """Refuses a folder of weights, or of a tokenizer, that reads files elsewhere.
+    """Refuses a folder of weights, or of a tokenizer, with links out of it.
 
-    A link may lead to a file of the folder. The Hugging Face hub's cache is made of links: from
-    `models--NAME/snapshots/REVISION` into the folders `blobs` beside `snapshots` and beside
-    `models--NAME`, which are allowed there.
-
-    Args:
-        folder: The folder.
+    Links within the folder are allowed, and so is the Hugging Face hub's cache, which consists of
+    links: from `models--NAME/snapshots/REVISION` into the folders `blobs` beside `snapshots` and
+    beside `models--NAME`.
 
     Raises:
-        ValueError: If a file that is read leads out of the folder or is a pipe or the like.
+        ValueError: If one of the files to read is a link out of the folder, or no regular file.
     """
     for path in (path for pattern in _READ for path in folder.glob(pattern)):
         if not _is_inside(path, folder):
@@ -201,9 +195,9 @@ def write_hashes(folder: Path) -> None:
 
 
 def check_hashes(folder: str | Path) -> None:
-    """Refuses a folder whose files are not those that were saved; one without hashes passes.
+    """Refuses a folder with changed files; one without hashes passes.
 
-    The hashes tell damage and mistakes, not malice: who changes a file can change them, too.
+    The hashes show damage and mistakes, not malice: whoever changes a file can change them, too.
 
     Raises:
         ValueError: If a file is missing or has changed.

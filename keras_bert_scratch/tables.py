@@ -1,15 +1,15 @@
-"""Figures as aligned columns of text."""
+"""Tables of figures as text."""
 
 import unicodedata
 from collections.abc import Sequence
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligns cells: the first column to the left, the others to the right.
+    """Formats a table, the first column aligned to the left and the others to the right.
 
     Args:
         header: Names of the columns.
-        rows: As many cells each.
+        rows: The cells, one for each column.
 
     Example:
         >>> print(format_table(["", "size"], [["a.tflite", "23.1"], ["b.tflite", "9.0"]]))
@@ -28,11 +28,11 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def shortened(text: str, num_characters: int) -> str:
-    """Returns a text on one line, cut if it is longer.
+    """Shortens a text to one line.
 
     Args:
         text: The text; runs of white space become one space.
-        num_characters: Of the result at most, the sign of the cut included.
+        num_characters: Largest length of the result, including the ellipsis of a cut text.
 
     Example:
         >>> shortened("a long text", 7)
@@ -43,7 +43,7 @@ def shortened(text: str, num_characters: int) -> str:
 
 
 def _width(text: str) -> int:
-    """Returns the columns of a terminal that a text takes (Unicode Standard Annex 11)."""
+    """Returns the width of a text in columns of a terminal (Unicode Standard Annex 11)."""
     return sum(
         0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF")
         for char in text

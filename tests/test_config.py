@@ -76,7 +76,7 @@ def test_unknown_preset() -> None:
         (
             {"local_window": 64},
             "local_window is of architecture 'modernbert', received architecture='bert' and "
-            "local_window=64: leave it out.",
+            "local_window=64: omit it.",
         ),
         (
             {"architecture": "modernbert", "num_segments": 1},

@@ -23,22 +23,17 @@ from keras_bert_scratch.files import (
 )
 
 
-def test_folder_appears_when_the_block_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize("exists", [False, True])
+def test_folder_appears_when_the_block_ends(tmp_path: Path, exists: bool) -> None:
     target = tmp_path / "deep" / "result"
+    if exists:  # an empty one is filled
+        target.mkdir(parents=True)
     with new_folder(target) as folder:
         (folder / "a.txt").write_text("a")
-        assert not target.exists()
+        assert target.exists() == exists
         assert folder.parent == target.parent  # one file system: the rename is one step
     assert (target / "a.txt").read_text() == "a"
     assert [path.name for path in target.parent.iterdir()] == ["result"]
-
-
-def test_empty_folder_is_filled(tmp_path: Path) -> None:
-    target = tmp_path / "result"
-    target.mkdir()
-    with new_folder(target) as folder:
-        (folder / "a.txt").write_text("a")
-    assert [path.name for path in target.iterdir()] == ["a.txt"]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -137,24 +132,21 @@ def test_a_text_too_large_to_be_parsed_is_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("kind", "content", "message"),
     [
-        (b"{", "is not JSON (Expecting property name"),
-        (b"[" * 100_000, "is not JSON (maximum recursion depth exceeded"),
-        (b"9" * 5000, "is not JSON (Exceeds the limit (4300 digits)"),
-        (b"[]", "holds list, not an object: fetch it again."),
+        (dict, b"{", "is not JSON (Expecting property name"),
+        (dict, b"[" * 100_000, "is not JSON (maximum recursion depth exceeded"),
+        (dict, b"9" * 5000, "is not JSON (Exceeds the limit (4300 digits)"),
+        (dict, b"[]", "holds list, not an object: fetch it again."),
+        (list, b"{}", "holds dict, not a list: fetch it again."),
     ],
 )
-def test_what_is_no_json_object(tmp_path: Path, content: bytes, message: str) -> None:
-    (tmp_path / "a.json").write_bytes(content)
-    refused(ValueError, f"{tmp_path / 'a.json'} {message}", read_json, tmp_path / "a.json")
-
-
-def test_a_json_list(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text("[1]")
-    assert read_json(tmp_path / "a.json", list) == [1]
-    (tmp_path / "a.json").write_text("{}")
-    refused(ValueError, "holds dict, not a list", read_json, tmp_path / "a.json", list)
+def test_what_is_no_json(tmp_path: Path, kind: type, content: bytes, message: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    refused(ValueError, f"{path} {message}", read_json, path, kind)
+    path.write_text("[1]")
+    assert read_json(path, list) == [1]
 
 
 @pytest.fixture
@@ -177,9 +169,7 @@ def test_a_link_out_of_the_folder_is_refused(weights: Path, name: str, target: s
     real = os.path.realpath(weights / target)
     message = f"{weights / name} is a link that leads out of its folder, to {real}: copy the file"
     refused(ValueError, message, check_folder, weights)
-
-
-def test_a_folder_that_is_a_link_out(weights: Path) -> None:
+    (weights / name).unlink()
     (weights.parent / "config.json").write_text("{}")
     (weights / "1_Pooling").symlink_to(weights.parent)
     refused(ValueError, "1_Pooling/config.json is a link that leads out", check_folder, weights)
@@ -254,29 +244,21 @@ def test_hashes_are_those_of_sha256sum(weights: Path) -> None:
     check_hashes(weights)
 
 
-def test_a_changed_file_is_named(weights: Path) -> None:
+def test_changed_and_missing_files_are_named(weights: Path) -> None:
     write_hashes(weights)
-    (weights / "vocab.txt").write_text("vocab.tx_")
-    message = f"{weights / 'vocab.txt'} has changed since the folder was saved (sha256 "
+    (weights / "README.md").write_text("mine")  # other files may come and go
+    check_folder(weights)
+    file = weights / "vocab.txt"
+    file.write_text("vocab.tx_")
+    message = f"{file} has changed since the folder was saved (sha256 "
     refused(ValueError, message, check_folder, weights)
+    file.unlink()
+    refused(ValueError, f"{file} is missing since the folder was saved", check_hashes, weights)
     (weights / HASHES).unlink()
     check_folder(weights)
-
-
-def test_a_missing_file_is_named(weights: Path) -> None:
-    write_hashes(weights)
-    (weights / "vocab.txt").unlink()
-    message = f"{weights / 'vocab.txt'} is missing since the folder was saved"
-    refused(ValueError, message, check_hashes, weights)
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a\0b", "x" * 5000, "\ud800", "."])
 def test_hashes_of_what_is_no_file_of_the_folder(weights: Path, name: str) -> None:
     (weights / HASHES).write_text(json.dumps({name: "0"}))
     refused(ValueError, "is missing since the folder was saved", check_hashes, weights)
-
-
-def test_other_files_may_come_and_go(weights: Path) -> None:
-    write_hashes(weights)
-    (weights / "README.md").write_text("mine")
-    check_hashes(weights)

@@ -1,4 +1,4 @@
-"""Low-rank adapters and the head on top, apart from their encoder: kilobytes a task."""
+"""Files of low-rank adapters and a head without their encoder: kilobytes a task."""
 
 import hashlib
 from collections.abc import Sequence
@@ -26,14 +26,14 @@ _WEIGHTS = "adapter_model.safetensors"
 
 
 class AdapterCheckpoint(HuggingFaceCheckpoint):
-    """A folder of adapters, named as the library `peft` names them.
+    """A folder of adapters with the names of the library `peft`.
 
     Args:
         folder: The folder.
 
     Raises:
         FileNotFoundError: If it holds no adapters.
-        ValueError: If a file is damaged or elsewhere, see `files.check_folder`.
+        ValueError: If a file is damaged or outside the folder, see `files.check_folder`.
 
     Example:
         >>> AdapterCheckpoint("adapters/films").fields["r"]
@@ -44,7 +44,7 @@ class AdapterCheckpoint(HuggingFaceCheckpoint):
         self.folder = Path(folder).expanduser()
         if not (self.folder / _CONFIG).is_file():
             raise FileNotFoundError(
-                f"{self.folder} has no {_CONFIG}: name a folder that save_adapter has written."
+                f"{self.folder} has no {_CONFIG}: name a folder that save_adapter wrote."
             )
         check_folder(self.folder)
         self.fields = read_fields(self.folder / _CONFIG)
@@ -53,14 +53,14 @@ class AdapterCheckpoint(HuggingFaceCheckpoint):
         self.names = set(self.files)
 
     def load_adapter(self, root: Any, head: Sequence[Weight]) -> None:
-        """Copies adapters and head into a task; adapters that it has already are replaced.
+        """Copies adapters and head into a task, and replaces the adapters that it has.
 
         Args:
             root: The task, with an `encoder`.
-            head: Rows of what stands on the encoder.
+            head: Rows of the head.
 
         Raises:
-            ValueError: If the adapters are of another encoder, or do not fit.
+            ValueError: If the adapters belong to another encoder, or do not fit.
         """
         theirs, ours = self.fields.get("encoder_sha256"), encoder_hash(root.encoder)
         if theirs != ours:
@@ -70,11 +70,11 @@ class AdapterCheckpoint(HuggingFaceCheckpoint):
             )
         rank = self.settings(r=int).get("r", 0)
         # Before matrices of any rank are made.
+        shapes = {row: row.shape(root.encoder.config) for row in _rows(root.encoder, ())}
         self.check_shapes(
             {
-                row: (sizes[0], rank) if row.ours.endswith("_a") else (rank, sizes[1])
-                for row in _rows(root.encoder, ())
-                if (sizes := [getattr(root.encoder.config, size) for size in row.sizes])
+                row: (inputs, rank) if row.ours.endswith("_a") else (rank, outputs)
+                for row, (inputs, outputs) in shapes.items()
             }
         )
         remove_lora(root.encoder)
@@ -88,7 +88,7 @@ def write_adapter(folder: Path, root: Any, head: Sequence[Weight], **fields: Any
     Args:
         folder: An existing folder.
         root: The task, with an `encoder`.
-        head: Rows of what stands on the encoder.
+        head: Rows of the head.
         **fields: Further fields of adapter_config.json.
 
     Raises:
@@ -119,9 +119,9 @@ def write_adapter(folder: Path, root: Any, head: Sequence[Weight], **fields: Any
 
 
 def encoder_hash(encoder: BertEncoder) -> str:
-    """Returns the sha256 of an encoder's weights, adapters left out.
+    """Returns the sha256 of an encoder's weights without adapters.
 
-    The pooler counts: an encoder whose checkpoint has none is another one each time it is loaded.
+    It includes the pooler, which is another one at each loading of a checkpoint without a pooler.
     """
     digest = hashlib.sha256()
     for weight in encoder.weights:
@@ -136,7 +136,7 @@ def _adapted(encoder: BertEncoder) -> list[Weight]:
 
 
 def _module(row: Weight) -> str:
-    """Returns a matrix' place within its block, as `transformers` names it."""
+    """Returns the name of a matrix within its block, as in `transformers`."""
     return row.huggingface.removesuffix(".weight").split(".", 4)[-1]
 
 

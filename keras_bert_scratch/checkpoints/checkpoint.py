@@ -1,4 +1,4 @@
-"""What checkpoints of every format have in common: weights by name, copied into a model."""
+"""The base of all checkpoint formats: weights by name, copied into a model."""
 
 import contextlib
 import dataclasses
@@ -20,12 +20,12 @@ from keras_bert_scratch.config import BertConfig
 
 logger = logging.getLogger(__name__)
 
-# Dtypes whose values are the weights; integers would be quantized ones, without their scales.
+# Integers would be quantized weights without their scales.
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 class Tensor(NamedTuple):
-    """A weight that is not read yet: its name in the file, shape, dtype, and how to read it."""
+    """A weight that is not read yet: its name in the file, shape, dtype, and a reader."""
 
     name: str
     shape: tuple[int, ...]
@@ -34,14 +34,14 @@ class Tensor(NamedTuple):
 
 
 class Checkpoint:
-    """A checkpoint folder. Subclasses say how a format names and reads its weights.
+    """A checkpoint folder. Subclasses define how a format names and reads its weights.
 
     Attributes:
-        folder: Where it is.
-        fields: What its config says.
-        config: The same, as this package's.
-        names: Of its weights.
-        ignored: Names that hold nothing of their own.
+        folder: The folder.
+        fields: Fields of its config.
+        config: The config of this package.
+        names: Names of its weights.
+        ignored: Names of weights that need not be used.
     """
 
     folder: Path
@@ -51,13 +51,13 @@ class Checkpoint:
     ignored: Set[str] = frozenset()
 
     def settings(self, **kinds: type) -> dict[str, Any]:
-        """Returns those of some fields of the config that it has, and that are not null.
+        """Returns fields of the config, without those that are missing or null.
 
         Args:
-            **kinds: Names of fields, and what they must be.
+            **kinds: Names of fields, and their types.
 
         Raises:
-            ValueError: If one is of another kind, or a number that is not finite.
+            ValueError: If a field is of another type, or a number that is not finite.
         """
         found = {name: self.fields[name] for name in kinds if self.fields.get(name) is not None}
         for name, value in found.items():
@@ -66,7 +66,7 @@ class Checkpoint:
             if not is_right or (kind is float and not abs(value) <= sys.float_info.max):
                 raise ValueError(
                     f"The config of {self.folder} has {name} {value!r}, which must be of the type "
-                    f"{kind.__name__}: mend it, or fetch it again."
+                    f"{kind.__name__}: correct it, or fetch it again."
                 )
         return found
 
@@ -74,10 +74,10 @@ class Checkpoint:
     def labels(self) -> list[str] | None:
         """The class names of the checkpoint's classification head, or None if it has no head.
 
-        Where the config has no names they are LABEL_0, LABEL_1, ..., as in `transformers`.
+        Without names in the config they are LABEL_0, LABEL_1, ..., as in `transformers`.
 
         Raises:
-            ValueError: If the config names other classes than the head has, or contradicts itself.
+            ValueError: If the config's names do not fit the head, or contradict each other.
         """
         kernel = self.theirs(CLASSIFIER[0])[0]
         if kernel not in self.names:
@@ -91,42 +91,42 @@ class Checkpoint:
                 ("id2label", _names_by_id(self.fields.get("id2label"))),
                 ("label2id", _names_by_id(_inverted(self.fields.get("label2id")))),
             )
-            # transformers writes LABEL_0, LABEL_1 for want of names, in whatever number.
+            # transformers writes LABEL_0, LABEL_1 by default, whatever the number of classes.
             if names is not None and names != _generic_names(len(names))
         }
         for field, names in found.items():
             if len(names) != num_classes or not all(isinstance(name, str) for name in names):
                 raise ValueError(
                     f"The config of {self.folder} does not name the classes of its head, of shape "
-                    f"{shape}, from 0 on in {field}: mend it, or fetch it again."
+                    f"{shape}, from 0 on in {field}: correct it, or fetch it again."
                 )
         if len(found) == 2 and found["id2label"] != found["label2id"]:
             raise ValueError(
                 f"The config of {self.folder} names the classes {found['id2label']} in id2label "
-                f"and {found['label2id']} in label2id: mend it, or fetch it again."
+                f"and {found['label2id']} in label2id: correct it, or fetch it again."
             )
         return next(iter(found.values()), _generic_names(num_classes))
 
     def match_labels(self, labels: Sequence[str]) -> list[int] | None:
-        """Says which class of the checkpoint's head each of some names stands for.
+        """Finds the class of the checkpoint's head for each label of a model.
 
-        The names of a head may be put in another order, and they may be changed, all or some. What
-        is changed is logged: as a note if the classes had no names, otherwise as a warning.
+        The labels may be the head's names in another order, and may rename classes. New names are
+        logged, as information if the classes had no names, as a warning otherwise.
 
         Args:
             labels: Names of the classes of a model.
 
         Returns:
-            For each name the number of its class in the head; or None if there is no head with so
-            many classes, so that the model's is new.
+            The number of each label's class in the head; or None if the checkpoint has no head with
+            as many classes, so the model's head is new.
 
         Raises:
-            ValueError: If some of the head's names are given to other classes of it.
+            ValueError: If a label is the name of another class of the head.
         """
         theirs = self.labels
         if theirs is None or len(theirs) != len(labels):
             return None
-        # Case is no difference that tells classes apart, unless a head itself has such names.
+        # Case is ignored, unless names of the head differ by nothing else.
         fold = str if len(set(map(str.casefold, theirs))) < len(theirs) else str.casefold
         places = {fold(name): class_id for class_id, name in enumerate(theirs)}
         if places.keys() == {fold(str(label)) for label in labels}:
@@ -146,7 +146,7 @@ class Checkpoint:
         return list(range(len(labels)))
 
     def theirs(self, row: Weight) -> tuple[str, bool]:
-        """Returns the row's name in this format, and whether the weight is transposed there."""
+        """Returns a row's name in this format, and whether the weight is transposed there."""
         raise NotImplementedError
 
     def tensors(self, names: Sequence[str]) -> contextlib.AbstractContextManager[dict[str, Tensor]]:
@@ -160,13 +160,12 @@ class Checkpoint:
     def with_all_rows(self, config: BertConfig) -> BertConfig:
         """Returns the config with as many tokens as the file's token embeddings have rows.
 
-        Some are padded, for the speed of the hardware, to more rows than their config says. Rows
-        beyond the vocabulary are kept, so that a model is saved as it was; no text reads them.
+        Some tables are padded for the hardware's sake and have more rows than their config says.
+        The additional rows are kept, so that a model is saved as it was; no text uses them.
         """
-        # Of one layer: a config may ask for any number of them.
-        rows = encoder_weights(dataclasses.replace(config, num_layers=1))
-        row = next(row for row in rows if row.sizes[:1] == ("vocab_size",))
-        name = self.theirs(row)[0]
+        # One layer, since the config may ask for any number of them.
+        token_embeddings = encoder_weights(dataclasses.replace(config, num_layers=1))[0]
+        name = self.theirs(token_embeddings)[0]
         if name not in self.names:
             return config
         with self.tensors([name]) as tensors:
@@ -186,15 +185,15 @@ class Checkpoint:
     ) -> None:
         """Refuses a config whose sizes are not those of the weights, before anything is built.
 
-        Without this, a config of a hundred bytes could ask for any amount of memory. The files'
-        headers cannot: what reads them has compared them with the files' sizes.
+        Otherwise a config of a hundred bytes could ask for any amount of memory. The headers of the
+        files cannot, because they are compared with the files' sizes.
 
         Args:
             config: The sizes.
-            rows_of: Gives the rows of the table for a config.
+            rows_of: Returns the rows of the table for a config.
 
         Raises:
-            ValueError: If a weight is missing, or any has another shape or is no floats.
+            ValueError: If a weight is missing, has another shape, or is not of floats.
         """
         one, two = (rows_of(dataclasses.replace(config, num_layers=n)) for n in (1, 2))
         in_layer = len(two) - len(one)
@@ -206,13 +205,13 @@ class Checkpoint:
             )
         pooler = (row for row in pooler_weights(config) if self.has([row]))
         rows = [*rows_of(config), *pooler]
-        self.check_shapes({row: tuple(getattr(config, size) for size in row.sizes) for row in rows})
+        self.check_shapes({row: row.shape(config) for row in rows})
 
     def check_shapes(self, shapes: Mapping[Weight, tuple[int, ...]]) -> None:
-        """Refuses weights that are missing, have another shape than is wanted, or are no floats.
+        """Refuses weights that are missing, have another shape, or are not of floats.
 
         Args:
-            shapes: What is wanted, as the weights are here.
+            shapes: Shapes of the weights in this package.
 
         Raises:
             ValueError: If there are any; all are named at once.
@@ -240,12 +239,12 @@ class Checkpoint:
             )
 
     def load(self, root: Any, required: Sequence[Weight], optional: Sequence[Weight] = ()) -> None:
-        """Copies weights into a model, and reports what is new and what was left over.
+        """Copies weights into a model, and logs new and unused weights.
 
         Args:
-            root: What the table's paths start from: a task, or anything with an `encoder`.
+            root: Start of the table's paths: a task, or another object with an `encoder`.
             required: Rows that the checkpoint must have.
-            optional: Rows that keep their initial values where the checkpoint lacks them.
+            optional: Rows that keep their initial values if the checkpoint lacks them.
 
         Raises:
             ValueError: If required weights are missing or any has another shape; all such weights
@@ -269,14 +268,14 @@ class Checkpoint:
 
 
 def _generic_names(num_classes: int) -> list[str]:
-    """Returns the names that transformers gives to classes without names."""
+    """Returns the names of transformers for classes without names."""
     return [f"LABEL_{class_id}" for class_id in range(num_classes)]
 
 
 def _names_by_id(names: Any) -> list[Any] | None:
     """Turns an id2label, {"0": name, ...} or [name, ...], into a list; numbers become strings.
 
-    What is missing or no name is None in the list.
+    A missing name is None in the list.
     """
     if names is None:
         return None

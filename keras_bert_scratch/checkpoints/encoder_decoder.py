@@ -1,4 +1,4 @@
-"""Weights from and to the folders of `transformers`' EncoderDecoderModel of two BERTs."""
+"""Reading and writing of `transformers`' EncoderDecoderModel folders of two BERTs."""
 
 import functools
 from pathlib import Path
@@ -25,14 +25,14 @@ class EncoderDecoderCheckpoint(HuggingFaceCheckpoint):
 
     Raises:
         FileNotFoundError: If the folder or one of its files is missing.
-        ValueError: If the two are not BERT's, or a file is damaged.
+        ValueError: If encoder or decoder is not BERT's, or a file is damaged.
 
     Example:
         >>> EncoderDecoderCheckpoint("path/to/model").decoder_config.num_layers
         6
     """
 
-    # Second names of the decoder's token embeddings and of its head's bias.
+    # Other names of the decoder's token embeddings and of its head's bias.
     ignored = frozenset(
         ("decoder.cls.predictions.decoder.weight", "decoder.cls.predictions.decoder.bias")
     )

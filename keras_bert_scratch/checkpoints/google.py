@@ -1,4 +1,4 @@
-"""Weights from Google's checkpoints of TensorFlow 1 (google-research/bert, bert_model.ckpt)."""
+"""Reading of Google's checkpoints of TensorFlow 1 (google-research/bert, bert_model.ckpt)."""
 
 import contextlib
 import functools
@@ -22,21 +22,21 @@ from keras_bert_scratch.checkpoints.name_map import Weight
 from keras_bert_scratch.files import check_folder
 
 _DTYPES = {tf.float64: "F64", tf.float32: "F32", tf.float16: "F16", tf.bfloat16: "BF16"}
-# What the optimizer keeps of every weight, and its step.
+# Suffixes of the optimizer's variables.
 _OPTIMIZER = ("/adam_m", "/adam_v", "global_step")
 
 
 class GoogleCheckpoint(Checkpoint):
     """A folder with bert_config.json, vocab.txt and bert_model.ckpt.
 
-    Its `hidden_act` "gelu" is read as the exact one, as `transformers` reads it.
+    `hidden_act` "gelu" means the exact GELU, as in `transformers`.
 
     Args:
         folder: The folder.
 
     Raises:
         FileNotFoundError: If a file is missing, or there is more than one checkpoint.
-        ValueError: If the config or the checkpoint is damaged, or the one does not fit the other.
+        ValueError: If the config or the checkpoint is damaged, or they do not fit each other.
 
     Example:
         >>> GoogleCheckpoint("uncased_L-2_H-128_A-2").config.hidden_dim
@@ -68,12 +68,12 @@ class GoogleCheckpoint(Checkpoint):
     def _named_errors(self) -> Iterator[None]:
         try:
             yield
-        # The last two where a data file ends too early, or the index points far beyond its end.
+        # The last two if a data file ends too early, or the index points far beyond its end.
         except (tf.errors.OpError, IndexError, MemoryError) as error:
             raise ValueError(f"{self._prefix} cannot be read ({error}): fetch it again.") from error
 
     def _check_data(self) -> None:
-        """Refuses an index whose weights are larger than the files that hold them."""
+        """Refuses an index whose weights are larger than its data files."""
         dtypes = self._reader.get_variable_to_dtype_map()
         claimed = sum(math.prod(shape) * dtypes[name].size for name, shape in self._shapes.items())
         files = self.folder.glob(f"{glob.escape(self._prefix.name)}.data-*")
@@ -85,7 +85,7 @@ class GoogleCheckpoint(Checkpoint):
             )
 
     def theirs(self, row: Weight) -> tuple[str, bool]:
-        """Returns the row's name here, and whether it is transposed."""
+        """Returns a row's name in this format, and whether the weight is transposed there."""
         return row.google, row.google_transpose
 
     @contextlib.contextmanager
@@ -108,18 +108,18 @@ class GoogleCheckpoint(Checkpoint):
 
 
 def open_checkpoint(path_or_hub_id: str | Path) -> Checkpoint:
-    """Opens a checkpoint of Hugging Face's or of Google's format, whichever the folder holds.
+    """Opens a checkpoint in Hugging Face's or in Google's format.
 
     Args:
-        path_or_hub_id: A local folder, the id of a model on the hub, or the name of weights that
-            come with this package.
+        path_or_hub_id: A local folder, the id of a model on the hub, or the name of weights in this
+            package.
 
     Raises:
-        FileNotFoundError: If there is none, or one of its files is missing.
+        FileNotFoundError: If there is no checkpoint, or one of its files is missing.
         ValueError: If it is not a BERT encoder's, or damaged.
     """
     folder = find_checkpoint(path_or_hub_id)
-    # The config alone does not tell: it may lie beside weights of PyTorch.
+    # The config alone does not decide, since some folders have it beside weights of PyTorch.
     is_google = (folder / GOOGLE_CONFIG).exists() and not any(folder.glob("*.safetensors"))
     if is_google and (any(folder.glob("*.ckpt*.index")) or not any(folder.glob("*.bin"))):
         return GoogleCheckpoint(folder)

@@ -1,4 +1,4 @@
-"""Weights from and to the folders that Hugging Face `transformers` reads and writes."""
+"""Reading and writing of the folders of Hugging Face `transformers`."""
 
 import contextlib
 import functools
@@ -23,42 +23,39 @@ from keras_bert_scratch.files import LARGEST_TEXT, check_folder, read_json
 from keras_bert_scratch.layers.embeddings import sinusoidal_positions
 from keras_bert_scratch.models.encoder import BertEncoder
 
-# Our config field: the field of a Hugging Face config.json, both ways.
-_CONFIG_FIELDS = {
+# Fields of our config, and of Hugging Face's config.json.
+_SIZES = {
     "vocab_size": "vocab_size",
     "num_layers": "num_hidden_layers",
     "num_heads": "num_attention_heads",
     "hidden_dim": "hidden_size",
     "feed_forward_dim": "intermediate_size",
     "max_positions": "max_position_embeddings",
+    "initializer_range": "initializer_range",
+}
+_CONFIG_FIELDS = {
+    **_SIZES,
     "num_segments": "type_vocab_size",
     "activation": "hidden_act",
     "dropout": "hidden_dropout_prob",
     "attention_dropout": "attention_probs_dropout_prob",
     "layer_norm_epsilon": "layer_norm_eps",
-    "initializer_range": "initializer_range",
-    # Of this package alone: transformers refuses weights without all heads, for their shapes.
+    # A field of this package: transformers refuses the shapes of weights without all heads.
     "head_dim": "head_dim",
 }
-# The same of ModernBERT, by the names of transformers 4, which 5 reads, too.
+# ModernBERT's names are those of transformers 4, which transformers 5 reads, too.
 _MODERN_CONFIG_FIELDS = {
-    "vocab_size": "vocab_size",
-    "num_layers": "num_hidden_layers",
-    "num_heads": "num_attention_heads",
-    "hidden_dim": "hidden_size",
-    "feed_forward_dim": "intermediate_size",
-    "max_positions": "max_position_embeddings",
+    **_SIZES,
     "activation": "hidden_activation",
     "dropout": "mlp_dropout",
     "attention_dropout": "attention_dropout",
     "layer_norm_epsilon": "norm_eps",
-    "initializer_range": "initializer_range",
     "local_window": "local_attention",
     "global_every": "global_attn_every_n_layers",
     "global_rope_theta": "global_rope_theta",
     "local_rope_theta": "local_rope_theta",
 }
-# Names of transformers; those of one formula differ by rounding, if at all. The first is written.
+# Names of transformers; names of one formula differ by rounding at most. The first is written.
 _ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_python": "gelu",
@@ -72,39 +69,28 @@ _ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
 }
-# What google-research/bert calls its config; old checkpoints of PyTorch have it, too.
+# Name of the config in google-research/bert, and in old checkpoints of PyTorch.
 GOOGLE_CONFIG = "bert_config.json"
-# Buffers of old checkpoints that hold 0, 1, 2, ... and zeros, and second names of the token
-# embeddings and of the masked-LM head's bias.
-_IGNORED = frozenset(
-    (
-        "bert.embeddings.position_ids",
-        "bert.embeddings.token_type_ids",
-        "cls.predictions.decoder.weight",
-        "cls.predictions.decoder.bias",
-        "decoder.weight",
-    )
-)
-# Files of weights, the index of those that are split, and what a part is called.
+# Files of weights, the index of split ones, and the names of their parts.
 _WEIGHTS = (
     ("model.safetensors", "model.safetensors.index.json", r"[\w.-]+\.safetensors"),
     ("pytorch_model.bin", "pytorch_model.bin.index.json", r"[\w.-]+\.bin"),
 )
-# Built alike in transformers' BERT and ModernBERT, there with `Modern` before the name.
+# Classes of transformers that exist as ModernBERT's, too, with `Modern` before the name.
 _MODERN_ARCHITECTURES = ("BertModel", "BertForMaskedLM", "BertForSequenceClassification")
-# Weights that come with this package.
+# Weights in this package.
 _SHIPPED = Path(__file__).parents[1] / "weights"
 
 
 def find_checkpoint(path_or_hub_id: str | Path) -> Path:
-    """Returns the folder of a checkpoint, fetched from the Hugging Face hub if need be.
+    """Returns the folder of a checkpoint, downloaded from the Hugging Face hub if necessary.
 
     Args:
-        path_or_hub_id: A local folder or the name of weights that come with this package, for which
-            no network is used, or the id of a model on the hub.
+        path_or_hub_id: A local folder or the name of weights in this package, which need no
+            network, or the id of a model on the hub.
 
     Raises:
-        FileNotFoundError: If it is neither a folder nor the id of a model that can be fetched.
+        FileNotFoundError: If it is neither a folder nor the id of an accessible model.
     """
     folder = Path(path_or_hub_id).expanduser()
     if folder.is_dir():
@@ -125,10 +111,10 @@ def find_checkpoint(path_or_hub_id: str | Path) -> Path:
         )
         if any(folder.glob("*.safetensors")):
             return folder
-        # Pickled weights only where there are no others.
+        # Pickled weights only if there are no others.
         patterns.append("pytorch_model*.bin")
         return Path(huggingface_hub.snapshot_download(str(path_or_hub_id), allow_patterns=patterns))
-    # The hub's client raises its own, its HTTP library's and OSErrors; all mean the same here.
+    # The hub's client raises its own errors, those of its HTTP library and OSErrors.
     except Exception as error:
         raise FileNotFoundError(
             f"{str(path_or_hub_id)!r} is not a folder here, and could not be fetched from the hub "
@@ -137,19 +123,19 @@ def find_checkpoint(path_or_hub_id: str | Path) -> Path:
 
 
 class HuggingFaceCheckpoint(Checkpoint):
-    """A folder that `transformers` reads: its config, its labels, and its weights by name.
+    """A folder of `transformers`: its config, its labels, and its weights by name.
 
-    Opening one reads the config and the weight files' headers, not the weights, and checks that the
-    sizes in the one are those in the others.
+    The constructor reads the config and the headers of the weight files, and compares their sizes.
+    It does not read the weights.
 
     Args:
-        path_or_hub_id: A local folder, the id of a model on the hub, or the name of weights that
-            come with this package.
+        path_or_hub_id: A local folder, the id of a model on the hub, or the name of weights in this
+            package.
 
     Raises:
         FileNotFoundError: If the folder or one of its files is missing.
         ValueError: If the config is not a BERT encoder's or does not fit the weights, or a file is
-            damaged or elsewhere, see `files.check_folder`.
+            damaged or outside the folder, see `files.check_folder`.
 
     Example:
         >>> checkpoint = HuggingFaceCheckpoint("path/to/model")
@@ -157,7 +143,17 @@ class HuggingFaceCheckpoint(Checkpoint):
         384
     """
 
-    ignored = _IGNORED
+    # Buffers of old checkpoints that hold 0, 1, 2, ... and zeros, and other names of the token
+    # embeddings and of the masked-LM head's bias.
+    ignored = frozenset(
+        (
+            "bert.embeddings.position_ids",
+            "bert.embeddings.token_type_ids",
+            "cls.predictions.decoder.weight",
+            "cls.predictions.decoder.bias",
+            "decoder.weight",
+        )
+    )
 
     def __init__(self, path_or_hub_id: str | Path) -> None:
         self.folder = find_checkpoint(path_or_hub_id)
@@ -184,7 +180,7 @@ class HuggingFaceCheckpoint(Checkpoint):
         return (read_modern_config if is_modern else read_config)(self.fields, path)
 
     def _canonical(self, name: str) -> str:
-        """Brings the names of bare encoders (no prefix) and old norms to those of the table."""
+        """Returns the table's name for one of a bare encoder (no prefix) or of an old norm."""
         if self.config.architecture == "modernbert":
             is_bare = name.startswith(("embeddings.", "layers.", "final_norm."))
             return f"model.{name}" if is_bare else name
@@ -194,7 +190,7 @@ class HuggingFaceCheckpoint(Checkpoint):
         return f"bert.{name}" if is_bare else name
 
     def theirs(self, row: Weight) -> tuple[str, bool]:
-        """Returns the row's name here, and whether it is transposed."""
+        """Returns a row's name in this format, and whether the weight is transposed there."""
         return row.huggingface, row.transpose
 
     @contextlib.contextmanager
@@ -219,7 +215,7 @@ class HuggingFaceCheckpoint(Checkpoint):
 
 
 def load_encoder(path_or_hub_id: str | Path, **kwargs: Any) -> BertEncoder:
-    """Loads an encoder without a task, BERT's or ModernBERT's.
+    """Loads an encoder of BERT or ModernBERT without a task.
 
     Args:
         path_or_hub_id: A local folder or the id of a model on the hub.
@@ -227,7 +223,7 @@ def load_encoder(path_or_hub_id: str | Path, **kwargs: Any) -> BertEncoder:
 
     Raises:
         FileNotFoundError: If the checkpoint cannot be found.
-        ValueError: If it is not such an encoder's, is damaged, or does not fit its config.
+        ValueError: If it is not such an encoder's, or damaged, or does not fit its config.
 
     Example:
         >>> encoder = load_encoder("path/to/model")
@@ -246,14 +242,14 @@ def write_checkpoint(
 
     Args:
         folder: An existing folder.
-        root: What the table's paths start from: a task, with an `encoder`.
+        root: Start of the table's paths: a task, with an `encoder`.
         rows: The weights to write.
-        architecture: The class of `transformers` that is to read them; for a ModernBERT its
-            counterpart.
+        architecture: The class of `transformers` that reads them; a ModernBERT's is named like the
+            BERT's.
         **fields: Further fields of config.json.
 
     Raises:
-        ValueError: If a weight is quantized, or a ModernBERT has no such counterpart.
+        ValueError: If a weight is quantized, or `transformers` has no such class for ModernBERT.
     """
     config = root.encoder.config
     if config.architecture == "modernbert":
@@ -276,7 +272,7 @@ def write_checkpoint(
 
 
 def config_fields(config: BertConfig) -> dict[str, Any]:
-    """Returns the sizes and switches as the fields of a config.json; inverts `read_config`."""
+    """Returns the fields of a config.json; inverts `read_config`."""
     activations = {ours: theirs for theirs, ours in reversed(_ACTIVATIONS.items())}
     activation = activations[config.activation]
     if config.architecture == "bert":
@@ -309,7 +305,7 @@ def write_weights(
     for row in rows:
         network = at(root, row.ours.split(".")[0])
         if row.ours.endswith(".position.embeddings") and network.embeddings.position is None:
-            # transformers has no such switch; a table with the same values is the same model.
+            # transformers has no such switch, but learned positions of these values.
             config = network.config
             tensor = sinusoidal_positions(config.max_positions, config.hidden_dim)
         else:
@@ -320,11 +316,11 @@ def write_weights(
                     f"{row.ours} is quantized to {dtype}, and a checkpoint holds floats: "
                     "call save_pretrained before quantize; export writes quantized models."
                 )
-            # A kernel that LoRA has merged comes in the compute dtype.
+            # Keras returns a kernel with LoRA in the compute dtype.
             tensor = keras.ops.convert_to_numpy(keras.ops.cast(weight, "float32"))
         tensors[row.huggingface] = np.ascontiguousarray(tensor.T if row.transpose else tensor)
     save_file(tensors, folder / file, metadata={"format": "pt"})
-    # safetensors makes files for their owner alone.
+    # safetensors writes files that their owner alone can read.
     shutil.copymode(next(folder.glob("*config.json")), folder / file)
 
 
@@ -340,8 +336,8 @@ def read_fields(path: Path) -> dict[str, Any]:
 
 
 def read_config(fields: dict[str, Any], path: Path) -> BertConfig:
-    """Turns the fields of a config into this package's; `path` is named in errors."""
-    # Configs of before 2020 have no model_type.
+    """Turns the fields of a config into a `BertConfig`; errors name `path`."""
+    # Configs from before 2020 have no model_type.
     model_type = fields.get("model_type", "bert")
     if model_type != "bert":
         raise ValueError(
@@ -375,13 +371,13 @@ def _starts(names: Any) -> set[str]:
 
 
 def read_modern_config(fields: dict[str, Any], path: Path) -> BertConfig:
-    """Turns the fields of a ModernBERT's config into this package's; `path` is named in errors."""
+    """Turns the fields of a ModernBERT's config into a `BertConfig`; errors name `path`."""
     fields = {**fields, **_names_of_transformers_4(fields)}
     if missing := [name for name in _MODERN_CONFIG_FIELDS.values() if name not in fields]:
         raise ValueError(f"{path} lacks {', '.join(missing)}: fetch it again.")
     config = _make_config(fields, _MODERN_CONFIG_FIELDS, path, architecture="modernbert")
     layer_types = fields.get("layer_types")
-    # Bounded by what the file holds: it may ask for any number of layers.
+    # Not num_layers, which may be any number.
     most = 1 + (len(layer_types) if isinstance(layer_types, list) else 0)
     known = {
         **dict.fromkeys(("attention_bias", "mlp_bias", "norm_bias", "classifier_bias"), False),
@@ -407,7 +403,7 @@ def read_modern_config(fields: dict[str, Any], path: Path) -> BertConfig:
 
 
 def _names_of_transformers_4(fields: dict[str, Any]) -> dict[str, Any]:
-    """Returns what transformers 5 says in lists and dicts; `read_modern_config` checks the rest."""
+    """Reads fields from the lists and dicts of transformers 5, which are checked afterwards."""
     found = {}
     layer_types, rope = fields.get("layer_types"), fields.get("rope_parameters")
     if isinstance(layer_types, list):
@@ -443,7 +439,7 @@ def _weight_files(folder: Path) -> list[Path]:
             continue
         weight_map = read_json(index).get("weight_map")
         shards: list[Any] = list(weight_map.values()) if isinstance(weight_map, dict) else [None]
-        # A name with a path in it is an attempt to leave the folder.
+        # A path could lead out of the folder.
         if not all(isinstance(shard, str) and re.fullmatch(part, shard) for shard in shards):
             raise ValueError(
                 f"{index} does not name files of its folder in weight_map: do not use it."

@@ -1,198 +1,187 @@
-"""The one table of weight names: where a weight stands here, and what others call it.
+"""The table of weight names: the place of each weight in this package, and Hugging Face's name.
 
-Read forwards it loads, read backwards it saves. `{n}` stands for the number of a block. A name
-here is the attribute path from a task (`encoder.blocks.0.attention.query.kernel`), so it does not
-depend on how Keras names variables. A PyTorch linear layer keeps its kernel transposed; Google's
-checkpoints of TensorFlow 1 do so with the last matrix of a head only.
+Both loading and saving read it. `{n}` is the number of a block. Our names are attribute paths from
+a task, which do not depend on Keras' names of variables. The last column holds the axes of a weight
+in this package: V vocabulary, S positions, G segments, H hidden, A all heads of a block (N x D), F
+feed-forward. Classification heads have none, since their sizes are not in the config.
 """
 
 from typing import NamedTuple
 
 from keras_bert_scratch.config import BertConfig
 
-# Axes, by the config's names of their sizes.
-_H, _F, _A = "hidden_dim", "feed_forward_dim", "attention_dim"
-
 
 class Weight(NamedTuple):
-    """One row: the weight's place here, and its name in files of Hugging Face and of Google.
-
-    `transpose` and `google_transpose` say whether the one or the other keeps it transposed. `sizes`
-    names its axes here by the fields of the config; heads have axes of their own, and none.
-    """
+    """One row: the weight's place in this package, Hugging Face's name, and its axes."""
 
     ours: str
     huggingface: str
-    google: str
-    transpose: bool = False
-    google_transpose: bool = False
-    sizes: tuple[str, ...] = ()
+    axes: str = ""
+
+    @property
+    def transpose(self) -> bool:
+        """Whether Hugging Face keeps the weight transposed, as PyTorch's linear layers do."""
+        return "kernel" in self.ours.split(".")[-1]
+
+    @property
+    def google(self) -> str:
+        """The name in Google's checkpoints of TensorFlow 1 (google-research/bert)."""
+        name = self.huggingface.replace(".", "/").replace("encoder/layer/", "encoder/layer_")
+        for huggingface, google in _GOOGLE:
+            name = name.replace(huggingface, google)
+        return name
+
+    @property
+    def google_transpose(self) -> bool:
+        """Whether Google keeps the weight transposed, as the last matrix of every head."""
+        return self.google.endswith("output_weights")
+
+    def shape(self, config: BertConfig) -> tuple[int, ...]:
+        """Returns the weight's shape in this package; () for classification heads."""
+        sizes = {
+            "V": config.vocab_size,
+            "S": config.max_positions,
+            "G": config.num_segments,
+            "H": config.hidden_dim,
+            "3H": 3 * config.hidden_dim,
+            "A": config.attention_dim,
+            "F": config.feed_forward_dim,
+            "2F": 2 * config.feed_forward_dim,
+        }
+        return tuple(sizes[axis] for axis in self.axes.split("x") if axis)
 
 
-def _dense(
-    ours: str, huggingface: str, google: str, sizes: tuple[str, str] = (_H, _H)
-) -> tuple[Weight, Weight]:
-    return (
-        Weight(f"{ours}.kernel", f"{huggingface}.weight", f"{google}/kernel", True, False, sizes),
-        Weight(f"{ours}.bias", f"{huggingface}.bias", f"{google}/bias", sizes=sizes[1:]),
-    )
-
-
-def _norm(ours: str, huggingface: str, google: str) -> tuple[Weight, Weight]:
-    return (
-        Weight(f"{ours}.gamma", f"{huggingface}.weight", f"{google}/gamma", sizes=(_H,)),
-        Weight(f"{ours}.beta", f"{huggingface}.bias", f"{google}/beta", sizes=(_H,)),
-    )
-
-
-def _output(ours: str, huggingface: str, google: str) -> tuple[Weight, Weight]:
-    return (
-        Weight(f"{ours}.kernel", f"{huggingface}.weight", f"{google}output_weights", True, True),
-        Weight(f"{ours}.bias", f"{huggingface}.bias", f"{google}output_bias"),
-    )
-
-
-def _table(name: str, google: str, size: str) -> Weight:
-    return Weight(
-        f"encoder.embeddings.{name}.embeddings",
-        f"bert.embeddings.{google}.weight",
-        f"bert/embeddings/{google}",
-        sizes=(size, _H),
-    )
-
-
-_EMBEDDINGS = (
-    _table("token", "word_embeddings", "vocab_size"),
-    _table("position", "position_embeddings", "max_positions"),
-    _table("segment", "token_type_embeddings", "num_segments"),
-    *_norm("encoder.embeddings.norm", "bert.embeddings.LayerNorm", "bert/embeddings/LayerNorm"),
-)
-_OURS, _HUGGINGFACE, _GOOGLE = (
-    "encoder.blocks.{n}",
-    "bert.encoder.layer.{n}",
-    "bert/encoder/layer_{n}",
-)
-_BLOCK = tuple(
-    weight
-    for kind, ours, huggingface, google, *sizes in (
-        (_dense, "attention.query", "attention.self.query", "attention/self/query", (_H, _A)),
-        (_dense, "attention.key", "attention.self.key", "attention/self/key", (_H, _A)),
-        (_dense, "attention.value", "attention.self.value", "attention/self/value", (_H, _A)),
-        (
-            _dense,
-            "attention.output_projection",
-            "attention.output.dense",
-            "attention/output/dense",
-            (_A, _H),
-        ),
-        (_norm, "attention_norm", "attention.output.LayerNorm", "attention/output/LayerNorm"),
-        (_dense, "feed_forward.expand", "intermediate.dense", "intermediate/dense", (_H, _F)),
-        (_dense, "feed_forward.contract", "output.dense", "output/dense", (_F, _H)),
-        (_norm, "feed_forward_norm", "output.LayerNorm", "output/LayerNorm"),
-    )
-    for weight in kind(
-        f"{_OURS}.{ours}", f"{_HUGGINGFACE}.{huggingface}", f"{_GOOGLE}/{google}", *sizes
-    )
-)
-_POOLER = _dense("encoder.pooler.dense", "bert.pooler.dense", "bert/pooler/dense")
-CLASSIFIER = _output("head.logits", "classifier", "")
-SPAN = _output("head.logits", "qa_outputs", "cls/squad/")
-_MASKED_LANGUAGE_MODEL = (
-    *_dense(
-        "masked_language_model.dense",
-        "cls.predictions.transform.dense",
-        "cls/predictions/transform/dense",
-    ),
-    *_norm(
-        "masked_language_model.norm",
-        "cls.predictions.transform.LayerNorm",
-        "cls/predictions/transform/LayerNorm",
-    ),
-    Weight(
-        "masked_language_model.bias",
-        "cls.predictions.bias",
-        "cls/predictions/output_bias",
-        sizes=("vocab_size",),
-    ),
-)
-NEXT_SENTENCE = _output("next_sentence.logits", "cls.seq_relationship", "cls/seq_relationship/")
-
-
-# ModernBERT has no biases, and no checkpoint of Google's.
-def _modern(ours: str, huggingface: str, *sizes: str) -> Weight:
-    is_kernel = ours.endswith(".kernel")
-    return Weight(ours, f"{huggingface}.weight", "", transpose=is_kernel, sizes=sizes or (_H,))
-
-
-_MODERN_EMBEDDINGS = (
-    _modern(
-        "encoder.embeddings.token.embeddings", "model.embeddings.tok_embeddings", "vocab_size", _H
-    ),
-    _modern("encoder.embeddings.norm.gamma", "model.embeddings.norm"),
-)
-_MODERN_BLOCK = tuple(
-    _modern(f"{_OURS}.{ours}", f"model.layers.{{n}}.{huggingface}", *sizes)
-    for ours, huggingface, *sizes in (
-        ("attention_norm.gamma", "attn_norm"),
-        ("attention.query_key_value.kernel", "attn.Wqkv", _H, "query_key_value_dim"),
-        ("attention.output_projection.kernel", "attn.Wo", _H, _H),
-        ("feed_forward_norm.gamma", "mlp_norm"),
-        ("feed_forward.expand.kernel", "mlp.Wi", _H, "gated_dim"),
-        ("feed_forward.contract.kernel", "mlp.Wo", _F, _H),
-    )
+# Replaced in this order.
+_GOOGLE = (
+    ("embeddings/weight", "embeddings"),
+    ("LayerNorm/weight", "LayerNorm/gamma"),
+    ("LayerNorm/bias", "LayerNorm/beta"),
+    ("qa_outputs/", "cls/squad/output_"),
+    ("seq_relationship/", "seq_relationship/output_"),
+    ("classifier/", "output_"),
+    ("output_weight", "output_weights"),
+    ("predictions/bias", "predictions/output_bias"),
+    ("/weight", "/kernel"),
 )
 
 
-def _modern_head(ours: str) -> tuple[Weight, Weight]:
-    return (
-        _modern(f"{ours}.dense.kernel", "head.dense", _H, _H),
-        _modern(f"{ours}.norm.gamma", "head.norm"),
-    )
+def _table(text: str) -> tuple[Weight, ...]:
+    return tuple(Weight(*line.split()) for line in text.strip().splitlines())
 
 
-# A decoder starts from an encoder's weights and the masked-LM head; cross-attention is its own.
+_EMBEDDINGS = _table("""
+encoder.embeddings.token.embeddings     bert.embeddings.word_embeddings.weight        VxH
+encoder.embeddings.position.embeddings  bert.embeddings.position_embeddings.weight    SxH
+encoder.embeddings.segment.embeddings   bert.embeddings.token_type_embeddings.weight  GxH
+encoder.embeddings.norm.gamma           bert.embeddings.LayerNorm.weight              H
+encoder.embeddings.norm.beta            bert.embeddings.LayerNorm.bias                H
+""")
+_BLOCK = _table("""
+encoder.blocks.{n}.attention.query.kernel              bert.encoder.layer.{n}.attention.self.query.weight        HxA
+encoder.blocks.{n}.attention.query.bias                bert.encoder.layer.{n}.attention.self.query.bias          A
+encoder.blocks.{n}.attention.key.kernel                bert.encoder.layer.{n}.attention.self.key.weight          HxA
+encoder.blocks.{n}.attention.key.bias                  bert.encoder.layer.{n}.attention.self.key.bias            A
+encoder.blocks.{n}.attention.value.kernel              bert.encoder.layer.{n}.attention.self.value.weight        HxA
+encoder.blocks.{n}.attention.value.bias                bert.encoder.layer.{n}.attention.self.value.bias          A
+encoder.blocks.{n}.attention.output_projection.kernel  bert.encoder.layer.{n}.attention.output.dense.weight      AxH
+encoder.blocks.{n}.attention.output_projection.bias    bert.encoder.layer.{n}.attention.output.dense.bias        H
+encoder.blocks.{n}.attention_norm.gamma                bert.encoder.layer.{n}.attention.output.LayerNorm.weight  H
+encoder.blocks.{n}.attention_norm.beta                 bert.encoder.layer.{n}.attention.output.LayerNorm.bias    H
+encoder.blocks.{n}.feed_forward.expand.kernel          bert.encoder.layer.{n}.intermediate.dense.weight          HxF
+encoder.blocks.{n}.feed_forward.expand.bias            bert.encoder.layer.{n}.intermediate.dense.bias            F
+encoder.blocks.{n}.feed_forward.contract.kernel        bert.encoder.layer.{n}.output.dense.weight                FxH
+encoder.blocks.{n}.feed_forward.contract.bias          bert.encoder.layer.{n}.output.dense.bias                  H
+encoder.blocks.{n}.feed_forward_norm.gamma             bert.encoder.layer.{n}.output.LayerNorm.weight            H
+encoder.blocks.{n}.feed_forward_norm.beta              bert.encoder.layer.{n}.output.LayerNorm.bias              H
+""")  # noqa: E501
+_POOLER = _table("""
+encoder.pooler.dense.kernel  bert.pooler.dense.weight  HxH
+encoder.pooler.dense.bias    bert.pooler.dense.bias    H
+""")
+_MASKED_LANGUAGE_MODEL = _table("""
+masked_language_model.dense.kernel  cls.predictions.transform.dense.weight      HxH
+masked_language_model.dense.bias    cls.predictions.transform.dense.bias        H
+masked_language_model.norm.gamma    cls.predictions.transform.LayerNorm.weight  H
+masked_language_model.norm.beta     cls.predictions.transform.LayerNorm.bias    H
+masked_language_model.bias          cls.predictions.bias                        V
+""")
+NEXT_SENTENCE = _table("""
+next_sentence.logits.kernel  cls.seq_relationship.weight
+next_sentence.logits.bias    cls.seq_relationship.bias
+""")
+CLASSIFIER = _table("""
+head.logits.kernel  classifier.weight
+head.logits.bias    classifier.bias
+""")
+SPAN = _table("""
+head.logits.kernel  qa_outputs.weight
+head.logits.bias    qa_outputs.bias
+""")
+
+# ModernBERT has no checkpoints of Google's. Its first block has no norm before attention.
+_MODERN_EMBEDDINGS = _table("""
+encoder.embeddings.token.embeddings  model.embeddings.tok_embeddings.weight  VxH
+encoder.embeddings.norm.gamma        model.embeddings.norm.weight            H
+""")
+_MODERN_BLOCK = _table("""
+encoder.blocks.{n}.attention_norm.gamma                model.layers.{n}.attn_norm.weight  H
+encoder.blocks.{n}.attention.query_key_value.kernel    model.layers.{n}.attn.Wqkv.weight  Hx3H
+encoder.blocks.{n}.attention.output_projection.kernel  model.layers.{n}.attn.Wo.weight    HxH
+encoder.blocks.{n}.feed_forward_norm.gamma             model.layers.{n}.mlp_norm.weight   H
+encoder.blocks.{n}.feed_forward.expand.kernel          model.layers.{n}.mlp.Wi.weight     Hx2F
+encoder.blocks.{n}.feed_forward.contract.kernel        model.layers.{n}.mlp.Wo.weight     FxH
+""")
+_MODERN_POOLER = _table("""
+encoder.pooler.dense.kernel  head.dense.weight  HxH
+encoder.pooler.norm.gamma    head.norm.weight   H
+""")
+_MODERN_MASKED_LANGUAGE_MODEL = _table("""
+masked_language_model.dense.kernel  head.dense.weight  HxH
+masked_language_model.norm.gamma    head.norm.weight   H
+masked_language_model.bias          decoder.bias       V
+""")
+
+# A decoder has the rows of an encoder and of the masked-LM head besides.
+_CROSS_ATTENTION = _table("""
+decoder.blocks.{n}.cross_attention.query.kernel              bert.encoder.layer.{n}.crossattention.self.query.weight        HxH
+decoder.blocks.{n}.cross_attention.query.bias                bert.encoder.layer.{n}.crossattention.self.query.bias          H
+decoder.blocks.{n}.cross_attention.key.kernel                bert.encoder.layer.{n}.crossattention.self.key.weight          HxH
+decoder.blocks.{n}.cross_attention.key.bias                  bert.encoder.layer.{n}.crossattention.self.key.bias            H
+decoder.blocks.{n}.cross_attention.value.kernel              bert.encoder.layer.{n}.crossattention.self.value.weight        HxH
+decoder.blocks.{n}.cross_attention.value.bias                bert.encoder.layer.{n}.crossattention.self.value.bias          H
+decoder.blocks.{n}.cross_attention.output_projection.kernel  bert.encoder.layer.{n}.crossattention.output.dense.weight      HxH
+decoder.blocks.{n}.cross_attention.output_projection.bias    bert.encoder.layer.{n}.crossattention.output.dense.bias        H
+decoder.blocks.{n}.cross_attention_norm.gamma                bert.encoder.layer.{n}.crossattention.output.LayerNorm.weight  H
+decoder.blocks.{n}.cross_attention_norm.beta                 bert.encoder.layer.{n}.crossattention.output.LayerNorm.bias    H
+""")  # noqa: E501
 DECODER_HEAD = tuple(
     row._replace(ours=row.ours.replace("masked_language_model", "decoder.head"))
     for row in _MASKED_LANGUAGE_MODEL
 )
-_CROSS_ATTENTION = tuple(
-    weight
-    for kind, ours, huggingface in (
-        (_dense, "cross_attention.query", "crossattention.self.query"),
-        (_dense, "cross_attention.key", "crossattention.self.key"),
-        (_dense, "cross_attention.value", "crossattention.self.value"),
-        (_dense, "cross_attention.output_projection", "crossattention.output.dense"),
-        (_norm, "cross_attention_norm", "crossattention.output.LayerNorm"),
-    )
-    for weight in kind(f"decoder.blocks.{{n}}.{ours}", f"{_HUGGINGFACE}.{huggingface}", "")
-)
 
 
 def encoder_weights(config: BertConfig) -> tuple[Weight, ...]:
-    """Returns the rows of an encoder, without the pooler's."""
+    """Returns the rows of an encoder without its pooler, the token embeddings first."""
     if config.architecture == "bert":
         return (*_EMBEDDINGS, *_numbered(_BLOCK, config.num_layers))
-    # The first block reads what the embeddings have normalized.
     blocks = _numbered(_MODERN_BLOCK, config.num_layers)[1:]
-    last = f"encoder.blocks.{config.num_layers - 1}"
-    return (*_MODERN_EMBEDDINGS, *blocks, _modern(f"{last}.output_norm.gamma", "model.final_norm"))
+    last = f"encoder.blocks.{config.num_layers - 1}.output_norm.gamma"
+    return (*_MODERN_EMBEDDINGS, *blocks, Weight(last, "model.final_norm.weight", "H"))
 
 
 def pooler_weights(config: BertConfig) -> tuple[Weight, ...]:
     """Returns the rows of an encoder's pooler."""
-    return _POOLER if config.architecture == "bert" else _modern_head("encoder.pooler")
+    return _POOLER if config.architecture == "bert" else _MODERN_POOLER
 
 
 def masked_language_model_weights(config: BertConfig) -> tuple[Weight, ...]:
-    """Returns the rows of the masked-LM head; ModernBERT's are those of its pooler."""
-    if config.architecture == "bert":
-        return _MASKED_LANGUAGE_MODEL
-    bias = Weight("masked_language_model.bias", "decoder.bias", "", sizes=("vocab_size",))
-    return (*_modern_head("masked_language_model"), bias)
+    """Returns the rows of the masked-LM head; ModernBERT's has the names of its pooler."""
+    is_bert = config.architecture == "bert"
+    return _MASKED_LANGUAGE_MODEL if is_bert else _MODERN_MASKED_LANGUAGE_MODEL
 
 
 def decoder_weights(config: BertConfig) -> tuple[Weight, ...]:
-    """Returns the rows of a decoder that an encoder has, too, named as the encoder's."""
+    """Returns the rows of a decoder that an encoder has, too, with the encoder's names."""
     return tuple(
         row._replace(ours=f"decoder.{row.ours.removeprefix('encoder.')}")
         for row in encoder_weights(config)
@@ -200,7 +189,7 @@ def decoder_weights(config: BertConfig) -> tuple[Weight, ...]:
 
 
 def encoder_decoder_weights(encoder: BertConfig, decoder: BertConfig) -> tuple[Weight, ...]:
-    """Returns all rows of an encoder and its decoder, named as `EncoderDecoderModel` has them."""
+    """Returns all rows of an encoder and its decoder, with the names of `EncoderDecoderModel`."""
     encoder_rows = (*encoder_weights(encoder), *_POOLER)
     decoder_rows = (
         *decoder_weights(decoder),
@@ -218,11 +207,7 @@ def encoder_decoder_weights(encoder: BertConfig, decoder: BertConfig) -> tuple[W
 
 def _numbered(rows: tuple[Weight, ...], num_layers: int) -> tuple[Weight, ...]:
     return tuple(
-        row._replace(
-            ours=row.ours.format(n=n),
-            huggingface=row.huggingface.format(n=n),
-            google=row.google.format(n=n),
-        )
+        row._replace(ours=row.ours.format(n=n), huggingface=row.huggingface.format(n=n))
         for n in range(num_layers)
         for row in rows
     )

@@ -1,4 +1,4 @@
-"""Weights out of pytorch_model.bin, which most checkpoints of before 2023 have only."""
+"""Reading of pytorch_model.bin, the only file of weights in most checkpoints before 2023."""
 
 import pickle
 import zipfile
@@ -10,17 +10,16 @@ import numpy as np
 
 
 class PyTorchFile:
-    """A file of `torch.save`, with the methods of an open safetensors file.
+    """A file of `torch.save` with the methods of an open safetensors file.
 
-    Only tensors and plain containers are unpickled (`weights_only`), so that no code of the file
-    runs.
+    Only tensors and plain containers are unpickled (`weights_only`), so no code in the file runs.
 
     Args:
         file: The file.
 
     Raises:
         ImportError: If PyTorch is not installed.
-        ValueError: If the file is damaged, or holds something else than a dict of tensors.
+        ValueError: If the file is damaged, or does not hold a dict of tensors.
 
     Example:
         >>> PyTorchFile(Path("pytorch_model.bin")).get_tensor("bert.pooler.dense.bias").shape
@@ -33,15 +32,15 @@ class PyTorchFile:
         except ImportError as error:
             raise ImportError(
                 f"{file} holds weights of PyTorch, which is not installed: pip install "
-                '"keras_bert_scratch[pytorch]", or convert the folder where it is, with '
-                "transformers' save_pretrained, to safetensors."
+                '"keras_bert_scratch[pytorch]", or convert the folder to safetensors with '
+                "transformers' save_pretrained."
             ) from error
         try:
-            # Files of before PyTorch 1.6 are no zip archives, and cannot be mapped.
+            # Files from before PyTorch 1.6 are not zip archives, and cannot be mapped.
             content = torch.load(
                 file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
             )
-        # A damaged file makes nearly any of them.
+        # A damaged file may raise any of them.
         except (pickle.UnpicklingError, OSError, EOFError, RuntimeError, ValueError, KeyError,
                 AttributeError, TypeError, IndexError) as error:  # fmt: skip
             first_line = str(error).partition("\n")[0]
@@ -54,7 +53,7 @@ class PyTorchFile:
                 f"{file} holds {type(content).__name__}, not a dict of tensors by name: save the "
                 "model's state_dict()."
             )
-        # What is no tensor, such as a step or a config, is no weight.
+        # Other entries, such as a step or a config, are not weights.
         self._tensors = {
             name: tensor
             for name, tensor in content.items()
@@ -72,7 +71,7 @@ class PyTorchFile:
         return list(self._tensors)
 
     def get_slice(self, name: str) -> Any:
-        """Returns what tells the shape and the dtype of a tensor."""
+        """Returns an object that knows the shape and the dtype of a tensor."""
         tensor = self._tensors[name]
         return SimpleNamespace(
             get_shape=lambda: list(tensor.shape),
@@ -80,5 +79,5 @@ class PyTorchFile:
         )
 
     def get_tensor(self, name: str) -> np.ndarray:
-        """Reads a tensor. NumPy has no bfloat16, so it comes as float32."""
+        """Reads a tensor as float32, since NumPy has no bfloat16."""
         return self._tensors[name].detach().float().numpy()

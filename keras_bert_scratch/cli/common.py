@@ -1,8 +1,10 @@
-"""What several commands share: how files are read, and loading any kind of model."""
+"""What the commands share: their arguments, reading files, and loading any kind of model."""
 
 import argparse
 import contextlib
+import importlib
 import itertools
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,89 +13,125 @@ from typing import Any
 
 import keras_bert_scratch
 
-_DATA_ARGUMENTS = (
-    "text_column", "pair_column", "label_column", "label_separator", "encoding", "delimiter",
-    "quoting",
-)  # fmt: skip
+# Help texts of arguments whose names or uses differ.
+CHECKPOINT = "checkpoint folder or hub id"
+ANY_MODEL = "checkpoint, SavedModel or .tflite file"
+EXAMPLES_FILE = "CSV, TSV, JSONL or Parquet file"
+
+_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "file": {"nargs": "?", "default": "-", "help": "one text a line (default: stdin)"},
+    "--text-column": {"default": "text", "help": "default: %(default)s"},
+    "--pair-column": {"help": "column of the second text, for pairs"},
+    "--label-column": {"default": "label", "help": "default: %(default)s"},
+    "--label-separator": {
+        "help": "separates several labels of one text; makes the model multi-label"
+    },
+    "--encoding": {
+        "default": "utf-8",
+        "help": "of the files, such as cp1252 (default: %(default)s)",
+    },
+    "--delimiter": {
+        "type": lambda value: "\t" if value == r"\t" else value,
+        "help": r"between the cells of CSV and TSV, such as ';' or '\t' (default: by the suffix)",
+    },
+    "--quoting": {
+        "action": argparse.BooleanOptionalAction,
+        "help": "whether quotation marks in CSV and TSV enclose cells (default: in CSV, and in TSV "
+        "files that show it)",
+    },
+    "--epochs": {"type": int, "default": 3, "help": "default: %(default)s"},
+    "--batch-size": {"type": int, "default": 32, "help": "default: %(default)s"},
+    "--learning-rate": {"type": float, "default": 5e-5, "help": "default: %(default)s"},
+    "--sequence-length": {"type": int, "help": "most tokens that the model reads at once"},
+    "--dtype": {"help": "such as mixed_bfloat16 (default: float32)"},
+    "--seed": {"type": int, "default": 0, "help": "default: %(default)s"},
+    "--distribute": {
+        "choices": ["mirrored", "multi-worker"],
+        "help": "train on all GPUs of this machine; or on the machines that TF_CONFIG lists, with "
+        "this command running on each. Batch sizes are those of all devices together",
+    },
+    "--json": {"action": "store_true", "help": "print JSON"},
+}
+FILES = ("--encoding", "--delimiter", "--quoting")
+DATA = (
+    *("--text-column", "--pair-column", "--label-column", "--label-separator"),
+    *FILES,
+)
+LINES = ("file", "--encoding")
+TRAINING = ("--epochs", "--batch-size", "--sequence-length", "--dtype", "--seed")
+
+# What loads the exports of a task: a module of `serving`, and a function of it.
+_LOADERS = {
+    "BertClassifier": ("predictor", "load_predictor"),
+    "BertSentenceEncoder": ("embedder", "load_embedder"),
+    "BertTokenClassifier": ("tagger", "load_tagger"),
+    "BertQuestionAnswerer": ("answerer", "load_answerer"),
+    "BertSummarizer": ("summarizer", "load_summarizer"),
+}
 
 
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments that say where texts and labels stand in a file."""
-    parser.add_argument("--text-column", default="text", help="default: %(default)s")
-    parser.add_argument("--pair-column", help="column of the second text, for pairs")
-    parser.add_argument("--label-column", default="label", help="default: %(default)s")
-    parser.add_argument(
-        "--label-separator", help="between several labels of one text; makes the model multi-label"
-    )
-    add_file_arguments(parser)
+def add_arguments(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Adds arguments that several commands have, by their names."""
+    for name in names:
+        parser.add_argument(name, **_ARGUMENTS[name])
 
 
-def add_file_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments that say how files of examples are written."""
-    add_encoding_argument(parser)
-    parser.add_argument(
-        "--delimiter",
-        type=lambda value: "\t" if value == r"\t" else value,
-        help=r"between the cells of CSV and TSV, such as ';' or '\t' (default: by the suffix)",
-    )
-    parser.add_argument(
-        "--quoting",
-        action=argparse.BooleanOptionalAction,
-        help="whether quotation marks in CSV and TSV enclose cells (default: in CSV, and in TSV "
-        "that shows it)",
-    )
-
-
-def add_encoding_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds the argument that says how the characters of files are written."""
-    parser.add_argument(
-        "--encoding", default="utf-8", help="of files, such as cp1252 (default: %(default)s)"
-    )
-
-
-def add_distribute_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds the argument that says where to train."""
-    parser.add_argument(
-        "--distribute",
-        choices=["mirrored", "multi-worker"],
-        help="train on all GPUs of this machine; or on the machines that TF_CONFIG lists, running "
-        "this command on each. Batch sizes are those of all together",
-    )
+def add_train_action(actions: Any, summary: str, data: str) -> argparse.ArgumentParser:
+    """Adds the action `train` of a command, with this help for itself and for --train."""
+    parser: argparse.ArgumentParser = actions.add_parser("train", help=summary)
+    parser.add_argument("--model", required=True, help=f"{CHECKPOINT} to start from")
+    parser.add_argument("--train", required=True, help=data)
+    parser.add_argument("--validation", required=True, help="the same, held out")
+    parser.add_argument("--output", required=True, help="new folder for the model and its report")
+    add_arguments(parser, *TRAINING, "--learning-rate")
+    return parser
 
 
 def read_data(path: str, options: argparse.Namespace, **other_options: str | None) -> Any:
-    """Reads a file of examples by the arguments of `add_data_arguments`.
+    """Reads a file of examples by the options of `DATA` that a command has.
 
-    Args:
-        path: The file.
-        options: The command's options.
-        **other_options: For an argument of `read_examples`, the option that holds it if that has
-            another name, or None if there is none.
+    `other_options` names the option for an argument of `read_examples` if it has another name; None
+    omits the argument.
     """
-    names = {**{name: name for name in _DATA_ARGUMENTS}, **other_options}
-    values = {name: getattr(options, option) for name, option in names.items() if option}
+    arguments = [name[2:].replace("-", "_") for name in DATA]
+    names = {**dict(zip(arguments, arguments, strict=True)), **other_options}
+    values: dict[str, Any] = {
+        name: getattr(options, option or "", None) for name, option in names.items()
+    }
     with naming_options(names):
-        return keras_bert_scratch.read_examples(path, **{"label_column": None, **values})
+        return keras_bert_scratch.read_examples(path, **values)
+
+
+def flag(option: str) -> str:
+    """Returns the flag of an option: `--batch-size` of `batch_size`."""
+    return f"--{option.replace('_', '-')}"
 
 
 @contextlib.contextmanager
 def naming_options(options: Mapping[str, str | None]) -> Iterator[None]:
-    """Lets the errors of a reader, which name its arguments, name the options of a command.
-
-    Args:
-        options: For each argument the option that holds it.
-    """
+    """Makes a reader's errors name the option that holds an argument in place of the argument."""
     try:
         yield
     except (ValueError, TypeError) as error:
         message = str(error).replace(", or pass label_column=None to read texts without labels", "")
         for name, option in options.items():
-            flag = "--" + (option or name).replace("_", "-")
-            message = message.replace(f"{name}=False", f"--no-{name}").replace(f"{name}=True", flag)
+            shown = flag(option or name)
+            message = message.replace(f"{name}=False", f"--no-{name}").replace(
+                f"{name}=True", shown
+            )
             # Names of files and columns stay as they are.
-            message = re.sub(rf"(?<![\w'./-]){name}=", f"{flag} ", message)
-            message = re.sub(rf"(?<![\w'./-]){name}(?![\w'/-]|\.\w)", flag, message)
+            message = re.sub(rf"(?<![\w'./-]){name}=", f"{shown} ", message)
+            message = re.sub(rf"(?<![\w'./-]){name}(?![\w'/-]|\.\w)", shown, message)
         raise ValueError(message) from error
+
+
+def check_known(known: set[str], found: set[str], options: argparse.Namespace, what: str) -> None:
+    """Refuses labels of the validation file that the training file lacks."""
+    if unseen := sorted(found - known):
+        raise ValueError(
+            f"{options.validation} has {what} that {options.train} lacks: {', '.join(unseen)}. "
+            f"Remove these examples, or add some like them to {options.train}."
+        )
 
 
 def texts_of(examples: Any) -> Any:
@@ -101,33 +139,33 @@ def texts_of(examples: Any) -> Any:
     return examples.texts if examples.pairs is None else (examples.texts, examples.pairs)
 
 
-def load_any(path: str) -> Any:
-    """Loads a checkpoint folder, a SavedModel folder or a LiteRT file; all give probabilities.
+def classifier_and_data(options: argparse.Namespace) -> tuple[Any, Any, Any]:
+    """Loads the classifier `--model`, and returns it with the texts and true ids of `--data`."""
+    examples = read_data(options.data, options)
+    model = keras_bert_scratch.BertClassifier.from_pretrained(options.model)
+    return model, texts_of(examples), model.encode_labels(examples.labels)
 
-    Raises:
-        FileNotFoundError: If there is nothing at the path.
-        ValueError: If it is none of the three.
-    """
-    place = Path(path)
-    if place.is_file() or (place / "saved_model.pb").exists():
-        from keras_bert_scratch.serving.predictor import load_predictor
 
-        return load_predictor(place)
-    return keras_bert_scratch.BertClassifier.from_pretrained(path)
+def is_export(path: str) -> bool:
+    """Returns whether a path is that of a SavedModel folder, or of a file such as LiteRT's."""
+    return Path(path).is_file() or (Path(path) / "saved_model.pb").exists()
+
+
+def load_any(path: str, task: str = "BertClassifier") -> Any:
+    """Loads a checkpoint, by its folder or hub id, or an export of a task."""
+    if not is_export(path):
+        return getattr(keras_bert_scratch, task).from_pretrained(path)
+    module, load = _LOADERS[task]
+    return getattr(importlib.import_module(f"keras_bert_scratch.serving.{module}"), load)(path)
 
 
 def lines_in_chunks(
     path: str, size: int = 1024, encoding: str = "utf-8"
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yields some lines at a time, and the number of the first of them, so that memory is bounded.
+    """Yields the lines of a file, or of standard input for "-", in chunks, so memory is bounded.
 
-    Args:
-        path: A file, or "-" for standard input.
-        size: Lines at a time.
-        encoding: Of the characters; one in which a line break is a byte.
-
-    Raises:
-        ValueError: If the encoding is another, or a line is not in it.
+    Each chunk comes with the number of its first line. A line break must be a single byte in the
+    encoding.
     """
     try:
         is_of_lines = "\n".encode(encoding) == b"\n"
@@ -159,3 +197,8 @@ def _decode(number: int, line: bytes, encoding: str) -> str:
 def progress_to_stderr() -> contextlib.redirect_stdout:
     """Keeps standard output for results: Keras prints its progress bars there."""
     return contextlib.redirect_stdout(sys.stderr)
+
+
+def print_report(report: Any, as_json: bool) -> None:
+    """Prints anything that has `to_dict` and `to_text`."""
+    print(json.dumps(report.to_dict()) if as_json else report.to_text())

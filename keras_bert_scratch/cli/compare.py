@@ -3,13 +3,7 @@
 import argparse
 import json
 
-import keras_bert_scratch
-from keras_bert_scratch.cli.common import (
-    add_data_arguments,
-    progress_to_stderr,
-    read_data,
-    texts_of,
-)
+from keras_bert_scratch.cli import common
 from keras_bert_scratch.files import check_new_folder, new_folder
 
 
@@ -19,7 +13,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, help="file of held-out examples")
     parser.add_argument("exports", nargs="+", help="SavedModel folders or .tflite files")
     parser.add_argument("--output", help="new folder for the table and its picture")
-    add_data_arguments(parser)
     parser.add_argument("--lengths", type=int, nargs="+", default=[16, 64], help="in tokens")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--max-logit-gap", type=float, help="largest accepted (default: any)")
@@ -29,14 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-accuracy-loss", type=float, default=0.01, help="default: %(default)s"
     )
-    parser.add_argument("--json", action="store_true", help="print the table as JSON")
+    common.add_arguments(parser, *common.DATA, "--json")
 
 
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
     if options.output:
         check_new_folder(options.output)
-    examples = read_data(options.data, options)
+    model, texts, true_ids = common.classifier_and_data(options)
 
     from keras_bert_scratch.serving.comparison import (
         check_bounds,
@@ -45,10 +38,7 @@ def run(options: argparse.Namespace) -> None:
         plot_figures,
     )
 
-    model = keras_bert_scratch.BertClassifier.from_pretrained(options.model)
-    assert model.tokenizer is not None
-    texts, true_ids = texts_of(examples), model.encode_labels(examples.labels)
-    with progress_to_stderr():
+    with common.progress_to_stderr():
         expected = model.probabilities(texts)
         figures = []
         for number, path in enumerate(options.exports, start=1):

@@ -8,33 +8,30 @@ from typing import Any
 
 import numpy as np
 
-import keras_bert_scratch
-from keras_bert_scratch.cli.common import add_encoding_argument, lines_in_chunks, progress_to_stderr
+from keras_bert_scratch.cli import common
 from keras_bert_scratch.files import new_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("--model", required=True, help="checkpoint, SavedModel or .tflite file")
-    parser.add_argument("file", nargs="?", default="-", help="one text a line (default: stdin)")
-    add_encoding_argument(parser)
+    parser.add_argument("--model", required=True, help=common.ANY_MODEL)
     parser.add_argument(
         "--output",
         help="a .npy file of one row a line, or a .jsonl file (default: JSONL to stdout)",
     )
-    parser.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
+    common.add_arguments(parser, *common.LINES, "--batch-size")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command: a line of input gives an embedding."""
+    """Runs the command: each line of input gives an embedding."""
     suffix = Path(options.output).suffix if options.output else ".jsonl"
     if suffix not in (".npy", ".jsonl"):
         raise ValueError(f"--output must end in .npy or .jsonl, received {options.output}.")
-    model = _load(options.model)
+    model = common.load_any(options.model, "BertSentenceEncoder")
 
     def encoded() -> Any:
-        for _, texts in lines_in_chunks(options.file, encoding=options.encoding):
-            with progress_to_stderr():
+        for _, texts in common.lines_in_chunks(options.file, encoding=options.encoding):
+            with common.progress_to_stderr():
                 yield texts, model.encode(texts, options.batch_size)
 
     if not options.output:
@@ -49,14 +46,6 @@ def run(options: argparse.Namespace) -> None:
         if not chunks:
             raise ValueError("There are no texts: give at least one line.")
         np.save(temporary, np.concatenate(chunks))
-
-
-def _load(path: str) -> Any:
-    if Path(path).is_file() or (Path(path) / "saved_model.pb").exists():
-        from keras_bert_scratch.serving.embedder import load_embedder
-
-        return load_embedder(path)
-    return keras_bert_scratch.BertSentenceEncoder.from_pretrained(path)
 
 
 def _write_lines(encoded: Any, file: Any) -> None:

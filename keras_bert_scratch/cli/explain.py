@@ -4,6 +4,7 @@ import argparse
 import json
 
 import keras_bert_scratch
+from keras_bert_scratch.cli import common
 from keras_bert_scratch.files import check_new_folder, new_folder
 
 
@@ -17,15 +18,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="gradients",
         help="integrated gradients, or where attention went (default: %(default)s)",
     )
-    parser.add_argument("--label", help="explain this one; default: the most probable")
+    parser.add_argument("--label", help="the label to explain (default: the most probable)")
     parser.add_argument("--output", help="new folder for HTML, PNG and JSON")
-    parser.add_argument("--json", action="store_true", help="print the explanation as JSON")
+    common.add_arguments(parser, "--json")
 
 
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
     if options.label and options.method == "rollout":
-        raise ValueError("--label is for --method gradients: attention has no label.")
+        raise ValueError("--label is for --method gradients: attention has no label. Omit --label.")
     if options.output:
         check_new_folder(options.output)
 

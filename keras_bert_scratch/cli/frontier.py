@@ -5,22 +5,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import keras_bert_scratch
-from keras_bert_scratch.cli.common import (
-    add_data_arguments,
-    progress_to_stderr,
-    read_data,
-    texts_of,
-)
+from keras_bert_scratch.cli import common
 from keras_bert_scratch.files import check_new_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("--model", required=True, help="checkpoint folder")
+    parser.add_argument("--model", required=True, help=common.CHECKPOINT)
     parser.add_argument("--data", required=True, help="file of held-out examples")
     parser.add_argument("--output", required=True, help="new folder for the file and its card")
-    add_data_arguments(parser)
     parser.add_argument("--precisions", nargs="+", default=["float32", "float16", "int8"])
     parser.add_argument("--lengths", type=int, nargs="+", default=[32, 64, 128], help="in tokens")
     parser.add_argument("--max-megabytes", type=float, default=float("inf"))
@@ -35,25 +28,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="points of macro F1: keeps the fastest within (default: keeps the best macro F1)",
     )
-    parser.add_argument("--json", action="store_true", help="print the file's figures as JSON")
+    common.add_arguments(parser, *common.DATA, "--json")
 
 
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
     check_new_folder(options.output)
-    examples = read_data(options.data, options)
+    model, texts, true_ids = common.classifier_and_data(options)
 
     from keras_bert_scratch.serving.frontier import write_frontier
-
-    model = keras_bert_scratch.BertClassifier.from_pretrained(options.model)
-    assert model.tokenizer is not None
-    texts, true_ids = texts_of(examples), model.encode_labels(examples.labels)
 
     def export(path: Path, precision: Any, length: int) -> None:
         model.sequence_length = length
         model.export(path, format="litert", precision=precision)
 
-    with progress_to_stderr():
+    with common.progress_to_stderr():
         best = write_frontier(
             options.output,
             export,

@@ -1,44 +1,18 @@
 """The command `keras-bert-scratch`: parses the arguments and calls one command's `run`."""
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 from keras_bert_scratch import __version__
-from keras_bert_scratch.cli import (
-    compare,
-    encode,
-    evaluate,
-    explain,
-    export,
-    finetune,
-    frontier,
-    predict,
-    pretrain,
-    qa,
-    serve,
-    summarize,
-    tag,
-    vocabulary,
-)
 
-COMMANDS = {
-    "pretrain": pretrain,
-    "finetune": finetune,
-    "evaluate": evaluate,
-    "predict": predict,
-    "explain": explain,
-    "encode": encode,
-    "export": export,
-    "compare": compare,
-    "frontier": frontier,
-    "serve": serve,
-    "tag": tag,
-    "qa": qa,
-    "summarize": summarize,
-    "vocabulary": vocabulary,
-}
+# The modules of this folder that are commands, in the order of --help.
+COMMANDS = (
+    *("pretrain", "finetune", "evaluate", "predict", "explain", "encode", "export", "compare"),
+    *("frontier", "serve", "tag", "qa", "summarize", "vocabulary"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,29 +22,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line without the program's name; by default the process's.
 
     Returns:
-        The exit status: 0 if all went well, 1 if the input was refused, 130 if it was interrupted.
-        Arguments that do not parse end the process with 2.
+        The exit status: 0 on success, 1 if the input was refused, 130 if the command was
+        interrupted. Arguments that do not parse end the process with 2.
     """
     parser = argparse.ArgumentParser(
         prog="keras-bert-scratch", description="BERT from raw text to a served model, in Keras."
     )
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", required=True)
-    for name, command in COMMANDS.items():
+    for name in COMMANDS:
+        command = importlib.import_module(f"keras_bert_scratch.cli.{name}")
         summary = (command.__doc__ or "").splitlines()[0]
         subparser = subparsers.add_parser(name, help=summary, description=summary)
         command.add_arguments(subparser)
+        subparser.set_defaults(run=command.run)
     options = parser.parse_args(arguments)
 
     # TensorFlow's start-up chatter; it must be silenced before the first import.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        COMMANDS[options.command].run(options)
+        options.run(options)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of our output has gone; there is nobody left to tell.
+        # Whoever read the output has closed it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ValueError, OSError, TypeError, RuntimeError, ImportError) as error:

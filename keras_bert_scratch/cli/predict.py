@@ -9,25 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from keras_bert_scratch.cli.common import (
-    add_encoding_argument,
-    lines_in_chunks,
-    load_any,
-    progress_to_stderr,
-)
+from keras_bert_scratch.cli import common
 from keras_bert_scratch.files import check_new_folder, new_file
+
+# The options that the lines of output depend on, besides the model and the file.
+_SETTINGS = ("pairs", "batch_size", "json", "shard_lines", "encoding")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("--model", required=True, help="checkpoint, SavedModel or .tflite file")
-    parser.add_argument("file", nargs="?", default="-", help="one text a line (default: stdin)")
-    add_encoding_argument(parser)
+    parser.add_argument("--model", required=True, help=common.ANY_MODEL)
     parser.add_argument(
         "--pairs", action="store_true", help="a line holds two texts, separated by a tab"
     )
-    parser.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument(
         "--output", help="folder of files to write instead of printing; goes on where it stopped"
     )
@@ -37,49 +31,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=10_000,
         help="lines of a file of --output (default: %(default)s)",
     )
+    common.add_arguments(parser, *common.LINES, "--batch-size", "--json")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command: a line of input gives a line of output."""
+    """Runs the command: each line of input gives a line of output."""
     if options.output is not None:
         _write_shards(options)
         return
-    model = load_any(options.model)
-    for first_number, texts in lines_in_chunks(options.file, encoding=options.encoding):
+    model = common.load_any(options.model)
+    for first_number, texts in common.lines_in_chunks(options.file, encoding=options.encoding):
         for line in _predict(model, first_number, texts, options):
             print(line)
 
 
 def _write_shards(options: argparse.Namespace) -> None:
-    """Writes one file for so many lines of input; those that are there already are left alone."""
+    """Writes one file for each `--shard-lines` lines of input; files that exist are kept."""
     if options.file == "-" or options.shard_lines < 1:
         raise ValueError(
             "--output needs a file, not standard input, and --shard-lines of at least 1; received "
             f"{options.file!r} and {options.shard_lines}."
         )
-    run = {
-        "model": _sha256(options.model),
-        "file": _sha256(options.file),
-        **{
-            name: getattr(options, name)
-            for name in ("pairs", "batch_size", "json", "shard_lines", "encoding")
-        },
-    }
+    run = {name: getattr(options, name) for name in _SETTINGS}
+    run |= {"model": _sha256(options.model), "file": _sha256(options.file)}
     folder = Path(options.output)
     record = folder / "run.json"
     if not record.exists():
         check_new_folder(folder)
         with new_file(record) as temporary:
             temporary.write_text(json.dumps(run, indent=2) + "\n")
-    # Runs that were begun before there was the option read UTF-8.
-    theirs = {"encoding": "utf-8", **json.loads(record.read_text())}
-    if differing := [name for name in run if run[name] != theirs.get(name)]:
+    # Runs of versions without the option --encoding read UTF-8.
+    recorded = {"encoding": "utf-8", **json.loads(record.read_text())}
+    if differing := [name for name in run if run[name] != recorded.get(name)]:
         raise ValueError(
             f"{folder} holds the predictions of another run, which differs in "
             f"{', '.join(differing)}: name another folder, or remove it."
         )
-    model = load_any(options.model)
-    chunks = lines_in_chunks(options.file, options.shard_lines, options.encoding)
+    model = common.load_any(options.model)
+    chunks = common.lines_in_chunks(options.file, options.shard_lines, options.encoding)
     for number, (first_number, texts) in enumerate(chunks):
         shard = folder / f"predictions-{number:06}.{'jsonl' if options.json else 'tsv'}"
         if not shard.exists():
@@ -90,7 +79,7 @@ def _write_shards(options: argparse.Namespace) -> None:
 
 
 def _sha256(path: str) -> str:
-    """Returns the hash of a file or of all files of a folder; that of a hub id is its name."""
+    """Returns the hash of a file, of all files of a folder, or of a hub id."""
     place = Path(path)
     files = sorted(file for file in (place, *place.rglob("*")) if file.is_file())
     digest = hashlib.sha256(b"" if files else path.encode())
@@ -103,9 +92,9 @@ def _sha256(path: str) -> str:
 def _predict(
     model: Any, first_number: int, texts: list[str], options: argparse.Namespace
 ) -> Iterator[str]:
-    """Yields one line of output a text."""
+    """Yields one line of output for each text."""
     columns = _pairs(first_number, texts) if options.pairs else texts
-    with progress_to_stderr():
+    with common.progress_to_stderr():
         rows = model.probabilities(columns, options.batch_size)
     for text, row in zip(texts, rows, strict=True):
         yield _describe(text, row, model.labels, options.json)

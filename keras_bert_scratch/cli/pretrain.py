@@ -4,7 +4,7 @@ import argparse
 import logging
 import sys
 
-from keras_bert_scratch.cli.common import add_distribute_argument, progress_to_stderr
+from keras_bert_scratch.cli import common
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,13 +13,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, help="folder of the run, new or to go on with")
     parser.add_argument(
         "--start",
-        help="checkpoint to go on from, if the recipe names none: in place of its vocabulary and "
+        help="checkpoint to go on from, if the recipe names none: replaces its vocabulary and "
         "encoder",
     )
     parser.add_argument(
-        "--processes", type=int, default=1, help="to make examples with (default: %(default)s)"
+        "--processes", type=int, default=1, help="number that make examples (default: %(default)s)"
     )
-    add_distribute_argument(parser)
+    common.add_arguments(parser, "--distribute")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -32,11 +32,6 @@ def run(options: argparse.Namespace) -> None:
     # Before TensorFlow makes its first tensor, which a recipe does.
     strategy = distribution_strategy(options.distribute)
     recipe = PretrainingRecipe.from_yaml(options.recipe, start=options.start)
-    with progress_to_stderr():
-        pretrain(
-            recipe,
-            options.output,
-            num_processes=options.processes,
-            strategy=strategy,
-        )
+    with common.progress_to_stderr():
+        pretrain(recipe, options.output, num_processes=options.processes, strategy=strategy)
     print(f"{options.output}/model")

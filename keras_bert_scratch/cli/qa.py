@@ -6,43 +6,37 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from keras_bert_scratch.cli.common import progress_to_stderr
-from keras_bert_scratch.cli.tag import add_training_arguments
+from keras_bert_scratch.cli import common
 from keras_bert_scratch.files import check_new_folder, new_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     actions = parser.add_subparsers(dest="action", required=True)
-    train = actions.add_parser("train", help="fine-tune a checkpoint, and report how good it is")
-    train.add_argument("--model", required=True, help="checkpoint folder or hub id to start from")
-    train.add_argument("--train", required=True, help="JSON file in SQuAD's format, 1.1 or 2.0")
-    train.add_argument("--validation", required=True, help="file of held-out questions")
-    train.add_argument("--output", required=True, help="new folder for the model and its report")
-    train.add_argument(
-        "--skip-faulty", action="store_true", help="leave out what is faulty, and say what that was"
-    )
+    summary = "fine-tune a checkpoint, and report how good it is"
+    train = common.add_train_action(actions, summary, "JSON file in SQuAD's format, 1.1 or 2.0")
     train.add_argument(
         "--no-answers",
         action="store_true",
         help="let the model answer nothing, with the threshold that is best on --validation",
     )
-    add_training_arguments(train)
     evaluate = actions.add_parser("evaluate", help="exact match and F1, as SQuAD counts them")
-    evaluate.add_argument("--model", required=True, help="checkpoint folder or hub id")
+    evaluate.add_argument("--model", required=True, help=common.CHECKPOINT)
     evaluate.add_argument("--data", required=True, help="JSON file in SQuAD's format")
-    evaluate.add_argument("--skip-faulty", action="store_true", help="see train")
-    evaluate.add_argument("--json", action="store_true", help="print the figures as JSON")
-    for name, summary in (
-        ("answer", "answer one question"),
-        ("chat", "answer every line of standard input, with the turns before it in mind"),
-    ):
-        action = actions.add_parser(name, help=summary)
-        action.add_argument("--model", required=True, help="checkpoint, SavedModel or .tflite file")
+    for action in (train, evaluate):
+        action.add_argument(
+            "--skip-faulty", action="store_true", help="leave out what is faulty, and log it"
+        )
+    answer = actions.add_parser("answer", help="answer one question")
+    answer.add_argument("question")
+    chat = actions.add_parser(
+        "chat", help="answer every line of standard input, considering the turns before it"
+    )
+    for action in (answer, chat):
+        action.add_argument("--model", required=True, help=common.ANY_MODEL)
         action.add_argument("--context", required=True, help="file of the text, UTF-8")
-        if name == "answer":
-            action.add_argument("question")
-        action.add_argument("--json", action="store_true", help="print answers as JSON")
+    for action in (train, evaluate, answer, chat):
+        common.add_arguments(action, "--json")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -70,8 +64,8 @@ def _train(options: argparse.Namespace) -> None:
         dtype=options.dtype,
         **({"sequence_length": options.sequence_length} if options.sequence_length else {}),
     )
-    with new_folder(options.output) as folder, progress_to_stderr():
-        # Questions become as many rows as they have windows.
+    with new_folder(options.output) as folder, common.progress_to_stderr():
+        # A question becomes one row for each of its windows.
         batches = len(model.batches(train, batch_size=options.batch_size))
         model.compile(adamw(options.learning_rate, total_steps=options.epochs * batches))
         model.fit(
@@ -90,7 +84,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     questions = read_squad(options.data, skip_faulty=options.skip_faulty)
     model = BertQuestionAnswerer.from_pretrained(options.model)
-    with progress_to_stderr():
+    with common.progress_to_stderr():
         figures = model.evaluate(questions)
     _print_figures(figures, options.json)
 
@@ -105,12 +99,13 @@ def _print_figures(figures: dict[str, float], as_json: bool) -> None:
 
 def _answer(options: argparse.Namespace) -> None:
     context = _read(options.context)
-    _print_answer(_load(options.model).answer(options.question, context), options.json)
+    model = common.load_any(options.model, "BertQuestionAnswerer")
+    _print_answer(model.answer(options.question, context), options.json)
 
 
 def _chat(options: argparse.Namespace) -> None:
     context = _read(options.context)
-    model = _load(options.model)
+    model = common.load_any(options.model, "BertQuestionAnswerer")
     history: list[tuple[str, str]] = []
     if sys.stdin.isatty():
         print("Ask about the text; an empty line ends.", file=sys.stderr)
@@ -139,14 +134,3 @@ def _read(path: str) -> str:
     if not context.strip():
         raise ValueError(f"{path} holds no text to answer from: name another file.")
     return context
-
-
-def _load(path: str) -> Any:
-    place = Path(path)
-    if place.is_file() or (place / "saved_model.pb").exists():
-        from keras_bert_scratch.serving.answerer import load_answerer
-
-        return load_answerer(place)
-    from keras_bert_scratch import BertQuestionAnswerer
-
-    return BertQuestionAnswerer.from_pretrained(path)

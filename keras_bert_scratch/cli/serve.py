@@ -4,20 +4,21 @@ import argparse
 import dataclasses
 import logging
 
+from keras_bert_scratch.cli import common
 from keras_bert_scratch.serving.server.limits import Limits
 
-# What --help says of the limits.
+# What --help says about the limits.
 LIMITS = {
     "max_batch_size": "rows of one call of the model",
     "max_wait_ms": "how long a row waits for others",
     "max_queue": "rows that may wait; beyond: 503",
-    "max_body_bytes": "of a request, unpacked; beyond: 413",
-    "max_text_bytes": "of one text; beyond: 413",
+    "max_body_bytes": "bytes of a request's body, unpacked; beyond: 413",
+    "max_text_bytes": "bytes of one text; beyond: 413",
     "timeout": "seconds to an answer; beyond: 504",
-    "max_pending_bytes": "of all bodies that wait; beyond: 503",
-    "max_header_bytes": "of a request's headers; beyond: 431",
-    "max_headers": "of a request; beyond: 431",
-    "max_connections": "open at once; beyond, the one that waits longest is closed",
+    "max_pending_bytes": "bytes of all bodies that wait; beyond: 503",
+    "max_header_bytes": "bytes of a request's headers; beyond: 431",
+    "max_headers": "headers of a request; beyond: 431",
+    "max_connections": "open connections; beyond, the one that waits longest is closed",
     "header_timeout": "seconds for the headers to come; beyond: 408",
     "body_timeout": "seconds for the body to come; beyond: 408",
     "idle_timeout": "seconds for which a connection stays open without a request",
@@ -35,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="a name by which the server is asked, beside localhost and --host; * for any; may be "
-        "repeated",
+        help="a name that clients use for the server, besides localhost and --host; * for any; may "
+        "be repeated",
     )
     parser.add_argument(
         "--cors-origin",
@@ -53,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for field in dataclasses.fields(Limits):
         parser.add_argument(
-            f"--{field.name.replace('_', '-')}",
+            common.flag(field.name),
             type=type(field.default),
             default=field.default,
             help=f"{LIMITS[field.name]} (default: %(default)s)",

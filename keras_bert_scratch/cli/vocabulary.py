@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from keras_bert_scratch.cli import common
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
@@ -27,11 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inspect = actions.add_parser("inspect", help="tell how a vocabulary fits texts")
     inspect.add_argument("vocabulary", help="vocab.txt, tokenizer.json, or a checkpoint's folder")
     inspect.add_argument("files", nargs="*", default=["-"], help="a text a line (default: stdin)")
-    inspect.add_argument("--longest", type=int, default=10, help="tokens (default: %(default)s)")
-    inspect.add_argument("--json", action="store_true", help="print one JSON object")
+    inspect.add_argument(
+        "--longest", type=int, default=10, help="tokens to name (default: %(default)s)"
+    )
+    common.add_arguments(inspect, "--json")
     for action in (train, inspect):
         action.add_argument(
-            "--cased", action="store_true", help="keep upper case (a folder or .json says itself)"
+            "--cased",
+            action="store_true",
+            help="keep upper case; a folder or .json holds this itself",
         )
 
 

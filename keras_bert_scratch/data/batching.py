@@ -1,4 +1,4 @@
-"""Tokenized examples -> batches of similar lengths, in an order that can be repeated.
+"""Tokenized examples -> batches of similar lengths, in a reproducible order.
 
 Axes: B batch, S sequence, W windows of all texts of a batch.
 """
@@ -11,28 +11,28 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# Batches are cut from runs of this many batches that were sorted by length: long enough for little
-# padding, short enough for the batches of two epochs to differ.
+# Examples are sorted by length within runs of this many batches: long enough for little padding,
+# short enough for the batches of two epochs to differ.
 _BATCHES_SORTED_TOGETHER = 50
-# TensorFlow's graph takes any length, and padding to a multiple of 8 costs 7 % of the time on short
-# texts; other backends compile anew for every length, so few of them should occur there.
+# TensorFlow's graph accepts any length, and padding to a multiple of 8 costs 7 % of the time on
+# short texts; other backends compile for every new length, so there should be few lengths.
 LENGTH_MULTIPLE = 1 if keras.backend.backend() == "tensorflow" else 8
 
 
 class LengthBucketedBatches:
     """Examples held in memory as token ids, served as padded batches of similar lengths.
 
-    The order is a pure function of (seed, epoch); every example comes once an epoch. Set `epoch`
-    before iterating: `follow_epochs` is a callback that does.
+    The order is a pure function of (seed, epoch); every example occurs once an epoch. Set `epoch`
+    before iterating, or use the callback `follow_epochs`.
 
     Args:
-        token_ids: One int32 vector an example, framed by [CLS] and [SEP].
-        segment_ids: The same for the segments.
+        token_ids: One int32 vector an example, with [CLS] and [SEP].
+        segment_ids: The segment ids of these tokens.
         batch_size: B; the last batch may be smaller.
         pad_id: Token id of the padding.
         labels: One label an example, or None. *Shape:* (n,) or (n, C).
         sample_weight: One weight an example, or None. *Shape:* (n,).
-        seed: Of the order; None sorts all examples by length, shortest first.
+        seed: Seed of the batch order; None sorts all examples by length, shortest first.
 
     Raises:
         ValueError: If there are weights but no labels.
@@ -45,6 +45,9 @@ class LengthBucketedBatches:
         >>> next(iter(batches.dataset()))[0]["token_ids"].shape
         TensorShape([2, 3])
     """
+
+    # Whether labels and weights are padded like the inputs.
+    columns_are_of_tokens = False
 
     def __init__(
         self,
@@ -60,7 +63,7 @@ class LengthBucketedBatches:
         if sample_weight is not None and labels is None:
             raise ValueError(
                 "sample_weight needs labels: Keras would take the weights for labels. Pass labels, "
-                "or no weights."
+                "or omit the weights."
             )
         self.token_ids = token_ids.flat_values.numpy()
         self.segment_ids = segment_ids.flat_values.numpy()
@@ -107,7 +110,7 @@ class LengthBucketedBatches:
         """Pads some examples to the longest of them.
 
         Args:
-            indices: Of the examples. *Shape:* (B,).
+            indices: Indices of the examples. *Shape:* (B,).
 
         Returns:
             `(inputs,)`, `(inputs, labels)` or `(inputs, labels, sample_weight)`, where `inputs` is
@@ -121,7 +124,7 @@ class LengthBucketedBatches:
         return self._padded(self.starts[indices], self.lengths[indices])
 
     def _padded(self, starts: np.ndarray, lengths: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns the inputs of some texts by where their tokens start, and how many they are."""
+        """Returns the inputs of texts, given the starts and numbers of their tokens."""
         width = _rounded_up(int(lengths.max()))
         is_token = np.arange(width) < lengths[:, None]
         places = np.where(is_token, starts[:, None] + np.arange(width), 0)
@@ -131,18 +134,15 @@ class LengthBucketedBatches:
             "padding_mask": is_token.astype("int32"),
         }
 
-    def input_signature(self) -> dict[str, tf.TensorSpec]:
-        """Returns the types of `inputs`."""
-        ids = tf.TensorSpec((None, None), tf.int32)
-        return dict.fromkeys(("token_ids", "segment_ids", "padding_mask"), ids)
-
     def signature(self) -> tuple[Any, ...]:
         """Returns the types of what `batch` returns."""
-        signature: list[Any] = [self.input_signature()]
-        for column in (self.labels, self.sample_weight):
-            if column is not None:
-                signature.append(tf.TensorSpec((None, *column.shape[1:]), column.dtype))
-        return tuple(signature)
+        inputs, *columns = self.batch(np.array([0]))
+        of_inputs = tf.nest.map_structure(
+            lambda array: tf.TensorSpec([None] * array.ndim, array.dtype), inputs
+        )
+        first_fixed = 2 if self.columns_are_of_tokens else 1
+        shapes = [[None] * first_fixed + list(column.shape[first_fixed:]) for column in columns]
+        return (of_inputs, *map(tf.TensorSpec, shapes, [column.dtype for column in columns]))
 
     def dataset(self) -> tf.data.Dataset:
         """Returns the batches as a `tf.data` dataset; each iteration serves `self.epoch`."""
@@ -156,7 +156,7 @@ class LengthBucketedBatches:
         return dataset.prefetch(tf.data.AUTOTUNE)
 
     def follow_epochs(self) -> keras.callbacks.Callback:
-        """Returns the callback that sets `epoch` at the start of every epoch of `fit`."""
+        """Returns a callback that sets `epoch` at the start of every epoch of `fit`."""
         return keras.callbacks.LambdaCallback(
             on_epoch_begin=lambda epoch, logs: setattr(self, "epoch", epoch)
         )
@@ -165,15 +165,15 @@ class LengthBucketedBatches:
 class WindowBatches(LengthBucketedBatches):
     """Long texts as windows, with all windows of a text in one batch, for one answer a text.
 
-    A batch has as many texts as have at most `batch_size` windows together, and at least one. Texts
-    come sorted by their number of windows.
+    A batch holds at most `batch_size` windows, or the windows of a single text. Texts are sorted by
+    their number of windows.
 
     Args:
-        token_ids: One int32 vector a window; the windows of a text stand together.
-        segment_ids: The same for the segments.
-        num_windows: Windows of each text, int32. *Shape:* (n,).
-        **kwargs: `batch_size`, `pad_id`, `labels` and `sample_weight` (one a text) of
-            `LengthBucketedBatches`.
+        token_ids: One int32 vector a window; the windows of a text follow each other.
+        segment_ids: The segment ids of these tokens.
+        num_windows: Number of windows of each text, int32. *Shape:* (n,).
+        **kwargs: `batch_size`, `pad_id`, `labels` and `sample_weight` of `LengthBucketedBatches`,
+            the latter two for texts.
 
     Example:
         >>> ids = tf.ragged.constant([[2, 7, 3], [2, 8, 3], [2, 3]])
@@ -193,7 +193,7 @@ class WindowBatches(LengthBucketedBatches):
         **kwargs: Any,
     ) -> None:
         super().__init__(token_ids, segment_ids, **kwargs)
-        self.num_windows = num_windows
+        self.num_windows = np.asarray(num_windows, "int32")
         self.first_windows = np.cumsum(num_windows) - num_windows
 
     def __len__(self) -> int:
@@ -202,7 +202,7 @@ class WindowBatches(LengthBucketedBatches):
 
     def order(self, epoch: int) -> list[np.ndarray]:
         """Returns the indices of the texts of every batch, in every epoch the same."""
-        # A text has several windows only if the first is full: this sorts by length, too.
+        # A text has several windows only if the first is full, so this also sorts by length.
         indices = np.lexsort((self.lengths[self.first_windows], self.num_windows))
         batches: list[list[int]] = []
         room = 0
@@ -223,22 +223,18 @@ class WindowBatches(LengthBucketedBatches):
         ]
         return {**super().inputs(np.concatenate(windows)), "num_windows": num_windows}
 
-    def input_signature(self) -> dict[str, tf.TensorSpec]:
-        """Returns the types of `inputs`."""
-        return {**super().input_signature(), "num_windows": tf.TensorSpec((None,), tf.int32)}
-
 
 class PoissonBatches(LengthBucketedBatches):
-    """Batches in which every example stands with the same probability, independently of all others.
+    """Batches that hold every example with the same probability, independently of all others.
 
-    That is batch_size / n for n examples (Abadi et al. 2016, "Deep Learning with Differential
-    Privacy", section 3.1, where batches are called lots). A batch may be of any size: it is filled
-    up to a multiple of `microbatch_size`, and at least to that, with rows of weight 0.
+    The probability is batch_size / n for n examples (Abadi et al. 2016, "Deep Learning with
+    Differential Privacy", section 3.1, where batches are called lots). A batch may have any size:
+    rows of weight 0 fill it up to a multiple of `microbatch_size`, at least to one.
 
     Args:
         *args: `token_ids` and `segment_ids` of `LengthBucketedBatches`.
-        microbatch_size: Of what the rows of a batch are a multiple.
-        seed: Of the draws.
+        microbatch_size: The number of rows of a batch is a multiple of this.
+        seed: Seed of the draws.
         **kwargs: `batch_size`, here the expected size of a batch, `pad_id`, `labels` and
             `sample_weight` of `LengthBucketedBatches`.
 
@@ -261,20 +257,12 @@ class PoissonBatches(LengthBucketedBatches):
         """Returns the indices of the examples of every batch of an epoch."""
         generator = np.random.default_rng((self.seed, epoch))
         n = len(self.lengths)
-        # How many of n independent draws succeed is binomial; which of them, uniform.
+        # The number of successes of n independent draws is binomial; which succeed is uniform.
         sizes = generator.binomial(n, self.batch_size / n, size=len(self))
         return [np.sort(generator.choice(n, size, replace=False)) for size in sizes]
 
     def batch(self, indices: np.ndarray) -> tuple[Any, ...]:
-        """Pads some examples to the longest of them, and fills the batch up.
-
-        Args:
-            indices: Of the examples.
-
-        Returns:
-            `(inputs, labels, sample_weight)`, see `LengthBucketedBatches`; B is a multiple of
-            `microbatch_size`.
-        """
+        """Pads some examples, and fills the batch up; returns `(inputs, labels, sample_weight)`."""
         microbatches = max(1, -(-len(indices) // self.microbatch_size))
         # resize repeats the indices; an empty batch has copies of the first example.
         rows = np.resize(indices if len(indices) else 0, microbatches * self.microbatch_size)
@@ -282,17 +270,13 @@ class PoissonBatches(LengthBucketedBatches):
         is_drawn = (np.arange(len(rows)) < len(indices)).astype("float32")
         return inputs, labels, is_drawn * weights[0] if weights else is_drawn
 
-    def signature(self) -> tuple[Any, ...]:
-        """Returns the types of what `batch` returns."""
-        return (*super().signature()[:2], tf.TensorSpec((None,), tf.float32))
-
 
 class PairBatches(LengthBucketedBatches):
-    """Pairs of texts of which each is a sequence of its own, as encoders of sentences take them.
+    """Pairs of texts as two separate sequences, for encoders of sentences.
 
     Args:
-        token_ids: Of the first texts, one int32 vector each.
-        pair_token_ids: Of the second texts.
+        token_ids: Token ids of the first texts, one int32 vector each.
+        pair_token_ids: Token ids of the second texts.
         **kwargs: `batch_size`, `pad_id`, `labels`, `sample_weight` and `seed` of
             `LengthBucketedBatches`.
 
@@ -309,13 +293,13 @@ class PairBatches(LengthBucketedBatches):
     def __init__(
         self, token_ids: tf.RaggedTensor, pair_token_ids: tf.RaggedTensor, **kwargs: Any
     ) -> None:
-        # Both texts of a pair stand together: their joint length is what batches are sorted by.
+        # Both texts of a pair are joined, since batches are sorted by their total length.
         both = tf.concat([token_ids, pair_token_ids], axis=1)
         super().__init__(both, tf.zeros_like(both), **kwargs)
         self.first_lengths = token_ids.row_lengths().numpy()
 
     def inputs(self, indices: np.ndarray) -> Any:
-        """Returns the inputs of `batch` for the first texts, and for the second."""
+        """Returns the inputs of `batch` for the first texts and for the second texts."""
         starts, first_lengths = self.starts[indices], self.first_lengths[indices]
         second_lengths = self.lengths[indices] - first_lengths
         return (
@@ -323,19 +307,15 @@ class PairBatches(LengthBucketedBatches):
             self._padded(starts + first_lengths, second_lengths),
         )
 
-    def input_signature(self) -> Any:
-        """Returns the types of `inputs`."""
-        return (super().input_signature(), super().input_signature())
-
 
 class TokenBatches(LengthBucketedBatches):
     """Examples with a label, and perhaps a weight, for each of their tokens.
 
     Args:
         *args: `token_ids` and `segment_ids` of `LengthBucketedBatches`.
-        labels: One row an example, one label a token. *Shape:* (S,) each.
-        sample_weight: The same for the weights, or None.
-        ignored: The label of padding, whose weight is 0.
+        labels: One label for each token. *Shape:* n rows (S,).
+        sample_weight: One weight for each token, or None. *Shape:* n rows (S,).
+        ignored: The label of padding, which has weight 0.
         **kwargs: `batch_size`, `pad_id` and `seed` of `LengthBucketedBatches`.
 
     Example:
@@ -347,6 +327,8 @@ class TokenBatches(LengthBucketedBatches):
         >>> next(iter(batches.dataset()))[1]
         [[-1, -1, -1], [-1, 4, -1]]
     """
+
+    columns_are_of_tokens = True
 
     def __init__(
         self,
@@ -368,22 +350,10 @@ class TokenBatches(LengthBucketedBatches):
         return array
 
     def batch(self, indices: np.ndarray) -> tuple[Any, ...]:
-        """Pads some examples to the longest of them, and their labels and weights as they.
-
-        Args:
-            indices: Of the examples. *Shape:* (B,).
-
-        Returns:
-            `(inputs, labels)` or `(inputs, labels, sample_weight)`. *Shape:* (B, S) each.
-        """
+        """Pads some examples, their labels and their weights. *Shape:* (B, S) each."""
         inputs, *columns = super().batch(indices)
         width = inputs["token_ids"].shape[1]
         return (inputs, *(column[:, :width] for column in columns))
-
-    def signature(self) -> tuple[Any, ...]:
-        """Returns the types of what `batch` returns."""
-        inputs, *columns = super().signature()
-        return (inputs, *(tf.TensorSpec((None, None), column.dtype) for column in columns))
 
 
 def _rounded_up(length: int) -> int:

@@ -9,25 +9,25 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from keras_bert_scratch.data.readers import read_examples
+from keras_bert_scratch.data.readers import existing_file, read_examples
 
 logger = logging.getLogger(__name__)
 
-# What a line break within a document is: the end of a sentence, or white space.
+# The meaning of a line break within a document: the end of a sentence, or white space.
 Lines = Literal["auto", "sentences", "wrapped"]
 
-# Marks that stand within numbers and names, too, and end a sentence before white space only.
+# Marks that also occur within numbers and names, and end a sentence only before white space.
 _LATIN = ".!?…‼‽⁇⁈⁉"
-# Those that do nothing else, of the scripts that are written today: Unicode's property
+# Marks that only end sentences, in the scripts that are written today: Unicode's property
 # Sentence_Terminal, and Tibetan's shad.
 _OTHERS = "。！？｡．؟۔؞।॥։።፧፨။។៕᠃།༎߹܀܁܂᱾᱿꯫"
 _CLOSING = r"""["'”’»)\]」』）》】]"""
-# An end of a sentence, with the quotation marks and brackets that it closes.
+# The end of a sentence, with closing quotation marks and brackets.
 _END = re.compile(
     rf"(?P<latin>[{_LATIN}]+{_CLOSING}*\s+)|[{_OTHERS}][{_LATIN}{_OTHERS}]*{_CLOSING}*\s*"
 )
 _END_OF_LINE = re.compile(rf"[{_LATIN}{_OTHERS}](?:\s*{_CLOSING})*$")
-# A full stop after one of these, or after an initial, ends no sentence.
+# A full stop after one of these, or after an initial, does not end a sentence.
 _ABBREVIATIONS = (
     r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|St|Prof|Rev|Capt|Col|Gen|Lt|Vol|Fig|vs|cf|viz|e\.g|i\.e)\.\s+$"
 )
@@ -37,9 +37,9 @@ _LONGEST_ABBREVIATION = 8
 
 # A break between two lines of one paragraph.
 _WRAP = re.compile(r"(?<=\S)[^\S\n]*\n[^\S\n]*(?=\S)")
-# Lines from which it is told what line breaks are.
+# `detect_lines` looks at this many lines.
 _LINES_READ = 10_000
-# Scripts without white space have no first word: of theirs, so many characters count as one.
+# Scripts without white space have no first word: at most this many characters count as one.
 _LONGEST_WORD = 12
 
 
@@ -51,14 +51,13 @@ def read_documents(
     Args:
         path: A .txt file in UTF-8, in which blank lines separate documents; or a file that
             `read_examples` reads, in which each row is a document.
-        text_column: Column, or JSON key, of the documents, in the formats with columns.
-        lines: What lines are: "sentences", or several of them, so that a line break always ends
-            one; "wrapped", where a break may come within a sentence; or "auto" for what
-            `detect_lines` finds, which is logged.
+        text_column: Column, or JSON key, of the documents, in formats with columns.
+        lines: "sentences" if every line break ends a sentence; "wrapped" if breaks may be within
+            sentences; "auto" to use what `detect_lines` finds, which is logged.
 
     Yields:
-        The documents, none of them empty. A line break in them ends a sentence: those of wrapped
-        lines have become spaces.
+        The documents, none of them empty. A line break in them ends a sentence: the breaks of
+        wrapped lines are replaced by spaces.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -70,8 +69,7 @@ def read_documents(
         >>> list(read_documents("two.txt"))
         ['A sentence.\nIts next.', 'Another document.']
     """
-    if lines not in get_args(Lines):
-        raise ValueError(f"lines must be one of {', '.join(get_args(Lines))}; received {lines!r}.")
+    check_lines(lines)
     path = Path(path)
     documents: Iterable[str]
     if path.suffix.lower() == ".txt":
@@ -85,15 +83,18 @@ def read_documents(
         yield _WRAP.sub(" ", document) if lines == "wrapped" else document
 
 
+def check_lines(lines: str) -> None:
+    """Raises a ValueError if `lines` is not one of `Lines`."""
+    if lines not in get_args(Lines):
+        raise ValueError(f"lines must be one of {', '.join(get_args(Lines))}; received {lines!r}.")
+
+
 def _documents_of_text(path: Path) -> Iterator[str]:
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file {path}: check the path.")
     lines: list[str] = []
     number = 0
-    with path.open(encoding="utf-8-sig") as file:
+    with existing_file(path).open(encoding="utf-8-sig") as file:
         try:
-            for line in file:
-                number += 1
+            for number, line in enumerate(file, start=1):  # noqa: B007
                 if text := line.strip():
                     lines.append(text)
                 elif lines:
@@ -108,21 +109,22 @@ def _documents_of_text(path: Path) -> Iterator[str]:
 
 
 def detect_lines(documents: Iterable[str], name: str = "The text") -> Lines:
-    r"""Tells whether a line break in documents ends a sentence, or comes from wrapping.
+    r"""Tells whether line breaks in documents end sentences, or come from wrapping.
 
-    Of the lines that another line follows, some are full: the first word of the next would not have
-    fit into the width that 90 % of all lines keep to. Some are gone on with by a small letter. The
-    lines are wrapped if the mean of these two shares is above one half, fewer than half of them end
-    as a sentence does, and a sentence ends elsewhere: within a line, or where a paragraph ends. In
-    texts without capitals, the share of full lines decides alone, and sentences must end within
-    lines. So lines without any punctuation are sentences.
+    The answer follows from the lines that another line follows. Such a line is full if the first
+    word of the next would not have fit into the width that 90 % of all lines keep to; it is
+    continued if the next begins with a small letter. Lines are wrapped if the mean of these two
+    shares exceeds one half, fewer than half of the lines end like a sentence, and sentences end
+    elsewhere: within lines, or where a paragraph ends. In texts without capitals, only the share of
+    full lines counts, and sentences must end within lines. So lines without any punctuation are
+    sentences.
 
     Args:
-        documents: The texts, of which the first 10,000 lines are looked at.
-        name: Of the text, for the log.
+        documents: The texts; their first 10,000 lines are read.
+        name: Name of the text, for the log.
 
     Returns:
-        "sentences" or "wrapped". What speaks for it is logged, as a warning if it is close.
+        "sentences" or "wrapped". The reasons are logged, as a warning if the decision is close.
 
     Example:
         >>> detect_lines(["the cat sat on the mat\nit was happy\nit went home"])
@@ -145,8 +147,8 @@ def detect_lines(documents: Iterable[str], name: str = "The text") -> Lines:
         ]
     )
     has_capitals = any(line != line.lower() for line in sample)
-    gone_on = np.mean([following[0].islower() for _, following in followed])
-    wrapped = (full + gone_on) / 2 if has_capitals else full
+    continued = np.mean([following[0].islower() for _, following in followed])
+    wrapped = (full + continued) / 2 if has_capitals else full
     ended = np.mean([bool(_END_OF_LINE.search(line)) for line, _ in followed])
     can_be_wrapped = ended < 0.5 and any(
         len(split_sentences(line)) > 1
@@ -156,12 +158,12 @@ def detect_lines(documents: Iterable[str], name: str = "The text") -> Lines:
     found: Lines = "wrapped" if can_be_wrapped and wrapped > 0.5 else "sentences"
     logger.log(
         logging.WARNING if can_be_wrapped and 0.35 < wrapped < 0.65 else logging.INFO,
-        "%s: line breaks are taken for %s: %.0f %% of the lines are full, %.0f %% gone on with by "
-        'a small letter, %.0f %% end a sentence. lines="sentences" or "wrapped" says otherwise.',
+        "%s: line breaks are taken for %s: %.0f %% of the lines are full, %.0f %% are continued by "
+        'a small letter, %.0f %% end a sentence. Pass lines="sentences" or "wrapped" to decide.',
         name,
         "the ends of sentences" if found == "sentences" else "spaces of wrapped text",
         100 * full,
-        100 * gone_on,
+        100 * continued,
         100 * ended,
     )
     return found
@@ -170,10 +172,10 @@ def detect_lines(documents: Iterable[str], name: str = "The text") -> Lines:
 def split_sentences(document: str) -> list[str]:
     r"""Splits a text at its line breaks, and after the punctuation that ends sentences.
 
-    A full stop before a small letter ends none, unless the text has no capitals at all.
+    A full stop before a small letter does not end a sentence, unless the text has no capitals.
 
     Args:
-        document: Any text, whose lines are not wrapped; see `read_documents`.
+        document: Any text whose lines are not wrapped; see `read_documents`.
 
     Example:
         >>> split_sentences("Mr. Bennet was silent. “Do you know?” cried she.\nHe did not")
@@ -193,9 +195,9 @@ def _sentences(line: str, has_capitals: bool) -> Iterator[str]:
     for end in _END.finditer(line):
         if end["latin"]:
             before = line[max(start, end.start() - _LONGEST_ABBREVIATION) : end.end()]
-            # "etc. and so on": a small letter goes on with the sentence.
-            goes_on = has_capitals and line[end.end() : end.end() + 1].islower()
-            if goes_on or abbreviation.search(before):
+            # "etc. and so on": a small letter continues the sentence.
+            is_continued = has_capitals and line[end.end() : end.end() + 1].islower()
+            if is_continued or abbreviation.search(before):
                 continue
         yield line[start : end.end()].rstrip()
         start = end.end()

@@ -1,7 +1,7 @@
-"""The door for labels: names of classes, their ids, targets and weights -> numbers.
+"""The door for labels: class names, ids, targets and weights -> numbers.
 
-One rule holds wherever labels enter. A label is looked up as a name first. Numbers are ids of
-classes only where no class is named by a number; where one is, they are names.
+One rule holds wherever labels enter: a label is looked up as a name first. Numbers are class ids
+only if no class is named by a number; otherwise they are names.
 
 Axes: n examples, C classes.
 """
@@ -14,30 +14,30 @@ from typing import Any
 
 import numpy as np
 
+from keras_bert_scratch.data.readers import listed
 from keras_bert_scratch.text.columns import column_values, table_columns
 
-# How far the probabilities of a soft target may be from a sum of 1: float16 rounds to 1e-3.
+# How far the sum of a soft target may be from 1: float16 rounds to 1e-3.
 _SUM_TOLERANCE = 5e-3
-# An error names this many of the model's classes.
-_LABELS_NAMED = 10
+# An error lists this many of the model's classes.
+_LABELS_LISTED = 10
 
 
 def class_names(labels: Iterable[Any]) -> list[str]:
     """Returns the names of classes as strings, in their order.
 
     Args:
-        labels: C names: strings; integers, whole floats and booleans become their strings, such as
-            "1" and "True".
+        labels: C names. Integers, whole floats and booleans become strings such as "1" and "True".
 
     Raises:
         TypeError: If a name is something else.
-        ValueError: If a name is empty, or comes twice.
+        ValueError: If a name is empty, or occurs twice.
 
     Example:
         >>> class_names([1, 2.0, "other"])
         ['1', '2', 'other']
     """
-    names = []
+    names: list[str] = []
     for label in column_values(labels):
         name = _name(label)
         if name is None:
@@ -48,27 +48,26 @@ def class_names(labels: Iterable[Any]) -> list[str]:
         names.append(name)
     if "" in names:
         raise ValueError(f"A class needs a name, received '' in {names!r}.")
-    twice = [name for position, name in enumerate(names) if name in names[:position]]
-    if twice:
-        raise ValueError(f"Classes need different names, {twice[0]!r} comes twice in {names!r}.")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"Classes need different names, {twice[0]!r} occurs twice in {names!r}.")
     return names
 
 
 def encode_labels(y: Any, labels: Sequence[str]) -> np.ndarray:
-    """Turns one label an example into the id of its class, or checks targets of all classes.
+    """Turns one label an example into the id of its class, or checks probabilities of all classes.
 
     Args:
-        y: n names or n ids in whatever `text.columns.column_values` takes; see the module for
-            which of the two a number is. Or the probability of every class, *shape:* (n, C), of
-            which one-hot rows are a case.
+        y: n names or n ids, in any container that `text.columns.column_values` accepts; the
+            module's docstring says which of the two a number is. Or the probability of every class,
+            *shape:* (n, C), such as one-hot rows.
         labels: The C names, in the order of their ids.
 
     Returns:
         int32 ids, *shape:* (n,); for probabilities float32, *shape:* (n, C).
 
     Raises:
-        ValueError: If a label is unknown, or rows of numbers are no probabilities.
-        TypeError: If y is no column.
+        ValueError: If a label is unknown, or rows of numbers are not probabilities.
+        TypeError: If y is not a column.
 
     Example:
         >>> encode_labels(["good", "bad"], ["bad", "good"])
@@ -87,16 +86,16 @@ def encode_labels(y: Any, labels: Sequence[str]) -> np.ndarray:
 
 
 def class_ids(targets: np.ndarray) -> np.ndarray:
-    """Returns the ids of targets that are of one class each.
+    """Returns the class ids of targets with a single class each.
 
     Args:
-        targets: As `encode_labels` returns them.
+        targets: What `encode_labels` returns.
 
     Returns:
         int32. *Shape:* (n,).
 
     Raises:
-        ValueError: If a target is of several classes.
+        ValueError: If a target has several classes.
 
     Example:
         >>> class_ids(np.array([[0.0, 1.0]]))
@@ -118,17 +117,17 @@ def encode_label_sets(y: Any, labels: Sequence[str]) -> np.ndarray:
     """Turns any number of labels an example into zeros and ones.
 
     Args:
-        y: n rows of zeros and ones, one for each class, or n collections of names, in whatever
-            `text.columns.column_values` takes; or a table with a column of zeros and ones for each
-            class, named after it.
+        y: n rows of C zeros and ones, or n collections of names, in any container that
+            `text.columns.column_values` accepts; or a table with a column of zeros and ones for
+            each class, with its name.
         labels: The C names, in the order of their ids.
 
     Returns:
         float32. *Shape:* (n, C).
 
     Raises:
-        ValueError: If a label is unknown, or rows of numbers can be read in two ways or in none.
-        TypeError: If y is no column of rows.
+        ValueError: If a label is unknown, or rows of numbers are ambiguous or neither of these.
+        TypeError: If y is not a column of rows.
 
     Example:
         >>> encode_label_sets([["sad", "funny"], []], ["funny", "long", "sad"])
@@ -177,16 +176,16 @@ def encode_label_sets(y: Any, labels: Sequence[str]) -> np.ndarray:
 
 
 def encode_scores(y: Any) -> np.ndarray:
-    """Checks the numbers that a model of one output learns.
+    """Checks the numbers that a model with one output learns.
 
     Args:
-        y: One number an example, in whatever `text.columns.column_values` takes.
+        y: One number an example, in any container that `text.columns.column_values` accepts.
 
     Returns:
         float32. *Shape:* (n, 1).
 
     Raises:
-        ValueError: If one is no finite number.
+        ValueError: If one is not a finite number.
 
     Example:
         >>> encode_scores([1, 2.5])
@@ -197,7 +196,7 @@ def encode_scores(y: Any) -> np.ndarray:
     for position, value in enumerate(values):
         if not _is_number(value) or not math.isfinite(value):
             raise ValueError(
-                f"A model of one output learns finite numbers, received {value!r} at position "
+                f"A model with one output learns finite numbers, received {value!r} at position "
                 f"{position}: give a number for each text, or make the model with at least two "
                 "labels."
             )
@@ -208,7 +207,8 @@ def encode_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
     """Checks one weight an example.
 
     Args:
-        sample_weight: n numbers in whatever `text.columns.column_values` takes, or None.
+        sample_weight: n numbers, in any container that `text.columns.column_values` accepts; or
+            None.
         n: Number of examples.
 
     Returns:
@@ -234,16 +234,16 @@ def encode_class_weight(class_weight: Any, labels: Sequence[str]) -> np.ndarray:
     """Turns the weights of some classes into one for each.
 
     Args:
-        class_weight: A dict from names or ids to weights, see the module for which of the two a
-            number is. Classes that it lacks weigh 1.
+        class_weight: A dict from names or ids to weights; the module's docstring says which of the
+            two a number is. Classes that it lacks have weight 1.
         labels: The C names, in the order of their ids.
 
     Returns:
         float32. *Shape:* (C,).
 
     Raises:
-        TypeError: If it is no dict.
-        ValueError: If a class is unknown or comes twice, or a weight is negative or not finite.
+        TypeError: If it is not a dict.
+        ValueError: If a class is unknown or occurs twice, or a weight is negative or not finite.
 
     Example:
         >>> encode_class_weight({"good": 2.0}, ["bad", "good"])
@@ -265,9 +265,9 @@ def encode_class_weight(class_weight: Any, labels: Sequence[str]) -> np.ndarray:
 
 
 def balanced_class_weights(class_ids: np.ndarray, labels: Sequence[str]) -> dict[str, float]:
-    """Returns the weights with which every class counts the same, for `class_weight` of `fit`.
+    """Returns weights that make all classes count equally, for `class_weight` of `fit`.
 
-    n / (number of classes x examples of the class), by scikit-learn.
+    The weight of a class is n / (number of classes x examples of the class), as in scikit-learn.
 
     Args:
         class_ids: *Shape:* (n,).
@@ -285,12 +285,12 @@ def balanced_class_weights(class_ids: np.ndarray, labels: Sequence[str]) -> dict
 
 
 class _ClassIds:
-    """Looks up the ids of classes by what a user calls them."""
+    """Looks up class ids by the labels that users give."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.ids = {label: class_id for class_id, label in enumerate(labels)}
-        # Names that a number can mean: the number 1 is "1", "1.0" or "01". Two names of the same
-        # number can only be told apart as strings.
+        # Names that a number can mean: the number 1 is "1", "1.0" or "01". Two names for the same
+        # number can only be distinguished as strings.
         numbers = [_number(label) for label in labels]
         self.by_number = {
             number: class_id
@@ -305,10 +305,10 @@ class _ClassIds:
             if spelled.count(str(value).lower()) == 1
         }
         self.booleans_are_names = "true" in spelled or "false" in spelled
-        self.listing = ", ".join(labels[:_LABELS_NAMED]) + ", …" * (len(labels) > _LABELS_NAMED)
+        self.listing = listed(labels, most=_LABELS_LISTED)
 
     def is_name(self, label: Any) -> bool:
-        """Returns whether this can be meant as the name of a class."""
+        """Returns whether a label can be the name of a class."""
         return self._by_name(label) is not None
 
     def _by_name(self, label: Any) -> int | None:
@@ -324,7 +324,7 @@ class _ClassIds:
         if class_id is not None:
             return class_id
         name = _name(label)
-        # Booleans are 0 and 1, unless they are names.
+        # Booleans are 0 and 1, unless they are class names.
         is_name = self.numbers_are_names or (
             isinstance(label, bool | np.bool_) and self.booleans_are_names
         )
@@ -369,7 +369,7 @@ def _cells(row: Any) -> list[Any]:
 
 
 def _is_row(value: Any) -> bool:
-    """Returns whether a value is a collection, not a label."""
+    """Returns whether a value is a collection rather than a label."""
     if isinstance(value, str | bytes | Mapping):
         return False
     if hasattr(value, "ndim"):
@@ -397,7 +397,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _number(label: str) -> float | None:
-    """Returns the number that a name spells, or None."""
+    """Returns the number that a name stands for, or None."""
     try:
         number = float(label)
     except ValueError:
@@ -406,7 +406,7 @@ def _number(label: str) -> float | None:
 
 
 def _name(label: Any) -> str | None:
-    """Returns the string that names a class, or None if there is none."""
+    """Returns a label as the name of a class, or None if it cannot be one."""
     if isinstance(label, bytes):
         return label.decode("utf-8")
     if isinstance(label, str):

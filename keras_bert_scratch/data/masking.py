@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from keras_bert_scratch.text.vocabulary import CONTINUATION, Vocabulary
 
-# Of the chosen tokens, 80 % become [MASK], 10 % a random token, and 10 % stay.
+# 80 % of the chosen tokens become [MASK], 10 % a random token, and 10 % stay.
 _MASK_SHARE, _RANDOM_SHARE = 0.8, 0.1
-# Whole words may exceed the rate's share of the longest sequence by this many tokens.
+# With whole words, this many more tokens may be hidden than the rate's share of a full sequence.
 _SLOTS_FOR_WORDS = 2
 
 
@@ -20,20 +20,20 @@ class TokenMasker:
     """Hides a share of the tokens of a batch; a pure function of the batch and a seed.
 
     Words are chosen in a random order until `rate` of the ordinary tokens is reached. The word that
-    would exceed it is chosen with the probability that makes the expected share exactly `rate`, but
-    for words that do not fit into what is left of `max_predictions`. Special tokens and padding are
-    never chosen, nor put in.
+    would exceed it is chosen with the probability that makes the expected share exactly `rate`,
+    except for words that do not fit into the rest of `max_predictions`. Special tokens and padding
+    are neither chosen nor inserted.
 
-    Long words fit in less often: of 100 tokens at a rate of 0.15, a word of one is hidden with a
-    probability of 0.15, one of five of 0.13, and one of ten of 0.09; a word of more tokens than
-    `max_predictions` never is. google-research/bert skips long words, too.
+    Long words fit less often: among 100 tokens at a rate of 0.15, a word of one token is hidden
+    with a probability of 0.15, one of five with 0.13, and one of ten with 0.09; a word of more than
+    `max_predictions` tokens never is. google-research/bert also skips long words.
 
     Args:
-        vocabulary: Of the batches; must have [MASK].
-        sequence_length: S, the longest.
+        vocabulary: Vocabulary of the batches; must have [MASK].
+        sequence_length: Largest S.
         rate: Share of the ordinary tokens to predict.
         whole_words: Whether the tokens of a word are hidden together ("whole word masking",
-            google-research/bert, 2019) or each for itself.
+            google-research/bert, 2019) or independently.
 
     Raises:
         ValueError: If the rate is not in (0, 1), or the vocabulary has no [MASK].
@@ -73,13 +73,13 @@ class TokenMasker:
 
         Args:
             token_ids: int32. *Shape:* (B, S).
-            seed: Two integers; the same give the same result.
+            seed: Two integers, which determine the result.
 
         Returns:
-            `token_ids`, with tokens hidden, *shape:* (B, S); `masked_positions`, where something is
-            to be predicted, in order, and `masked_ids`, what stood there, int32; `masked_weights`,
-            1 for the first so many of P slots that are used and 0 for the rest, float32.
-            *Shape:* (B, P) each.
+            `token_ids`, with tokens hidden, *shape:* (B, S); `masked_positions`, the positions to
+            predict, in order, and `masked_ids`, their true tokens, int32; `masked_weights`, 1 for
+            the first of the P slots, which are used, and 0 for the rest, float32. *Shape:* (B, P)
+            each.
         """
         token_ids = tf.cast(token_ids, tf.int32)
         word_seed, cut_seed, kind_seed, id_seed = tf.unstack(tf.random.split(seed, 4))
@@ -116,7 +116,7 @@ class TokenMasker:
         """Returns which tokens are to be predicted. *Shape:* (B, S)."""
         batch, length = tf.unstack(tf.shape(token_ids))
         is_ordinary = tf.gather(self._is_ordinary, token_ids)
-        # A continuation behind a special token starts a word: its beginning was truncated.
+        # A continuation after a special token starts a word: its beginning was truncated.
         follows = tf.pad(is_ordinary[:, :-1], [[0, 0], [1, 0]])
         is_start = is_ordinary & ~(tf.gather(self._continues, token_ids) & follows)
         position = tf.range(length)[None, :]
@@ -132,8 +132,8 @@ class TokenMasker:
         offset = position - tf.gather(word_start, word + in_row)
 
         # Words in a random order: all tokens of a word draw the same number, and a stable sort
-        # keeps them together. The rank of a token less its offset counts the tokens of the words
-        # before its own.
+        # keeps them together. The rank of a token minus its offset is the number of tokens of the
+        # words before its own.
         shape = tf.shape(token_ids)
         draw = tf.gather(_uniform(shape, word_seed), word, batch_dims=1)
         order = tf.argsort(tf.where(is_ordinary, draw, 2.0), axis=1, stable=True)
@@ -147,5 +147,5 @@ class TokenMasker:
 
 
 def _uniform(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    # The algorithm is named: by default it depends on the device.
+    # The algorithm is explicit, since the default depends on the device.
     return tf.random.stateless_uniform(shape, seed, alg="philox")

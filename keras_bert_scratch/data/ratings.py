@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-# In the order of what they stand for, so that a class's id grows with its rating.
+# In ascending order, so that a class's id grows with its rating.
 SENTIMENTS = ("negative", "neutral", "positive")
 
 
@@ -18,14 +18,14 @@ def sentiments(ratings: Any, thresholds: tuple[float, float]) -> list[str]:
     A rating equal to a threshold is neutral.
 
     Args:
-        ratings: n numbers, such as stars, or means of what several people said.
-        thresholds: The lower and the upper; (0, 0) calls exactly zero neutral.
+        ratings: n numbers, such as stars, or means over several people.
+        thresholds: The lower and the upper threshold; with (0, 0), only zero is neutral.
 
     Returns:
-        n of `SENTIMENTS`.
+        n members of `SENTIMENTS`.
 
     Raises:
-        ValueError: If the thresholds are the wrong way round, or a rating is not a finite number.
+        ValueError: If the thresholds are swapped, or a rating is not a finite number.
 
     Example:
         >>> sentiments([1, 3, 5], thresholds=(2.5, 3.5))
@@ -41,14 +41,14 @@ def sentiments(ratings: Any, thresholds: tuple[float, float]) -> list[str]:
 
 
 def mean_ratings(ratings: Any, labels: Sequence[Any]) -> dict[Any, float]:
-    """Returns what each label stands for on the scale of the ratings: their mean.
+    """Returns the mean rating of each label.
 
     Args:
         ratings: n numbers.
-        labels: The label of each.
+        labels: The label of each rating.
 
     Raises:
-        ValueError: If there is not one label a rating, or a rating is not a finite number.
+        ValueError: If there is not one label for each rating, or a rating is not a finite number.
 
     Example:
         >>> mean_ratings([-3, -1, 2], ["negative", "negative", "positive"])
@@ -59,18 +59,18 @@ def mean_ratings(ratings: Any, labels: Sequence[Any]) -> dict[Any, float]:
         raise ValueError(
             f"There are {len(numbers)} ratings but {len(labels)} labels: give one for each."
         )
-    sums: dict[Any, list[float]] = {}
+    of_label: dict[Any, list[float]] = {}
     for label, number in zip(labels, numbers.tolist(), strict=True):
-        sums.setdefault(label, []).append(number)
-    return {label: float(np.mean(sums[label])) for label in sorted(sums)}
+        of_label.setdefault(label, []).append(number)
+    return {label: float(np.mean(of_label[label])) for label in sorted(of_label)}
 
 
 def expected_ratings(probabilities: Any, class_ratings: Sequence[float]) -> np.ndarray:
-    """Computes a score for each text: the mean of the classes' ratings, as probable as they are.
+    """Computes a score for each text: the expected rating of its classes.
 
     Args:
         probabilities: *Shape:* (n, C).
-        class_ratings: What each class stands for, C numbers; see `mean_ratings`.
+        class_ratings: The rating of each class, C numbers; see `mean_ratings`.
 
     Returns:
         *Shape:* (n,).
@@ -86,7 +86,7 @@ def expected_ratings(probabilities: Any, class_ratings: Sequence[float]) -> np.n
     if probabilities.ndim != 2 or probabilities.shape[1] != len(class_ratings):
         raise ValueError(
             f"class_ratings has {len(class_ratings)} numbers for probabilities of shape "
-            f"{probabilities.shape}: give one a class."
+            f"{probabilities.shape}: give one number for each class."
         )
     return probabilities @ np.asarray(class_ratings, "float64")
 

@@ -21,24 +21,22 @@ import numpy as np
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 # The three endings that csv knows; splitlines() also splits at characters that texts may hold.
 LINE_END = re.compile("\r\n|\r|\n")
-# A gzip file may unpack to so many bytes, or to so many times its size if that is more. Text
+# A gzip file may unpack to this many bytes, or to this many times its size if that is more. Text
 # shrinks to a tenth; what shrinks to a thousandth was made to fill the memory.
 _UNPACKED = 1 << 24
 _RATIO = 100
-# The largest size of a cell is a setting of the whole process.
+# csv's limit on the size of cells is a setting of the whole process.
 _FIELD_LIMIT = threading.Lock()
-# An error names the places of this many faults, and counts the rest.
-_LINES_NAMED = 5
 
 
 @dataclass(frozen=True)
 class Examples:
-    """What a file of n examples holds.
+    """The n examples of a file.
 
     Attributes:
         texts: n texts.
         pairs: n second texts, or None.
-        labels: n names of classes, or n lists of names if an example may have several, or None.
+        labels: n class names; or n lists of names, if examples may have several; or None.
     """
 
     texts: list[str]
@@ -69,17 +67,17 @@ def read_examples(
     delimiter: str | None = None,
     quoting: bool | None = None,
 ) -> Examples:
-    r"""Reads texts and labels from a CSV, TSV, JSONL or Parquet file, whichever the suffix says.
+    r"""Reads texts and labels from a CSV, TSV, JSONL or Parquet file, by its suffix.
 
-    CSV and TSV have a header; JSONL (jsonlines.org) has one object a line. All three may be packed
-    by gzip, with `.gz` after the suffix, and may begin with a byte order mark. Blank lines are
-    skipped. Parquet needs pyarrow, and errors count its rows as lines. Texts stay as they are, "NA"
-    and "NaN" included; labels lose the space around them.
+    CSV and TSV files have a header; JSONL files (jsonlines.org) have one object a line. All three
+    may be compressed by gzip, with `.gz` after the suffix, and may begin with a byte order mark.
+    Blank lines are skipped. Parquet needs pyarrow, and errors count its rows as lines. Texts stay
+    as they are, "NA" and "NaN" included; space around labels is removed.
 
-    Quotation marks in CSV are those of RFC 4180: a quoted cell may hold delimiters and line breaks.
-    In TSV they are so only where the file shows it (a quoted header, a mark written twice, a tab
-    or a line break in a quoted cell); otherwise they are characters like any other. A quoted cell
-    whose lines look like rows of their own is refused: a mark that nobody closed would hide them.
+    Quotation marks in CSV follow RFC 4180: a quoted cell may hold delimiters and line breaks. In
+    TSV they do so only where the file shows it (a quoted header, a mark written twice, a tab or a
+    line break in a quoted cell); otherwise they are ordinary characters. A quoted cell whose lines
+    look like rows of their own is refused, since a mark that is never closed would hide them.
 
     Args:
         path: A file that ends in .csv, .tsv, .jsonl (or these with .gz) or .parquet.
@@ -87,25 +85,25 @@ def read_examples(
         pair_column: Column of the second texts, or None.
         label_column: Column of the labels; None reads texts without labels. JSON labels that are
             numbers or booleans become strings: 1 and 1.0 are `"1"`, and true is `"true"`.
-        label_separator: What stands between the labels of one cell, for examples that have any
-            number of them; an empty cell is then an example with none. A JSON list needs none.
-        encoding: Of the characters, by any name that Python knows, such as `"cp1252"` or
+        label_separator: Separates the labels of one cell, for examples with any number of labels;
+            an empty cell has none. JSON lists need no separator.
+        encoding: Encoding of the file, by any name that Python knows, such as `"cp1252"` or
             `"utf-16"`; not for Parquet.
-        delimiter: What stands between the cells of CSV and TSV, one character; by default a comma
-            in CSV and a tab in TSV.
+        delimiter: The character between the cells of CSV and TSV; by default a comma in CSV and a
+            tab in TSV.
         quoting: Whether quotation marks in CSV and TSV enclose cells. By default as above; True
-            takes every quoted cell of several lines as it is, and False takes quotation marks as
-            characters like any other.
+            accepts every quoted cell of several lines, and False reads quotation marks as ordinary
+            characters.
 
     Returns:
         The examples, in the order of the file.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the suffix is another, a column is missing, the file is not in that encoding
-            or not well formed, there are no rows, a text or label is empty, a quoted cell seems to
-            hold whole rows, or an argument does not fit the format.
-        TypeError: If a JSON or Parquet value is of another type.
+        ValueError: If the suffix is unknown, a column is missing, the file is not in that encoding
+            or malformed, there are no rows, a text or label is empty, a quoted cell seems to hold
+            whole rows, or an argument does not fit the format.
+        TypeError: If a JSON or Parquet value has a wrong type.
         ImportError: If the file is Parquet, and pyarrow is not installed.
 
     Example:
@@ -113,22 +111,20 @@ def read_examples(
         >>> read_examples("films.csv")
         Examples(texts=['A film, to remember'], pairs=None, labels=['positive'])
     """
-    path = Path(path)
-    suffix = Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}: check the path.")
+    path = existing_file(path)
+    suffix = Path(path.stem if path.suffix.lower() == ".gz" else path).suffix.lower()
     if suffix not in (*_DELIMITERS, ".jsonl", ".parquet"):
         raise ValueError(
             f"Cannot read {path}: its name must end in .csv, .tsv, .jsonl or .parquet, received "
             f"{path.suffix.lower()!r}."
         )
     if suffix not in _DELIMITERS and (delimiter is not None or quoting is not None):
-        raise ValueError(f"delimiter and quoting are for CSV and TSV, and {path} is none.")
+        raise ValueError(f"delimiter and quoting are for CSV and TSV, not {path}: omit them.")
     columns = {"text_column": text_column, "pair_column": pair_column, "label_column": label_column}
     wanted = {argument: name for argument, name in columns.items() if name is not None}
     if suffix == ".parquet":
         if encoding != "utf-8":
-            raise ValueError(f"encoding is for files of text, and {path} is Parquet.")
+            raise ValueError(f"encoding is for text files, and {path} is Parquet: omit it.")
         rows = list(_parquet_rows(path, wanted))
     elif suffix == ".jsonl":
         rows = list(_jsonl_rows(path, read_decoded(path, encoding), wanted))
@@ -146,21 +142,33 @@ def read_examples(
     )
 
 
-# A row is the line of the file on which it starts, and its cells by column.
+# The line of the file on which a row starts, and the row's cells by column.
 _Row = tuple[int, dict[str, Any]]
 
 
 # === Bytes and characters ===
+def existing_file(path: str | Path) -> Path:
+    """Returns the path of a file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}: check the path.")
+    return path
+
+
 def read_decoded(path: Path, encoding: str = "utf-8") -> str:
-    """Reads a file of text, unpacked if its name ends in .gz, without its byte order mark.
+    """Reads a text file, unpacked if its name ends in .gz, without its byte order mark.
 
     Args:
         path: The file.
-        encoding: Any name that Python knows.
+        encoding: Encoding of the file, by any name that Python knows.
 
     Raises:
-        ValueError: If the encoding is unknown or another, or there is a NUL byte; the message names
-            the line. Or if the file is no gzip file, or unpacks to an unlikely size.
+        ValueError: If the encoding is unknown or wrong, or there is a NUL byte (the message names
+            the line); or if a .gz file is damaged, or unpacks to an unlikely size.
     """
     unknown = ValueError(
         f"encoding must be one that Python knows, such as 'utf-8', 'utf-16' or 'cp1252', received "
@@ -180,15 +188,15 @@ def read_decoded(path: Path, encoding: str = "utf-8") -> str:
         content = content[len(codecs.BOM_UTF8) :]
     try:
         text = content.decode(encoding).removeprefix("\ufeff")
-    except LookupError:  # Some codecs are not for text.
+    except LookupError:  # Some codecs do not decode text.
         raise unknown from None
     except UnicodeError as error:
         raise ValueError(_encoding_error(path, content, encoding, error)) from None
     if "\0" in text:
         raise ValueError(
-            f"{path} has a NUL byte on line {_line_of(text[: text.index(chr(0))])}, so it is no "
-            "text file, or damaged: remove the byte, or save the file as UTF-8. UTF-16 without a "
-            "byte order mark is read by encoding='utf-16-le' or 'utf-16-be'."
+            f"{path} has a NUL byte on line {_line_of(text[: text.index(chr(0))])}, so it is "
+            "damaged or not a text file: remove the byte, or save the file as UTF-8. For UTF-16 "
+            "without a byte order mark pass encoding='utf-16-le' or 'utf-16-be'."
         )
     return text
 
@@ -200,7 +208,7 @@ def _encoding_error(path: Path, content: bytes, encoding: str, error: UnicodeErr
     before = content[: error.start].decode(encoding, "replace")
     problem = f"{path} is not {name}: byte 0x{content[error.start]:02x} on line {_line_of(before)}."
     if content.startswith(b"\x1f\x8b"):
-        return f"{problem} It is packed by gzip: add .gz to its name."
+        return f"{problem} It is compressed by gzip: add .gz to its name."
     if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         guess = "It begins with the byte order mark of UTF-32: pass encoding='utf-32'"
     elif content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -231,11 +239,8 @@ def _line_of(before: str) -> int:
 
 
 # === Tables of text ===
-class _Table(NamedTuple):
-    """The cells of a table: of the header, and of every row with the line on which it starts."""
-
-    header: list[str]
-    rows: list[tuple[int, list[str]]]
+# The header, and the cells of every row with the line on which it starts.
+_Table = tuple[list[str], list[tuple[int, list[str]]]]
 
 
 def _table_rows(
@@ -243,22 +248,22 @@ def _table_rows(
 ) -> list[_Row]:
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n\ufeff':
         raise ValueError(
-            "delimiter must be one character, no quotation mark and no line break, received "
+            "delimiter must be one character, not a quotation mark or a line break, received "
             f"{delimiter!r}."
         )
     if quoting is not None and not isinstance(quoting, bool):
         raise ValueError(f"quoting must be True, False or None, received {quoting!r}.")
     if quoting is None and delimiter == "\t":
         quoting = _tsv_quoting(path, content, wanted)
-    table = _read_table(path, content, delimiter, quoting is not False, wanted)
-    if quoting is None and (hidden := _hidden_row(content, delimiter, table, wanted)):
+    header, rows = _read_table(path, content, delimiter, quoting is not False, wanted)
+    if quoting is None and (hidden := _hidden_row(content, delimiter, (header, rows), wanted)):
         raise ValueError(
             f"{path}, lines {hidden.first} to {hidden.last}: a quoted cell holds lines that look "
-            f"like rows of their own (line {hidden.line}), so its quotation mark may be a "
-            "character like any other. Pass quoting=False if it is, or quoting=True if the cell "
-            "has several lines."
+            f"like rows of their own (line {hidden.line}), so its quotation mark may be an "
+            "ordinary character. Pass quoting=False if it is, or quoting=True if the cell has "
+            "several lines."
         )
-    return [(line, dict(zip(table.header, cells, strict=True))) for line, cells in table.rows]
+    return [(line, dict(zip(header, cells, strict=True))) for line, cells in rows]
 
 
 def _read_table(
@@ -268,22 +273,22 @@ def _read_table(
         cells_of_rows = _cells(path, content, delimiter, quoting)
         _, header = next(cells_of_rows, (0, None))
         if header is None:
-            return _Table([], [])
+            return [], []
         _check_header(path, header, wanted)
         rows = list(cells_of_rows)
     for line, cells in rows:
         if len(cells) != len(header):
             way_out = (
-                f"Quote cells that hold the separator {delimiter!r} or line breaks."
+                f"Quote cells that hold the delimiter {delimiter!r} or line breaks."
                 if quoting
-                else "Quotation marks are characters like any other here, so no cell can hold the "
-                f"separator {delimiter!r}: mend the line, or pass quoting=True."
+                else "Quotation marks are ordinary characters here, so no cell can hold the "
+                f"delimiter {delimiter!r}: mend the line, or pass quoting=True."
             )
             raise ValueError(
                 f"{path}, line {line}: expected {len(header)} columns as in the header, found "
                 f"{len(cells)}. {way_out}"
             )
-    return _Table(header, rows)
+    return header, rows
 
 
 def _check_header(path: Path, header: list[str], wanted: dict[str, str]) -> None:
@@ -322,7 +327,7 @@ def _cells(
 
 @contextlib.contextmanager
 def _cells_of_any_length(content: str) -> Iterator[None]:
-    """Lets csv read cells as long as the content; nobody else sees the limit changed for long."""
+    """Lets csv read cells as long as the content, and restores its limit."""
     with _FIELD_LIMIT:
         limit = csv.field_size_limit()
         csv.field_size_limit(max(limit, len(content)))
@@ -334,7 +339,7 @@ def _cells_of_any_length(content: str) -> Iterator[None]:
 
 def _csv_error(path: Path, line: int, error: str) -> str:
     place = f"{path}, in the row that starts on line {line}"
-    plain = "Pass quoting=False if quotation marks are characters like any other in this file."
+    plain = "Pass quoting=False if quotation marks are ordinary characters in this file."
     if error == "unexpected end of data":
         return (
             f"{place}: a quoted cell is never closed. Close it, and write a quotation mark inside "
@@ -347,9 +352,10 @@ def _csv_error(path: Path, line: int, error: str) -> str:
 
 
 def _tsv_quoting(path: Path, content: str, wanted: dict[str, str]) -> bool | None:
-    """Whether the quotation marks of a TSV file enclose cells; None if it is to be seen as for CSV.
+    """Whether the quotation marks of a TSV file enclose cells; None to decide as for CSV.
 
-    TSV usually has no marks but plain ones, and lines that are all of one width need no others.
+    The marks of TSV files are usually ordinary characters. They must be so where all lines have the
+    same number of cells, unless the file shows otherwise.
     """
     lines = [line for line in LINE_END.split(content) if line]
     if '"' not in content or len({line.count("\t") for line in lines}) > 1:
@@ -358,13 +364,13 @@ def _tsv_quoting(path: Path, content: str, wanted: dict[str, str]) -> bool | Non
         table = _read_table(path, content, "\t", True, wanted)
     except ValueError:
         return False
-    if len(table.rows) == len(lines) - 1:
+    if len(table[1]) == len(lines) - 1:
         # A quoted header, or marks that are written twice.
         return bool(re.search('(^|\t)"', lines[0]) or re.search('(^|\t)"[^\t]*""', content, re.M))
     hidden = _hidden_row(content, "\t", table, wanted)
     if hidden and hidden.is_sure:
         return False
-    several = (n for n, cells in table.rows if any(map(LINE_END.search, cells)))
+    several = (n for n, cells in table[1] if any(map(LINE_END.search, cells)))
     raise ValueError(
         f"{path}, line {next(several)}: a quoted cell may have several lines, or each line may be "
         "a row of its own that holds a quotation mark. Pass quoting=True for the first, "
@@ -373,9 +379,9 @@ def _tsv_quoting(path: Path, content: str, wanted: dict[str, str]) -> bool | Non
 
 
 class _HiddenRow(NamedTuple):
-    """A line that looks like a row, in a row from the first to the last line.
+    """A line that looks like a row, within a row from the first to the last line.
 
-    `is_sure` says whether all those lines are rows by all columns that tell.
+    `is_sure` says whether all these lines look like rows in all columns that tell.
     """
 
     first: int
@@ -389,10 +395,10 @@ def _hidden_row(
 ) -> _HiddenRow | None:
     """Finds a quoted cell of several lines that look like rows themselves.
 
-    A line looks like a row if it has the header's number of cells, and in a column that is no text
-    something that is usual there: a value that comes again, or a number among numbers. If no column
-    tells, all cells must have something in them. If the whole file is a table without quotation
-    marks, too, any cell of several lines counts.
+    A line looks like a row if it has the header's number of cells, and in a column other than the
+    texts a value that is usual there: one that occurs again, or a number among numbers. If no
+    column tells, none of its cells may be empty. If the whole file is also a table when quotation
+    marks are ordinary characters, any cell of several lines counts.
     """
     header, rows = table
     if not any(LINE_END.search(cell) for _, cells in rows for cell in cells):
@@ -476,11 +482,11 @@ def _jsonl_rows(path: Path, content: str, wanted: dict[str, str]) -> Iterator[_R
 
 
 def _object(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Makes an object whose names are all different."""
+    """Makes an object, and refuses a name that occurs twice."""
     names = dict(items)
     if len(names) < len(items):
         twice = next(name for name, count in Counter(n for n, _ in items).items() if count > 1)
-        raise ValueError(f"the name {twice!r} comes twice in one object")
+        raise ValueError(f"the name {twice!r} occurs twice in one object")
     return names
 
 
@@ -500,7 +506,7 @@ def _parquet_rows(path: Path, wanted: dict[str, str]) -> Iterator[_Row]:
                 for cells in batch.to_pylist():
                     row += 1
                     yield row, cells
-    # pyarrow decodes texts when it hands them out.
+    # pyarrow decodes texts only now.
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a Parquet file, or damaged: {error}") from None
 
@@ -528,20 +534,20 @@ def _labels(
     if separator == "":
         raise ValueError("label_separator must be at least one character, received ''.")
     is_multi_label = separator is not None or isinstance(rows[0][1][column], list)
-    lists = [_label_names(path, line, column, row[column], separator) for line, row in rows]
-    for (line, row), names in zip(rows, lists, strict=True):
-        if not is_multi_label and isinstance(row[column], list):
+    kinds = {True: "a list", False: "a single label"}
+    lists = []
+    for line, row in rows:
+        names = _label_names(path, line, column, row[column], separator)
+        is_list = isinstance(row[column], list)
+        if separator is None and is_list != is_multi_label:
             raise TypeError(
-                f"{path}, line {line}: {column!r} is a list, but a single label on line "
-                f"{rows[0][0]}. Write all as lists, or none."
-            )
-        if is_multi_label and separator is None and not isinstance(row[column], list):
-            raise TypeError(
-                f"{path}, line {line}: {column!r} is a single label, but a list on line "
-                f"{rows[0][0]}. Write all as lists, or pass label_separator."
+                f"{path}, line {line}: {column!r} is {kinds[is_list]}, but {kinds[not is_list]} on "
+                f"line {rows[0][0]}. Write all as lists, or "
+                f"{'none' if is_list else 'pass label_separator'}."
             )
         for name in names:
             _check_unicode(path, line, column, name)
+        lists.append(names)
     _check_filled(
         path, column, [line for (line, _), names in zip(rows, lists, strict=True) if "" in names]
     )
@@ -551,7 +557,7 @@ def _labels(
 def _label_names(
     path: Path, line: int, column: str, value: Any, separator: str | None
 ) -> list[str]:
-    """Returns the labels of one example, stripped; a single one as a list of one."""
+    """Returns the labels of one example, stripped."""
     if isinstance(value, str) and separator is not None:
         return [name.strip() for name in value.split(separator)] if value.strip() else []
     values = value if isinstance(value, list) else [value]
@@ -561,7 +567,7 @@ def _label_names(
 def _label_name(path: Path, line: int, column: str, label: Any) -> str:
     if isinstance(label, str):
         return label.strip()
-    # The whole numbers of a column with gaps become floats in pandas.
+    # pandas writes the whole numbers of a column with gaps as floats.
     if isinstance(label, float) and label.is_integer():
         label = int(label)
     if not isinstance(label, int):
@@ -581,18 +587,22 @@ def _check_unicode(path: Path, line: int, column: str, text: str) -> None:
     except UnicodeEncodeError as error:
         raise ValueError(
             f"{path}, line {line}: {column!r} holds half of a surrogate pair, "
-            f"\\u{ord(text[error.start]):04x}, which is no character: remove it."
+            f"\\u{ord(text[error.start]):04x}, which is not a character: remove it."
         ) from None
 
 
 def _check_filled(path: Path, column: str, empty: list[int]) -> None:
     if empty:
-        lines = ", ".join(map(str, empty[:_LINES_NAMED]))
+        s = "s" * (len(empty) > 1)
         raise ValueError(
-            f"{path}: {column!r} is empty in {len(empty)} row{'s' * (len(empty) > 1)}, on line"
-            f"{'s' * (len(empty) > 1)} {lines}{', …' * (len(empty) > _LINES_NAMED)}. Fill or "
-            "remove them."
+            f"{path}: {column!r} is empty in {len(empty)} row{s}, on line{s} {listed(empty)}. Fill "
+            "or remove them."
         )
+
+
+def listed(faults: Sequence[Any], separator: str = ", ", most: int = 5) -> str:
+    """Joins the first faults of a list for an error message."""
+    return separator.join([*map(str, faults[:most]), *["…"] * (len(faults) > most)])
 
 
 def stratified_split(
@@ -600,14 +610,13 @@ def stratified_split(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Splits examples into two parts with the same shares of every class.
 
-    By scikit-learn's `train_test_split`. Examples with several labels each have no classes to keep
-    the shares of: they are only shuffled.
+    Uses scikit-learn's `train_test_split`. Examples with any number of labels are only shuffled.
 
     Args:
         labels: One label an example, name or id; or a list of labels an example, or zeros and ones
             of shape (n, C).
         fraction: Share of the examples to hold out, between 0 and 1; rounded up to whole examples.
-        seed: Of the shuffling.
+        seed: Seed of the shuffling.
 
     Returns:
         The indices of the examples to train on, and of those held out. *Shape:* (n - m,) and (m,).
@@ -621,7 +630,7 @@ def stratified_split(
         >>> len(train), len(held_out)
         (16, 4)
     """
-    # Heavy to import, and reading needs none of it.
+    # Slow to import, and not needed for reading.
     from sklearn.model_selection import train_test_split
 
     if not 0 < fraction < 1:
@@ -629,12 +638,11 @@ def stratified_split(
     labels = list(labels)
     is_multi_label = any(np.ndim(label) for label in labels)
     counts = Counter() if is_multi_label else Counter(labels)
-    single = [str(label) for label, count in counts.items() if count < 2]
+    single = [repr(str(label)) for label, count in counts.items() if count < 2]
     if single:
-        names = ", ".join(map(repr, single[:_LINES_NAMED])) + ", …" * (len(single) > _LINES_NAMED)
         raise ValueError(
-            f"Each class needs at least two examples to stand in both parts of a split, but there "
-            f"is only one of {names}: add examples, or remove the class."
+            f"Each class needs at least two examples to be in both parts of a split, but there is "
+            f"only one of {listed(single)}: add examples, or remove the class."
         )
     held_out = math.ceil(fraction * len(labels))
     smaller = min(held_out, len(labels) - held_out)

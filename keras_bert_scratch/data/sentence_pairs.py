@@ -1,9 +1,10 @@
 """Documents -> token ids by sentence -> examples: pairs of segments, or full sentences.
 
-An example of a document is a span of the document's tokens, so all tokens stand in one flat vector
-and every step below works on positions in it.
+The segments of an example are spans of documents, so all tokens are kept in one flat vector and
+every step below works on positions in it.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.truncation import truncated_lengths
 
-# Share of the pairs that are shorter than they could be: fine-tuning sees short texts, too.
+# Share of the pairs that are shortened, since fine-tuning also reads short texts.
 SHORT_SHARE = 0.1
 # Labels of a pair, as in google-research/bert.
 IS_NEXT, IS_RANDOM = 0, 1
@@ -27,12 +28,11 @@ class TokenizedDocuments(NamedTuple):
     """All tokens of some documents.
 
     Attributes:
-        token_ids: The tokens of all documents, one after the other, int32.
-        sentence_starts: Where each sentence starts in `token_ids`, and where the last one ends.
-        document_starts: Where each document starts in `sentence_starts`, and where the last one
-            ends.
-        num_cut: Sentences that were too long, and are cut into pieces.
-        num_empty: Documents that had no tokens, and are left out.
+        token_ids: The tokens of all documents, concatenated, int32.
+        sentence_starts: Start of each sentence in `token_ids`, and the end of the last.
+        document_starts: Start of each document in `sentence_starts`, and the end of the last.
+        num_cut: Number of long sentences that were cut into pieces.
+        num_empty: Number of documents without tokens, which are left out.
     """
 
     token_ids: np.ndarray
@@ -46,11 +46,11 @@ class TokenizedDocuments(NamedTuple):
 
 
 class Example(NamedTuple):
-    """What a model is trained on.
+    """An example for pretraining.
 
     Attributes:
         token_ids: [CLS] first [SEP] second [SEP], or [CLS] sentences [SEP]; int32.
-        first_length: Tokens of segment 0, up to and with the first [SEP]; the rest is segment 1.
+        first_length: Tokens of segment 0, including the first [SEP]; the rest is segment 1.
         next_sentence_label: `IS_NEXT` if the second segment follows the first, or `IS_RANDOM`.
     """
 
@@ -62,13 +62,13 @@ class Example(NamedTuple):
 def tokenize_documents(
     documents: Iterable[str], tokenizer: WordPieceTokenizer, longest_sentence: int
 ) -> TokenizedDocuments:
-    """Splits documents into sentences, and those into tokens.
+    """Splits documents into sentences, and sentences into tokens.
 
     Args:
         documents: The texts; those without tokens are left out.
         tokenizer: Turns sentences into ids.
-        longest_sentence: Tokens at which longer sentences are cut into pieces, for texts without
-            punctuation.
+        longest_sentence: Longer sentences, as in texts without punctuation, are cut into pieces of
+            this many tokens.
 
     Example:
         >>> tokenize_documents(["A film. A star.", "So?"], tokenizer, longest_sentence=64)
@@ -76,42 +76,32 @@ def tokenize_documents(
                            document_starts=array([0, 2, 3]), num_cut=0, num_empty=0)
     """
     graph = tokenizer_graph(tokenizer, "fast")
-    chunks: list[np.ndarray] = []
-    lengths: list[np.ndarray] = []
-    sentences: list[str] = []
+    token_ids, lengths = [np.zeros(0, "int32")], [np.zeros(0, "int64")]
     sentences_of: list[int] = []  # a document
 
-    def tokenize() -> None:
-        ids = graph.tokenize(tf.constant(sentences, tf.string))
-        chunks.append(ids.flat_values.numpy())
-        lengths.append(ids.row_lengths().numpy())
-        sentences.clear()
+    def sentences() -> Iterator[str]:
+        for document in documents:
+            parts = split_sentences(document)
+            sentences_of.append(len(parts))
+            yield from parts
 
-    for document in documents:
-        parts = split_sentences(document)
-        sentences_of.append(len(parts))
-        sentences += parts
-        if len(sentences) >= _CHUNK:
-            tokenize()
-    if sentences or not chunks:
-        tokenize()
+    stream = sentences()
+    while chunk := list(itertools.islice(stream, _CHUNK)):
+        ids = graph.tokenize(tf.constant(chunk, tf.string))
+        token_ids.append(ids.flat_values.numpy())
+        lengths.append(ids.row_lengths().numpy())
 
     length = np.concatenate(lengths)
-    document_of = np.repeat(np.arange(len(sentences_of)), sentences_of)
-    # A sentence of n tokens is cut into pieces of `longest_sentence` and a rest.
+    # A sentence of n tokens is cut into pieces of `longest_sentence` tokens and a rest.
     pieces = -(-length // longest_sentence)
-    is_last = np.zeros(pieces.sum(), bool)
-    is_last[np.cumsum(pieces[pieces > 0]) - 1] = True
-    rest = length[pieces > 0] - (pieces[pieces > 0] - 1) * longest_sentence
-    piece_length = np.full(len(is_last), longest_sentence)
-    piece_length[is_last] = rest
-    sentence_starts = np.concatenate([[0], np.cumsum(piece_length)])
+    piece = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    starts = np.repeat(np.cumsum(length) - length, pieces) + piece * longest_sentence
+    document_of = np.repeat(np.arange(len(sentences_of)), sentences_of)
     pieces_of = np.bincount(np.repeat(document_of, pieces), minlength=len(sentences_of))
-    document_starts = np.concatenate([[0], np.cumsum(pieces_of[pieces_of > 0])])
     return TokenizedDocuments(
-        np.concatenate(chunks),
-        sentence_starts,
-        document_starts,
+        np.concatenate(token_ids),
+        sentence_starts=np.append(starts, length.sum()),
+        document_starts=np.concatenate([[0], np.cumsum(pieces_of[pieces_of > 0])]),
         num_cut=int(np.sum(pieces > 1)),
         num_empty=int(np.sum(pieces_of == 0)),
     )
@@ -127,20 +117,20 @@ def sentence_pairs(
 ) -> Iterator[Example]:
     """Makes examples for next-sentence prediction (Devlin et al. 2018, section 3.1 and A.2).
 
-    A run of sentences is cut in two; in half of the cases the second part is replaced by sentences
-    of another document, and the run goes on after the first part. Every run has two sentences or
-    more, so that a fair coin alone decides: the labels are balanced. Documents of one sentence
-    serve as second parts only.
+    A run of sentences is cut in two. In half of the cases the second part is replaced by sentences
+    of another document, and the next run starts after the first part. Every run has at least two
+    sentences, so the labels are decided by a fair coin and balanced. Documents of one sentence are
+    used as second parts only.
 
     Args:
-        documents: At least two of them.
-        sequence_length: Most tokens of an example. A share of 0.1 is aimed to be shorter.
+        documents: At least two documents.
+        sequence_length: Most tokens of an example. A share of 0.1 is made shorter.
         cls_id: Id of [CLS].
         sep_id: Id of [SEP].
-        generator: Of the cuts, the coins, and the other documents.
+        generator: Draws the cuts, the labels, and the other documents.
 
     Yields:
-        The examples, in the order of the documents, which is drawn.
+        The examples, with the documents in random order.
     """
     token_ids, starts, documents_at = documents[:3]
     room = sequence_length - 3
@@ -152,7 +142,7 @@ def sentence_pairs(
                 target = int(generator.integers(2, room + 1))
             last = _sentence_at(starts, starts[first] + target, first + 2, end)
             if end - last == 1:
-                last = end  # alone, the document's last sentence could not become a pair
+                last = end  # The document's last sentence alone could not become a pair.
             middle = int(generator.integers(first + 1, last))
             second_first, second_last = middle, last
             label = IS_NEXT if generator.random() < 0.5 else IS_RANDOM
@@ -189,17 +179,9 @@ def full_sentences(
 ) -> Iterator[Example]:
     """Packs as many full sentences as fit into each example (Liu et al. 2019, section 4.2).
 
-    Examples go on over the end of a document, with a [SEP] in between; there is one segment.
-
-    Args:
-        documents: At least one, and no sentence longer than `sequence_length` - 2.
-        sequence_length: Most tokens of an example.
-        cls_id: Id of [CLS].
-        sep_id: Id of [SEP].
-        generator: Of the order of the documents.
-
-    Yields:
-        The examples.
+    Examples continue after the end of a document, with a [SEP] in between, in one segment. No
+    sentence may be longer than `sequence_length` - 2. The generator draws the order of the
+    documents; the arguments are those of `sentence_pairs`.
     """
     token_ids, starts, documents_at = documents[:3]
     cls, sep = np.array([cls_id], "int32"), np.array([sep_id], "int32")
@@ -243,7 +225,7 @@ def _pair(
     sep_id: int,
     generator: np.random.Generator,
 ) -> Example:
-    """Frames two segments after truncating the longer one, from a side that each token draws."""
+    """Joins two segments, of which the longer is truncated at both ends, at random."""
     parts = []
     lengths = truncated_lengths([len(first), len(second)], target)
     for part, length in zip((first, second), lengths, strict=True):

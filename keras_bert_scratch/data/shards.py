@@ -1,12 +1,13 @@
-"""Examples for pretraining as files: written a shard at a time, read as batches to train on.
+"""Examples for pretraining as files: written one shard at a time, read as batches.
 
-A folder holds one TFRecord file for each file of text, one JSON beside it that says what went in,
-and index.json, which is written last: a folder with it is complete.
+A folder holds one TFRecord file for each file of text, a JSON file beside it that describes its
+origin, and index.json, which is written last: a folder with an index is complete.
 
 Axes: B batch, S sequence, P predictions.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -16,13 +17,14 @@ import operator
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.data.documents import Lines, read_documents
+from keras_bert_scratch.data.documents import Lines, check_lines, read_documents
 from keras_bert_scratch.data.masking import TokenMasker
+from keras_bert_scratch.data.readers import existing_file
 from keras_bert_scratch.data.sentence_pairs import (
     Example,
     TokenizedDocuments,
@@ -37,12 +39,12 @@ from keras_bert_scratch.text.vocabulary import Vocabulary
 logger = logging.getLogger(__name__)
 
 INDEX = "index.json"
-# Files read at the same time, and examples shuffled at the same time: both mix the shards.
+# Number of files read together, and of examples shuffled together: both mix the shards.
 _INTERLEAVED = 16
 _SHUFFLED_TOGETHER = 1 << 16
-# [CLS], [SEP], [SEP], and a token for each segment.
+# [CLS], [SEP], [SEP], and one token for each segment.
 _SHORTEST = 5
-# Examples masked by one call when shards are written with their masks.
+# Number of examples masked by one call when shards are written with their masks.
 _MASKED_TOGETHER = 1024
 
 
@@ -53,16 +55,16 @@ class ShardSettings:
     Args:
         sequence_length: S; shorter examples are padded when they are read.
         next_sentence: Whether examples are pairs for next-sentence prediction, or full sentences.
-        repeats: How often the text is gone through, each time with other cuts and partners.
-        seed: Of all that is drawn.
-        static_masking: The share of tokens to hide once and for all; None leaves the hiding to the
-            training, which then hides others each time.
-        whole_words: As of `TokenMasker`, with `static_masking`.
-        text_column: Column of the documents, in files that have columns.
-        lines: What a line break within a document is, see `read_documents`.
+        repeats: Number of passes over the text, each with other cuts and pairs.
+        seed: Seed of all random choices.
+        static_masking: Share of the tokens to hide in the files; None hides tokens in training,
+            others in each epoch.
+        whole_words: See `TokenMasker`; used with `static_masking`.
+        text_column: Column of the documents, in files with columns.
+        lines: Meaning of line breaks within documents, see `read_documents`.
 
     Raises:
-        ValueError: If a number is too small, or `lines` unknown.
+        ValueError: If a number is too small, or `lines` is unknown.
     """
 
     sequence_length: int = 128
@@ -79,43 +81,7 @@ class ShardSettings:
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
-        if self.lines not in get_args(Lines):
-            raise ValueError(
-                f"lines must be one of {', '.join(get_args(Lines))}; received {self.lines!r}."
-            )
-
-
-def make_examples(
-    documents: TokenizedDocuments,
-    shard: int,
-    repeat: int,
-    vocabulary: Vocabulary,
-    settings: ShardSettings,
-) -> list[Example]:
-    """Makes the examples of a shard: a pure function of its arguments.
-
-    Args:
-        documents: Those of the shard.
-        shard: Its number.
-        repeat: How often the text was gone through before.
-        vocabulary: Of the documents.
-        settings: How.
-
-    Returns:
-        The examples, shuffled.
-    """
-    generator = np.random.default_rng((settings.seed, shard, repeat))
-    make = sentence_pairs if settings.next_sentence else full_sentences
-    examples = list(
-        make(
-            documents,
-            sequence_length=settings.sequence_length,
-            cls_id=vocabulary.cls_id,
-            sep_id=vocabulary.sep_id,
-            generator=generator,
-        )
-    )
-    return [examples[i] for i in generator.permutation(len(examples))]
+        check_lines(self.lines)
 
 
 def write_shard(
@@ -125,20 +91,20 @@ def write_shard(
     tokenizer: WordPieceTokenizer,
     settings: ShardSettings,
 ) -> dict[str, Any]:
-    """Writes the examples of one file of text, unless they stand there already.
+    """Writes the examples of one file of text, unless they are already there.
 
     Args:
-        source: The file.
-        shard: Its number.
-        folder: Where to write.
-        tokenizer: With the vocabulary of the model.
-        settings: How.
+        source: The file of text.
+        shard: The number of the shard.
+        folder: Folder of the shards.
+        tokenizer: Tokenizer with the vocabulary of the model.
+        settings: How text becomes examples.
 
     Returns:
-        The shard's entry of the index.
+        The shard's entry in the index.
 
     Raises:
-        ValueError: If the text is too little to make examples of, or the folder holds the shard of
+        ValueError: If there is too little text for an example, or the folder holds the shard of
             another text, vocabulary or settings.
     """
     source, folder = Path(source), Path(folder)
@@ -168,23 +134,18 @@ def write_shard(
     counts = _counts(documents, settings)
     logger.log(
         logging.WARNING if counts["cut_sentences"] or counts["empty_documents"] else logging.INFO,
-        "%s: %d documents; %d sentences of more than %d tokens are cut into pieces, %d documents "
-        "without tokens left out, %d of one sentence used as second parts only.",
-        source,
-        counts["documents"],
-        counts["cut_sentences"],
-        longest_sentence,
-        counts["empty_documents"],
-        counts["only_second_parts"],
+        "%(source)s: %(documents)d documents; %(cut_sentences)d sentences of more than %(longest)d "
+        "tokens are cut into pieces, %(empty_documents)d documents without tokens left out, "
+        "%(only_second_parts)d of one sentence used as second parts only.",
+        {"source": source, "longest": longest_sentence, **counts},
     )
     count = 0
     with new_file(file) as temporary:
         with tf.io.TFRecordWriter(str(temporary)) as writer:
             for repeat in range(settings.repeats):
-                examples = make_examples(documents, shard, repeat, tokenizer.vocabulary, settings)
-                for record in _records(examples, shard, repeat, tokenizer.vocabulary, settings):
+                for record in _records(documents, shard, repeat, tokenizer.vocabulary, settings):
                     writer.write(record)
-                count += len(examples)
+                    count += 1
         size = temporary.stat().st_size
     entry = {**wanted, **counts, "examples": count, "bytes": size}
     _write_json(note, entry)
@@ -200,15 +161,15 @@ def write_shards(
     num_processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Turns files of text into a folder of shards, one process a file; goes on where it stopped.
+    """Turns files of text into a folder of shards; goes on where it stopped.
 
     Args:
-        sources: The files, each of which becomes one shard. They are sorted by their names.
-        folder: Where to write. Shards that stand there already are kept.
-        tokenizer: With the vocabulary of the model.
-        settings: How.
-        num_processes: Files worked on at the same time.
-        progress: Called with the number of shards that are done, and that of all.
+        sources: Files of text, sorted by name; each becomes one shard.
+        folder: Folder of the shards. Shards that are already there are kept.
+        tokenizer: Tokenizer with the vocabulary of the model.
+        settings: How text becomes examples.
+        num_processes: Number of files that are processed in parallel.
+        progress: Called with the number of finished shards, and the number of all shards.
 
     Returns:
         The index.
@@ -230,39 +191,29 @@ def write_shards(
         entries.append(entry)
         if progress:
             progress(len(entries), len(jobs))
-    return write_index(folder, entries, tokenizer, settings)
+    return write_index(entries, folder, tokenizer, settings)
 
 
 def sorted_sources(sources: Sequence[str | Path]) -> list[Path]:
-    """Returns the files of text in the order in which shards are numbered: by name.
+    """Returns the files of text in the order of their shards: by name.
 
     Raises:
         FileNotFoundError: If a file does not exist.
         ValueError: If there are none.
     """
-    paths = sorted(map(Path, sources), key=lambda path: (path.name, str(path)))
+    paths = sorted(map(existing_file, sources), key=lambda path: (path.name, str(path)))
     if not paths:
         raise ValueError("There are no files of text: name at least one.")
-    for path in paths:
-        if not path.is_file():
-            raise FileNotFoundError(f"There is no file {path}: check the path.")
     return paths
 
 
 def write_index(
-    folder: str | Path,
     entries: Sequence[dict[str, Any]],
+    folder: str | Path,
     tokenizer: WordPieceTokenizer,
     settings: ShardSettings,
 ) -> dict[str, Any]:
-    """Writes the index of a folder whose shards are complete, and returns it.
-
-    Args:
-        folder: Where the shards stand.
-        entries: What `write_shard` returned, for each of them.
-        tokenizer: As of the shards.
-        settings: As of the shards.
-    """
+    """Writes the index of a complete folder from what `write_shard` returned, and returns it."""
     shards = [
         {name: entry[name] for name in ("file", "source", "source_sha256", "examples", "bytes")}
         for entry in sorted(entries, key=lambda entry: entry["file"])
@@ -277,11 +228,11 @@ def write_index(
 
 
 class ShardedExamples:
-    """A folder of shards, checked, to train on.
+    """A checked folder of shards to train on.
 
     Args:
-        folder: What `write_shards` wrote.
-        vocabulary: Of the model.
+        folder: Folder written by `write_shards`.
+        vocabulary: Vocabulary of the model.
 
     Raises:
         FileNotFoundError: If the folder has no index, or a shard is missing.
@@ -298,14 +249,18 @@ class ShardedExamples:
         index = self.folder / INDEX
         if not index.exists():
             raise FileNotFoundError(
-                f"{self.folder} has no {INDEX}: it is no folder of shards, or its making was "
+                f"{self.folder} has no {INDEX}: it is not a folder of shards, or writing it was "
                 "stopped; make the shards again, those that are complete are kept."
             )
         self.index: dict[str, Any] = read_json(index)
         self.vocabulary = vocabulary
         try:
             settings = ShardSettings(**self.index["settings"])
-            self._check_vocabulary(self.index["vocabulary_sha256"])
+            if self.index["vocabulary_sha256"] != _vocabulary_hash(vocabulary):
+                raise ValueError(
+                    f"The shards in {folder} were made with another vocabulary than this one of "
+                    f"{len(vocabulary)} tokens: use the original one, or make the shards again."
+                )
             shards = self.index["shards"]
             # A shard is a file of this folder, whatever path the index gives it.
             self.files = [str(self.folder / Path(shard["file"]).name) for shard in shards]
@@ -318,13 +273,6 @@ class ShardedExamples:
             raise ValueError(f"{index} is damaged ({error!r}): make the shards again.") from error
         self.sequence_length = settings.sequence_length
         self.next_sentence = settings.next_sentence
-
-    def _check_vocabulary(self, theirs: str) -> None:
-        if theirs != vocabulary_hash(self.vocabulary):
-            raise ValueError(
-                f"The shards in {self.folder} were made with another vocabulary than this one of "
-                f"{len(self.vocabulary)} tokens: use theirs, or make the shards again."
-            )
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -339,16 +287,16 @@ class ShardedExamples:
         masking_rate: float = 0.15,
         whole_words: bool = True,
     ) -> tf.data.Dataset:
-        """Returns batches without end, in an order that is a pure function of (seed, epoch).
+        """Returns endless batches, in an order that is a pure function of (seed, epoch).
 
-        What is hidden is a pure function of the batch, the seed and the batch's number.
+        The masks are a pure function of the batch, the seed and the batch's number.
 
         Args:
             batch_size: B.
-            seed: Of the order and of the masks.
-            start: Number of the first batch: those before it are passed over.
-            masking_rate: Share of the tokens to hide, where the shards are not masked already.
-            whole_words: As of `TokenMasker`.
+            seed: Seed of the order and of the masks.
+            start: Number of the first batch; those before it are skipped.
+            masking_rate: Share of the tokens to hide, if the shards are not masked.
+            whole_words: See `TokenMasker`.
 
         Returns:
             A dataset of `(inputs, labels, sample_weight)`: `inputs` holds `token_ids`,
@@ -356,11 +304,11 @@ class ShardedExamples:
             (B, P); the others hold `masked_language_model`, *shape:* (B, P), and `next_sentence`,
             *shape:* (B,).
         """
-        first_epoch, passed_over = divmod(start * batch_size, len(self))
+        first_epoch, skipped = divmod(start * batch_size, len(self))
         records = (
             tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
             .flat_map(lambda epoch: self._epoch(seed, epoch))
-            .skip(passed_over)
+            .skip(skipped)
         )
         batches = records.batch(batch_size, drop_remainder=True).enumerate(start)
         return self._examples(batches, seed, masking_rate, whole_words)
@@ -368,14 +316,14 @@ class ShardedExamples:
     def evaluation(
         self, batch_size: int, *, seed: int, masking_rate: float = 0.15, whole_words: bool = True
     ) -> tf.data.Dataset:
-        """Returns every example once, always with the same tokens hidden; see `training`."""
+        """Returns every example once, always with the same masks; see `training`."""
         batches = tf.data.TFRecordDataset(self.files).batch(batch_size).enumerate()
         return self._examples(batches, seed, masking_rate, whole_words).apply(
             tf.data.experimental.assert_cardinality(-(-len(self) // batch_size))
         )
 
     def _epoch(self, seed: int, epoch: tf.Tensor) -> tf.data.Dataset:
-        """Returns all records: shards in a drawn order, read together, and shuffled in blocks."""
+        """Returns all records: shards in random order, interleaved, and shuffled in blocks."""
         files = tf.gather(self.files, _permutation(len(self.files), [seed, epoch, 0]))
         records = tf.data.Dataset.from_tensor_slices(files).interleave(
             tf.data.TFRecordDataset, cycle_length=_INTERLEAVED
@@ -432,8 +380,7 @@ class ShardedExamples:
         return batches.map(parse, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
-def vocabulary_hash(vocabulary: Vocabulary) -> str:
-    """Returns the sha256 of a vocabulary's tokens."""
+def _vocabulary_hash(vocabulary: Vocabulary) -> str:
     return hashlib.sha256("\n".join(vocabulary.tokens).encode()).hexdigest()
 
 
@@ -447,10 +394,10 @@ _FEATURES = {
 
 
 def _recipe(tokenizer: WordPieceTokenizer, settings: ShardSettings) -> dict[str, Any]:
-    """Returns what all shards of a folder have in common."""
+    """Returns what all shards of a folder share."""
     recipe: dict[str, Any] = {
-        "vocabulary_sha256": vocabulary_hash(tokenizer.vocabulary),
-        # Lower-casing and all else that changes the ids of a text.
+        "vocabulary_sha256": _vocabulary_hash(tokenizer.vocabulary),
+        # Lower-casing and everything else that changes the ids of a text.
         "tokenizer_sha256": hashlib.sha256(
             json.dumps(tokenizer.get_config(), sort_keys=True).encode()
         ).hexdigest(),
@@ -469,7 +416,7 @@ def _masker(vocabulary: Vocabulary, settings: ShardSettings) -> TokenMasker:
 
 
 def _counts(documents: TokenizedDocuments, settings: ShardSettings) -> dict[str, int]:
-    """Returns what became of the text, for the log and the shard's entry."""
+    """Returns counts of documents and sentences, for the log and the shard's entry."""
     is_single = np.diff(documents.document_starts) == 1
     return {
         "documents": len(documents),
@@ -483,9 +430,7 @@ def _check_enough(documents: TokenizedDocuments, source: Path, settings: ShardSe
     sentences = np.diff(documents.document_starts)
     if not len(documents):
         raise ValueError(f"{source} holds no text: remove it, or check its encoding.")
-    if not settings.next_sentence:
-        return
-    if len(documents) < 2 or sentences.max() < 2:
+    if settings.next_sentence and (len(documents) < 2 or sentences.max() < 2):
         raise ValueError(
             f"{source} has {len(documents)} documents of at most {sentences.max()} sentences: "
             "pairs need two documents, one of them of two sentences. Separate the documents by "
@@ -500,11 +445,9 @@ def _check_complete(file: Path, shard: dict[str, Any]) -> None:
     if size == shard["bytes"]:
         return
     good = 0
-    try:
+    with contextlib.suppress(tf.errors.DataLossError):
         for _ in tf.data.TFRecordDataset(str(file)):
             good += 1
-    except tf.errors.DataLossError:
-        pass
     raise ValueError(
         f"The shard {file} has {size} bytes of {shard['bytes']}; its first {good} of "
         f"{shard['examples']} examples are good. Remove it and its .json, and make the shards "
@@ -513,7 +456,7 @@ def _check_complete(file: Path, shard: dict[str, Any]) -> None:
 
 
 def _log_from(level: int) -> None:
-    """Makes a spawned process log, from a level on."""
+    """Sets up the log of a spawned process."""
     logging.basicConfig(format="%(message)s")
     logging.getLogger("keras_bert_scratch").setLevel(level)
 
@@ -539,13 +482,24 @@ def _in_processes(jobs: Sequence[tuple[Any, ...]], num_processes: int) -> Iterat
 
 
 def _records(
-    examples: Sequence[Example],
+    documents: TokenizedDocuments,
     shard: int,
     repeat: int,
     vocabulary: Vocabulary,
     settings: ShardSettings,
 ) -> Iterator[bytes]:
-    """Serializes examples, masked if the settings say so."""
+    """Makes the examples of a shard and serializes them; a pure function of the arguments."""
+    generator = np.random.default_rng((settings.seed, shard, repeat))
+    made = list(
+        (sentence_pairs if settings.next_sentence else full_sentences)(
+            documents,
+            sequence_length=settings.sequence_length,
+            cls_id=vocabulary.cls_id,
+            sep_id=vocabulary.sep_id,
+            generator=generator,
+        )
+    )
+    examples = [made[i] for i in generator.permutation(len(made))]
     if settings.static_masking is None:
         yield from (_serialize(example) for example in examples)
         return
@@ -591,7 +545,7 @@ def _seed(numbers: Sequence[Any]) -> tf.Tensor:
 
 
 def _permutation(size: Any, numbers: Sequence[Any]) -> tf.Tensor:
-    """Returns a permutation that is a pure function of some numbers. *Shape:* (size,)."""
+    """Returns a permutation that is a pure function of the numbers. *Shape:* (size,)."""
     draws = tf.random.stateless_uniform([size], _seed(numbers), None, None, tf.int64, alg="philox")
     return tf.argsort(draws, stable=True)
 

@@ -1,11 +1,12 @@
 """Questions about a context, and the spans of it that answer them (SQuAD).
 
-A question is read with its context as [CLS] question [SEP] context [SEP]; a long context in windows
-that slide over it. Previous turns of a conversation stand before the question.
+A question is read with its context as [CLS] question [SEP] context [SEP]; a long context is read in
+overlapping windows. Previous turns of a conversation are put before the question.
 
 Axes: S sequence.
 """
 
+import contextlib
 import json
 import logging
 import operator
@@ -15,14 +16,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_bert_scratch.data.readers import existing_file, listed
 from keras_bert_scratch.data.windows import token_windows
 from keras_bert_scratch.text.tokenizer import Encoding, WordPieceTokenizer
 from keras_bert_scratch.text.truncation import check_window_stride
 
 logger = logging.getLogger(__name__)
 
-# An error names the places of this many faults, and counts the rest.
-_FAULTS_NAMED = 10
+# An error lists this many faults.
+_FAULTS_LISTED = 10
 
 
 class GoldAnswer(NamedTuple):
@@ -45,9 +47,9 @@ class Question(NamedTuple):
     Attributes:
         question: The question.
         context: The text that may hold the answer.
-        answers: True answers, the first of which is learned; none if the context does not answer.
+        answers: True answers, the first of which is learned; none if the context has no answer.
         history: Previous turns about the same context, oldest first: questions and their answers.
-        id: Of the question in its file.
+        id: Id of the question in its file.
     """
 
     question: str
@@ -61,11 +63,11 @@ class SpanAnswer(NamedTuple):
     """A possible answer.
 
     Attributes:
-        text: Exactly what stands in the context from `start` to `end`; empty for no answer.
+        text: The characters of the context from `start` to `end`; empty for no answer.
         start: Position of its first character.
         end: Position after its last character.
-        score: The logit of its start and that of its end, added.
-        probability: That this is the answer, if the context has one.
+        score: The sum of the logits of its start and its end.
+        probability: Probability that this is the answer, if the context has one.
     """
 
     text: str
@@ -76,13 +78,13 @@ class SpanAnswer(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What a model answers.
+    """The answer of a model.
 
     Attributes:
         answer: The best answer, or the empty one.
         n_best: The best spans, best first.
-        no_answer_score: By how much the score of no answer exceeds that of the best span.
-        no_answer_probability: That the context does not answer the question.
+        no_answer_score: The score of no answer minus that of the best span.
+        no_answer_probability: Probability that the context does not answer the question.
     """
 
     answer: SpanAnswer
@@ -96,12 +98,12 @@ class SpanSettings(NamedTuple):
 
     Attributes:
         sequence_length: Tokens of a window, the question and [CLS] and [SEP] included.
-        window_stride: Tokens from the start of a window to the start of the next; None for half of
-            those of the context that a window has.
-        max_question_length: Tokens of the question and its history. The question's first stay, and
-            of the history before it the last.
+        window_stride: Tokens from the start of a window to the start of the next; by default half
+            of the tokens of context in a window.
+        max_question_length: Most tokens of the question and its history. A long question keeps its
+            first tokens, and the history before it its last.
         max_answer_length: Most tokens of an answer.
-        history_turns: Previous turns that are read.
+        history_turns: Number of previous turns that are read.
         no_answer_threshold: There is no answer if `no_answer_score` exceeds this; None always
             answers.
     """
@@ -140,30 +142,28 @@ def read_squad(path: str | Path, *, skip_faulty: bool = False) -> list[Question]
     """Reads a JSON file in the format of SQuAD 1.1 or 2.0.
 
     A question has no answer where `is_impossible` is true, `answers` is empty or missing, or the
-    answers' texts are empty. Blanks at the ends of an answer are left out of its span. A question
-    may have a `history`, too: a list of objects with `question` and `answer`.
+    answers' texts are empty. Spaces at the ends of an answer are removed from its span. A question
+    may also have a `history`: a list of objects with `question` and `answer`.
 
     Args:
         path: The file.
-        skip_faulty: Whether to leave out what is faulty, such as an answer that does not stand at
-            its offset, and log which; by default it is refused.
+        skip_faulty: Whether to leave out what is faulty, such as an answer that is not at its
+            offset, and log it; by default the file is refused.
 
     Returns:
         The questions, in the order of the file.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not such JSON, or has faults; the message counts them, and names the
-            first by their position and id.
+        ValueError: If it is not such JSON, or has faults; the message counts them and names the
+            first by position and id.
 
     Example:
         >>> questions = read_squad("train-v1.1.json")
         >>> questions[0].answers
         (GoldAnswer(text='Saint Bernadette Soubirous', start=515),)
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file {path}: check the path.")
+    path = existing_file(path)
     try:
         document = json.loads(path.read_text("utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -172,77 +172,71 @@ def read_squad(path: str | Path, *, skip_faulty: bool = False) -> list[Question]
         articles = _get("the file", document, "data", list)
     except _FaultError as fault:
         raise ValueError(f"{path}: {fault}.") from None
-    questions, faults = [], []
-    for place, question in _records(articles):
-        if isinstance(question, _FaultError):
-            faults.append(str(question))
-            continue
-        found, misplaced = _mended(place, question)
-        unfit = misplaced + _unfit(place, found)
-        faults += unfit
-        # A question that loses all its answers would be taken for one that has none.
-        if len(unfit) == len(misplaced) and (found.answers or not misplaced):
-            questions.append(found)
+    questions: list[Question] = []
+    faults: list[str] = []
+    for a, article in enumerate(articles):
+        with _noted(faults):
+            for p, paragraph in enumerate(_get(f"data[{a}]", article, "paragraphs", list)):
+                with _noted(faults):
+                    place = f"data[{a}].paragraphs[{p}]"
+                    context = _get(place, paragraph, "context", str)
+                    for q, entry in enumerate(_get(place, paragraph, "qas", list)):
+                        with _noted(faults):
+                            question = _question(f"{place}.qas[{q}]", context, entry, faults)
+                            questions += [question] if question else []
     if faults:
+        shown = listed(faults, "; ", _FAULTS_LISTED)
         if not skip_faulty:
             raise ValueError(
-                f"{path} has {len(faults)} faults: {_listed(faults)}. Mend them, or leave them out "
-                "with skip_faulty=True."
+                f"{path} has {len(faults)} faults: {shown}. Mend them, or leave them out with "
+                "skip_faulty=True."
             )
-        logger.warning("%s: left out %d faults: %s.", path, len(faults), _listed(faults))
+        logger.warning("%s: left out %d faults: %s.", path, len(faults), shown)
     if not questions:
         raise ValueError(f"{path} has no questions: it needs at least one.")
     return questions
 
 
 class _FaultError(Exception):
-    """Something in a file that is not as it should be; its text says where and what."""
+    """A fault in a file; its text says where and what."""
 
 
-def _records(articles: list[Any]) -> Iterator[tuple[str, Question | _FaultError]]:
-    """Walks over the questions of a file, and over what cannot be read; each with its place."""
-    for a, article in enumerate(articles):
-        place = f"data[{a}]"
-        try:
-            paragraphs = _get(place, article, "paragraphs", list)
-        except _FaultError as fault:
-            yield place, fault
-            continue
-        for p, paragraph in enumerate(paragraphs):
-            place = f"data[{a}].paragraphs[{p}]"
-            try:
-                context = _get(place, paragraph, "context", str)
-                entries = _get(place, paragraph, "qas", list)
-            except _FaultError as fault:
-                yield place, fault
-                continue
-            for q, entry in enumerate(entries):
-                place = f"data[{a}].paragraphs[{p}].qas[{q}]"
-                if isinstance(entry, dict) and "id" in entry:
-                    place += f" (id {entry['id']})"
-                try:
-                    yield place, _question(place, context, entry)
-                except _FaultError as fault:
-                    yield place, fault
+@contextlib.contextmanager
+def _noted(faults: list[str]) -> Iterator[None]:
+    """Adds a fault to the list, and continues."""
+    try:
+        yield
+    except _FaultError as fault:
+        faults.append(str(fault))
 
 
-def _question(place: str, context: str, entry: Any) -> Question:
+def _question(place: str, context: str, entry: Any, faults: list[str]) -> Question | None:
+    """Returns a question with its good answers, or None; adds its faults to the list."""
+    if isinstance(entry, dict) and "id" in entry:
+        place += f" (id {entry['id']})"
     question = _get(place, entry, "question", str)
     answers = []
-    # Files to be answered have none; what is not answered may have plausible ones.
+    # Files to be answered have none; questions without an answer may have plausible ones.
     if entry.get("answers") is not None and not entry.get("is_impossible"):
         for n, answer in enumerate(_get(place, entry, "answers", list)):
-            of = f"{place}.answers[{n}]"
-            text = _get(of, answer, "text", str)
-            # No text is no answer, wherever it is said to start.
-            start = _get(of, answer, "answer_start", int) if text.strip() else 0
+            at = f"{place}.answers[{n}]"
+            text = _get(at, answer, "text", str)
+            # An answer without text is no answer, wherever it is said to start.
+            start = _get(at, answer, "answer_start", int) if text.strip() else 0
             answers.append(GoldAnswer(text, start))
     turns = _get(place, entry, "history", list) if entry.get("history") is not None else []
     history = tuple(
         Turn(*(_get(f"{place}.history[{n}]", turn, key, str) for key in Turn._fields))
         for n, turn in enumerate(turns)
     )
-    return Question(question, context, tuple(answers), history, str(entry.get("id", place)))
+    found, misplaced = _mended(
+        place,
+        Question(question, context, tuple(answers), history, str(entry.get("id", place))),
+    )
+    unfit = _unfit(place, found)
+    faults += misplaced + unfit
+    # A question that loses all its answers would be taken for one that has none.
+    return None if unfit or (misplaced and not found.answers) else found
 
 
 def _get(place: str, record: Any, key: str, kind: type) -> Any:
@@ -257,14 +251,14 @@ def _get(place: str, record: Any, key: str, kind: type) -> Any:
 
 # === Checks ===
 def check_questions(questions: Sequence[Question]) -> list[Question]:
-    """Refuses questions to learn from that cannot be learned from.
+    """Checks questions to train on.
 
     Returns:
-        The questions, without blanks at the ends of their answers, and without empty answers.
+        The questions, without spaces at the ends of their answers, and without empty answers.
 
     Raises:
-        ValueError: If there are none, a question or context is empty, or an answer does not stand
-            at its offset; the message counts the faults, and names their positions.
+        ValueError: If there are none, a question or context is empty, or an answer is not at its
+            offset; the message counts the faults and names their positions.
         TypeError: If one is not a `Question`.
     """
     if not questions:
@@ -280,11 +274,11 @@ def check_questions(questions: Sequence[Question]) -> list[Question]:
 
 
 def check_asked(questions: Sequence[Question]) -> None:
-    """Refuses questions to answer that ask nothing. An empty context has no answer.
+    """Checks questions to answer. Their context may be empty: it has no answer.
 
     Raises:
-        ValueError: If a question is empty, or a part of one is no string; the message counts the
-            faults, and names their positions.
+        ValueError: If a question is empty, or a part of one is not a string; the message counts the
+            faults and names their positions.
         TypeError: If one is not a `Question`.
     """
     faults = []
@@ -305,17 +299,14 @@ def _place(position: int, question: Any) -> str:
 
 def _refuse(faults: list[str]) -> None:
     if faults:
-        raise ValueError(f"{len(faults)} faults: {_listed(faults)}. Mend them, or leave them out.")
-
-
-def _listed(faults: list[str]) -> str:
-    return "; ".join(faults[:_FAULTS_NAMED]) + "; …" * (len(faults) > _FAULTS_NAMED)
+        shown = listed(faults, "; ", _FAULTS_LISTED)
+        raise ValueError(f"{len(faults)} faults: {shown}. Mend them, or leave them out.")
 
 
 def _unfit(
     place: str, question: Question, names: Sequence[str] = ("question", "context")
 ) -> list[str]:
-    """Names what is missing of a question: a string, or one of `names` that is not empty."""
+    """Names what a question lacks: a part that is a string, or one of `names` that is not empty."""
     strings = {"question": question.question, "context": question.context}
     for n, turn in enumerate(question.history):
         if not isinstance(turn, tuple | list) or len(turn) != 2:
@@ -330,10 +321,10 @@ def _unfit(
 
 
 def _mended(place: str, question: Question) -> tuple[Question, list[str]]:
-    """Returns a question with those of its answers that stand at their offset; names the others.
+    """Returns a question with its answers that are at their offsets, and names the others.
 
-    Blanks at the ends of an answer are left out of its span. Those before it count in the offset
-    if they stand there. Answers without a text are none.
+    Spaces at the ends of an answer are removed from its span. The offset may be that of the spaces
+    before it, or of the text itself. Answers without a text are left out.
     """
     good, faults = [], []
     for n, answer in enumerate(question.answers):
@@ -353,7 +344,7 @@ def _mended(place: str, question: Question) -> tuple[Question, list[str]]:
             continue
         there = context[max(start, 0) : max(start, 0) + len(text)]
         first = context.find(text)
-        where = f"it stands first at {first}" if first >= 0 else "it stands nowhere in it"
+        where = f"it occurs first at {first}" if first >= 0 else "it does not occur there"
         faults.append(
             f"{place}.answers[{n}] {text!r} is not at {start}, where the context has {there!r}; "
             f"{where}"
@@ -363,11 +354,11 @@ def _mended(place: str, question: Question) -> tuple[Question, list[str]]:
 
 # === Questions as rows of a model ===
 def joined_history(history: Sequence[tuple[str, str]], history_turns: int) -> str:
-    """Joins the last turns of a conversation to the text that stands before a question.
+    """Joins the last turns of a conversation to the text that is put before a question.
 
     Args:
         history: Previous questions and answers, oldest first.
-        history_turns: Turns to read.
+        history_turns: Number of turns to read.
 
     Example:
         >>> joined_history([Turn("Who?", "Ann"), Turn("When?", "Today")], 1)
@@ -380,19 +371,19 @@ def joined_history(history: Sequence[tuple[str, str]], history_turns: int) -> st
 class QuestionRows:
     """A question as rows of a model: windows over its context, each with the question before it.
 
-    Of a question that is too long, the first tokens stay (google-research/bert, run_squad.py); the
-    history before it has what room is left, and its last tokens stay.
+    A question that is too long keeps its first tokens (google-research/bert, run_squad.py). The
+    history before it gets the room that is left, and keeps its last tokens.
 
     Args:
         tokenizer: The tokenizer.
         question: The question, with its history.
         settings: How it is read.
-        context: The tokens of its context; None computes them.
+        context: The encoding of its context; computed by default.
 
     Attributes:
-        token_ids: The ids of every row.
-        segment_ids: Theirs: 0 up to the first [SEP], 1 after it.
-        num_cut: Tokens of the question that were cut off.
+        token_ids: The token ids of every row.
+        segment_ids: The segment ids of every row: 0 up to the first [SEP], 1 after it.
+        num_cut: Number of the question's tokens that were cut off.
     """
 
     def __init__(
@@ -416,7 +407,7 @@ class QuestionRows:
         ids, self._offsets = encoding.token_ids[1:-1], encoding.offsets[1:-1]
         cls, sep = tokenizer.vocabulary.cls_id, tokenizer.vocabulary.sep_id
         head = [cls, *asked_ids, sep]
-        self._first = len(head)  # The column of a window's first token of the context.
+        self._first = len(head)  # The column of a row's first token of the context.
         room = settings.sequence_length - len(head) - 1
         stride = check_window_stride(settings.window_stride, room)
         self._starts, self._owner = token_windows(len(ids), room, stride)
@@ -428,8 +419,8 @@ class QuestionRows:
         """Finds the first true answer in every row.
 
         Returns:
-            The columns of its first and of its last token; 0, that of [CLS], where a row does not
-            hold all of it. *Shape:* (rows, 2), int32.
+            The columns of its first and of its last token; 0, the column of [CLS], where a row does
+            not hold the whole answer. *Shape:* (rows, 2), int32.
         """
         labels = np.zeros((len(self.token_ids), 2), "int32")
         if not self._question.answers or not self._offsets:
@@ -449,12 +440,12 @@ class QuestionRows:
         """Finds the best spans.
 
         A span's score is the logit of its start plus that of its end (Devlin et al. 2018, section
-        4.2), in the window that shows most around its start (google-research/bert, run_squad.py,
-        `_check_is_max_context`); probabilities are the softmax of all spans' scores. The score of
-        no answer is that of [CLS], the least of all windows (section 4.3).
+        4.2), in the window with the most context around its start (google-research/bert,
+        run_squad.py, `_check_is_max_context`); probabilities are the softmax of all spans' scores.
+        The score of no answer is that of [CLS], the lowest of all windows (section 4.3).
 
         Args:
-            logits: Of starts and ends, of every row. *Shape:* (2, S or more) each.
+            logits: Logits of starts and ends for every row. *Shape:* (2, S or more) each.
             n_best: Most spans to return.
         """
         longest = self._settings.max_answer_length
@@ -462,14 +453,13 @@ class QuestionRows:
         for row, start in enumerate(self._starts):
             length = len(self.token_ids[row]) - self._first - 1
             of_starts, of_ends = logits[row][:, self._first : self._first + length]
-            # Column n is that of the span of n + 1 tokens.
+            # Column n is for spans of n + 1 tokens.
             ends = np.pad(of_ends, (0, longest), constant_values=-np.inf)
             reach = np.arange(length)[:, None] + np.arange(longest)
             is_mine = self._owner[start : start + length] == row
             of_spans = np.where(is_mine[:, None], of_starts[:, None] + ends[reach], -np.inf)
             scores.append(of_spans.ravel().astype("float64"))
-            places.append((start + np.indices(of_spans.shape)[0]).ravel() * longest)
-            places[-1] += np.indices(of_spans.shape)[1].ravel()
+            places.append(start * longest + np.arange(of_spans.size))
         score, place = np.concatenate(scores), np.concatenate(places)
         none = min(float(row[0, 0] + row[1, 0]) for row in logits)
         nothing = SpanAnswer("", 0, 0, none, 0.0)

@@ -10,27 +10,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_bert_scratch.data.readers import LINE_END, read_decoded
+from keras_bert_scratch.data.readers import LINE_END, existing_file, listed, read_decoded
 from keras_bert_scratch.data.windows import token_windows
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.truncation import check_sequence_length, check_window_stride
 from keras_bert_scratch.text.vocabulary import CONTINUATION
 
 OUTSIDE = "O"
-# The label of tokens that do not count: all that begin no word of BERT.
+# The label of tokens that do not count: all that do not begin a word of BERT.
 IGNORED = -1
-# White space that holds together what stands on its sides.
+# White space that does not separate its neighbours.
 _NO_BREAK_SPACES = "\u00a0\u202f"
-# An error names the places of this many faults, and counts the rest.
-_FAULTS_NAMED = 5
-# Between documents in files of the CoNLL kind.
+# Separates documents in CoNLL files.
 _DOCUMENT = "-DOCSTART-"
 _NUMBER = re.compile(r"\d+([-.]\d+)?")
 _FIRST_NUMBER = re.compile(r"[01](-\d+)?")
-# The letters before types: begin, inside or middle, end or last, single or unit or whole.
+# The prefixes of types: begin, inside or middle, end or last, single or unit or whole.
 _LETTERS = dict(zip("BIMELSUW", "BIIEESSS", strict=True))
 _PREFIXED = re.compile(rf"([{''.join(_LETTERS)}])(?:[-_](.+))?$")
-# The type of tags that are a letter alone; seqeval's.
+# The type of tags that are only a letter; as in seqeval.
 _NO_TYPE = "_"
 # The letters of a span of n words.
 _WRITTEN: dict[str, Callable[[int], str]] = {
@@ -53,7 +51,7 @@ class TaggedTexts(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Words that belong together.
+    """Neighbouring words that form one entity.
 
     Attributes:
         label: The type of the entity, or the tag.
@@ -70,11 +68,11 @@ class TaggedSpan(NamedTuple):
     """A span of a text that a model found.
 
     Attributes:
-        text: Exactly what stands in the text from `start` to `end`.
+        text: The characters of the text from `start` to `end`.
         label: The type of the entity, or the tag.
         start: Position of its first character.
         end: Position after its last character.
-        probability: Of the least probable tag of its words.
+        probability: Probability of the least probable tag of its words.
     """
 
     text: str
@@ -93,37 +91,35 @@ def read_conll(
     tag_column: int = -1,
     scheme: str | None = None,
 ) -> TaggedTexts:
-    r"""Reads a file of the CoNLL kind: a word and its tag a line, a blank line after a sentence.
+    r"""Reads a CoNLL file: one word and its tag a line, and a blank line after each sentence.
 
     The columns of a line are separated by tabs or, if it has none, by spaces; all lines have the
-    same number of them. Lines of `-DOCSTART-` are skipped, and so are comments: lines that begin
-    with `#` where a sentence may begin, if they are not as wide as the others or have no tag where
-    the others have theirs. A name that ends in .gz is unpacked.
+    same number of columns. Lines of `-DOCSTART-` are skipped, and so are comments: lines that begin
+    with `#` where a sentence may begin, if they have another number of columns than the others, or
+    no tag. A file whose name ends in .gz is unpacked.
 
-    Tags may say in any way where spans begin, see `spans_of`. IOB1, which writes B- only between
-    neighbours of one type, becomes BIO: the two have the same tags, with other meanings.
+    Tags may be in any scheme, see `spans_of`. IOB1, which writes B- only between neighbours of one
+    type, becomes BIO, since both have the same tags with different meanings.
 
     Args:
         path: The file.
-        encoding: Of the characters, by any name that Python knows, such as `"latin-1"`.
-        word_column: Which column holds the words, from 0, or from -1 backwards.
-        tag_column: Which column holds the tags, counted alike.
-        scheme: Turn the tags into these, see `convert_tags`; by default they stay what they are.
+        encoding: Encoding of the file, by any name that Python knows, such as `"latin-1"`.
+        word_column: The column of the words, from 0, or backwards from -1.
+        tag_column: The column of the tags, counted likewise.
+        scheme: Scheme to convert the tags to, see `convert_tags`; by default they stay as they are.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not in that encoding, holds no sentence, a line has no word or no
-            tag or another number of columns, the words are mere numbers of lines, or tags break
-            their scheme; the message names the line.
+        ValueError: If the file is not in that encoding, holds no sentence, a line has no word, no
+            tag or another number of columns, the words are only numbers that count them, or tags
+            break their scheme; the message names the line.
 
     Example:
         >>> _ = Path("a.conll").write_text("Jane\tB-person\nAusten\tI-person\nwrote\tO\n")
         >>> read_conll("a.conll")
         TaggedTexts(words=[['Jane', 'Austen', 'wrote']], tags=[['B-person', 'I-person', 'O']])
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}: check the path.")
+    path = existing_file(path)
     sentences = _sentences(path, read_decoded(path, encoding))
     if not sentences:
         raise ValueError(f"{path} has no sentences: it needs lines of a word and its tag.")
@@ -138,7 +134,7 @@ def read_conll(
         if len(cells) != width:
             raise ValueError(
                 f"{path}, line {number}: {len(cells)} columns, but {width} on line {first}. Write "
-                "as many on each, with tabs between them if words hold spaces."
+                "the same number on each line, with tabs between them if words hold spaces."
             )
         word, tag = cells[word_column], cells[tag_column]
         if not word or not tag or " " in tag:
@@ -163,16 +159,13 @@ def read_conll(
     return TaggedTexts(words, tags if scheme is None else convert_tags(tags, scheme))
 
 
-_Line = tuple[int, list[str]]
-
-
-def _sentences(path: Path, content: str) -> list[list[_Line]]:
+def _sentences(path: Path, content: str) -> list[list[tuple[int, list[str]]]]:
     """Returns the sentences of a file as lines: the number and the cells of each."""
     lines = [
         (number, line, _line_cells(line))
         for number, line in enumerate(LINE_END.split(content), start=1)
     ]
-    # What lines of words look like, to tell them from comments.
+    # The shape of lines of words, to tell them from comments.
     plain = [
         (line, cells)
         for _, line, cells in lines
@@ -180,7 +173,7 @@ def _sentences(path: Path, content: str) -> list[list[_Line]]:
     ]
     shapes = {("\t" in line, len(cells)) for line, cells in plain}
     tags = {cells[-1] for _, cells in plain} | {"#"}
-    sentences: list[list[_Line]] = []
+    sentences: list[list[tuple[int, list[str]]]] = []
     is_open = False
     for number, line, cells in lines:
         if not cells or cells[0] == _DOCUMENT:
@@ -194,7 +187,7 @@ def _sentences(path: Path, content: str) -> list[list[_Line]]:
                 continue
         if len(cells) == 1:
             raise ValueError(
-                f"{path}, line {number}: {cells[0]!r} stands alone; write a word and its tag, with "
+                f"{path}, line {number}: {cells[0]!r} has no tag; write a word and its tag, with "
                 "a tab between them."
             )
         if not is_open:
@@ -205,7 +198,7 @@ def _sentences(path: Path, content: str) -> list[list[_Line]]:
 
 
 def _line_cells(line: str) -> list[str]:
-    # Not split(): it also splits at characters that may stand inside a word.
+    # Not split(), which also splits at characters that words may hold.
     if "\t" in (line := line.rstrip(" \t")):
         return [cell.strip(" ") for cell in line.split("\t")]
     return [cell for cell in line.split(" ") if cell]
@@ -213,13 +206,13 @@ def _line_cells(line: str) -> list[str]:
 
 # === Schemes ===
 def _has_prefixes(labels: set[str]) -> bool:
-    """Whether tags say by a letter where spans begin, go on or end."""
+    """Whether the tags have prefixes that tell where spans begin, continue or end."""
     labels = labels - {OUTSIDE}
     typed = {label for label in labels if len(label) > 1 and _PREFIXED.match(label)}
     return (
         any(label[0] in "BI" for label in typed)
         or (bool(labels) and labels == typed)
-        # Parts of speech may be single letters, too.
+        # Parts of speech may also be single letters.
         or ("B" in labels and labels <= set(_LETTERS))
     )
 
@@ -227,7 +220,7 @@ def _has_prefixes(labels: set[str]) -> bool:
 def _parse(tags: Sequence[str], labels: set[str]) -> list[tuple[str, str]]:
     """Splits tags into B, I, E, S or O, and the type."""
     if not _has_prefixes(labels):
-        # Without O, each word has a tag of its own, such as its part of speech.
+        # Without O, tags are parts of speech or the like: each word is a span.
         letter = "I" if OUTSIDE in labels else "S"
         return [("O", "") if tag == OUTSIDE else (letter, tag) for tag in tags]
     parsed = []
@@ -251,7 +244,7 @@ def _labels_of(tags: Iterable[Iterable[str]]) -> set[str]:
 
 
 def _faults(tags: Sequence[Sequence[str]], scheme: str) -> list[tuple[int, int, str]]:
-    """Returns sentence and word of every tag that breaks BIO, IOB1 or BIOES, and how it does."""
+    """Returns sentence and word of every tag that breaks BIO, IOB1 or BIOES, and the reason."""
     labels = _labels_of(tags)
     faults = []
     for sentence, row in enumerate(tags):
@@ -272,7 +265,7 @@ def _faults(tags: Sequence[Sequence[str]], scheme: str) -> list[tuple[int, int, 
 
 
 def _is_iob1(tags: Sequence[Sequence[str]]) -> bool:
-    """Whether B- stands only between neighbours of one type, so that other spans begin with I-."""
+    """Whether B- occurs only between neighbours of one type, and other spans begin with I-."""
     labels = _labels_of(tags)
     return (
         _has_prefixes(labels)
@@ -285,15 +278,15 @@ def _is_iob1(tags: Sequence[Sequence[str]]) -> bool:
 def check_bio(tags: Sequence[Sequence[str]], places: Sequence[Sequence[str]] | None = None) -> None:
     """Refuses tags that break their scheme, see `spans_of`.
 
-    BIO: an I- (or E-) continues a span of its type. BIOES, which tags single words S-: so does it,
-    and a B- has an end. Tags that are right as IOB1 pass, and so do tags of which none is a B-.
+    In BIO, an I- (or E-) must continue a span of its type. In BIOES, which tags single words S-, a
+    B- must also have an end. Tags that are correct IOB1 pass, and so do tags without any B-.
 
     Args:
         tags: One list of tags a sentence.
-        places: What to call every tag's place in the message.
+        places: Name of every tag's place, for the message.
 
     Raises:
-        ValueError: If a tag breaks the scheme; the message counts all and names the first places.
+        ValueError: If a tag breaks the scheme; the message counts the faults and names the first.
     """
     labels = _labels_of(tags)
     letters = {letter for letter, _ in _parse(sorted(labels), labels)}
@@ -305,7 +298,7 @@ def check_bio(tags: Sequence[Sequence[str]], places: Sequence[Sequence[str]] | N
         return
     named = [
         f"{places[sentence][word] if places else f'sentence {sentence}, word {word}'}: {fault}"
-        for sentence, word, fault in faults[:_FAULTS_NAMED]
+        for sentence, word, fault in faults
     ]
     rule = (
         "A span is B-, I- ..., E- of one type, or S-: mend the tags."
@@ -313,10 +306,7 @@ def check_bio(tags: Sequence[Sequence[str]], places: Sequence[Sequence[str]] | N
         else "A span starts with B-, and I- continues one of the same type: write B- there, or "
         "mend the type."
     )
-    raise ValueError(
-        f"{len(faults)} tags break {scheme}: {'; '.join(named)}"
-        f"{'; …' * (len(faults) > _FAULTS_NAMED)}. {rule}"
-    )
+    raise ValueError(f"{len(faults)} tags break {scheme}: {listed(named, '; ')}. {rule}")
 
 
 def convert_tags(tags: Sequence[Sequence[str]], scheme: str) -> list[list[str]]:
@@ -327,7 +317,7 @@ def convert_tags(tags: Sequence[Sequence[str]], scheme: str) -> list[list[str]]:
         scheme: `"BIO"`, `"BIOES"` or `"IO"`; the last joins neighbours of one type.
 
     Raises:
-        ValueError: If the scheme is another, or the tags are one a word, without O.
+        ValueError: If the scheme is unknown, or the tags have neither prefixes nor O.
 
     Example:
         >>> convert_tags([["I-person", "I-person", "O"]], "BIOES")
@@ -338,8 +328,8 @@ def convert_tags(tags: Sequence[Sequence[str]], scheme: str) -> list[list[str]]:
     labels = _labels_of(tags)
     if not _has_prefixes(labels) and OUTSIDE not in labels:
         raise ValueError(
-            f"There is no O among the tags {', '.join(sorted(labels)[:_FAULTS_NAMED])}, so each "
-            "word has one of its own, and there are no spans to convert: leave scheme away."
+            f"There is no O among the tags {listed(sorted(labels))}, so each word is a span of its "
+            "own, and there is nothing to convert: omit scheme."
         )
     rows = []
     for row in tags:
@@ -353,7 +343,7 @@ def convert_tags(tags: Sequence[Sequence[str]], scheme: str) -> list[list[str]]:
 
 
 def check_same_lengths(words: Sequence[Sequence[Any]], tags: Sequence[Sequence[Any]]) -> None:
-    """Refuses sentences that do not have one tag a word.
+    """Refuses sentences that do not have one tag for each word.
 
     Raises:
         ValueError: If the numbers differ; the message names the sentence.
@@ -372,20 +362,19 @@ def check_same_lengths(words: Sequence[Sequence[Any]], tags: Sequence[Sequence[A
 
 # === Tags and spans ===
 def spans_of(tags: Sequence[str], labels: Collection[str] | None = None) -> list[Span]:
-    """Joins the tags of one sentence to spans.
+    """Joins the tags of one sentence into spans.
 
-    O is never part of a span. What other tags mean is seen from all of them:
+    O is never part of a span. The meaning of the other tags follows from all of them:
 
-    - `B-type` begins a span, `I-` (or M-) goes on, `E-` (or L-) goes on to its end, and `S-` (or
-      U-, W-) is a span of one word: BIO, IOB1, BIOES, BILOU, BMEWO. A tag that continues no span
-      of its type begins one, as in CoNLL's conlleval and in seqeval. Types may be missing.
-    - Types without letters, and O among them: IO. Neighbours of one type are one span.
-    - Without O, tags are parts of speech or the like: each word is a span.
+    - With prefixes (BIO, IOB1, BIOES, BILOU, BMEWO), `B-type` begins a span, `I-` (or M-) continues
+      it, `E-` (or L-) ends it, and `S-` (or U-, W-) is a span of one word. A tag that continues no
+      span of its type begins one, as in CoNLL's conlleval and in seqeval. Types may be missing.
+    - Without prefixes, but with O (IO), neighbours of one type are one span.
+    - Without O, tags are parts of speech or the like, and each word is a span.
 
     Args:
-        tags: One a word.
-        labels: All tags that there are, by default those of the sentence; a sentence without O
-            may be one of many that have it.
+        tags: One tag for each word.
+        labels: All tags of the data, by default those of the sentence, which may lack O by chance.
 
     Example:
         >>> spans_of(["O", "B-person", "I-person", "B-person"])
@@ -403,16 +392,15 @@ def spans_of(tags: Sequence[str], labels: Collection[str] | None = None) -> list
 
 
 def continuations(labels: Sequence[str]) -> np.ndarray:
-    """Returns the tag with which each tag goes on inside its word: `B-type` with `I-type`.
+    """Returns the tag that continues each tag inside its word: `I-type` for `B-type`.
 
-    Tags without letters, see `spans_of`, go on as themselves, and so do those for which there is
-    no other.
+    Tags without prefixes, see `spans_of`, continue themselves, and so do those without an I- tag.
 
     Args:
         labels: The C tags.
 
     Returns:
-        Their ids. *Shape:* (C,), int32.
+        The ids of the continuing tags. *Shape:* (C,), int32.
 
     Example:
         >>> continuations(["O", "B-person", "I-person"])
@@ -436,14 +424,14 @@ def tagged_spans(
 ) -> list[TaggedSpan]:
     """Turns the probabilities of a text's words into spans of the text, see `spans_of`.
 
-    Spans of one type without white space between them are one where the second begins with the
-    tag with which the first goes on inside a word, see `continuations`: "U.S." is four words of a
-    string. If no tag is `O`, they name parts of speech and the like, and two different signs, or
-    two ideographs, stay apart.
+    Two spans of one type without white space between them are joined if the second begins with the
+    tag that continues the first inside a word, see `continuations`: "U.S." is four words of BERT.
+    If no tag is `O`, tags are parts of speech or the like, and two different signs, or two
+    ideographs, stay apart.
 
     Args:
         text: The text.
-        offsets: Start and end of every word in it.
+        offsets: Start and end of every word in the text.
         probabilities: *Shape:* (W, C).
         labels: The C tags.
     """
@@ -470,7 +458,7 @@ def tagged_spans(
 
 
 def _touch(text: str, first: Sequence[int], second: Sequence[int], are_entities: bool) -> bool:
-    """Whether two neighbouring words of a text are parts of a larger one, given the same tag."""
+    """Whether two neighbouring words with the same tag are parts of one larger word."""
     gap = text[first[1] : second[0]]
     if any(character.isspace() and character not in _NO_BREAK_SPACES for character in gap):
         return False
@@ -483,13 +471,13 @@ class Words(NamedTuple):
     """The words of one text, and its tokens.
 
     Attributes:
-        text: The text; for words that were given, these with a space between them.
+        text: The text; given words are joined by spaces.
         offsets: Start and end of every word in the text, in characters.
         token_ids: The text's tokens, without [CLS] and [SEP].
-        parts: The positions of the tokens that begin a word of BERT: a run of letters and digits,
+        parts: The positions of the P tokens that begin a word of BERT: a run of letters and digits,
             a sign of punctuation, or an ideograph. *Shape:* (P,), int.
-        word_of_part: The word that each of them is in. A string has the words of BERT; a given
-            word may consist of several, or of none if the tokenizer drops all of its characters.
+        word_of_part: The word that holds each part. The words of a string are those of BERT; a
+            given word may have several parts, or none if the tokenizer drops all its characters.
             *Shape:* (P,), int.
     """
 
@@ -505,8 +493,8 @@ def tokenize_words(tokenizer: WordPieceTokenizer, text: str | Sequence[str]) -> 
 
     Args:
         tokenizer: The tokenizer.
-        text: A text, whose words are those of BERT (runs of letters and digits, and single signs
-            of punctuation), or the words themselves.
+        text: A text, which is split into the words of BERT (runs of letters and digits, and single
+            signs of punctuation), or its words.
 
     Example:
         >>> tokenize_words(tokenizer, "Films!").offsets
@@ -529,7 +517,7 @@ def tokenize_words(tokenizer: WordPieceTokenizer, text: str | Sequence[str]) -> 
         lengths = np.array([len(word) for word in text], int)
         starts = np.cumsum(lengths + 1) - lengths - 1
         words = [(int(s), int(s + n)) for s, n in zip(starts, lengths, strict=True)]
-        # By its last character: an added token may take in the spaces before it.
+        # By its last character: an added token may include the spaces before it.
         last = np.array([offsets[part][1] - 1 for part in parts], int)
         word_of_part = np.searchsorted(starts, last, side="right") - 1
     return Words(joined, words, encoding.token_ids[1:-1], np.array(parts, int), word_of_part)
@@ -542,12 +530,12 @@ class WordRows:
         tokenizer: The tokenizer.
         text: A text, or its words, see `tokenize_words`.
         sequence_length: Tokens of a row, [CLS] and [SEP] included; the last may have fewer.
-        window_stride: Tokens from the start of a row to the start of the next, by default half of
-            those that a row has.
+        window_stride: Tokens from the start of a row to the start of the next; by default half of
+            the text's tokens in a row.
 
     Attributes:
         words: The text's words.
-        token_ids: The ids of every row, [CLS] and [SEP] included.
+        token_ids: The token ids of every row, [CLS] and [SEP] included.
     """
 
     def __init__(
@@ -571,30 +559,23 @@ class WordRows:
         self._opens_word = np.diff(word, prepend=-1) > 0
 
     def labels(self, label_ids: np.ndarray, inner: np.ndarray) -> list[np.ndarray]:
-        """Puts the label of every word at its parts, each in one of the rows.
+        """Places the label of every word at its parts, each in one of the rows.
 
-        Every word that the model meets in a string is so one that it was trained on.
+        So the model is trained on the same words that it reads in strings.
 
         Args:
             label_ids: *Shape:* (W,).
-            inner: With which label each goes on inside a word, see `continuations`. *Shape:* (C,).
+            inner: The label that continues each label inside a word, see `continuations`.
+                *Shape:* (C,).
 
         Returns:
-            For every row one label a token, `IGNORED` at all that begin no part. *Shape:* (S,),
-            int32.
+            For every row one label a token, `IGNORED` where no part begins. *Shape:* (S,), int32.
         """
         of_parts = label_ids[self.words.word_of_part]
         return self._spread(np.where(self._opens_word, of_parts, inner[of_parts]), IGNORED, "int32")
 
     def weights(self, of_words: np.ndarray) -> list[np.ndarray]:
-        """Puts the weight of every word at its parts, see `labels`.
-
-        Args:
-            of_words: *Shape:* (W,).
-
-        Returns:
-            For every row one weight a token. *Shape:* (S,), float32.
-        """
+        """Places the weight of every word at its parts, as `labels` does. *Shape:* (S,) each."""
         return self._spread(of_words[self.words.word_of_part], 0.0, "float32")
 
     def _spread(self, of_parts: np.ndarray, other: float, dtype: str) -> list[np.ndarray]:
@@ -604,11 +585,11 @@ class WordRows:
         return rows
 
     def of_words(self, rows: Sequence[np.ndarray], without_tokens: Any = 0.0) -> np.ndarray:
-        """Picks the values of the words' first tokens.
+        """Selects the values of the words' first tokens.
 
         Args:
             rows: Values of every row. *Shape:* (S or more, C) each.
-            without_tokens: The values of words without tokens. *Shape:* (C,) or ().
+            without_tokens: Values for words without tokens. *Shape:* (C,) or ().
 
         Returns:
             *Shape:* (W, C).

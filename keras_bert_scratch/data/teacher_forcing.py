@@ -1,4 +1,4 @@
-"""Batches of texts with the sequences to be written for them.
+"""Batches of texts with their target sequences.
 
 Axes: B batch, S sequence, T target sequence.
 """
@@ -14,14 +14,14 @@ _NEARLY_ONE_LENGTH = 8
 
 
 class TeacherForcedBatches(LengthBucketedBatches):
-    """Texts and targets: the decoder is given each true token, and is to predict the next.
+    """Texts and targets: the decoder reads the true tokens and predicts the next of each.
 
     Args:
         token_ids: One int32 vector a text.
-        segment_ids: The same for the segments.
-        start_id: The token with which every target sequence starts.
-        labels: The tokens to predict, the last of them the one that ends a sequence, padded with
-            `pad_id`. *Shape:* (n, T).
+        segment_ids: The segment ids of these tokens.
+        start_id: The token that starts every target sequence.
+        labels: The tokens to predict, including the one that ends a sequence, padded with `pad_id`.
+            *Shape:* (n, T).
         **kwargs: `batch_size`, `pad_id`, `sample_weight` and `seed` of `LengthBucketedBatches`.
 
     Example:
@@ -35,6 +35,7 @@ class TeacherForcedBatches(LengthBucketedBatches):
         (array([[2, 7, 3]]), array([[7, 3, 0]]), array([[1., 1., 0.]]))
     """
 
+    columns_are_of_tokens = True
     labels: np.ndarray
 
     def __init__(
@@ -48,7 +49,7 @@ class TeacherForcedBatches(LengthBucketedBatches):
     ) -> None:
         super().__init__(token_ids, segment_ids, labels=labels, **kwargs)
         self.start_id = start_id
-        # Texts of nearly one length come in the order of their targets' lengths: padding of the
+        # Texts of similar length are sorted by the lengths of their targets: padding of the
         # decoder and its vocabulary projection costs more than padding of the encoder.
         widths = -(-self.lengths // _NEARLY_ONE_LENGTH)
         target_lengths = np.sum(labels != self.pad_id, axis=1)
@@ -62,22 +63,14 @@ class TeacherForcedBatches(LengthBucketedBatches):
     def batch(self, indices: np.ndarray) -> tuple[Any, ...]:
         """Pads some texts, and their targets to the longest of these, rounded up.
 
-        Args:
-            indices: Of the examples. *Shape:* (B,).
-
         Returns:
-            `(inputs, labels, weights)`: to the inputs come `target_ids`, the labels one place to
-            the right behind `start_id`. *Shape:* (B, T) each.
+            `(inputs, labels, weights)`: the inputs also hold `target_ids`, which are `start_id` and
+            then the labels, shifted by one position. *Shape:* (B, T) each.
         """
         inputs, labels, weights = super().batch(indices)
         longest = int(np.max(np.sum(labels != self.pad_id, axis=1)))
-        width = -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE  # at most all of them
+        width = -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
         labels, weights = labels[:, :width], weights[:, :width]
         start = np.full((len(labels), 1), self.start_id, labels.dtype)
         inputs["target_ids"] = np.concatenate([start, labels[:, :-1]], axis=1)
         return inputs, labels, weights
-
-    def signature(self) -> tuple[Any, ...]:
-        """Returns the types of what `batch` returns."""
-        targets, weights = (tf.TensorSpec((None, None), dtype) for dtype in ("int32", "float32"))
-        return {**self.input_signature(), "target_ids": targets}, targets, weights

@@ -1,4 +1,4 @@
-"""Long texts as overlapping windows, of which one speaks for each token.
+"""Long texts as overlapping windows, one of which answers for each token.
 
 Axes: S tokens of a text, without [CLS] and [SEP].
 """
@@ -15,9 +15,8 @@ class Windows(NamedTuple):
 
     Attributes:
         starts: The first token of every window.
-        owner: The window that speaks for each token: in the middle of two windows' overlap the
-            right to do so passes from one to the next, so that every token is read where it has
-            much context on both sides, and answered for once. *Shape:* (S,), int.
+        owner: The window that answers for each token. It changes in the middle of the overlap of
+            two windows, where a token has most context on both sides. *Shape:* (S,), int.
     """
 
     starts: list[int]
@@ -30,7 +29,7 @@ def token_windows(length: int, room: int, stride: int) -> Windows:
     Args:
         length: S.
         room: Tokens of a window; the last may have fewer.
-        stride: From the start of a window to the start of the next, at most `room`.
+        stride: Tokens from the start of a window to the start of the next, at most `room`.
 
     Example:
         >>> token_windows(length=10, room=4, stride=2)

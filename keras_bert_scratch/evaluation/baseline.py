@@ -1,4 +1,4 @@
-"""TF-IDF and logistic regression, seconds to train: what a larger model has to beat.
+"""TF-IDF and logistic regression, trained in seconds: what a larger model has to beat.
 
 Axes: n examples, C classes.
 """
@@ -18,7 +18,7 @@ from keras_bert_scratch.evaluation.significance import McNemar, mcnemar
 from keras_bert_scratch.text.columns import joined_columns
 from keras_bert_scratch.text.normalization import BertNormalizer
 
-# Above it, a difference is called chance.
+# A difference with a larger p-value counts as chance.
 _SIGNIFICANT = 0.05
 
 
@@ -27,9 +27,9 @@ class BaselineComparison:
     """A model beside the baseline, on the same examples.
 
     Attributes:
-        report: Of the baseline.
-        accuracy_gain: The model's accuracy less the baseline's.
-        test: McNemar's, of the model (first) and the baseline (second).
+        report: Figures of the baseline.
+        accuracy_gain: Accuracy of the model minus that of the baseline.
+        test: McNemar's test of the model (first) and the baseline (second).
     """
 
     report: ClassificationReport
@@ -75,9 +75,8 @@ def compare_with_baseline(
 
     Args:
         train: Texts (or a tuple of two columns) and label ids, or zeros and ones of shape (m, C).
-        held_out: Likewise, n of them, which the model was not trained on.
-        scores: The model's, of the held-out texts, as for `evaluate_classification`. *Shape:*
-            (n, C).
+        held_out: The same for n examples that the model was not trained on.
+        scores: Scores that the model gives the held-out texts. *Shape:* (n, C).
         class_names: C names.
         multi_label: Whether a text may have any number of labels.
 
@@ -120,7 +119,7 @@ def _baseline_scores(
     from sklearn.pipeline import make_pipeline
 
     normalizer = BertNormalizer(lowercase=True, strip_accents=True, tokenize_chinese_chars=True)
-    # BERT's words: Chinese characters are words of their own, as in the model.
+    # Words are BERT's: each Chinese character is a word, as in the model.
     vectorizer = TfidfVectorizer(
         tokenizer=lambda text: [word.text for word in normalizer.words(text)],
         token_pattern=None,
@@ -137,7 +136,7 @@ def _baseline_scores(
             "file that the model was trained on."
         )
     pipeline = make_pipeline(vectorizer, classifier).fit(train_texts, train_ids)
-    scores = np.zeros((len(texts), num_classes))
     # Classes without a training text keep a probability of 0.
+    scores = np.zeros((len(texts), num_classes))
     scores[:, pipeline.classes_.astype(int)] = pipeline.predict_proba(texts)
     return scores

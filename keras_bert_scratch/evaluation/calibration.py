@@ -13,20 +13,22 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_expit, log_softmax, softmax
 
-# The temperature is looked for between the first and the second.
+# Lower and upper bound of the search for the temperature.
 _TEMPERATURES = (0.05, 20.0)
+# Bins of equal width between 0 and 1, into which predictions go by their confidence.
+_NUM_BINS = 15
 
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
     """What a temperature does to a classifier's probabilities.
 
-    The errors are of the very examples that the temperature was fitted to, which is fair for one
-    number and some hundred examples.
+    The errors are measured on the examples that the temperature was fitted to, which is fair for
+    one number and some hundred examples.
 
     Attributes:
         temperature: The logits are divided by it.
-        logits: Of the examples. *Shape:* (n, C)
+        logits: Logits of the examples. *Shape:* (n, C).
         true_ids: Class ids, *shape:* (n,); with `multi_label` zeros and ones, *shape:* (n, C).
         multi_label: Whether an example may have any number of labels.
     """
@@ -38,7 +40,7 @@ class Calibration:
 
     @functools.cached_property
     def probabilities(self) -> dict[str, np.ndarray]:
-        """Those "before" and "after". *Shape:* (n, C) each."""
+        """The probabilities "before" and "after". *Shape:* (n, C) each."""
         scaled = {"before": self.logits, "after": self.logits / self.temperature}
         if self.multi_label:
             return {name: expit(logits) for name, logits in scaled.items()}
@@ -61,7 +63,7 @@ class Calibration:
         }
 
     def to_text(self) -> str:
-        """Returns a line that says it."""
+        """Returns the figures in one line."""
         return (
             f"temperature {self.temperature:.3f}: expected calibration error "
             f"{self.errors['before']:.4f} before, {self.errors['after']:.4f} after, on "
@@ -70,12 +72,12 @@ class Calibration:
 
 
 def calibrate(logits: Any, true_ids: Any, *, multi_label: bool = False) -> Calibration:
-    """Finds the temperature under which the truth is most likely.
+    """Finds the temperature under which the true labels are most likely.
 
     It changes no prediction: the largest logit stays the largest.
 
     Args:
-        logits: Of held-out examples. *Shape:* (n, C)
+        logits: Logits of held-out examples. *Shape:* (n, C).
         true_ids: Class ids, *shape:* (n,); with `multi_label` zeros and ones, *shape:* (n, C).
         multi_label: Whether an example may have any number of labels.
 
@@ -106,36 +108,36 @@ def calibrate(logits: Any, true_ids: Any, *, multi_label: bool = False) -> Calib
 
 
 def expected_calibration_error(
-    probabilities: Any, true_ids: Any, *, multi_label: bool = False, num_bins: int = 15
+    probabilities: Any, true_ids: Any, *, multi_label: bool = False
 ) -> float:
     """Computes the mean gap between confidence and accuracy (Guo et al. 2017, eq. 3).
 
-    Predictions are put into bins by their confidence; the gaps of the bins are averaged, weighted
-    by how many predictions each holds.
+    Predictions go into 15 bins by their confidence. The error is the mean of the bins' gaps,
+    weighted by the number of predictions in each.
 
     Args:
-        probabilities: *Shape:* (n, C)
+        probabilities: Probabilities. *Shape:* (n, C).
         true_ids: Class ids, *shape:* (n,); with `multi_label` zeros and ones, *shape:* (n, C), and
             every label of every example is a prediction of its own.
         multi_label: Whether an example may have any number of labels.
-        num_bins: Bins of equal width between 0 and 1.
 
     Example:
         >>> expected_calibration_error([[0.9, 0.1], [0.9, 0.1]], [0, 1])  # 90 % sure, 50 % right
         0.4
     """
-    confidence, is_right = confidence_and_correctness(probabilities, true_ids, multi_label)
-    bins = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
-    gaps = np.bincount(bins, weights=confidence - is_right, minlength=num_bins)
+    bins, confidence, is_right = binned(probabilities, true_ids, multi_label)
+    gaps = np.bincount(bins, weights=confidence - is_right, minlength=_NUM_BINS)
     return float(np.abs(gaps).sum() / len(confidence))
 
 
-def confidence_and_correctness(
+def binned(
     probabilities: Any, true_ids: Any, multi_label: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns how sure every prediction was and whether it was right. *Shape:* (n,) or (n * C,)."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns of every prediction its bin, its confidence and whether it is right."""
     probabilities, true = np.asarray(probabilities, "float64"), np.asarray(true_ids)
     if multi_label:
         confidence = np.maximum(probabilities, 1 - probabilities).ravel()
-        return confidence, ((probabilities > 0.5) == (true > 0)).ravel()
-    return probabilities.max(axis=1), probabilities.argmax(axis=1) == true
+        is_right = ((probabilities > 0.5) == (true > 0)).ravel()
+    else:
+        confidence, is_right = probabilities.max(axis=1), probabilities.argmax(axis=1) == true
+    return np.minimum((confidence * _NUM_BINS).astype(int), _NUM_BINS - 1), confidence, is_right

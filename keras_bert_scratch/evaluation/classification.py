@@ -4,7 +4,6 @@ Axes: n examples, C classes.
 """
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,12 +18,16 @@ from sklearn.metrics import (
 from keras_bert_scratch.evaluation.significance import bootstrap_intervals
 from keras_bert_scratch.tables import format_table
 
+_SHARES = ("precision", "recall", "f1")
+# What the four counts of a class say, where an example may have any number of labels.
+OUTCOMES = ("true and predicted", "true, missed", "false alarm", "neither")
+
 
 @dataclasses.dataclass(frozen=True)
 class ClassificationReport:
     """How well a classifier did.
 
-    A share with nothing below the line (the precision of a class that was never predicted) is 0.
+    A share whose denominator is 0 (the precision of a class that was never predicted) is 0.
 
     Attributes:
         num_examples: n.
@@ -36,10 +39,10 @@ class ClassificationReport:
         weighted_precision: Mean over the classes, each weighted by its support.
         weighted_recall: Likewise.
         weighted_f1: Likewise.
-        intervals: Of `accuracy` and `macro_f1`, the lower and the upper end of the 95 % interval
-            that `bootstrap_intervals` finds.
-        per_class: For every name, in order, its `precision`, `recall`, `f1` and `support` (number
-            of examples that have the label).
+        intervals: Lower and upper end of the 95 % intervals of `accuracy` and `macro_f1`, found by
+            `bootstrap_intervals`.
+        per_class: `precision`, `recall`, `f1` and `support` (number of examples that have the
+            label) of every class by its name, in the order of the ids.
         confusion_matrix: Number of examples, rows true and columns predicted. *Shape:* (C, C); with
             several labels an example (C, 2, 2), for every class [[TN, FP], [FN, TP]].
         warnings: What a reader should know before believing the figures.
@@ -68,16 +71,17 @@ class ClassificationReport:
         """Whether an example may have any number of labels."""
         return self.confusion_matrix.ndim == 3
 
+    @property
+    def outcomes(self) -> np.ndarray:
+        """The confusion matrix with several labels, in the order of `OUTCOMES`. *Shape:* (C, 4)."""
+        return self.confusion_matrix.reshape(-1, 4)[:, [3, 2, 1, 0]]
+
     def to_dict(self) -> dict[str, Any]:
         """Returns all attributes as plain JSON types."""
         fields = dataclasses.asdict(self)
         intervals = {name: list(ends) for name, ends in self.intervals.items()}
         matrix = self.confusion_matrix.tolist()
         return {**fields, "intervals": intervals, "confusion_matrix": matrix}
-
-    def to_json(self) -> str:
-        """Returns all attributes as JSON."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
     def to_text(self) -> str:
         """Returns the figures as aligned tables, and the warnings above them."""
@@ -105,23 +109,16 @@ class ClassificationReport:
         return "{:.4f} to {:.4f}".format(*self.intervals[name])
 
     def _confusion_text(self) -> str:
-        names = self.class_names
         if self.is_multi_label:
-            header = ["true and predicted", "true, missed", "false alarm", "neither"]
-            counts = [[tp, fn, fp, tn] for (tn, fp), (fn, tp) in self.confusion_matrix.tolist()]
-            rows = [[name, *map(str, row)] for name, row in zip(names, counts, strict=True)]
-            return format_table(["", *header], rows)
-        # Columns go by number: as wide as their names, twenty classes would not fit on a screen.
-        numbered = [f"{name} [{number}]" for number, name in enumerate(names)]
-        rows = [
-            [name, *map(str, counts)]
-            for name, counts in zip(numbered, self.confusion_matrix.tolist(), strict=True)
-        ]
-        header = ["", *(f"[{number}]" for number in range(len(names)))]
-        return "confusion matrix: rows true, columns predicted\n" + format_table(header, rows)
-
-
-_SHARES = ("precision", "recall", "f1")
+            title, names, header, counts = "", self.class_names, [*OUTCOMES], self.outcomes
+        else:
+            # Columns have numbers: as wide as their names, twenty would not fit on a screen.
+            title = "confusion matrix: rows true, columns predicted\n"
+            header = [f"[{number}]" for number in range(len(self.class_names))]
+            names = [" ".join(pair) for pair in zip(self.class_names, header, strict=True)]
+            counts = self.confusion_matrix
+        rows = [[name, *map(str, row)] for name, row in zip(names, counts.tolist(), strict=True)]
+        return title + format_table(["", *header], rows)
 
 
 def evaluate_classification(
@@ -162,44 +159,36 @@ def evaluate_classification(
     if multi_label:
         _check_probabilities(scores, threshold)
     predicted = predicted_ids(scores, multi_label, threshold)
-    matrix = (
-        multilabel_confusion_matrix(true, predicted)
-        if multi_label
-        else confusion_matrix(true, predicted, labels=range(len(names)))
-    )
+    classes = range(len(names))
 
     def figures(average: str | None) -> Any:
         return precision_recall_fscore_support(
-            true, predicted, labels=range(len(names)), average=average, zero_division=0
+            true, predicted, labels=classes, average=average, zero_division=0
         )
 
-    macro, weighted = figures("macro"), figures("weighted")
+    averages = {
+        f"{average}_{share}": float(value)
+        for average in ("macro", "weighted")
+        for share, value in zip(_SHARES, figures(average)[:3], strict=True)
+    }
     return ClassificationReport(
         num_examples=len(true),
         accuracy=float(accuracy_score(true, predicted)),
-        macro_precision=float(macro[0]),
-        macro_recall=float(macro[1]),
-        macro_f1=float(macro[2]),
-        weighted_precision=float(weighted[0]),
-        weighted_recall=float(weighted[1]),
-        weighted_f1=float(weighted[2]),
+        **averages,
         intervals=bootstrap_intervals(true, predicted, len(names)),
         per_class={
             name: {"precision": float(p), "recall": float(r), "f1": float(f1), "support": int(n)}
             for name, p, r, f1, n in zip(names, *figures(None), strict=True)
         },
-        confusion_matrix=matrix,
+        confusion_matrix=multilabel_confusion_matrix(true, predicted)
+        if multi_label
+        else confusion_matrix(true, predicted, labels=classes),
         warnings=_constant_prediction(true, predicted, names),
     )
 
 
 def predicted_ids(scores: Any, multi_label: bool = False, threshold: float = 0.5) -> np.ndarray:
-    """Returns a classifier's answers.
-
-    Args:
-        scores: As for `evaluate_classification`. *Shape:* (n, C).
-        multi_label: Likewise.
-        threshold: Likewise.
+    """Returns a classifier's answers; for the arguments, see `evaluate_classification`.
 
     Returns:
         Class ids, *shape:* (n,); with `multi_label` zeros and ones, *shape:* (n, C).

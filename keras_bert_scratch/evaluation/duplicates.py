@@ -8,17 +8,17 @@ import numpy as np
 from keras_bert_scratch.tables import format_table, shortened
 from keras_bert_scratch.text.columns import joined_columns
 
-# A report shows so many pairs, and so much of a text.
+# Number of pairs that a report shows, and length of their texts.
 _PAIRS_SHOWN, _CHARACTERS_SHOWN = 5, 50
 
 
 class Duplicate(NamedTuple):
-    """A text, and the one most like it.
+    """A text, and the text most like it.
 
     Attributes:
-        position: Of the text.
-        other_position: Of the other.
-        similarity: Cosine of both, 1 for those that differ in case and white space only.
+        position: Position of the text.
+        other_position: Position of the other.
+        similarity: Cosine of the two, 1 if they differ in case and white space only.
         text: The text.
         other_text: The other.
     """
@@ -35,9 +35,9 @@ class Duplicates:
     """What `find_duplicates` found.
 
     Attributes:
-        num_texts: How many texts were looked at.
-        threshold: The least similarity.
-        pairs: Those found, the most similar first.
+        num_texts: Number of texts that were compared.
+        threshold: Least similarity of a pair.
+        pairs: The pairs, the most similar first.
     """
 
     num_texts: int
@@ -60,10 +60,10 @@ class Duplicates:
     def to_text(self) -> str:
         """Returns how many there are, and the first of them."""
         near = len(self.pairs) - self.num_exact
-        lines = [
+        text = (
             f"{self.num_exact} exact and {near} near duplicates (similarity {self.threshold} or "
-            f"more) of {self.num_texts} texts"
-        ]
+            f"more) of {self.num_texts} texts\n"
+        )
         if self.pairs:
             rows = [
                 [
@@ -73,12 +73,12 @@ class Duplicates:
                 ]
                 for pair in self.pairs[:_PAIRS_SHOWN]
             ]
-            lines.append(format_table(["text", "similarity", "other text"], rows))
-        return "\n".join(lines) + "\n"
+            text += format_table(["text", "similarity", "other text"], rows) + "\n"
+        return text
 
 
 def find_duplicates(texts: Any, others: Any = None, *, threshold: float = 0.9) -> Duplicates:
-    """Looks for each text among others, or among the rest of the same texts.
+    """Searches each text among others, or among the rest of the same texts.
 
     Texts are TF-IDF vectors of runs of 3 to 5 letters within words (scikit-learn's `char_wb`), so
     that other endings, spellings and a changed word leave most of a text; the nearest by cosine
@@ -86,12 +86,12 @@ def find_duplicates(texts: Any, others: Any = None, *, threshold: float = 0.9) -
 
     Args:
         texts: n strings; of pairs, a tuple of two columns, which are joined.
-        others: Where to look, such as the training texts, likewise; None looks for texts that come
-            twice in `texts`.
-        threshold: The least similarity, above 0.
+        others: Texts to search, such as the training texts, in the same form; None searches for
+            texts that occur twice in `texts`.
+        threshold: Least similarity, above 0.
 
     Returns:
-        The texts whose nearest is as near as that; without `others` both texts of a pair.
+        The texts whose nearest reaches the threshold; without `others` both texts of a pair.
 
     Raises:
         ValueError: If the threshold is not above 0 and at most 1.
@@ -113,7 +113,7 @@ def find_duplicates(texts: Any, others: Any = None, *, threshold: float = 0.9) -
         return Duplicates(len(texts), threshold, [])
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), dtype=np.float32)
     index = NearestNeighbors(n_neighbors=1, metric="cosine").fit(vectorizer.fit_transform(places))
-    # Asked about nothing, it looks for each text among the rest.
+    # Without a query, kneighbors searches each text among the rest.
     distances, found = index.kneighbors(None if within else vectorizer.transform(texts))
     equal_to: dict[str, list[int]] = {}
     for position, text in enumerate(places):
@@ -125,7 +125,7 @@ def find_duplicates(texts: Any, others: Any = None, *, threshold: float = 0.9) -
         similarity = 1.0
         if other is None:
             other = int(found[position, 0])
-            # Bags of letters may be the same where texts are not.
+            # Different texts may have the same runs of letters.
             similarity = min(float(1 - distances[position, 0]), 0.9999)
         if similarity >= threshold:
             pairs.append(Duplicate(position, other, similarity, text, places[other]))

@@ -19,7 +19,7 @@ from keras_bert_scratch.tables import format_table
 from keras_bert_scratch.text.tokenizer import Encoding
 from keras_bert_scratch.text.vocabulary import CONTINUATION
 
-# Shares of the words that are gone, at which curves of texts of any length meet.
+# Shares of deleted words at which the curves of all texts are evaluated, whatever their length.
 _FRACTIONS = np.linspace(0, 1, 21)
 _RANDOM_ORDERS = 5
 
@@ -29,16 +29,16 @@ class Explanation:
     """What each word of a text did for an answer.
 
     Attributes:
-        method: How it was found.
-        text: What was explained: the text, after the tokenizer's preprocessing.
-        label: The label whose answer is explained.
-        spans: Where each word starts and ends in `text`. W of them, in order; words are those of
-            BERT, so that punctuation marks and Chinese characters are words, too.
-        scores: What each word did: of integrated gradients what it added to the log-odds of the
-            label, below 0 if it spoke against; of roll-out the share of the attention that reached
-            it, without direction. *Shape:* (W,).
-        completeness_error: Of integrated gradients, by how much the scores miss the difference of
-            log-odds that they explain, relative to it; 0 for roll-out.
+        method: Name of the method.
+        text: The explained text, after the tokenizer's preprocessing.
+        label: The explained label.
+        spans: Start and end of each of the W words in `text`, in order. Words are BERT's:
+            punctuation marks and Chinese characters are words, too.
+        scores: With integrated gradients, what each word added to the log-odds of the label, below
+            0 if it spoke against; with roll-out, the share of the attention that reached it,
+            without direction. *Shape:* (W,).
+        completeness_error: With integrated gradients, the relative error of the sum of the scores;
+            0 for roll-out.
     """
 
     method: str
@@ -50,7 +50,7 @@ class Explanation:
 
     @property
     def words(self) -> list[str]:
-        """The words. W of them."""
+        """The W words."""
         return [self.text[start:end] for start, end in self.spans]
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,14 +58,14 @@ class Explanation:
         return {**dataclasses.asdict(self), "scores": self.scores.tolist(), "words": self.words}
 
     def to_text(self) -> str:
-        """Returns a row a word."""
+        """Returns a table with a row for each word."""
         rows = [
             [word, f"{score:+.4f}"] for word, score in zip(self.words, self.scores, strict=True)
         ]
         return f"{self.label} ({self.method})\n{format_table(['word', 'score'], rows)}\n"
 
     def to_html(self) -> str:
-        """Returns a page with the text, its words colored: green for the label, red against."""
+        """Returns a page with the text, its words colored: green for the label, red against it."""
         largest = np.abs(self.scores).max(initial=1e-12)
         parts, end = [], 0
         for span, score in zip(self.spans, self.scores, strict=True):
@@ -89,23 +89,23 @@ class Explanation:
 def integrated_gradients(
     model: Any, text: str, label: str | None = None, *, num_points: int = 64
 ) -> Explanation:
-    """Shares an answer out among the words (Sundararajan et al. 2017, equation 1).
+    """Distributes an answer over the words (Sundararajan et al. 2017, equation 1).
 
-    What is explained is the log-odds of the label, log(p / (1 - p)), against those of the same text
-    with [MASK] for every token. The path between both is a straight line in the output of the
-    embeddings; the integral along it is Gauss and Legendre's. The scores add up to the difference
-    of the log-odds ("completeness"), but for `completeness_error`.
+    The scores explain the log-odds of the label, log(p / (1 - p)), minus those of the same text
+    with [MASK] for every token. The path between the two is a straight line in the output of the
+    embeddings, the integral along it a Gauss-Legendre quadrature. The scores add up to the
+    difference of the log-odds ("completeness"), but for `completeness_error`.
 
     Args:
         model: A `BertClassifier` with a tokenizer, on Keras' TensorFlow backend.
         text: One text.
-        label: One of the model's; by default the most probable.
-        num_points: P, where the gradient is taken: more make the error smaller.
+        label: One of the model's labels; by default the most probable.
+        num_points: P, the points where the gradient is computed: more make the error smaller.
 
     Raises:
         RuntimeError: If Keras runs on another backend.
-        ValueError: If the label is none of the model's, the text has no word, or is longer than the
-            model reads at once.
+        ValueError: If the model lacks the label, or the text has no word or is too long for the
+            model.
 
     Example:
         >>> explanation = integrated_gradients(model, "a film to remember")
@@ -127,7 +127,7 @@ def integrated_gradients(
         model.encoder.embeddings(ids, inputs["segment_ids"])
         for ids in (inputs["token_ids"], masked)
     )
-    # Points and weights of the interval from -1 to 1, brought to that from 0 to 1.
+    # Points and weights for the interval from -1 to 1, mapped to that from 0 to 1.
     points, weights = np.polynomial.legendre.leggauss(num_points)
     shares = tf.constant((points + 1)[:, None, None] / 2, embedded.dtype)
     path = baseline + shares * (embedded - baseline)  # (P, S, H)
@@ -147,14 +147,14 @@ def integrated_gradients(
 
 
 def _log_odds(model: Any, embedded: Any, padding_mask: np.ndarray, class_id: int) -> Any:
-    """Goes from the output of the embeddings, (P, S, H), to a label's log-odds, (P,)."""
+    """Computes a label's log-odds, (P,), from the output of the embeddings, (P, S, H)."""
     x, bias = embedded, padding_bias(padding_mask, model.encoder.compute_dtype)
     for block in model.encoder.blocks:
         x = block(x, attention_bias=bias)
     logits = model.head(model.encoder.pooler(x)) / model.temperature
     if model.multi_label:
         return logits[:, class_id]
-    # log(p / (1 - p)) of a softmax.
+    # log(p / (1 - p)) for the p of a softmax.
     others = [c for c in range(len(model.labels)) if c != class_id]
     return logits[:, class_id] - keras.ops.logsumexp(keras.ops.take(logits, others, -1), axis=-1)
 
@@ -163,14 +163,14 @@ def _log_odds(model: Any, embedded: Any, padding_mask: np.ndarray, class_id: int
 def attention_rollout(attention: Sequence[Any]) -> np.ndarray:
     """Follows the attention through all layers (Abnar and Zuidema 2020, section 3).
 
-    Half of what a position holds comes past the attention, by the residual: with the mean A of a
-    layer's heads, a layer passes on A / 2 + I / 2, and layers one after the other their product.
+    The residual carries half of each position past the attention: with the mean A of its heads, a
+    layer passes on A / 2 + I / 2, and successive layers the product of these.
 
     Args:
-        attention: Of every layer, the first first. *Shape:* (N, S, S) each.
+        attention: Probabilities of every layer, the first first. *Shape:* (N, S, S) each.
 
     Returns:
-        How much of each position (columns) every position of the last layer (rows) holds; rows add
+        Shares of the input positions (columns) in the positions of the last layer (rows); rows add
         up to 1. *Shape:* (S, S).
 
     Example:
@@ -184,17 +184,17 @@ def attention_rollout(attention: Sequence[Any]) -> np.ndarray:
 
 
 def explain_by_rollout(model: Any, text: str) -> Explanation:
-    """Tells which words reached [CLS], which the answer is made from, by `attention_rollout`.
+    """Finds the words that reached [CLS], from which the answer is computed (`attention_rollout`).
 
     The scores add up to less than 1: the rest stays with [CLS] and [SEP]. They say where attention
-    went, not for which label; check them by `faithfulness` before believing them.
+    went, not for which label; check them with `faithfulness` before believing them.
 
     Args:
         model: A `BertClassifier` with a tokenizer.
         text: One text.
 
     Raises:
-        ValueError: If the text has no word, or is longer than the model reads at once.
+        ValueError: If the text has no word, or is too long for the model.
     """
     encoding, shown, inputs = _encode(model, text)
     attention = model.encoder(inputs, return_attention=True)["attention"]
@@ -206,7 +206,7 @@ def explain_by_rollout(model: Any, text: str) -> Explanation:
 
 # === From texts to tokens, and from tokens to words ===
 def _encode(model: Any, text: str) -> tuple[Encoding, str, dict[str, np.ndarray]]:
-    """Returns the encoding of a text, the text that its offsets are of, and the model's inputs."""
+    """Returns a text's encoding, the text that the offsets refer to, and the model's inputs."""
     tokenizer = model.check_tokenizer()
     encoding = tokenizer.encode(text)
     length = len(encoding.token_ids)
@@ -237,7 +237,7 @@ def _class_id(model: Any, inputs: dict[str, np.ndarray], label: str | None) -> i
 
 
 def _by_word(encoding: Encoding, by_token: np.ndarray) -> tuple[list[tuple[int, int]], np.ndarray]:
-    """Adds up what belongs to the tokens of a word."""
+    """Adds up the scores of a word's tokens."""
     spans: list[tuple[int, int]] = []
     scores: list[float] = []
     for token, (start, end), sequence, score in zip(
@@ -245,7 +245,7 @@ def _by_word(encoding: Encoding, by_token: np.ndarray) -> tuple[list[tuple[int, 
     ):
         if sequence is None:
             continue
-        # A character such as ½ may become several tokens, of the same place.
+        # A character such as ½ may become several tokens with the same offsets.
         if spans and (token.startswith(CONTINUATION) or start < spans[-1][1]):
             spans[-1] = (spans[-1][0], end)
             scores[-1] += score
@@ -258,14 +258,15 @@ def _by_word(encoding: Encoding, by_token: np.ndarray) -> tuple[list[tuple[int, 
 # === Faithfulness ===
 @dataclasses.dataclass(frozen=True)
 class Faithfulness:
-    """How fast the answers fall when the words go that explanations call the most important.
+    """How fast the answers fall when the most important words are deleted first.
 
     Attributes:
-        fractions: Shares of the words that are gone. *Shape:* (21,).
-        curve: Mean probability of the explained label, by explanation. *Shape:* (21,).
-        random_curve: Likewise, in random order. *Shape:* (21,).
-        areas: Below the curve of each text; smaller is better. *Shape:* (n,).
-        random_areas: Likewise, the mean of several random orders. *Shape:* (n,).
+        fractions: Shares of the words that are deleted. *Shape:* (21,).
+        curve: Mean probability of the explained label, in the order of the explanations.
+            *Shape:* (21,).
+        random_curve: The same in random order. *Shape:* (21,).
+        areas: Area below the curve of each text; smaller is better. *Shape:* (n,).
+        random_areas: The same, the mean of several random orders. *Shape:* (n,).
     """
 
     fractions: np.ndarray
@@ -276,12 +277,10 @@ class Faithfulness:
 
     @property
     def p_value(self) -> float:
-        """How probable so many texts below random would be if the order did not matter."""
-        below, above = (
-            np.sum(self.areas < self.random_areas),
-            np.sum(self.areas > self.random_areas),
-        )
-        return float(binomtest(int(below), int(below + above)).pvalue) if below + above else 1.0
+        """The probability of so uneven a split if the order did not matter (sign test)."""
+        below = int(np.sum(self.areas < self.random_areas))
+        differing = int(np.sum(self.areas != self.random_areas))
+        return float(binomtest(below, differing).pvalue) if differing else 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """Returns all attributes as plain JSON types."""
@@ -307,14 +306,14 @@ def faithfulness(
 ) -> Faithfulness:
     """Deletes words from texts, the most important first, and at random (Samek et al. 2017).
 
-    An explanation that names the words that decide makes the probability of its label fall faster
-    than chance does. Words are left out of the text, which is then asked about as any other.
+    If an explanation names the deciding words, the probability of its label falls faster than by
+    chance. Words are deleted from the text, which is then classified like any other.
 
     Args:
-        probabilities: Turns texts into the probability of every class, (number of texts, C).
+        probabilities: Returns the probability of every class for texts, (number of texts, C).
         labels: The C labels, in their order.
-        explanations: n of them, one a text.
-        seed: Of the random orders.
+        explanations: n explanations, one for each text.
+        seed: Seed of the random orders.
 
     Raises:
         ValueError: If there is no explanation.

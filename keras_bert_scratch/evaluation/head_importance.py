@@ -10,20 +10,20 @@ import numpy as np
 
 
 def head_importance(model: Any, texts: Any, labels: Any) -> np.ndarray:
-    """Tells how much the loss of a text depends on each head (Michel et al. 2019, equation 2).
+    """Measures how much the loss of a text depends on each head (Michel et al. 2019, equation 2).
 
-    Were the output of a head multiplied by a factor, which is 1: the mean over the texts of the
-    absolute derivative of the loss by it. The head's output meets nothing but its D rows of the
-    output projection, so the derivative is the sum of the rows times their gradient. Heads of one
-    block can be compared; those of two blocks have different scales (there, section 4).
+    The importance is the absolute derivative of the loss by a factor on the head's output, at 1;
+    the mean over the texts. The output meets only the head's D rows of the output projection, so
+    the derivative is the sum of these rows times their gradient. Heads of one block can be
+    compared; those of two blocks have different scales (Michel et al. 2019, section 4).
 
     Args:
         model: A `BertClassifier` with a tokenizer, on Keras' TensorFlow backend.
-        texts: Strings, or a tuple of two columns of strings. A thousand will do.
-        labels: One label a text.
+        texts: Strings, or a tuple of two columns of strings. A thousand are enough.
+        labels: One label for each text.
 
     Returns:
-        *Shape:* (L, N).
+        Importance of the heads. *Shape:* (L, N).
 
     Raises:
         RuntimeError: If Keras runs on another backend.
@@ -59,6 +59,6 @@ def head_importance(model: Any, texts: Any, labels: Any) -> np.ndarray:
         products = [kernel * gradient for kernel, gradient in zip(kernels, gradients, strict=True)]
         return tf.reduce_sum(tf.reshape(tf.stack(products), shape), -1)
 
-    # Alone in its batch, since the absolute value is that of each text.
+    # One text a batch, because the absolute value is taken for each text.
     batches = model.batches(texts, labels, batch_size=1, training=True)
     return np.mean([np.abs(derivatives(x, y)) for x, y in batches.dataset()], axis=0)

@@ -11,18 +11,18 @@ import numpy as np
 
 from keras_bert_scratch.tables import format_table, shortened
 
-# A report shows so many suspects, and so much of a text.
+# Number of suspects that a report shows, and length of their texts.
 _SUSPECTS_SHOWN, _CHARACTERS_SHOWN = 5, 60
 
 
 class Suspect(NamedTuple):
-    """An example that looks as if it belonged to another class.
+    """An example that probably belongs to another class.
 
     Attributes:
-        position: Of the example.
+        position: Position of the example.
         given: Its label.
         likelier: The label that the model would give it.
-        probability: Of the given label.
+        probability: Probability of the given label.
         text: Its text.
     """
 
@@ -39,7 +39,7 @@ class LabelSuspects:
 
     Attributes:
         num_examples: n.
-        suspects: Those whose label is least probable first.
+        suspects: The suspects, the one with the least probable label first.
     """
 
     num_examples: int
@@ -67,16 +67,16 @@ def find_label_suspects(
 ) -> LabelSuspects:
     """Finds the off-diagonal examples of confident learning (Northcutt et al. 2021, section 3.1).
 
-    A class's threshold is the mean probability that its own examples give it, which a class that
-    the model is sure of has high. An example is counted to the class it is most probable of among
-    those whose threshold it reaches; where that is not its own, the label is suspect. Of a weak
-    model most suspects are the model's mistakes, not the labels': read them before changing one.
+    The threshold of a class is the mean probability of the class over its own examples: high if
+    the model is sure of it. Among the classes whose threshold an example reaches, the most probable
+    counts; if it is not the given class, the label is suspect. With a weak model, most suspects are
+    the model's mistakes, not the labels': read them before changing one.
 
     Args:
         true_ids: Class ids as given. *Shape:* (n,).
-        probabilities: Of a model that was not trained on these examples; for training data,
-            `cross_val_predict(BertSklearnClassifier(...), texts, labels, method="predict_proba")`.
-            *Shape:* (n, C).
+        probabilities: Probabilities from a model that was not trained on these examples; for
+            training data, `cross_val_predict(BertSklearnClassifier(...), texts, labels,
+            method="predict_proba")`. *Shape:* (n, C).
         class_names: C names.
         texts: n texts, to quote.
 
@@ -97,7 +97,7 @@ def find_label_suspects(
             f"received {len(true)} labels, {len(texts)} texts and probabilities of shape "
             f"{probabilities.shape} for {len(class_names)} classes."
         )
-    # A class without examples has no threshold that could be reached.
+    # The threshold of a class without examples cannot be reached.
     thresholds = [
         probabilities[true == c, c].mean() if (true == c).any() else np.inf
         for c in range(len(class_names))
@@ -105,13 +105,8 @@ def find_label_suspects(
     confident = np.where(probabilities >= thresholds, probabilities, -1.0)
     likelier = confident.argmax(axis=1)
     suspects = [
-        Suspect(
-            i,
-            class_names[true[i]],
-            class_names[likelier[i]],
-            float(probabilities[i, true[i]]),
-            texts[i],
-        )
-        for i in np.flatnonzero((confident.max(axis=1) >= 0) & (likelier != true)).tolist()
+        Suspect(i, class_names[given], class_names[likelier[i]], float(row[given]), texts[i])
+        for i, (given, row) in enumerate(zip(true, probabilities, strict=True))
+        if confident[i].max() >= 0 and likelier[i] != given
     ]
     return LabelSuspects(len(true), sorted(suspects, key=lambda suspect: suspect.probability))

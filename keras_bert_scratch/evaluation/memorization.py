@@ -12,17 +12,17 @@ import numpy as np
 def exposure(losses: Any, planted: int) -> float:
     """Computes how much a model tells about a planted secret, in bits.
 
-    It is log2 |R| - log2 rank, where R are all secrets that might have been planted, and the rank
-    is that of the planted one by the model's loss: log2 |R| if none is likelier, and more than b
-    with a probability of 2^-b, or 1.44 on average, if the model has never seen it. Secrets of the
-    same loss share the mean of their ranks: who cannot tell them apart knows nothing of them.
+    The exposure is log2 |R| - log2 rank, where R is the set of all secrets that might have been
+    planted, and the rank is that of the planted one by the model's loss. It is log2 |R| if none is
+    likelier; if the model has never seen the secret, it exceeds b with a probability of 2^-b, and
+    is 1.44 on average. Secrets with equal losses share the mean of their ranks.
 
     Args:
-        losses: Of all secrets. *Shape:* (|R|,)
-        planted: Position of the one that was planted.
+        losses: Losses of all secrets. *Shape:* (|R|,).
+        planted: Position of the planted one.
 
     Raises:
-        ValueError: If a loss is not a number, or there are none in one row.
+        ValueError: If a loss is not a number, or the losses are not a row of at least one.
         IndexError: If there is no such position.
 
     Example:

@@ -1,9 +1,8 @@
 """Macro precision, recall and F1 for `compile`: integer labels, and logits or probabilities.
 
-For examples with any number of labels Keras' own metrics suffice. On logits, a probability of 0.5
-is a threshold of 0: `Precision(thresholds=0.0)`, `Recall(thresholds=0.0)` (both over all labels
-together, "micro") and `BinaryAccuracy(threshold=0.0)`. `F1Score("macro", threshold=1e-7)` stands in
-for a threshold of 0, which Keras refuses.
+For examples with any number of labels Keras' own metrics suffice. A probability of 0.5 is a logit
+of 0: use `Precision(thresholds=0.0)` and `Recall(thresholds=0.0)` (both over all labels together,
+"micro"), `BinaryAccuracy(threshold=0.0)`, and `F1Score("macro", threshold=1e-7)`, which refuses 0.
 
 Axes: B batch, C classes.
 """
@@ -19,8 +18,8 @@ class _ConfusionMatrixMetric(keras.metrics.Metric):
 
     Args:
         num_classes: C.
-        name: Of the metric.
-        dtype: Of the counts.
+        name: Name of the metric.
+        dtype: Type of the counts.
 
     Raises:
         ValueError: If `num_classes` is not an integer of at least 2.
@@ -36,17 +35,17 @@ class _ConfusionMatrixMetric(keras.metrics.Metric):
         self.confusion_matrix = self.add_variable(
             (num_classes, num_classes), initializer="zeros", name="confusion_matrix"
         )
-        # Keras' callbacks ask metrics in which direction they improve.
+        # Keras' callbacks read here in which direction the metric improves.
         self._direction = "up"
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch.
 
         Args:
-            y_true: Class ids, *shape:* (B,) or (B, 1); or probabilities of all classes, of which
-                the largest counts, *shape:* (B, C).
+            y_true: Class ids, *shape:* (B,) or (B, 1); or probabilities, of which the largest
+                counts, *shape:* (B, C).
             y_pred: Logits or probabilities; the largest is the prediction. *Shape:* (B, C).
-            sample_weight: What each example counts, by default 1. *Shape:* (B,) or (B, 1).
+            sample_weight: Weights of the examples, by default 1. *Shape:* (B,) or (B, 1).
 
         Raises:
             ValueError: If `y_pred` does not have C columns.
@@ -82,8 +81,8 @@ class _ConfusionMatrixMetric(keras.metrics.Metric):
 class MacroPrecision(_ConfusionMatrixMetric):
     """Precision, TP / (TP + FP), averaged over all C classes with equal weight.
 
-    As scikit-learn's `precision_score(labels=range(C), average="macro", zero_division=0)`: a class
-    that was never predicted counts as 0. See the base class for the arguments and shapes.
+    Equals scikit-learn's `precision_score(labels=range(C), average="macro", zero_division=0)`: a
+    class that was never predicted counts as 0.
 
     Example:
         >>> metric = MacroPrecision(num_classes=2)
@@ -102,8 +101,8 @@ class MacroPrecision(_ConfusionMatrixMetric):
 class MacroRecall(_ConfusionMatrixMetric):
     """Recall, TP / (TP + FN), averaged over all C classes with equal weight.
 
-    As scikit-learn's `recall_score(labels=range(C), average="macro", zero_division=0)`: a class
-    without examples counts as 0. See the base class for the arguments and shapes.
+    Equals scikit-learn's `recall_score(labels=range(C), average="macro", zero_division=0)`: a class
+    without examples counts as 0.
 
     Example:
         >>> metric = MacroRecall(num_classes=2)
@@ -122,8 +121,8 @@ class MacroRecall(_ConfusionMatrixMetric):
 class MacroF1(_ConfusionMatrixMetric):
     """F1, 2 TP / (2 TP + FP + FN), averaged over all C classes with equal weight.
 
-    As scikit-learn's `f1_score(labels=range(C), average="macro", zero_division=0)`: a class that
-    neither occurs nor is predicted counts as 0. See the base class for the arguments and shapes.
+    Equals scikit-learn's `f1_score(labels=range(C), average="macro", zero_division=0)`: a class
+    that neither occurs nor is predicted counts as 0.
 
     Example:
         >>> metric = MacroF1(num_classes=2)
@@ -140,11 +139,11 @@ class MacroF1(_ConfusionMatrixMetric):
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
 class Perplexity(keras.metrics.SparseCategoricalCrossentropy):
-    """e to the mean cross-entropy of the predicted positions: 1 if all are certain and right.
+    """Exponential of the mean cross-entropy of the predicted positions; 1 is perfect.
 
     Args:
-        name: Of the metric.
-        dtype: Of the sums.
+        name: Name of the metric.
+        dtype: Type of the sums.
 
     Example:
         >>> perplexity = Perplexity()
@@ -170,8 +169,8 @@ class Perplexity(keras.metrics.SparseCategoricalCrossentropy):
 class PearsonCorrelation(keras.metrics.Metric):
     """Pearson's correlation of scores with their predictions, over all batches together.
 
-    Keras' own averages the correlations of single rows. The sums are of distances from the means
-    so far (Chan et al. 1979), so that large scores lose no digits.
+    Keras' own averages the correlations of single rows. The sums are those of the distances from
+    the means so far (Chan et al. 1979), so that large scores lose no digits.
 
     Args:
         name: Name of the metric.
@@ -197,7 +196,7 @@ class PearsonCorrelation(keras.metrics.Metric):
         Args:
             y_true: Scores. *Shape:* (B, 1) or (B,).
             y_pred: Predicted scores. *Shape:* (B, 1).
-            sample_weight: What each example counts, by default 1. *Shape:* (B,) or (B, 1).
+            sample_weight: Weights of the examples, by default 1. *Shape:* (B,) or (B, 1).
         """
         columns = [ops.reshape(ops.cast(y, self.dtype), (-1,)) for y in (y_true, y_pred)]
         values = ops.stack(columns, axis=1)  # (B, 2)

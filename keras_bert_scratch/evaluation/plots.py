@@ -1,8 +1,9 @@
 """Pictures of a classifier and of its training.
 
-Figures are made without pyplot, so that the user's own backend and open figures stay untouched.
-Matplotlib's settings are followed: for class names in Chinese, name a font that has its characters,
-`matplotlib.rcParams["font.family"] = ["DejaVu Sans", "Noto Sans CJK SC"]`.
+Each function returns a figure, and writes it to `path` if that is given; the suffix of the path
+says which kind of image. Figures are made without pyplot, so that the user's own backend and open
+figures stay untouched. Matplotlib's settings apply: for class names in Chinese, name a font that
+has its characters, `matplotlib.rcParams["font.family"] = ["DejaVu Sans", "Noto Sans CJK SC"]`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,17 +15,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from keras_bert_scratch.evaluation.calibration import Calibration, confidence_and_correctness
-from keras_bert_scratch.evaluation.classification import ClassificationReport
+from keras_bert_scratch.evaluation.calibration import Calibration, binned
+from keras_bert_scratch.evaluation.classification import OUTCOMES, ClassificationReport
 from keras_bert_scratch.evaluation.stress import StressReport
 from keras_bert_scratch.files import new_file
+from keras_bert_scratch.tables import shortened
 
 if TYPE_CHECKING:
     # It imports Keras, which the pictures do not need.
     from keras_bert_scratch.evaluation.explanations import Explanation, Faithfulness
 
 _LONGEST_NAME = 28
-# Above so many classes, counts would be too small to read; the colors still show where errors are.
+# With more classes, counts would be too small to read; the colors still show where errors are.
 _MOST_CLASSES_WITH_COUNTS = 40
 _DPI = 150
 _TRAIN_COLOR, _VALIDATION_COLOR = "#4878a8", "#d1652b"
@@ -35,32 +37,27 @@ _SMALLER_IS_BETTER = ("loss", "error", "entropy", "perplexity", "divergence")
 def plot_confusion_matrix(report: ClassificationReport, path: str | Path | None = None) -> Figure:
     """Draws the confusion matrix: counts, colored by their share of the row.
 
-    Args:
-        report: Of `evaluate_classification`. With several labels an example, each class has a row
-            of how often its label was found, missed, given in error, and rightly not given.
-        path: Image file to write (its suffix says which kind), or None.
+    If examples may have several labels, each class has a row: how often its label was found,
+    missed, given in error, and rightly not given.
 
-    Returns:
-        The figure.
+    Args:
+        report: A report of `evaluate_classification`.
+        path: Image file to write, or None.
 
     Example:
         >>> report = evaluate_classification([0, 1], [[2, 1], [0, 1]], ["no", "yes"])
         >>> figure = plot_confusion_matrix(report, "confusion_matrix.png")
     """
-    names = [_shortened(name) for name in report.class_names]
+    names = [shortened(name, _LONGEST_NAME) for name in report.class_names]
     if report.is_multi_label:
-        # scikit-learn's [[TN, FP], [FN, TP]] as TP, FN, FP, TN.
-        counts = report.confusion_matrix.reshape(-1, 4)[:, [3, 2, 1, 0]]
-        columns = ["true and predicted", "true, missed", "false alarm", "neither"]
-        x_label, y_label = "", "Label"
+        counts, columns = report.outcomes, OUTCOMES
+        x_label, y_label, what_is_right = "", "Label", "All labels right"
     else:
         counts, columns = report.confusion_matrix, names
-        x_label, y_label = "Predicted class", "True class"
-    figure = Figure(figsize=_heatmap_size(names, columns), layout="constrained")
-    axes = figure.add_subplot()
+        x_label, y_label, what_is_right = "Predicted class", "True class", "Accuracy"
+    figure, axes = _figure(*_heatmap_size(names, columns))
     _draw_heatmap(axes, counts, names, columns)
     axes.set(xlabel=x_label, ylabel=y_label)
-    what_is_right = "All labels right" if report.is_multi_label else "Accuracy"
     axes.set_title(
         f"{what_is_right} {report.accuracy:.1%}, macro F1 {report.macro_f1:.3f} "
         f"({report.num_examples} examples)",
@@ -68,8 +65,7 @@ def plot_confusion_matrix(report: ClassificationReport, path: str | Path | None 
     )
     bar = figure.colorbar(axes.images[0], ax=axes, format="{x:.0%}", shrink=0.8, aspect=30)
     bar.set_label("Share of the row")
-    _save(figure, path)
-    return figure
+    return _written(figure, path)
 
 
 def _heatmap_size(names: Sequence[str], columns: Sequence[str]) -> tuple[float, float]:
@@ -89,9 +85,9 @@ def _draw_heatmap(
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     font_size = 9 if len(names) <= _MOST_CLASSES_WITH_COUNTS else 6
-    # parse_math: a dollar in a name is a dollar.
+    # Without parse_math, a dollar in a name stays a dollar.
     axes.set_yticks(range(len(names)), names, fontsize=font_size, parse_math=False)
-    # Short names fit below their cells; others would run into each other.
+    # Short names fit below their cells; others would overlap.
     is_flat = max(map(len, columns)) <= 8 and len(columns) <= 8
     axes.set_xticks(
         range(len(columns)),
@@ -119,24 +115,17 @@ def _draw_heatmap(
         )
 
 
-def _shortened(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
-
-
 def plot_learning_curves(history: Any, path: str | Path | None = None) -> Figure:
     """Draws each metric over the epochs, training and validation, with the best epoch marked.
 
-    The best epoch is that of the validation curve, or of the training curve where there is none:
+    The best epoch is that of the validation curve, or of the training curve if there is none:
     the smallest value of losses and errors, the largest of other metrics. If validation ran every
     k-th epoch, k is taken to be the number of epochs over the number of validations, rounded down.
 
     Args:
-        history: What `fit` returns, or its `history`: a list of values, one an epoch, for every
-            metric; `val_` stands before those of validation.
-        path: Image file to write (its suffix says which kind), or None.
-
-    Returns:
-        The figure.
+        history: The result of `fit`, or its `history`: a list of values, one for each epoch, for
+            every metric; names of validation metrics start with `val_`.
+        path: Image file to write, or None.
 
     Raises:
         ValueError: If the history holds no epoch.
@@ -155,8 +144,7 @@ def plot_learning_curves(history: Any, path: str | Path | None = None) -> Figure
     for place, name in enumerate(metrics, start=1):
         axes = figure.add_subplot(num_rows, num_columns, place)
         _draw_curves(axes, name, curves[name], curves.get(f"val_{name}", []))
-    _save(figure, path)
-    return figure
+    return _written(figure, path)
 
 
 def _draw_curves(
@@ -169,7 +157,7 @@ def _draw_curves(
         epochs = interval * np.arange(1, len(validation) + 1)
         axes.plot(epochs, validation, color=_VALIDATION_COLOR, marker=".", label="validation")
     best_of = np.asarray(validation if len(validation) else train, float)
-    # The learning rate is no figure of merit; a curve without a number has no best epoch.
+    # The learning rate measures nothing; a curve without a number has no best epoch.
     if name != "learning_rate" and not np.isnan(best_of).all():
         smaller_is_better = any(word in name for word in _SMALLER_IS_BETTER)
         best = np.nanargmin(best_of) if smaller_is_better else np.nanargmax(best_of)
@@ -186,61 +174,43 @@ def _draw_curves(
     axes.set_title(name.replace("_", " "), fontsize=10, parse_math=False)
     axes.set_xlabel("Epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    _add_grid_and_legend(axes)
 
 
-def plot_calibration(
-    calibration: Calibration, path: str | Path | None = None, *, num_bins: int = 15
-) -> Figure:
+def plot_calibration(calibration: Calibration, path: str | Path | None = None) -> Figure:
     """Draws accuracy over confidence, before and after; the diagonal is ideal.
 
     Args:
-        calibration: Of `calibrate`.
-        path: Image file to write (its suffix says which kind), or None.
-        num_bins: Bins of equal width between 0 and 1; empty ones are left out.
-
-    Returns:
-        The figure.
+        calibration: A result of `calibrate`. Empty bins are not drawn.
+        path: Image file to write, or None.
 
     Example:
         >>> figure = plot_calibration(calibrate([[2.0, 0.0], [1.0, 0.0]], [0, 1]), "bins.png")
     """
-    figure = Figure(figsize=(5, 4.5), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _figure(5, 4.5)
     axes.plot([0, 1], [0, 1], color="#b0b0b0", linestyle="--", label="ideal")
     for name, values in calibration.probabilities.items():
-        confidence, is_right = confidence_and_correctness(
-            values, calibration.true_ids, calibration.multi_label
-        )
-        bins = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
-        count = np.bincount(bins, minlength=num_bins)
-        sums = (np.bincount(bins, column, num_bins)[count > 0] for column in (confidence, is_right))
-        x, y = (total / count[count > 0] for total in sums)
+        bins, *columns = binned(values, calibration.true_ids, calibration.multi_label)
+        count = np.bincount(bins)
+        x, y = (np.bincount(bins, column)[count > 0] / count[count > 0] for column in columns)
         error = f"{calibration.errors[name]:.3f}"
         axes.plot(x, y, marker="o", label=f"{name}: calibration error {error}")
     axes.set(xlabel="Confidence", ylabel="Accuracy", xlim=(0, 1), ylim=(0, 1))
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    _save(figure, path)
-    return figure
+    _add_grid_and_legend(axes)
+    return _written(figure, path)
 
 
 def plot_stress(report: StressReport, path: str | Path | None = None) -> Figure:
     """Draws the accuracy under every perturbation as bars, and that of the texts as a line.
 
     Args:
-        report: Of `stress_test`.
-        path: Image file to write (its suffix says which kind), or None.
-
-    Returns:
-        The figure.
+        report: A report of `stress_test`.
+        path: Image file to write, or None.
 
     Example:
         >>> figure = plot_stress(stress_test(model.probabilities, texts, ids, labels), "stress.png")
     """
-    figure = Figure(figsize=(6, 1.5 + 0.35 * len(report.stresses)), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _figure(6, 1.5 + 0.35 * len(report.stresses))
     values = [stress.accuracy for stress in report.stresses.values()]
     bars = axes.barh(list(report.stresses), values, color=_TRAIN_COLOR)
     axes.bar_label(bars, fmt="{:.1%}", label_type="center", color="white", fontsize=8)
@@ -249,55 +219,45 @@ def plot_stress(report: StressReport, path: str | Path | None = None) -> Figure:
     axes.invert_yaxis()
     axes.set(xlabel=f"Accuracy ({report.num_texts} texts)", xlim=(0, 1))
     figure.legend(fontsize=8, loc="outside upper center")
-    _save(figure, path)
-    return figure
+    return _written(figure, path)
 
 
 def plot_explanation(explanation: "Explanation", path: str | Path | None = None) -> Figure:
-    """Draws what each word did as bars, in the order of the text.
+    """Draws the words' scores as bars, in the order of the text.
 
     Args:
-        explanation: Of `integrated_gradients` or `explain_by_rollout`.
-        path: Image file to write (its suffix says which kind), or None.
-
-    Returns:
-        The figure.
+        explanation: A result of `integrated_gradients` or `explain_by_rollout`.
+        path: Image file to write, or None.
 
     Example:
         >>> figure = plot_explanation(integrated_gradients(model, "a film to remember"), "why.png")
     """
     count = len(explanation.spans)
-    figure = Figure(figsize=(6, 1.2 + 0.25 * count), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _figure(6, 1.2 + 0.25 * count)
     colors = ["#2e8b57" if score > 0 else "#c0392b" for score in explanation.scores]
     axes.barh(range(count), explanation.scores, color=colors)
-    names = [_shortened(word) for word in explanation.words]
+    names = [shortened(word, _LONGEST_NAME) for word in explanation.words]
     axes.set_yticks(range(count), names, fontsize=9, parse_math=False)
     axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.8)
-    title = f"{_shortened(explanation.label)} ({explanation.method})"
+    title = f"{shortened(explanation.label, _LONGEST_NAME)} ({explanation.method})"
     axes.set_title(title, fontsize=10, parse_math=False)
-    _save(figure, path)
-    return figure
+    return _written(figure, path)
 
 
 def plot_faithfulness(result: "Faithfulness", path: str | Path | None = None) -> Figure:
     """Draws the deletion curve beside that of a random order.
 
     Args:
-        result: Of `faithfulness`.
-        path: Image file to write (its suffix says which kind), or None.
-
-    Returns:
-        The figure.
+        result: A result of `faithfulness`.
+        path: Image file to write, or None.
 
     Example:
         >>> explanations = [integrated_gradients(model, text) for text in texts]
         >>> result = faithfulness(model.probabilities, model.labels, explanations)
         >>> figure = plot_faithfulness(result, "deletion.png")
     """
-    figure = Figure(figsize=(5, 4), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _figure(5, 4)
     for name, curve, areas in (
         ("random order", result.random_curve, result.random_areas),
         ("by explanation", result.curve, result.areas),
@@ -305,14 +265,22 @@ def plot_faithfulness(result: "Faithfulness", path: str | Path | None = None) ->
         axes.plot(result.fractions, curve, label=f"{name}: area {areas.mean():.3f}")
     axes.set(xlabel="Share of the words deleted", ylabel="Probability of the explained label")
     axes.set_ylim(0, 1)
+    _add_grid_and_legend(axes)
+    return _written(figure, path)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _add_grid_and_legend(axes: Axes) -> None:
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    _save(figure, path)
+
+
+def _written(figure: Figure, path: str | Path | None) -> Figure:
+    if path is not None:
+        with new_file(path) as temporary:
+            figure.savefig(temporary, dpi=_DPI, format=temporary.suffix[1:] or "png")
     return figure
-
-
-def _save(figure: Figure, path: str | Path | None) -> None:
-    if path is None:
-        return
-    with new_file(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI, format=temporary.suffix[1:] or "png")

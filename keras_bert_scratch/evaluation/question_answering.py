@@ -11,9 +11,9 @@ from keras_bert_scratch.data.spans import Question
 
 
 def normalize_answer(text: str) -> str:
-    """Lower-cases, drops ASCII punctuation and English articles, and mends white space.
+    """Lower-cases a text, and drops ASCII punctuation, English articles and extra white space.
 
-    SQuAD's `evaluate-v1.1.py` and `evaluate-v2.0.py`.
+    Source: SQuAD's `evaluate-v1.1.py` and `evaluate-v2.0.py`.
 
     Example:
         >>> normalize_answer("The  Cat's pyjamas!")
@@ -24,14 +24,14 @@ def normalize_answer(text: str) -> str:
 
 
 def exact_match(prediction: str, answer: str) -> float:
-    """Returns 1 if two answers are the same but for what `normalize_answer` drops, else 0."""
+    """Returns 1 if two answers are equal after `normalize_answer`, else 0."""
     return float(normalize_answer(prediction) == normalize_answer(answer))
 
 
 def token_f1(prediction: str, answer: str) -> float:
-    """Returns the harmonic mean of precision and recall of the words of an answer.
+    """Returns the harmonic mean of precision and recall of an answer's words.
 
-    Where one has no words, as no answer has none, 1 if the other has none either, else 0.
+    If one of the two has no words, it is 1 if the other has none either, else 0.
 
     Example:
         >>> token_f1("the black cat", "cat")
@@ -51,8 +51,8 @@ def answer_scores(predictions: Sequence[str], questions: Sequence[Question]) -> 
     """Scores every prediction against the true answer that it fits best.
 
     Args:
-        predictions: One answer a question, empty for none.
-        questions: With true answers, or none where the context does not answer.
+        predictions: One answer for each question, empty for no answer.
+        questions: Questions with true answers, or none where the context does not answer.
 
     Returns:
         Exact match and F1, 0 to 1. *Shape:* (number of questions, 2).
@@ -67,7 +67,7 @@ def answer_scores(predictions: Sequence[str], questions: Sequence[Question]) -> 
         )
     scores = []
     for prediction, question in zip(predictions, questions, strict=True):
-        # Answers of articles and punctuation alone are none to the official script, either.
+        # The official script, too, drops answers of articles and punctuation alone.
         answers = [a.text for a in question.answers if normalize_answer(a.text)] or [""]
         scores.append(
             [max(score(prediction, a) for a in answers) for score in (exact_match, token_f1)]
@@ -79,13 +79,12 @@ def evaluate_answers(predictions: Sequence[str], questions: Sequence[Question]) 
     """Computes SQuAD's figures, in percent.
 
     Args:
-        predictions: One answer a question, empty for none.
-        questions: With their true answers.
+        predictions: One answer for each question, empty for no answer.
+        questions: Questions with their true answers.
 
     Returns:
-        `exact_match` and `f1`; where some questions have answers and some have none, also these of
-        each kind: `has_answer_exact_match`, `has_answer_f1`, `no_answer_exact_match` and
-        `no_answer_f1`.
+        `exact_match` and `f1`; if some questions have answers and some have none, also
+        `has_answer_exact_match`, `has_answer_f1`, `no_answer_exact_match` and `no_answer_f1`.
 
     Raises:
         ValueError: If there are no questions, or not as many predictions.
@@ -111,21 +110,21 @@ def best_no_answer_threshold(
     predictions: Sequence[str],
     questions: Sequence[Question],
 ) -> float:
-    """Finds the threshold with the best F1, as `find_best_thresh` of SQuAD 2.0's script.
+    """Finds the threshold with the best F1, as `find_best_thresh` of SQuAD 2.0's script does.
 
     Args:
-        no_answer_scores: By how much no answer is preferred to the best span, one a question.
+        no_answer_scores: Score of no answer minus that of the best span, one for each question.
         predictions: The best spans.
-        questions: With true answers, or none.
+        questions: Questions with true answers, or none.
     """
     gains = answer_scores(predictions, questions)[:, 1]
-    # Above a threshold nothing is answered, which is right where there is no answer.
+    # Above the threshold the answer is empty, which is right if there is none.
     losses = np.array([float(not question.answers) for question in questions])
     order = np.argsort(no_answer_scores, kind="stable")
-    # Total with the first n in this order answered.
+    # Total F1 if the first n questions in this order are answered.
     totals = losses.sum() + np.concatenate([[0.0], np.cumsum((gains - losses)[order])])
     ordered = np.asarray(no_answer_scores, float)[order]
-    # Scores that are equal are answered together.
+    # Questions with equal scores are answered together.
     is_open = np.concatenate([[True], ordered[1:] != ordered[:-1], [True]])
     answered = int(np.argmax(np.where(is_open, totals, -1.0)))
     return float(ordered[answered - 1]) if answered else float(ordered[0]) - 1.0

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from keras_bert_scratch.evaluation.calibration import Calibration
 from keras_bert_scratch.evaluation.classification import ClassificationReport
@@ -17,22 +17,12 @@ from keras_bert_scratch.evaluation.stress import StressReport
 from keras_bert_scratch.files import new_folder
 
 
-class Details(Protocol):
-    """What a report may hold besides its figures."""
-
-    def to_text(self) -> str:
-        """Returns it as tables and sentences."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns it as plain JSON types."""
-
-
 def write_report(
     directory: str | Path,
     report: ClassificationReport,
     history: Any = None,
     calibration: Calibration | None = None,
-    details: Mapping[str, Details] | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes report.txt, report.json and confusion_matrix.png; learning_curves.png with a history.
 
@@ -41,10 +31,11 @@ def write_report(
 
     Args:
         directory: The folder to write; must not exist, or be empty. It appears when complete.
-        report: Of `evaluate_classification`.
-        history: What `fit` returned, or its `history`, or None.
-        calibration: What `calibrate` returned, or None.
-        details: Such as `Slices` or `BaselineComparison`, by the name of their files, or None.
+        report: A report of `evaluate_classification`.
+        history: The result of `fit`, or its `history`, or None.
+        calibration: A result of `calibrate`, or None.
+        details: Objects with `to_text` and `to_dict`, such as `Slices` or `BaselineComparison`, by
+            the names of their files; or None.
 
     Raises:
         FileExistsError: If the folder exists and is not empty.
@@ -55,18 +46,19 @@ def write_report(
         >>> write_report("report", report)
     """
     with new_folder(directory) as folder:
-        (folder / "report.txt").write_text(report.to_text(), encoding="utf-8")
-        (folder / "report.json").write_text(report.to_json() + "\n", encoding="utf-8")
+
+        def write_json(name: str, figures: dict[str, Any]) -> None:
+            text = json.dumps(figures, indent=2, ensure_ascii=False)
+            (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+        for name, found in {"report": report, **(details or {})}.items():
+            (folder / f"{name}.txt").write_text(found.to_text(), encoding="utf-8")
+            write_json(name, found.to_dict())
+            if isinstance(found, StressReport):
+                plot_stress(found, folder / f"{name}.png")
         plot_confusion_matrix(report, folder / "confusion_matrix.png")
         if history is not None:
             plot_learning_curves(history, folder / "learning_curves.png")
         if calibration is not None:
-            figures = json.dumps(calibration.to_dict(), indent=2)
-            (folder / "calibration.json").write_text(figures + "\n", encoding="utf-8")
+            write_json("calibration", calibration.to_dict())
             plot_calibration(calibration, folder / "calibration.png")
-        for name, found in (details or {}).items():
-            (folder / f"{name}.txt").write_text(found.to_text(), encoding="utf-8")
-            figures = json.dumps(found.to_dict(), indent=2, ensure_ascii=False)
-            (folder / f"{name}.json").write_text(figures + "\n", encoding="utf-8")
-            if isinstance(found, StressReport):
-                plot_stress(found, folder / f"{name}.png")

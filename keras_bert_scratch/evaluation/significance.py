@@ -1,7 +1,6 @@
 """How far figures can be trusted: intervals, and whether one model is better than another.
 
-For several seeds and for k folds scikit-learn has all there is to it, with `BertSklearnClassifier`:
-see its examples.
+For several seeds and k folds, use scikit-learn with `BertSklearnClassifier`: see its examples.
 
 Axes: n examples, C classes.
 """
@@ -11,14 +10,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import binomtest
 
+_NUM_SAMPLES = 2000
+# Quantiles between which 95 % of the samples lie.
+_OUTSIDE = (1 - 0.95) / 2
+_QUANTILES = (_OUTSIDE, 1 - _OUTSIDE)
+
 
 class McNemar(NamedTuple):
-    """What McNemar's test says of two models.
+    """Result of McNemar's test of two models.
 
     Attributes:
-        first_only: Examples that only the first model gets right.
-        second_only: Examples that only the second gets right.
-        p_value: How probable a split at least as uneven would be, if both were as often right.
+        first_only: Number of examples that only the first model gets right.
+        second_only: Number of examples that only the second gets right.
+        p_value: Probability of a split at least as uneven if both are right equally often.
     """
 
     first_only: int
@@ -29,12 +33,12 @@ class McNemar(NamedTuple):
 def mcnemar(first_is_right: Any, second_is_right: Any) -> McNemar:
     """Tests whether two models are right equally often on the same examples, exactly.
 
-    Only examples that one of both gets right tell them apart; of equal models, each would get half
-    of those: a binomial test (McNemar 1947; Dietterich 1998, section 3.1).
+    Only the examples that exactly one model gets right distinguish the two; equal models would each
+    get half of them: a binomial test (McNemar 1947; Dietterich 1998, section 3.1).
 
     Args:
         first_is_right: Booleans. *Shape:* (n,).
-        second_is_right: Booleans, of the same examples. *Shape:* (n,).
+        second_is_right: Booleans for the same examples. *Shape:* (n,).
 
     Raises:
         ValueError: If the shapes differ.
@@ -56,25 +60,18 @@ def mcnemar(first_is_right: Any, second_is_right: Any) -> McNemar:
 
 
 def bootstrap_intervals(
-    true_ids: Any,
-    predicted_ids: Any,
-    num_classes: int,
-    *,
-    confidence: float = 0.95,
-    num_resamples: int = 2000,
+    true_ids: Any, predicted_ids: Any, num_classes: int
 ) -> dict[str, tuple[float, float]]:
-    """Returns between what accuracy and macro F1 would lie on other examples of the same kind.
+    """Returns the 95 % intervals of accuracy and macro F1 on examples of the same kind.
 
     The percentile bootstrap (Efron and Tibshirani 1993, chapter 13): both are computed again on
-    samples of n examples, drawn with replacement, always the same ones. What never happened in n
-    examples happens in none of the samples: believe no interval that reaches 1 after a few.
+    2000 samples of n examples, drawn with replacement, always the same ones. What never happened in
+    n examples happens in no sample: an interval that reaches 1 after a few examples means little.
 
     Args:
         true_ids: Class ids, *shape:* (n,), or zeros and ones, *shape:* (n, C).
-        predicted_ids: Likewise.
+        predicted_ids: Predictions in the same form.
         num_classes: C.
-        confidence: Share of the samples whose figure lies in the interval.
-        num_resamples: Number of samples.
 
     Returns:
         Lower and upper end of `accuracy` and `macro_f1`.
@@ -86,7 +83,7 @@ def bootstrap_intervals(
     true, predicted = np.asarray(true_ids), np.asarray(predicted_ids)
     if true.ndim == 1:
         true, predicted = (ids[:, None] == np.arange(num_classes) for ids in (true, predicted))
-    # Examples with the same truth and answer are alike: a sample is how many it has of each kind.
+    # A sample is described by its number of examples of each kind of truth and answer.
     kinds, counts = np.unique(
         np.stack([true, predicted], axis=1).astype(bool), axis=0, return_counts=True
     )
@@ -95,17 +92,16 @@ def bootstrap_intervals(
     hits, either = true & predicted, true.astype(int) + predicted
 
     def figures(count_of_kind: np.ndarray) -> tuple[float, float]:
-        # F1 is 2 TP / (2 TP + FP + FN), and 0 of a class that does not occur.
+        # F1 is 2 TP / (2 TP + FP + FN), and 0 for a class that does not occur.
         f1 = 2 * count_of_kind @ hits / np.maximum(count_of_kind @ either, 1)
         return count_of_kind @ is_right / counts.sum(), f1.mean()
 
     generator = np.random.default_rng(0)
     samples = [
         figures(generator.multinomial(counts.sum(), counts / counts.sum()))
-        for _ in range(num_resamples)
+        for _ in range(_NUM_SAMPLES)
     ]
-    outside = (1 - confidence) / 2
-    ends = np.quantile(samples, [outside, 1 - outside], axis=0)
+    ends = np.quantile(samples, _QUANTILES, axis=0)
     return {
         name: (float(low), float(high))
         for name, (low, high) in zip(("accuracy", "macro_f1"), ends.T, strict=True)

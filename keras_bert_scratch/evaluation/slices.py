@@ -1,4 +1,4 @@
-"""Where a classifier is better and worse: its figures on parts of the examples.
+"""Where a classifier is better and worse: its figures for groups of examples.
 
 Axes: n examples, C classes.
 """
@@ -20,10 +20,10 @@ from keras_bert_scratch.text.columns import joined_columns
 
 @dataclasses.dataclass(frozen=True)
 class Slices:
-    """The figures of every part.
+    """The figures of every group.
 
     Attributes:
-        reports: Of every part, by its name, in the order of names and the numbers in them.
+        reports: Reports by the names of the groups, sorted by names and the numbers in them.
     """
 
     reports: dict[str, ClassificationReport]
@@ -33,7 +33,7 @@ class Slices:
         return {name: report.to_dict() for name, report in self.reports.items()}
 
     def to_text(self) -> str:
-        """Returns a row a part."""
+        """Returns a table with a row for each group."""
         rows = [
             [
                 name,
@@ -60,14 +60,15 @@ def evaluate_slices(
 
     Args:
         groups: Name of the group of every example. *Shape:* (n,).
-        true_ids: As for `evaluate_classification`.
-        scores: Likewise.
-        class_names: Likewise.
-        multi_label: Likewise.
+        true_ids: See `evaluate_classification`, for this and the other arguments.
+        scores: Logits or probabilities.
+        class_names: C names.
+        multi_label: Whether an example may have any number of labels.
 
     Raises:
         TypeError: If a group is not a string.
-        ValueError: If there is not one group an example, or `evaluate_classification` refuses one.
+        ValueError: If there is not one group for each example, or `evaluate_classification` refuses
+            one.
 
     Example:
         >>> slices = evaluate_slices(
@@ -101,24 +102,24 @@ def _by_number(name: str) -> list[str | int]:
     return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
 
 
-def length_groups(texts: Any, num_groups: int = 4) -> list[str]:
-    """Parts texts by their number of words, into groups of about the same size.
+def length_groups(texts: Any) -> list[str]:
+    """Divides texts by their number of words into four groups of about the same size.
 
-    A word is what stands between white space; a long Chinese text is one.
+    There are fewer if many texts are equally long. Words are separated by white space: a long
+    Chinese text counts as one.
 
     Args:
         texts: n strings; or a tuple of two columns of them, whose words are added up.
-        num_groups: Of the groups; fewer if many texts are equally long.
 
     Returns:
         The name of every text's group.
 
     Example:
-        >>> length_groups(["one", "one two", "one two three", "one two three"], 2)
-        ['1 to 2 words', '1 to 2 words', '3 words', '3 words']
+        >>> length_groups(["one", "one two", "one two three", "one two three four"])
+        ['1 words', '2 words', '3 words', '4 words']
     """
     lengths = np.array([len(text.split()) for text in joined_columns(texts)])
-    bounds = np.quantile(lengths, np.arange(1, num_groups) / num_groups, method="lower")
+    bounds = np.quantile(lengths, [0.25, 0.5, 0.75], method="lower")
     # A length on a bound goes to the group below it.
     group_ids = np.searchsorted(np.unique(bounds), lengths)
     names = {}

@@ -1,4 +1,4 @@
-"""How good summaries are: ROUGE, and what sentences taken from the text would give."""
+"""How good summaries are: ROUGE, and two baselines that take sentences from the text."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_bert_scratch.text.columns import text_columns
-from keras_bert_scratch.text.preprocessing import split_sentences
+from keras_bert_scratch.text.preprocessing import nltk_sentences
 
 
 class RougeReport(NamedTuple):
     """Mean F-measures over n summaries (Lin 2004, "ROUGE").
 
     Attributes:
-        rouge1: Of the words in common.
-        rouge2: Of the pairs of words in common.
-        rougeL: Of the longest common subsequence.
+        rouge1: F-measure of the common words.
+        rouge2: F-measure of the common pairs of words.
+        rougeL: F-measure of the longest common subsequence.
         num_summaries: n.
     """
 
@@ -33,17 +33,17 @@ class RougeReport(NamedTuple):
 
 
 def rouge(summaries: Sequence[str], references: Sequence[str]) -> RougeReport:
-    """Compares summaries with those that people wrote, by the package rouge-score.
+    """Compares summaries with those that people wrote, using the package rouge-score.
 
-    Words are stemmed; they are what its tokenizer finds, Latin letters and digits.
+    Its tokenizer finds words of Latin letters and digits, which are stemmed.
 
     Args:
-        summaries: n summaries; one may be empty.
+        summaries: n summaries, which may be empty.
         references: n summaries to compare with.
 
     Raises:
         ImportError: If rouge-score is not installed.
-        ValueError: If there is not one reference a summary, or ROUGE finds no word in one.
+        ValueError: If there is not one reference for each summary, or one without words.
 
     Example:
         >>> rouge(["the cat sat"], ["the cat ran"])  # two of three words, one of two pairs
@@ -64,7 +64,7 @@ def rouge(summaries: Sequence[str], references: Sequence[str]) -> RougeReport:
     scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
     scores: list[Any] = []
     for position, (summary, reference) in enumerate(zip(summaries, references, strict=True)):
-        # A text is its own best summary, unless it has no words.
+        # Compared with itself, only a text without words has an F-measure of 0.
         if not scorer.score(reference, reference)["rouge1"].fmeasure:
             raise ValueError(
                 f"ROUGE finds no word of Latin letters or digits in the reference at position "
@@ -90,18 +90,18 @@ def lead(texts: Sequence[str], num_sentences: int = 3) -> list[str]:
         ['One. Two.']
     """
     texts, _ = text_columns(texts)
-    return [" ".join(split_sentences(text)[:num_sentences]) for text in texts]
+    return [" ".join(nltk_sentences(text)[:num_sentences]) for text in texts]
 
 
 def central_sentences(texts: Sequence[str], num_sentences: int = 3) -> list[str]:
     """Takes the sentences of each text that are most like all of it, in their order.
 
-    Sentences and the whole text are TF-IDF vectors, the document frequencies those of `texts`; the
+    Sentences and the whole text are TF-IDF vectors with the document frequencies of `texts`; the
     highest cosines win (Radev et al. 2004, "Centroid-based summarization", section 3).
 
     Args:
-        texts: Strings, several: words that all have in common count little.
-        num_sentences: Of each summary.
+        texts: Several strings: words that all have in common count little.
+        num_sentences: Number of sentences in each summary.
 
     Example:
         >>> central_sentences(["Hi. Cats eat mice and cats sleep. Bye.", "Hi. Bye."], 1)[0]
@@ -110,17 +110,17 @@ def central_sentences(texts: Sequence[str], num_sentences: int = 3) -> list[str]
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     texts, _ = text_columns(texts)
-    # Every run of letters or digits is a word: the default passes over those of one letter, and
-    # fails where a text has no other.
+    # Every run of letters or digits is a word: the default pattern skips those of one letter, and
+    # fails if there are no others.
     vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\w+|\S")
     documents = vectorizer.fit_transform(texts)
     summaries = []
     for document, text in zip(documents, texts, strict=True):
-        sentences = split_sentences(text)
+        sentences = nltk_sentences(text)
         if not sentences:
             summaries.append("")
             continue
-        # The rows have length 1, so that products are cosines.
+        # The rows have length 1: products are cosines.
         cosines = (vectorizer.transform(sentences) @ document.T).toarray()[:, 0]
         best = np.sort(np.argsort(-cosines, kind="stable")[:num_sentences])
         summaries.append(" ".join(sentences[i] for i in best))

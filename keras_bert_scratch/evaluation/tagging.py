@@ -14,15 +14,15 @@ from keras_bert_scratch.tables import format_table
 
 @dataclasses.dataclass(frozen=True)
 class TaggingReport:
-    """How well a tagger did. A share with nothing below the line is 0.
+    """How well a tagger did. A share whose denominator is 0 is 0.
 
     Attributes:
         accuracy: Share of the words with the right tag.
-        precision: Share of the spans found that are right: the same words, the same type.
+        precision: Share of the found spans that are right: the same words, the same type.
         recall: Share of the true spans that were found.
         f1: Harmonic mean of the two.
-        per_type: For every type, sorted, its `precision`, `recall`, `f1` and `support` (number of
-            true spans).
+        per_type: `precision`, `recall`, `f1` and `support` (number of true spans) of every type,
+            sorted by name.
     """
 
     accuracy: float
@@ -53,14 +53,14 @@ def evaluate_tags(
     predicted_tags: Sequence[Sequence[str]],
     labels: Collection[str] | None = None,
 ) -> TaggingReport:
-    """Compares tags, and the spans that they make, see `data.tags.spans_of`.
+    """Compares tags, and the spans that they form (see `data.tags.spans_of`).
 
-    The figures of spans are those of seqeval, and of CoNLL's `conlleval`.
+    The figures of spans equal those of seqeval and of CoNLL's `conlleval`.
 
     Args:
-        true_tags: One list of tags a sentence.
-        predicted_tags: The same for the prediction.
-        labels: All tags that there are, which say what a span is; by default those that occur.
+        true_tags: One list of tags for each sentence.
+        predicted_tags: The predicted tags in the same form.
+        labels: All tags that exist, which decide what a span is; by default those that occur.
 
     Raises:
         ValueError: If the numbers of tags differ, or there are none.
@@ -77,7 +77,7 @@ def evaluate_tags(
     ]
     if not pairs:
         raise ValueError("There are no tags to compare: give at least one sentence.")
-    # Both sides are read alike, and no sentence for itself: it may lack O, or B-.
+    # One set for both sides and all sentences: a single sentence may lack O, or B-.
     labels = {tag for pair in pairs for tag in pair} if labels is None else set(labels)
     true_spans, found_spans = (
         {(sentence, *span) for sentence, row in enumerate(rows) for span in spans_of(row, labels)}
@@ -101,7 +101,7 @@ def _shares(right: int, found: int, true: int) -> dict[str, float]:
     return {
         "precision": right / found if found else 0.0,
         "recall": right / true if true else 0.0,
-        # The harmonic mean of the two, without their zeros below the line.
+        # The harmonic mean of the two, without their denominators of 0.
         "f1": 2 * right / (found + true) if found + true else 0.0,
     }
 
@@ -123,7 +123,7 @@ class TokenAccuracy(keras.metrics.SparseCategoricalAccuracy):
         Args:
             y_true: Labels, `IGNORED` where a token has none. *Shape:* (B, S).
             y_pred: Logits. *Shape:* (B, S, C).
-            sample_weight: Unused: a label counts as much as any other.
+            sample_weight: Ignored: all labels count alike.
         """
         y_true = ops.convert_to_tensor(y_true)
         is_labelled = ops.cast(ops.not_equal(y_true, IGNORED), "float32")

@@ -1,4 +1,4 @@
-"""Which class to answer when classes are of unequal size: factors found on held-out text.
+"""Which class to answer when classes differ in size: factors found on held-out text.
 
 Axes: n examples, C classes.
 """
@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 
-# The search gives up on the last thousandths; each round goes once over all classes.
+# The search stops after so many rounds over all classes, without the last thousandths.
 _MOST_ROUNDS = 20
 
 
 def tune_class_factors(probabilities: Any, true_ids: Any) -> np.ndarray:
-    """Finds the factors on the probabilities with which the largest has the best macro F1.
+    """Finds factors on the probabilities that maximize the macro F1 of the largest.
 
-    For two classes this is the threshold with the best F1: a factor f on the second asks for a
-    probability of 1 / (1 + f). For more, one class's factor after another is set to the best of all
-    values that change an answer, until none improves (coordinate ascent, as there are no thresholds
-    for an argmax). Measure what it brings on other text: on this one it looks better than it is.
+    For two classes this is the threshold with the best F1: a factor f on the second is a threshold
+    of 1 / (1 + f). For more, coordinate ascent sets the factor of one class after another to the
+    best of all values that change an answer, until none improves. Measure the gain on other text:
+    on this one it looks larger than it is.
 
     Args:
-        probabilities: Of held-out examples. *Shape:* (n, C).
+        probabilities: Probabilities of held-out examples. *Shape:* (n, C).
         true_ids: Class ids. *Shape:* (n,).
 
     Returns:
@@ -30,8 +30,7 @@ def tune_class_factors(probabilities: Any, true_ids: Any) -> np.ndarray:
         ValueError: If the shapes do not fit each other, or there are no examples.
 
     Example:
-        The factors belong into the bias of the head: answers, checkpoints and exports then have
-        them.
+        Put the factors into the bias of the head: then answers, checkpoints and exports have them.
 
         >>> factors = tune_class_factors(model.probabilities(texts), model.encode_labels(labels))
         >>> model.head.logits.bias.assign_add(model.temperature * np.log(factors))
@@ -59,10 +58,10 @@ def tune_class_factors(probabilities: Any, true_ids: Any) -> np.ndarray:
 
 
 def _best_offset(scores: np.ndarray, true: np.ndarray, class_id: int) -> tuple[float, float]:
-    """Returns what to add to one class's scores for the best macro F1, and that F1.
+    """Returns the offset of one class's scores with the best macro F1, and that F1.
 
-    All that the offset decides is how many examples go to the class: those whose next best score is
-    least above. So the counts of every choice are running sums over the examples in that order.
+    The offset only decides how many examples go to the class: first those where it is least below
+    the best other score. The counts of every choice are running sums in that order.
     """
     count, num_classes = scores.shape
     others = scores.copy()
@@ -72,7 +71,7 @@ def _best_offset(scores: np.ndarray, true: np.ndarray, class_id: int) -> tuple[f
     order = np.argsort(needed, kind="stable")
     needed, rival, true_sorted = needed[order], rival[order], true[order]
 
-    # Row k: the first k examples answered with the class, the others with their rivals.
+    # Row k: the first k examples are answered with the class, the others with their rivals.
     answered_by_rival = np.eye(num_classes)[rival]
     is_right = answered_by_rival * (rival == true_sorted)[:, None]
     predicted = _totals_of_the_rest(answered_by_rival)
@@ -82,7 +81,7 @@ def _best_offset(scores: np.ndarray, true: np.ndarray, class_id: int) -> tuple[f
     support = np.bincount(true, minlength=num_classes)
     f1 = (2 * hits / np.maximum(predicted + support, 1)).mean(axis=1)
 
-    # Only between examples that need different offsets is there a choice.
+    # An offset can only separate examples that need different ones.
     is_choice = np.concatenate([[True], needed[1:] > needed[:-1], [True]])
     k = int(np.argmax(np.where(is_choice, f1, -1.0)))
     below = needed[k - 1] if k else needed[0] - 2.0
@@ -92,9 +91,7 @@ def _best_offset(scores: np.ndarray, true: np.ndarray, class_id: int) -> tuple[f
 
 def _totals_of_the_rest(counts: np.ndarray) -> np.ndarray:
     """Returns the column sums from every row on, and zeros after the last. *Shape:* (n + 1, C)."""
-    sums = np.zeros((len(counts) + 1, counts.shape[1]))
-    sums[:-1] = counts[::-1].cumsum(axis=0)[::-1]
-    return sums
+    return np.pad(counts[::-1].cumsum(axis=0)[::-1], ((0, 1), (0, 0)))
 
 
 def _macro_f1(scores: np.ndarray, true: np.ndarray) -> float:

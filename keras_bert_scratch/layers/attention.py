@@ -1,6 +1,6 @@
 """Multi-head attention: the projections, and the matrix products of equation 1.
 
-Axes: B batch, S sequence, H hidden, N heads, D head width (N x D = H until heads are taken out), K
+Axes: B batch, S sequence, H hidden, N heads, D head width (N x D = H until heads are removed), K
 keys.
 """
 
@@ -12,17 +12,17 @@ import keras
 from keras import ops
 
 from keras_bert_scratch.config import check_heads
-from keras_bert_scratch.layers.dense import Dense
+from keras_bert_scratch.layers.base import BaseLayer
 from keras_bert_scratch.layers.dropout import Dropout
 
-# Added to the score of a position that must not be seen. exp(-60) is below 1e-26, so that such a
-# position is lost in float32 rounding; a larger constant would stretch the range that int8
-# calibration has to cover and coarsen the scores that matter.
+# Added to the score of a hidden position. exp(-60) is below 1e-26, so the position is lost in
+# float32 rounding; a larger constant would stretch the range that int8 calibration has to cover and
+# coarsen the scores that matter.
 MASKED_SCORE = -60.0
 
 
 def padding_bias(padding_mask: Any, dtype: str) -> Any:
-    """Turns a padding mask into what is added to the attention scores.
+    """Returns the bias that hides padding when it is added to the attention scores.
 
     Args:
         padding_mask: 1 for tokens, 0 for padding. *Shape:* (B, S), int or bool.
@@ -49,7 +49,7 @@ def attend(
         key: *Shape:* (B, N, K, D).
         value: *Shape:* (B, N, K, D).
         attention_bias: *Shape:* broadcastable to (B, N, S, K); None hides nothing.
-        dropout: What acts on the probabilities.
+        dropout: Function that is applied to the probabilities.
 
     Returns:
         The attended values, *shape:* (B, N, S, D), and the probabilities, *shape:* (B, N, S, K).
@@ -67,7 +67,7 @@ def attend(
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
-class MultiHeadAttention(keras.layers.Layer):
+class MultiHeadAttention(BaseLayer):
     """Multi-head attention (Vaswani et al. 2017, sections 3.2.1 and 3.2.2).
 
     Args:
@@ -105,18 +105,10 @@ class MultiHeadAttention(keras.layers.Layer):
         self.attention_dim = num_heads * (head_dim or hidden_dim // num_heads)
 
         # === Layers ===
-        def projection(name: str, width: int) -> Dense:
-            return Dense(
-                width,
-                kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
-                dtype=self.dtype_policy,
-                name=name,
-            )
-
-        self.query = projection("query", self.attention_dim)
-        self.key = projection("key", self.attention_dim)
-        self.value = projection("value", self.attention_dim)
-        self.output_projection = projection("output", hidden_dim)
+        self.query = self._dense(self.attention_dim, "query")
+        self.key = self._dense(self.attention_dim, "key")
+        self.value = self._dense(self.attention_dim, "value")
+        self.output_projection = self._dense(hidden_dim, "output")
         self.probability_dropout = Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -133,7 +125,7 @@ class MultiHeadAttention(keras.layers.Layer):
         return_attention: bool = False,
         keys_and_values: tuple[Any, Any] | None = None,
     ) -> Any:
-        """Attends from every position to every key that the bias leaves visible.
+        """Attends from every position to every visible key.
 
         Args:
             x: *Shape:* (B, S, H).
@@ -141,11 +133,12 @@ class MultiHeadAttention(keras.layers.Layer):
                 (B, N, S, K); None hides nothing.
             training: Whether dropout acts.
             return_attention: Whether to return the probabilities, too.
-            keys_and_values: By default those of `x` itself: self-attention, K = S.
+            keys_and_values: Keys and values to attend to; by default those of `x`: self-attention,
+                K = S.
 
         Returns:
-            The attended states. *Shape:* (B, S, H); with `return_attention` a pair of them and
-            the probabilities. *Shape:* (B, N, S, K).
+            The attended states. *Shape:* (B, S, H). With `return_attention`, a pair of the states
+            and the probabilities. *Shape:* (B, N, S, K).
         """
         query = self._split_heads(self.query(x))  # (B, N, S, D)
         key, value = self.keys_and_values(x) if keys_and_values is None else keys_and_values
@@ -158,7 +151,7 @@ class MultiHeadAttention(keras.layers.Layer):
         return (output, probabilities) if return_attention else output
 
     def keys_and_values(self, x: Any) -> tuple[Any, Any]:
-        """Projects what is attended to.
+        """Projects states to keys and values.
 
         Args:
             x: *Shape:* (B, K, H).
@@ -180,15 +173,3 @@ class MultiHeadAttention(keras.layers.Layer):
         x = ops.transpose(x, (0, 2, 1, 3))
         batch, length = ops.shape(x)[:2]
         return ops.reshape(x, (batch, length, self.attention_dim))
-
-    # === Config ===
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "hidden_dim": self.hidden_dim,
-            "dropout": self.dropout,
-            "initializer_range": self.initializer_range,
-            "head_dim": self.head_dim,
-        }

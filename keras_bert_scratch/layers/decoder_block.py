@@ -1,21 +1,23 @@
 """One decoder block: causal self-attention, cross-attention, feed-forward, each with its norm.
 
-Axes: B batch, S sequence, T target sequence, H hidden, N heads, D head width, F feed-forward,
-K keys.
+Axes: B batch, S sequence, T target sequence, H hidden, N heads, D head width, K keys.
 """
 
+import functools
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.layers.attention import MASKED_SCORE, MultiHeadAttention
+from keras_bert_scratch.layers.base import BaseLayer
 from keras_bert_scratch.layers.dropout import Dropout
 from keras_bert_scratch.layers.feed_forward import FeedForward
 
 
 def causal_bias(length: Any, dtype: str) -> Any:
-    """Makes what is added to the attention scores to hide later positions.
+    """Returns the bias that hides later positions when it is added to the attention scores.
 
     Args:
         length: T.
@@ -33,84 +35,42 @@ def causal_bias(length: Any, dtype: str) -> Any:
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
-class DecoderBlock(keras.layers.Layer):
+class DecoderBlock(BaseLayer):
     """The post-norm Transformer decoder block (Vaswani et al. 2017, section 3.1).
 
-    Its weights are those of an encoder block, and of the cross-attention and its norm in between.
+    It has the weights of an encoder block, with those of cross-attention and its norm in between.
 
     Args:
-        num_heads: N, attention heads.
-        hidden_dim: H, the width of input and output.
-        feed_forward_dim: F, the width of the feed-forward layer.
-        activation: Of the feed-forward layer, one of `feed_forward.ACTIVATIONS`.
-        dropout: Rate on the output of all sub-layers.
-        attention_dropout: Rate on the attention probabilities.
-        layer_norm_epsilon: Added to the variance in the layer norms.
-        initializer_range: Standard deviation of the kernels' truncated normal initializer.
+        config: The network's sizes and switches.
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 
     Example:
-        >>> block = DecoderBlock(num_heads=2, hidden_dim=8, feed_forward_dim=32)
-        >>> sequence_output = np.ones((1, 7, 8), "float32")
-        >>> block(np.ones((1, 5, 8), "float32"), sequence_output).shape  # (1, 5, 8)
+        >>> block = DecoderBlock(BertConfig.preset("tiny"))
+        >>> sequence_output = np.ones((1, 7, 128), "float32")
+        >>> block(np.ones((1, 5, 128), "float32"), sequence_output).shape  # (1, 5, 128)
     """
 
-    def __init__(
-        self,
-        num_heads: int,
-        hidden_dim: int,
-        feed_forward_dim: int,
-        activation: str = "gelu",
-        dropout: float = 0.1,
-        attention_dropout: float = 0.1,
-        layer_norm_epsilon: float = 1e-12,
-        initializer_range: float = 0.02,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, config: BertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.num_heads = num_heads
-        self.hidden_dim = hidden_dim
-        self.feed_forward_dim = feed_forward_dim
-        self.activation = activation
-        self.dropout = dropout
-        self.attention_dropout = attention_dropout
-        self.layer_norm_epsilon = layer_norm_epsilon
-        self.initializer_range = initializer_range
+        self.config = config
 
         # === Layers ===
         dtype = self.dtype_policy
-
-        def attention(name: str) -> MultiHeadAttention:
-            return MultiHeadAttention(
-                num_heads,
-                hidden_dim,
-                dropout=attention_dropout,
-                initializer_range=initializer_range,
-                dtype=dtype,
-                name=name,
-            )
-
-        def norm(name: str) -> keras.layers.LayerNormalization:
-            return keras.layers.LayerNormalization(
-                epsilon=layer_norm_epsilon, dtype=dtype, name=name
-            )
-
-        self.attention = attention("attention")
-        self.attention_output_dropout = Dropout(dropout, dtype=dtype)
-        self.attention_norm = norm("attention_norm")
-        self.cross_attention = attention("cross_attention")
-        self.cross_attention_output_dropout = Dropout(dropout, dtype=dtype)
-        self.cross_attention_norm = norm("cross_attention_norm")
-        self.feed_forward = FeedForward(
-            hidden_dim,
-            feed_forward_dim,
-            activation=activation,
-            initializer_range=initializer_range,
-            dtype=dtype,
-            name="feed_forward",
+        attention = functools.partial(
+            MultiHeadAttention.for_config, config, dropout=config.attention_dropout, dtype=dtype
         )
-        self.feed_forward_output_dropout = Dropout(dropout, dtype=dtype)
-        self.feed_forward_norm = norm("feed_forward_norm")
+        norm = functools.partial(
+            keras.layers.LayerNormalization, epsilon=config.layer_norm_epsilon, dtype=dtype
+        )
+        self.attention = attention(name="attention")
+        self.attention_output_dropout = Dropout(config.dropout, dtype=dtype)
+        self.attention_norm = norm(name="attention_norm")
+        self.cross_attention = attention(name="cross_attention")
+        self.cross_attention_output_dropout = Dropout(config.dropout, dtype=dtype)
+        self.cross_attention_norm = norm(name="cross_attention_norm")
+        self.feed_forward = FeedForward.for_config(config, dtype=dtype, name="feed_forward")
+        self.feed_forward_output_dropout = Dropout(config.dropout, dtype=dtype)
+        self.feed_forward_norm = norm(name="feed_forward_norm")
 
     def build(self, *input_shapes: tuple[int | None, ...], **shapes_by_name: Any) -> None:
         """Builds the sub-layers; none of their weights depends on the inputs' shapes."""
@@ -122,7 +82,7 @@ class DecoderBlock(keras.layers.Layer):
             self.feed_forward,
             self.feed_forward_norm,
         ):
-            layer.build((None, None, self.hidden_dim))
+            layer.build((None, None, self.config.hidden_dim))
         self.built = True
 
     def call(
@@ -139,16 +99,16 @@ class DecoderBlock(keras.layers.Layer):
 
         Args:
             x: *Shape:* (B, T, H).
-            sequence_output: The encoder's, unless `memory` is given. *Shape:* (M, S, H), where M
-                divides B: B / M rows of `x` that stand together continue one text.
+            sequence_output: States of the encoder, unless `memory` is given. *Shape:* (M, S, H),
+                where M divides B: each text is continued by B / M consecutive rows of `x`.
             attention_bias: Added to the scores of self-attention, see `causal_bias`. *Shape:*
                 broadcastable to (B, N, T, K).
             memory_bias: Added to the scores of cross-attention, see `padding_bias`. *Shape:*
                 broadcastable to (M, N, 1, S).
-            keys_and_values: What self-attention attends to, by `attention.keys_and_values`; by
-                default `x` itself. *Shape:* (B, N, K, D) each.
-            memory: What cross-attention attends to, by `cross_attention.keys_and_values`; by
-                default `sequence_output`. *Shape:* (M, N, S, D) each.
+            keys_and_values: Keys and values of self-attention, from `attention.keys_and_values`;
+                those of `x` by default. *Shape:* (B, N, K, D) each.
+            memory: Keys and values of cross-attention, from `cross_attention.keys_and_values`;
+                those of `sequence_output` by default. *Shape:* (M, N, S, D) each.
             training: Whether dropout acts.
 
         Returns:
@@ -161,8 +121,8 @@ class DecoderBlock(keras.layers.Layer):
 
         if memory is None:
             memory = self.cross_attention.keys_and_values(sequence_output)
-        # Queries do not see each other here: those of one text may stand side by side.
-        queries = ops.reshape(x, (ops.shape(memory[0])[0], -1, self.hidden_dim))
+        # Queries of cross-attention do not see each other: all of one text become one row.
+        queries = ops.reshape(x, (ops.shape(memory[0])[0], -1, self.config.hidden_dim))
         attended = self.cross_attention(
             queries, attention_bias=memory_bias, keys_and_values=memory, training=training
         )
@@ -175,18 +135,3 @@ class DecoderBlock(keras.layers.Layer):
         return self.feed_forward_norm(
             x + self.feed_forward_output_dropout(transformed, training=training)
         )
-
-    # === Config ===
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "hidden_dim": self.hidden_dim,
-            "feed_forward_dim": self.feed_forward_dim,
-            "activation": self.activation,
-            "dropout": self.dropout,
-            "attention_dropout": self.attention_dropout,
-            "layer_norm_epsilon": self.layer_norm_epsilon,
-            "initializer_range": self.initializer_range,
-        }

@@ -1,4 +1,4 @@
-"""Dropout with half as many random bits, or with masks that follow from a key."""
+"""Dropout with half as many random bits, or with masks determined by a key."""
 
 import contextlib
 import contextvars
@@ -17,12 +17,11 @@ _KEYED: contextvars.ContextVar[tuple[Any, dict[int, int]] | None] = contextvars.
 
 @contextlib.contextmanager
 def keyed_dropout(key: Any) -> Iterator[None]:
-    """Makes the masks of all `Dropout` layers that are called in the context follow from a key.
+    """Determines the masks of all `Dropout` layers that are called in the context by a key.
 
-    The mask of a value depends on the key, the layer and the value's position alone: not on the
-    shape, and so not on how far an example is padded. The layers draw nothing from their seed
-    generators. Gradients must be computed in the context, too, because `rematerialize` calls the
-    layers again.
+    Whether a value is dropped depends on the key, the layer and the value's position only, not on
+    the shape, and so not on the padding of an example. The layers' seed generators stay as they
+    are. Compute gradients within the context, too, because `rematerialize` calls the layers again.
 
     Args:
         key: uint32. *Shape:* ().
@@ -39,7 +38,7 @@ def keyed_dropout(key: Any) -> Iterator[None]:
 
 
 def mix_bits(bits: Any) -> Any:
-    """Maps integers to others, one to one, so that near ones become unrelated.
+    """Hashes integers one to one, so that close ones become unrelated.
 
     This is the finalizer of MurmurHash3 (Appleby 2011, "fmix32").
 
@@ -58,11 +57,11 @@ def mix_bits(bits: Any) -> Any:
 
 
 def keyed_bits(key: Any, shape: Sequence[Any]) -> Any:
-    """Returns random bits that follow from a key and the position of a value.
+    """Returns random bits that are determined by a key and the position of a value.
 
     Args:
         key: uint32. *Shape:* ().
-        shape: Of what is returned.
+        shape: Shape of the result.
 
     Returns:
         uint32.
@@ -81,13 +80,13 @@ def keyed_bits(key: Any, shape: Sequence[Any]) -> Any:
 class Dropout(keras.layers.Dropout):
     """Sets values to 0 at random, and scales the others up (Srivastava et al. 2014, section 4).
 
-    As `keras.layers.Dropout`, which draws 32 random bits for a value. Here they are 16, and the
-    rate is rounded to a multiple of 2^-16: in bfloat16 on a CPU, MiniLM's steps take 0.93 of the
-    time at length 32, and 0.89 at 128. In `keyed_dropout`, the masks follow from its key instead.
+    It draws 16 random bits a value, where `keras.layers.Dropout` draws 32, and rounds the rate to a
+    multiple of 2^-16: in bfloat16 on a CPU, MiniLM's steps take 0.93 of the time at length 32, and
+    0.89 at 128. Within `keyed_dropout`, its key determines the masks instead.
 
     Args:
         rate: Share of the values to drop.
-        **kwargs: Of `keras.layers.Dropout`.
+        **kwargs: Further arguments of `keras.layers.Dropout`.
 
     Example:
         >>> Dropout(0.5)(np.ones(6, "float32"), training=True)  # e.g. [2., 0., 0., 2., 0., 2.]
@@ -110,7 +109,7 @@ class Dropout(keras.layers.Dropout):
         if not training or num_dropped in (0, 2**16) or self.noise_shape is not None:
             return super().call(inputs, training=training)
         shape = ops.shape(inputs)
-        # Halves two axes at once: the first may be 1, and the product of all too large for int32.
+        # Half of two axes together: the first may be 1, and the product of all exceed int32.
         rows, rest = math.prod(shape[:2]), shape[2:]
         half = (rows + 1) // 2
         pairs = keras.random.randint(
@@ -121,7 +120,7 @@ class Dropout(keras.layers.Dropout):
         return ops.where(is_kept, inputs * (2**16 / (2**16 - num_dropped)), 0)
 
     def _drop_by_key(self, inputs: Any, key: Any, numbers: dict[int, int]) -> Any:
-        """Drops what the key says; a layer has the same number each time it is called."""
+        """Drops values by the key; a layer keeps its number over all its calls."""
         number = ops.cast(numbers.setdefault(id(self), len(numbers)), "uint32")
         shape = ops.shape(inputs)
         if self.noise_shape is not None:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_bert_scratch.layers.base import BaseLayer
 from keras_bert_scratch.layers.dropout import Dropout
 
 
@@ -38,7 +39,7 @@ def sinusoidal_positions(num_positions: int, hidden_dim: int) -> np.ndarray:
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
-class BertEmbeddings(keras.layers.Layer):
+class BertEmbeddings(BaseLayer):
     """Sum of token, position and segment embeddings, normalized (Devlin et al. 2018, figure 2).
 
     Args:
@@ -127,7 +128,7 @@ class BertEmbeddings(keras.layers.Layer):
             token_ids: int32. *Shape:* (B, S).
             segment_ids: int32. *Shape:* (B, S).
             training: Whether dropout acts.
-            first_position: Of the tokens given, int32, a scalar.
+            first_position: Position of the first token, int32, a scalar.
 
         Returns:
             *Shape:* (B, S, H).
@@ -149,18 +150,3 @@ class BertEmbeddings(keras.layers.Layer):
             positions = self.position(places)  # (S, H)
         x = self.token(token_ids) + self.segment(segment_ids) + positions
         return self.output_dropout(self.norm(x), training=training)
-
-    # === Config ===
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "vocab_size": self.vocab_size,
-            "hidden_dim": self.hidden_dim,
-            "max_positions": self.max_positions,
-            "num_segments": self.num_segments,
-            "position_embedding": self.position_embedding,
-            "dropout": self.dropout,
-            "layer_norm_epsilon": self.layer_norm_epsilon,
-            "initializer_range": self.initializer_range,
-        }

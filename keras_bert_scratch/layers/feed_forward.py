@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_bert_scratch.layers.dense import Dense
+from keras_bert_scratch.layers.base import BaseLayer
 
 
 def gelu(x: Any) -> Any:
@@ -70,7 +70,7 @@ def check_activation(activation: str) -> None:
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
-class FeedForward(keras.layers.Layer):
+class FeedForward(BaseLayer):
     """FFN(x) = activation(x W1 + b1) W2 + b2 (Vaswani et al. 2017, equation 2, with GELU).
 
     Args:
@@ -104,16 +104,8 @@ class FeedForward(keras.layers.Layer):
         self.initializer_range = initializer_range
 
         # === Layers ===
-        def dense(width: int, name: str) -> Dense:
-            return Dense(
-                width,
-                kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
-                dtype=self.dtype_policy,
-                name=name,
-            )
-
-        self.expand = dense(feed_forward_dim, "expand")
-        self.contract = dense(hidden_dim, "contract")
+        self.expand = self._dense(feed_forward_dim, "expand")
+        self.contract = self._dense(hidden_dim, "contract")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Builds both dense layers for inputs of shape (B, S, H)."""
@@ -130,14 +122,3 @@ class FeedForward(keras.layers.Layer):
             *Shape:* (B, S, H).
         """
         return self.contract(ACTIVATIONS[self.activation](self.expand(x)))
-
-    # === Config ===
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "hidden_dim": self.hidden_dim,
-            "feed_forward_dim": self.feed_forward_dim,
-            "activation": self.activation,
-            "initializer_range": self.initializer_range,
-        }

@@ -1,4 +1,4 @@
-"""The gated feed-forward network: one half of the first product decides what of the other passes.
+"""The gated feed-forward network: one half of the first product scales the other.
 
 Axes: B batch, S sequence, H hidden, F feed-forward.
 """
@@ -8,20 +8,20 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_bert_scratch.layers.dense import Dense
+from keras_bert_scratch.layers.base import BaseLayer
 from keras_bert_scratch.layers.dropout import Dropout
 from keras_bert_scratch.layers.feed_forward import ACTIVATIONS, check_activation
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
-class GatedFeedForward(keras.layers.Layer):
+class GatedFeedForward(BaseLayer):
     """GLU(x) = (activation(x W) * (x V)) W2 (Shazeer 2020, equation 6: GEGLU), without biases.
 
     Args:
         hidden_dim: H, the width of input and output.
         feed_forward_dim: F, the width in between.
         activation: One of `feed_forward.ACTIVATIONS`.
-        dropout: Rate on what is between.
+        dropout: Rate on the input of the second product.
         initializer_range: Standard deviation of the kernels' truncated normal initializer.
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 
@@ -51,17 +51,8 @@ class GatedFeedForward(keras.layers.Layer):
         self.initializer_range = initializer_range
 
         # === Layers ===
-        def dense(width: int, name: str) -> Dense:
-            return Dense(
-                width,
-                use_bias=False,
-                kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
-                dtype=self.dtype_policy,
-                name=name,
-            )
-
-        self.expand = dense(2 * feed_forward_dim, "expand")  # W beside V
-        self.contract = dense(hidden_dim, "contract")
+        self.expand = self._dense(2 * feed_forward_dim, "expand", use_bias=False)  # W beside V
+        self.contract = self._dense(hidden_dim, "contract", use_bias=False)
         self.inner_dropout = Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -82,15 +73,3 @@ class GatedFeedForward(keras.layers.Layer):
         x, gate = ops.split(self.expand(x), 2, axis=-1)
         gated = ACTIVATIONS[self.activation](x) * gate
         return self.contract(self.inner_dropout(gated, training=training))
-
-    # === Config ===
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "hidden_dim": self.hidden_dim,
-            "feed_forward_dim": self.feed_forward_dim,
-            "activation": self.activation,
-            "dropout": self.dropout,
-            "initializer_range": self.initializer_range,
-        }

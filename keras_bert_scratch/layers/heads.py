@@ -1,4 +1,4 @@
-"""What stands on top of the encoder: the pooler, the classification and the masked-LM head.
+"""The layers on top of the encoder: poolers, the classification and the masked-LM head.
 
 Axes: B batch, S sequence, H hidden, C classes, P predictions, V vocabulary.
 """
@@ -8,13 +8,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_bert_scratch.layers.dense import Dense
+from keras_bert_scratch.layers.base import BaseLayer
 from keras_bert_scratch.layers.dropout import Dropout
 from keras_bert_scratch.layers.feed_forward import ACTIVATIONS, check_activation
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
-class Pooler(keras.layers.Layer):
+class Pooler(BaseLayer):
     """A dense tanh layer on the state of the first token, [CLS] (google-research/bert).
 
     Args:
@@ -32,13 +32,7 @@ class Pooler(keras.layers.Layer):
         self.initializer_range = initializer_range
 
         # === Layers ===
-        self.dense = Dense(
-            hidden_dim,
-            activation="tanh",
-            kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
-            dtype=self.dtype_policy,
-            name="dense",
-        )
+        self.dense = self._dense(hidden_dim, "dense", activation="tanh")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Builds the dense layer for inputs of shape (B, S, H)."""
@@ -55,23 +49,14 @@ class Pooler(keras.layers.Layer):
         """
         return self.dense(sequence_output[:, 0])
 
-    # === Config ===
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "hidden_dim": self.hidden_dim,
-            "initializer_range": self.initializer_range,
-        }
-
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
-class NormalizedPooler(keras.layers.Layer):
-    """ModernBERT's: a dense layer on the state of [CLS], an activation and a layer norm.
+class NormalizedPooler(BaseLayer):
+    """ModernBERT's pooler: a dense layer on the state of [CLS], an activation and a layer norm.
 
     Args:
         hidden_dim: H, the width of input and output.
-        activation: Of the dense layer, one of `feed_forward.ACTIVATIONS`.
+        activation: Activation of the dense layer, one of `feed_forward.ACTIVATIONS`.
         layer_norm_epsilon: Added to the variance in the layer norm.
         initializer_range: Standard deviation of the kernel's truncated normal initializer.
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
@@ -99,13 +84,7 @@ class NormalizedPooler(keras.layers.Layer):
         self.initializer_range = initializer_range
 
         # === Layers ===
-        self.dense = Dense(
-            hidden_dim,
-            use_bias=False,
-            kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
-            dtype=self.dtype_policy,
-            name="dense",
-        )
+        self.dense = self._dense(hidden_dim, "dense", use_bias=False)
         self.norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_epsilon, center=False, dtype=self.dtype_policy, name="norm"
         )
@@ -126,23 +105,12 @@ class NormalizedPooler(keras.layers.Layer):
         """
         return self.norm(ACTIVATIONS[self.activation](self.dense(sequence_output[:, 0])))
 
-    # === Config ===
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "hidden_dim": self.hidden_dim,
-            "activation": self.activation,
-            "layer_norm_epsilon": self.layer_norm_epsilon,
-            "initializer_range": self.initializer_range,
-        }
-
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
-class ClassificationHead(keras.layers.Layer):
+class ClassificationHead(BaseLayer):
     """Dropout and a dense layer: one logit a class (Devlin et al. 2018, section 4.1).
 
-    On a sequence of states it gives the logits of every token (sections 4.2 and 5.3).
+    Given a sequence of states, it computes the logits of every token (sections 4.2 and 5.3).
 
     Args:
         num_classes: C.
@@ -168,12 +136,7 @@ class ClassificationHead(keras.layers.Layer):
 
         # === Layers ===
         self.input_dropout = Dropout(dropout, dtype=self.dtype_policy)
-        self.logits = Dense(
-            num_classes,
-            kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
-            dtype=self.dtype_policy,
-            name="logits",
-        )
+        self.logits = self._dense(num_classes, "logits")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Builds the dense layer for inputs of shape (B, H) or (B, S, H)."""
@@ -191,19 +154,9 @@ class ClassificationHead(keras.layers.Layer):
         """
         return self.logits(self.input_dropout(pooled_output, training=training))
 
-    # === Config ===
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "dropout": self.dropout,
-            "initializer_range": self.initializer_range,
-        }
-
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
-class MaskedLanguageModelHead(keras.layers.Layer):
+class MaskedLanguageModelHead(BaseLayer):
     """Logits over the vocabulary for the masked positions only (Devlin et al. 2018, section 3.1).
 
     A dense layer, an activation and a layer norm turn each state into a vector, which is compared
@@ -213,10 +166,10 @@ class MaskedLanguageModelHead(keras.layers.Layer):
     Args:
         hidden_dim: H.
         vocab_size: V.
-        activation: Of the dense layer, one of `feed_forward.ACTIVATIONS`.
+        activation: Activation of the dense layer, one of `feed_forward.ACTIVATIONS`.
         layer_norm_epsilon: Added to the variance in the layer norm.
         initializer_range: Standard deviation of the kernel's truncated normal initializer.
-        use_bias: Whether the dense layer and the layer norm have biases; ModernBERT's have not.
+        use_bias: Whether the dense layer and the layer norm have biases; ModernBERT's have none.
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 
     Raises:
@@ -248,13 +201,7 @@ class MaskedLanguageModelHead(keras.layers.Layer):
         self.use_bias = use_bias
 
         # === Layers ===
-        self.dense = Dense(
-            hidden_dim,
-            use_bias=use_bias,
-            kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
-            dtype=self.dtype_policy,
-            name="dense",
-        )
+        self.dense = self._dense(hidden_dim, "dense", use_bias=use_bias)
         self.norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_epsilon, center=use_bias, dtype=self.dtype_policy, name="norm"
         )
@@ -285,16 +232,3 @@ class MaskedLanguageModelHead(keras.layers.Layer):
         x = self.norm(ACTIVATIONS[self.activation](self.dense(x)))
         embeddings = ops.cast(token_embeddings, self.compute_dtype)
         return ops.matmul(x, ops.transpose(embeddings)) + self.bias
-
-    # === Config ===
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "hidden_dim": self.hidden_dim,
-            "vocab_size": self.vocab_size,
-            "activation": self.activation,
-            "layer_norm_epsilon": self.layer_norm_epsilon,
-            "initializer_range": self.initializer_range,
-            "use_bias": self.use_bias,
-        }

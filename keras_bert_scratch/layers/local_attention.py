@@ -1,4 +1,4 @@
-"""Local attention: every token sees a window around itself, in memory that grows with the length.
+"""Local attention: a token sees a window around itself, and memory grows with the length only.
 
 Axes: B batch, S sequence, N heads, D head width, M blocks, R reach (half a window), K keys.
 """
@@ -13,7 +13,9 @@ from keras_bert_scratch.layers.attention import MASKED_SCORE, attend
 
 
 def window_bias(num_queries: Any, num_keys: Any, window: int, dtype: str) -> Any:
-    """Returns what hides the keys outside of each query's window; both are counted from 0.
+    """Returns the bias that hides the keys outside of each query's window.
+
+    Queries and keys are counted from the same position.
 
     Args:
         num_queries: S.
@@ -40,19 +42,19 @@ def attend_locally(
     window: int,
     dropout: Callable[[Any], Any],
 ) -> Any:
-    """Computes what `attend` computes under `window_bias`, without the (S, S) scores.
+    """Computes `attend` under `window_bias` without the (S, S) scores.
 
-    A block of R queries sees its own and both neighboring blocks, so that there are S x 3R scores
-    (Beltagy et al. 2020, section 3.1).
+    A block of R queries sees its own and both neighboring blocks: S x 3R scores in total (Beltagy
+    et al. 2020, section 3.1).
 
     Args:
         query: *Shape:* (B, N, S, D).
         key: *Shape:* (B, N, S, D).
         value: *Shape:* (B, N, S, D).
-        attention_bias: Of the padding, see `padding_bias`. *Shape:* (B, 1, 1, S), or (1, 1, 1, S)
-            for all rows.
+        attention_bias: Bias of the padding, see `padding_bias`. *Shape:* (B, 1, 1, S), or
+            (1, 1, 1, S) for all rows.
         window: 2R.
-        dropout: What acts on the probabilities.
+        dropout: Function that is applied to the probabilities.
 
     Returns:
         *Shape:* (B, N, S, D).
@@ -64,9 +66,9 @@ def attend_locally(
     """
     reach = window // 2
     batch, num_heads, length = ops.shape(query)[:3]
-    if attention_bias.shape[0] == 1 != batch:  # blocks of rows would not meet those of one
+    if attention_bias.shape[0] == 1 != batch:  # it is cut into blocks by row, as queries are
         attention_bias = ops.repeat(attention_bias, batch, axis=0)
-    missing = (reach - length % reach) % reach  # ONNX has another remainder of negative numbers
+    missing = (reach - length % reach) % reach  # not -length: ONNX rounds its remainder otherwise
 
     def blocks(x: Any, before: int, after: Any, filling: float = 0.0) -> Any:
         """(B, N, S, D) -> (B, M, N, R, D)."""
@@ -91,7 +93,7 @@ def attend_locally(
         as_batch(blocks(query, 0, missing)),
         as_batch(neighbors(key)),
         as_batch(neighbors(value)),
-        # Not the sum: MASKED_SCORE is the least that int8 calibration is to cover.
+        # The minimum, since a sum would double the range that int8 calibration has to cover.
         ops.minimum(ops.transpose(padding, (0, 1, 3, 2)), outside),  # (B x M, 1, R, 3R)
         dropout,
     )

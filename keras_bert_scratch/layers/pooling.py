@@ -18,7 +18,7 @@ def check_pooling(pooling: Pooling) -> None:
 
 
 def pool_tokens(sequence_output: Any, padding_mask: Any, pooling: Pooling) -> Any:
-    """Makes one vector of the states of each text's tokens, as sentence-transformers does.
+    """Pools the states of each text's tokens into one vector, as sentence-transformers does.
 
     Source: Reimers and Gurevych 2019, "Sentence-BERT", section 3. [CLS] and [SEP] are tokens like
     any other in the mean; the [CLS] state does not go through the pooler's dense layer.
@@ -44,7 +44,7 @@ def pool_tokens(sequence_output: Any, padding_mask: Any, pooling: Pooling) -> An
     is_token = ops.cast(ops.expand_dims(padding_mask, 2), "float32")
     # A row of padding alone gives zeros.
     if pooling == "max":
-        # Below all states of a layer norm, and above what 16-bit floats cannot hold.
+        # Below all outputs of a layer norm, and within the range of float16.
         highest = ops.max(ops.where(is_token > 0, states, -3e4), axis=1)
         return highest * ops.max(is_token, axis=1)
     weights = is_token

@@ -1,4 +1,4 @@
-"""Less memory for more arithmetic in training."""
+"""Less memory in training, for more arithmetic."""
 
 from typing import Any
 
@@ -6,33 +6,33 @@ import keras
 
 
 def rematerialize(layer: keras.layers.Layer, x: Any, **kwargs: Any) -> Any:
-    """Calls a layer of which only the input is kept; the gradient computes the rest again.
+    """Calls a layer and keeps its input only; the gradient computes the rest again.
 
-    Memory grows by one tensor a layer instead of by all that it computes, for a third more
-    arithmetic (Chen et al. 2016, section 3). It is Keras' `remat`; but Keras' `RematScope` fails
-    with keyword arguments on TensorFlow, and dropout would draw other masks the second time. Here
-    the seeds, like all variables, are arguments, which are the same both times.
+    Memory grows by one tensor a layer instead of by all intermediate values, for a third more
+    arithmetic (Chen et al. 2016, section 3). This is Keras' `remat`, with all variables as
+    arguments, so that dropout draws the same masks the second time. Keras' own `RematScope` draws
+    others, and fails with keyword arguments on TensorFlow.
 
     Args:
-        layer: A layer that is built, its dropout seeds among its variables.
+        layer: A built layer.
         x: Its first argument.
         **kwargs: Its other arguments.
 
     Returns:
-        What the layer returns.
+        The layer's outputs.
 
     Raises:
-        RuntimeError: On PyTorch, where Keras' dropout would draw other masks all the same.
+        RuntimeError: On PyTorch, where Keras' dropout draws other masks the second time.
 
     Example:
-        >>> block = EncoderBlock(num_heads=2, hidden_dim=8, feed_forward_dim=32)
-        >>> block.build((None, None, 8))
-        >>> rematerialize(block, np.ones((1, 5, 8), "float32"), training=True).shape  # (1, 5, 8)
+        >>> feed_forward = FeedForward(hidden_dim=8, feed_forward_dim=32)
+        >>> feed_forward.build((None, None, 8))
+        >>> rematerialize(feed_forward, np.ones((1, 5, 8), "float32")).shape  # (1, 5, 8)
     """
     if keras.backend.backend() == "torch":
         raise RuntimeError(
             "rematerialize needs Keras' TensorFlow or JAX backend, received PyTorch: set "
-            "KERAS_BACKEND, or leave rematerialize out."
+            "KERAS_BACKEND, or omit rematerialize."
         )
     variables = layer.variables
     seeds = [v for v in variables if not keras.backend.is_float_dtype(v.dtype)]

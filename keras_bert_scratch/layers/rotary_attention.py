@@ -1,4 +1,4 @@
-"""Self-attention with rotary positions, over all tokens or a window: ModernBERT's.
+"""ModernBERT's self-attention: rotary positions, over all tokens or a window.
 
 Axes: B batch, S sequence, H hidden, N heads, D head width (H = N x D).
 """
@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_bert_scratch.config import check_heads, check_rotary, check_window
 from keras_bert_scratch.layers.attention import attend
-from keras_bert_scratch.layers.dense import Dense
+from keras_bert_scratch.layers.base import BaseLayer
 from keras_bert_scratch.layers.dropout import Dropout
 from keras_bert_scratch.layers.local_attention import attend_locally, window_bias
 
@@ -24,7 +24,7 @@ def rotate(x: Any, rope_theta: float) -> Any:
 
     Args:
         x: *Shape:* (B, N, S, D).
-        rope_theta: The base.
+        rope_theta: Base of the angles.
 
     Returns:
         *Shape:* (B, N, S, D).
@@ -43,16 +43,16 @@ def rotate(x: Any, rope_theta: float) -> Any:
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
-class RotaryAttention(keras.layers.Layer):
+class RotaryAttention(BaseLayer):
     """Multi-head self-attention on rotated queries and keys (Warner et al. 2024, section 2.1).
 
     It has no biases; one matrix projects queries, keys and values.
 
     Args:
-        num_heads: N. Divides `hidden_dim`; heads have an even width.
+        num_heads: N. Divides `hidden_dim`, into heads of an even width.
         hidden_dim: H, the width of input and output.
         rope_theta: Base of the rotary positions.
-        window: A token sees half as many on either side; None: all.
+        window: Width of the window, half of which is on either side of a token; None: all tokens.
         dropout: Rate on the attention probabilities.
         initializer_range: Standard deviation of the kernels' truncated normal initializer.
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
@@ -89,17 +89,8 @@ class RotaryAttention(keras.layers.Layer):
         self.initializer_range = initializer_range
 
         # === Layers ===
-        def projection(width: int, name: str) -> Dense:
-            return Dense(
-                width,
-                use_bias=False,
-                kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
-                dtype=self.dtype_policy,
-                name=name,
-            )
-
-        self.query_key_value = projection(3 * hidden_dim, "query_key_value")
-        self.output_projection = projection(hidden_dim, "output")
+        self.query_key_value = self._dense(3 * hidden_dim, "query_key_value", use_bias=False)
+        self.output_projection = self._dense(hidden_dim, "output", use_bias=False)
         self.probability_dropout = Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -115,15 +106,15 @@ class RotaryAttention(keras.layers.Layer):
         return_attention: bool = False,
         first_only: bool = False,
     ) -> Any:
-        """Attends from every position to those of its window that the bias leaves visible.
+        """Attends from every position to the visible positions of its window.
 
         Args:
             x: *Shape:* (B, S, H).
-            attention_bias: Of the padding, see `padding_bias`. *Shape:* (B, 1, 1, S); None hides
-                nothing.
+            attention_bias: Bias of the padding, see `padding_bias`. *Shape:* (B, 1, 1, S); None
+                hides nothing.
             training: Whether dropout acts.
-            return_attention: Whether to return the probabilities, too, for which memory grows with
-                the square of the length in any case.
+            return_attention: Whether to return the probabilities, too; memory then grows with the
+                square of the length, with a window as well.
             first_only: Whether only the first position attends.
 
         Returns:
@@ -156,16 +147,3 @@ class RotaryAttention(keras.layers.Layer):
         attended = ops.reshape(ops.transpose(attended, (0, 2, 1, 3)), (batch, -1, self.hidden_dim))
         output = self.output_projection(attended)
         return (output, probabilities) if return_attention else output
-
-    # === Config ===
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "hidden_dim": self.hidden_dim,
-            "rope_theta": self.rope_theta,
-            "window": self.window,
-            "dropout": self.dropout,
-            "initializer_range": self.initializer_range,
-        }

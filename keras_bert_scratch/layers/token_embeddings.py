@@ -1,4 +1,4 @@
-"""ModernBERT's input layer: token embeddings alone, for its attention knows of positions.
+"""ModernBERT's input layer: token embeddings alone, since its attention encodes positions.
 
 Axes: B batch, S sequence, H hidden, V vocabulary.
 """
@@ -7,12 +7,13 @@ from typing import Any
 
 import keras
 
+from keras_bert_scratch.layers.base import BaseLayer
 from keras_bert_scratch.layers.dropout import Dropout
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
-class TokenEmbeddings(keras.layers.Layer):
-    """Token embeddings, normalized: without positions and segments (Warner et al. 2024).
+class TokenEmbeddings(BaseLayer):
+    """Normalized token embeddings, without positions and segments (Warner et al. 2024).
 
     Args:
         vocab_size: V, number of tokens.
@@ -69,7 +70,7 @@ class TokenEmbeddings(keras.layers.Layer):
 
         Args:
             token_ids: int32. *Shape:* (B, S).
-            segment_ids: Without effect; what `BertEmbeddings` is given, too.
+            segment_ids: Ignored; keeps the signature of `BertEmbeddings`.
             training: Whether dropout acts.
 
         Returns:
@@ -85,16 +86,3 @@ class TokenEmbeddings(keras.layers.Layer):
                 f"{self.max_positions}, or raise max_positions."
             )
         return self.output_dropout(self.norm(self.token(token_ids)), training=training)
-
-    # === Config ===
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "vocab_size": self.vocab_size,
-            "hidden_dim": self.hidden_dim,
-            "max_positions": self.max_positions,
-            "dropout": self.dropout,
-            "layer_norm_epsilon": self.layer_norm_epsilon,
-            "initializer_range": self.initializer_range,
-        }

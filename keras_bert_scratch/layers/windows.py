@@ -20,7 +20,7 @@ def aggregate_windows(logits: Any, num_windows: Any, aggregation: Aggregation) -
     """Takes the mean or the maximum over the windows of each text.
 
     Args:
-        logits: Logits of the windows; those of a text stand together. *Shape:* (W, C).
+        logits: Logits of the windows; those of a text are consecutive. *Shape:* (W, C).
         num_windows: int32. Windows of each text, W in all. *Shape:* (B,).
         aggregation: "mean" or "max".
 

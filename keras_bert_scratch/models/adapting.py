@@ -1,4 +1,4 @@
-"""Changing an encoder before it is trained: adapters, frozen layers, fewer layers or heads."""
+"""Changes to an encoder before training: adapters, frozen layers, fewer layers or heads."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -11,22 +11,22 @@ from keras_bert_scratch.models.state import copy_state
 
 
 def enable_lora(encoder: BertEncoder, rank: int) -> None:
-    """Leaves nothing to train in an encoder but low-rank updates of its dense layers.
+    """Freezes an encoder and adds trainable low-rank updates to its dense layers.
 
     LoRA (Hu et al. 2021, section 4.1) on the six matrices of every block: query, key, value (one in
     ModernBERT) and output of the attention, and both of the feed-forward network. Each becomes
-    W + A B with A of shape (inputs, rank) and B of shape (rank, outputs), which starts as 0; W
-    stays as it is, as do biases, norms, embeddings and pooler. It is Keras' `Dense.enable_lora`.
-    What stands on the encoder, such as a classification head, is still trained.
+    W + A B with A of shape (inputs, rank) and B of shape (rank, outputs), which starts as 0. W,
+    biases, norms, embeddings and pooler are frozen. It uses Keras' `Dense.enable_lora`. Layers on
+    top of the encoder, such as a classification head, are still trained.
 
-    Updates want a higher learning rate than weights: try 1e-3. Call this before `compile`.
+    Updates need a higher learning rate than weights: try 1e-3. Call this before `compile`.
 
     Args:
         encoder: The encoder, such as `model.encoder`.
-        rank: Of the updates.
+        rank: Rank of the updates.
 
     Raises:
-        ValueError: If the rank is no whole number from 1, or the encoder has such updates already.
+        ValueError: If the rank is not an integer from 1, or the encoder has such updates already.
 
     Example:
         >>> enable_lora(model.encoder, rank=8)
@@ -41,37 +41,42 @@ def enable_lora(encoder: BertEncoder, rank: int) -> None:
 
 
 def merge_lora(encoder: BertEncoder) -> None:
-    """Adds the low-rank updates to their matrices and removes them: an encoder like any other.
+    """Adds the low-rank updates to their matrices, and removes them.
 
-    An export then computes no updates. `save_pretrained` writes merged matrices anyway.
+    The encoder is then like any other, and its exports compute no updates. `save_pretrained` writes
+    merged matrices in any case.
 
     Args:
-        encoder: The encoder; one without updates is left alone.
+        encoder: The encoder; one without updates stays as it is.
 
     Example:
         >>> merge_lora(model.encoder)
         >>> model.export("saved_models/films.tflite", format="litert", precision="int8")
     """
-    for dense in _dense_layers(encoder):
-        if dense.lora_enabled:
-            # Not from `dense.kernel`, which is rounded to the compute dtype.
-            update = keras.ops.matmul(dense.lora_kernel_a, dense.lora_kernel_b)
-            dense._kernel.assign_add(update * (dense.lora_alpha / dense.lora_rank))
+    # Not the difference to `dense.kernel`, which is rounded to the compute dtype.
+    updates = {
+        dense: keras.ops.matmul(dense.lora_kernel_a, dense.lora_kernel_b)
+        * (dense.lora_alpha / dense.lora_rank)
+        for dense in _dense_layers(encoder)
+        if dense.lora_enabled
+    }
     remove_lora(encoder)
+    for dense, update in updates.items():
+        dense.kernel.assign_add(update)
 
 
 def remove_lora(encoder: BertEncoder) -> None:
-    """Removes the low-rank updates: the encoder is what it was, and can be trained as a whole.
+    """Removes the low-rank updates, so that the encoder can be trained as a whole again.
 
     Args:
-        encoder: The encoder; one without updates is left alone.
+        encoder: The encoder; one without updates stays as it is.
 
     Example:
         >>> remove_lora(model.encoder)
     """
     adapted = [dense for dense in _dense_layers(encoder) if dense.lora_enabled]
     for dense in adapted:
-        # A function that was traced before still adds the product.
+        # A previously traced function still adds the product.
         dense.lora_kernel_b.assign(keras.ops.zeros_like(dense.lora_kernel_b))
         for weight in (dense.lora_kernel_a, dense.lora_kernel_b):
             dense._untrack_variable(weight)
@@ -85,15 +90,15 @@ def remove_lora(encoder: BertEncoder) -> None:
 def freeze_layers(encoder: BertEncoder, num_layers: int) -> None:
     """Excludes the embeddings and the first blocks from training.
 
-    Lower layers hold what tasks have in common (Howard & Ruder 2018, section 3.3). Call this before
-    `compile`, and after `enable_lora`.
+    Lower layers hold knowledge that tasks share (Howard & Ruder 2018, section 3.3). Call this
+    before `compile`, and after `enable_lora`.
 
     Args:
         encoder: The encoder, such as `model.encoder`.
-        num_layers: Blocks to freeze; with 0 only the embeddings are.
+        num_layers: Number of blocks to freeze; 0 freezes the embeddings only.
 
     Raises:
-        ValueError: If the encoder has not so many blocks.
+        ValueError: If the encoder has fewer blocks.
 
     Example:
         >>> freeze_layers(model.encoder, 3)
@@ -109,20 +114,20 @@ def freeze_layers(encoder: BertEncoder, num_layers: int) -> None:
 
 
 def keep_layers(encoder: BertEncoder, layers: Sequence[int]) -> BertEncoder:
-    """Makes an encoder of some of another's blocks, as a student starts from its teacher.
+    """Makes an encoder of some of another's blocks, such as a student of its teacher's.
 
-    DistilBERT takes every other one (Sanh et al. 2019, section 3).
+    DistilBERT takes every other block (Sanh et al. 2019, section 3).
 
     Args:
         encoder: The encoder, which stays as it is.
         layers: Numbers of the blocks to copy, counted from 0, in their new order.
 
     Returns:
-        An encoder with `len(layers)` blocks; embeddings and pooler are copied, too.
+        An encoder with `len(layers)` blocks, and copies of the embeddings and the pooler.
 
     Raises:
-        ValueError: If `layers` is empty, or names a block that there is not; or if the encoder is a
-            ModernBERT, where a block's number says what it sees.
+        ValueError: If `layers` is empty or names a block that does not exist, or if the encoder is
+            a ModernBERT, whose blocks depend on their number.
 
     Example:
         >>> student = BertClassifier(
@@ -137,8 +142,8 @@ def keep_layers(encoder: BertEncoder, layers: Sequence[int]) -> BertEncoder:
     if encoder.config.architecture != "bert":
         raise ValueError(
             f"Blocks of architecture {encoder.config.architecture!r} are global, local, first or "
-            "last by their number, and cannot be kept at another: make a smaller encoder and train "
-            "it with Distiller."
+            "last by their number, and cannot be moved: make a smaller encoder and train it with "
+            "Distiller."
         )
     smaller = _copy(encoder, num_layers=len(layers))
     for block, n in zip(smaller.blocks, layers, strict=True):
@@ -150,19 +155,19 @@ def keep_layers(encoder: BertEncoder, layers: Sequence[int]) -> BertEncoder:
 def keep_heads(encoder: BertEncoder, heads: Sequence[Sequence[int]] | np.ndarray) -> BertEncoder:
     """Makes an encoder of some of another's attention heads, as many in every block.
 
-    The heads that are left keep their width D, so that queries, keys and values are narrower than
-    the hidden states. `evaluation.head_importance` tells which heads a task needs least.
+    Heads keep their width D, so queries, keys and values become narrower than the hidden states.
+    `evaluation.head_importance` measures which heads a task needs least.
 
     Args:
         encoder: The encoder, which stays as it is.
-        heads: Of each block, the first first, the numbers of the heads to keep, counted from 0.
+        heads: Numbers of the heads to keep, counted from 0, of each block in turn.
 
     Returns:
         An encoder with `len(heads[0])` heads a block; all else is copied.
 
     Raises:
-        ValueError: If a block has no heads of these numbers, names one twice, or is left another
-            number of them than the first; or if the encoder is a ModernBERT or has adapters.
+        ValueError: If a block lacks one of the heads, names one twice, or keeps another number of
+            heads than the first block; or if the encoder is a ModernBERT or has adapters.
 
     Example:
         >>> encoder = keep_heads(model.encoder, [[0, 2], [1, 3]])
@@ -172,7 +177,7 @@ def keep_heads(encoder: BertEncoder, heads: Sequence[Sequence[int]] | np.ndarray
     config = encoder.config
     if config.architecture != "bert" or any(d.lora_enabled for d in _dense_layers(encoder)):
         raise ValueError(
-            "Heads can be taken out of a BERT without adapters, received architecture "
+            "Heads can be removed from a BERT without adapters, received architecture "
             f"{config.architecture!r}: merge adapters by merge_lora first."
         )
     kept = [sorted(map(int, block)) for block in heads]
@@ -194,8 +199,8 @@ def keep_heads(encoder: BertEncoder, heads: Sequence[Sequence[int]] | np.ndarray
         copy_state(large, block)
         features = np.add.outer(head_dim * np.array(numbers), np.arange(head_dim)).ravel()
         for weight, source in zip(block.weights, large.get_weights(), strict=True):
-            # Heads stand side by side in the columns of queries, keys and values, and in the rows
-            # of the output. No other weight becomes narrower.
+            # Heads are columns of the query, key and value matrices, and rows of the output matrix.
+            # No other weight becomes narrower.
             for axis, size in enumerate(weight.shape):
                 if size != source.shape[axis]:
                     source = np.take(source, features, axis)
@@ -204,7 +209,7 @@ def keep_heads(encoder: BertEncoder, heads: Sequence[Sequence[int]] | np.ndarray
 
 
 def _copy(encoder: BertEncoder, **changes: int) -> BertEncoder:
-    """Makes an encoder of other sizes with the same embeddings and pooler, its blocks to be set."""
+    """Copies an encoder's embeddings and pooler; its new sizes are those of the blocks."""
     copy = BertEncoder(
         dataclasses.replace(encoder.config, **changes),  # type: ignore[arg-type]
         rematerialize=encoder.rematerialize,

@@ -1,4 +1,4 @@
-"""The decoder: an encoder's states and the tokens so far in, logits of the next tokens out.
+"""The decoder: states of an encoder and the previous tokens in, logits of the next tokens out.
 
 Axes: B batch, S sequence, T target sequence, H hidden, N heads, D head width, V vocabulary.
 """
@@ -17,15 +17,15 @@ from keras_bert_scratch.layers.heads import MaskedLanguageModelHead
 from keras_bert_scratch.models.beam_search import completes_words, forbid, repeats_ngram
 from keras_bert_scratch.models.state import set_state, state_config
 
-# Keys and values of every block, *shape:* (B, N, T, D) each.
+# Keys and values, *shape:* (B, N, T, D) each, of every block.
 Cache = list[tuple[Any, Any]]
 
 
 class Memory(NamedTuple):
-    """What the blocks see of the encoder's states; computed once a text.
+    """The encoder's states as seen by cross-attention; computed once a text.
 
     Attributes:
-        keys_and_values: Of every block. *Shape:* (B, N, S, D) each.
+        keys_and_values: Keys and values of every block. *Shape:* (B, N, S, D) each.
         padding_mask: 1 for tokens, 0 for padding. *Shape:* (B, S).
     """
 
@@ -37,15 +37,15 @@ class Memory(NamedTuple):
 class BertDecoder(keras.Model):
     """A Transformer decoder whose layers fit BERT's weights (Rothe et al. 2020, section 2).
 
-    The head is that of the masked-LM, its projection the token embedding. The weights exist as soon
-    as the decoder is made.
+    Its head is the masked-LM head, which projects on the token embeddings. The constructor creates
+    the weights.
 
     Args:
-        config: Every size and switch.
+        config: Sizes and switches.
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Raises:
-        ValueError: If the architecture is not BERT's, or heads were taken out.
+        ValueError: If the architecture is not BERT's, or heads were removed.
 
     Example:
         >>> decoder = BertDecoder(BertConfig.preset("tiny"))
@@ -70,42 +70,12 @@ class BertDecoder(keras.Model):
         self.config = config
 
         # === Layers ===
-        self.embeddings = BertEmbeddings(
-            vocab_size=config.vocab_size,
-            hidden_dim=config.hidden_dim,
-            max_positions=config.max_positions,
-            num_segments=config.num_segments,
-            position_embedding=config.position_embedding,
-            dropout=config.dropout,
-            layer_norm_epsilon=config.layer_norm_epsilon,
-            initializer_range=config.initializer_range,
-            dtype=self.dtype_policy,
-            name="embeddings",
-        )
+        dtype = self.dtype_policy
+        self.embeddings = BertEmbeddings.for_config(config, dtype=dtype, name="embeddings")
         self.blocks = [
-            DecoderBlock(
-                num_heads=config.num_heads,
-                hidden_dim=config.hidden_dim,
-                feed_forward_dim=config.feed_forward_dim,
-                activation=config.activation,
-                dropout=config.dropout,
-                attention_dropout=config.attention_dropout,
-                layer_norm_epsilon=config.layer_norm_epsilon,
-                initializer_range=config.initializer_range,
-                dtype=self.dtype_policy,
-                name=f"block_{n}",
-            )
-            for n in range(config.num_layers)
+            DecoderBlock(config, dtype=dtype, name=f"block_{n}") for n in range(config.num_layers)
         ]
-        self.head = MaskedLanguageModelHead(
-            config.hidden_dim,
-            config.vocab_size,
-            activation=config.activation,
-            layer_norm_epsilon=config.layer_norm_epsilon,
-            initializer_range=config.initializer_range,
-            dtype=self.dtype_policy,
-            name="head",
-        )
+        self.head = MaskedLanguageModelHead.for_config(config, dtype=dtype, name="head")
         self.build()
 
     def build(self, input_shape: Any = None) -> None:
@@ -163,7 +133,7 @@ class BertDecoder(keras.Model):
         )
 
     def empty_cache(self, batch: Any, length: int) -> Cache:
-        """Makes room for the keys and values of B rows of `length` tokens."""
+        """Allocates the keys and values of B rows of `length` tokens."""
         config = self.config
         shape = (batch, config.num_heads, length, config.hidden_dim // config.num_heads)
         return [
@@ -174,31 +144,31 @@ class BertDecoder(keras.Model):
     def step(
         self, token_ids: Any, position: Any, cache: Cache, memory: Memory
     ) -> tuple[Any, Cache]:
-        """Computes the logits of the token after one position, from the cache of those before it.
+        """Computes the logits of the token after one position, from the cache of previous ones.
 
         Args:
             token_ids: The tokens at the position, int32. *Shape:* (B,).
-            position: A scalar, int32.
-            cache: Of the positions before.
-            memory: Of the M texts; M divides B, see `DecoderBlock`.
+            position: The position, int32, a scalar.
+            cache: Keys and values of the previous positions.
+            memory: Memory of the M texts; M divides B, see `DecoderBlock`.
 
         Returns:
-            The logits, *shape:* (B, V), and the cache with this position in it.
+            The logits, *shape:* (B, V), and the cache with this position added.
         """
         tokens = ops.expand_dims(token_ids, 1)
         x = self.embeddings(tokens, ops.zeros_like(tokens), first_position=position)  # (B, 1, H)
         places = ops.arange(cache[0][0].shape[2], dtype="int32")
         bias = padding_bias(ops.expand_dims(places <= position, 0), self.compute_dtype)
         is_here = ops.expand_dims(places == position, 1)  # (T, 1)
-        # Made anew for each token: a bias from outside a loop, with one block to use it, makes
-        # TensorFlow 2.21's remapper fuse the scores wrongly, and the loop return nothing.
+        # Computed for each token: with a bias from outside the loop and a single block, TensorFlow
+        # 2.21's remapper fuses the scores wrongly, and the loop returns nothing.
         memory_bias = padding_bias(memory.padding_mask, self.compute_dtype)
         new_cache: Cache = []
         for block, block_memory, (keys, values) in zip(
             self.blocks, memory.keys_and_values, cache, strict=True
         ):
             key, value = block.attention.keys_and_values(x)  # (B, N, 1, D)
-            # Not ops.slice_update: TensorFlow's is an operation that stock servers may lack.
+            # Not by ops.slice_update, which is an operation that stock servers may lack.
             keys, values = ops.where(is_here, key, keys), ops.where(is_here, value, values)
             x = block(
                 x,
@@ -227,16 +197,16 @@ class BertDecoder(keras.Model):
         """Writes a sequence for each of a batch of encoded texts.
 
         Args:
-            sequence_output: Of the encoder. *Shape:* (B, S, H).
+            sequence_output: States of the encoder. *Shape:* (B, S, H).
             padding_mask: *Shape:* (B, S).
             sampler: A `BeamSearch`, or a sampler of keras-nlp.
-            start_id: The token that all sequences start with.
+            start_id: The first token of all sequences.
             end_id: The token that ends a sequence.
-            pad_id: The token that fills up what follows.
-            length: T, the most tokens of a sequence, start and end included.
-            no_repeat_ngram_size: Of the n-grams that may come only once; 0 forbids nothing.
-            min_length: Tokens of a sequence, start included, before which none may end.
-            forbidden_words: Sequences of ids that are not to be written.
+            pad_id: The token after the end of a sequence.
+            length: T, the largest number of tokens, start and end included.
+            no_repeat_ngram_size: Length of the n-grams that must not be repeated; 0 allows all.
+            min_length: Number of tokens, start included, before which no sequence may end.
+            forbidden_words: Sequences of ids that must not be written.
 
         Returns:
             int32 ids, those of start and end included. *Shape:* (B, T).
@@ -275,21 +245,21 @@ class BertDecoder(keras.Model):
             mask=is_known,
             stop_token_ids=[end_id],
         )
-        # Samplers go on until all rows have ended; what they write after an end is not meant.
+        # Samplers go on until all rows have ended: tokens after the end of a row are removed.
         is_end = ops.cast(ops.logical_and(tokens == end_id, ops.logical_not(is_known)), "int32")
         is_after = ops.cumsum(is_end, axis=1) - is_end > 0
         return ops.where(is_after, pad_id, tokens)
 
     # === Config ===
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments, and what is frozen or adapted."""
+        """Returns the constructor's arguments and the state, see `state_config`."""
         return {**super().get_config(), "config": self.config.to_dict(), **state_config(self)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BertDecoder":
         """Inverts `get_config`."""
-        state = config.get("state")
-        arguments = {name: value for name, value in config.items() if name != "state"}
-        decoder = cls(**{**arguments, "config": BertConfig.from_dict(config["config"])})
+        arguments = {**config, "config": BertConfig.from_dict(config["config"])}
+        state = arguments.pop("state", None)
+        decoder = cls(**arguments)
         set_state(decoder, state)
         return decoder

@@ -21,12 +21,12 @@ from keras_bert_scratch.models.state import set_state, state_config
 class BertEncoder(keras.Model):
     """The bidirectional Transformer encoder (Devlin et al. 2018, section 3), or ModernBERT's.
 
-    Its weights exist as soon as it is made.
+    The constructor creates the weights.
 
     Args:
-        config: Every size and switch.
-        rematerialize: Whether training keeps the states between the blocks only, and computes
-            what stood in a block again: see `layers.rematerialization`.
+        config: Sizes and switches.
+        rematerialize: Whether training keeps the states between the blocks only, and computes the
+            values within a block again: see `layers.rematerialization`.
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Example:
@@ -45,40 +45,16 @@ class BertEncoder(keras.Model):
         self.rematerialize = rematerialize
 
         # === Layers ===
+        dtype = self.dtype_policy
         if config.architecture == "modernbert":
-            self.embeddings, self.blocks, self.pooler = modern_layers(config, self.dtype_policy)
+            self.embeddings, self.blocks, self.pooler = modern_layers(config, dtype)
         else:
-            self.embeddings = BertEmbeddings(
-                vocab_size=config.vocab_size,
-                hidden_dim=config.hidden_dim,
-                max_positions=config.max_positions,
-                num_segments=config.num_segments,
-                position_embedding=config.position_embedding,
-                dropout=config.dropout,
-                layer_norm_epsilon=config.layer_norm_epsilon,
-                initializer_range=config.initializer_range,
-                dtype=self.dtype_policy,
-                name="embeddings",
-            )
+            self.embeddings = BertEmbeddings.for_config(config, dtype=dtype, name="embeddings")
             self.blocks = [
-                EncoderBlock(
-                    num_heads=config.num_heads,
-                    hidden_dim=config.hidden_dim,
-                    feed_forward_dim=config.feed_forward_dim,
-                    activation=config.activation,
-                    dropout=config.dropout,
-                    attention_dropout=config.attention_dropout,
-                    layer_norm_epsilon=config.layer_norm_epsilon,
-                    initializer_range=config.initializer_range,
-                    head_dim=config.head_dim,
-                    dtype=self.dtype_policy,
-                    name=f"block_{n}",
-                )
+                EncoderBlock(config, dtype=dtype, name=f"block_{n}")
                 for n in range(config.num_layers)
             ]
-            self.pooler = Pooler(
-                config.hidden_dim, config.initializer_range, dtype=self.dtype_policy, name="pooler"
-            )
+            self.pooler = Pooler.for_config(config, dtype=dtype, name="pooler")
         self.build()
 
     def build(self, input_shape: Any = None) -> None:
@@ -108,8 +84,8 @@ class BertEncoder(keras.Model):
             training: Whether dropout acts.
             return_hidden_states: Whether to return the states of every layer, too.
             return_attention: Whether to return the attention probabilities of every layer, too.
-            pooled_only: Whether the last block computes [CLS] only, which is all that
-                `pooled_output` needs: S is 1 in what it returns.
+            pooled_only: Whether the last block computes [CLS] only, which suffices for
+                `pooled_output`; S is 1 in its outputs.
 
         Returns:
             A dict of `sequence_output`, *shape:* (B, S, H), and `pooled_output`, *shape:* (B, H);
@@ -148,7 +124,7 @@ class BertEncoder(keras.Model):
 
     # === Config ===
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments, and what is frozen or adapted."""
+        """Returns the constructor's arguments and the state, see `state_config`."""
         return {
             **super().get_config(),
             "config": self.config.to_dict(),
@@ -159,8 +135,8 @@ class BertEncoder(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BertEncoder":
         """Inverts `get_config`."""
-        state = config.get("state")
-        arguments = {name: value for name, value in config.items() if name != "state"}
-        encoder = cls(**{**arguments, "config": BertConfig.from_dict(config["config"])})
+        arguments = {**config, "config": BertConfig.from_dict(config["config"])}
+        state = arguments.pop("state", None)
+        encoder = cls(**arguments)
         set_state(encoder, state)
         return encoder

@@ -1,4 +1,4 @@
-"""What an encoder is made of where its architecture is ModernBERT's (Warner et al. 2024)."""
+"""The layers of an encoder whose architecture is ModernBERT's (Warner et al. 2024)."""
 
 from typing import Any
 
@@ -14,44 +14,11 @@ def modern_layers(
     """Makes the embeddings, the blocks and the pooler.
 
     Args:
-        config: Every size and switch.
-        dtype: Of the computation.
+        config: Sizes and switches.
+        dtype: Dtype or dtype policy of the layers.
     """
-    embeddings = TokenEmbeddings(
-        vocab_size=config.vocab_size,
-        hidden_dim=config.hidden_dim,
-        max_positions=config.max_positions,
-        dropout=config.dropout,
-        layer_norm_epsilon=config.layer_norm_epsilon,
-        initializer_range=config.initializer_range,
-        dtype=dtype,
-        name="embeddings",
-    )
+    embeddings = TokenEmbeddings.for_config(config, dtype=dtype, name="embeddings")
     blocks = [
-        PreNormBlock(
-            num_heads=config.num_heads,
-            hidden_dim=config.hidden_dim,
-            feed_forward_dim=config.feed_forward_dim,
-            activation=config.activation,
-            rope_theta=config.local_rope_theta if config.is_local(n) else config.global_rope_theta,
-            window=config.local_window if config.is_local(n) else None,
-            dropout=config.dropout,
-            attention_dropout=config.attention_dropout,
-            layer_norm_epsilon=config.layer_norm_epsilon,
-            initializer_range=config.initializer_range,
-            is_first=n == 0,
-            is_last=n == config.num_layers - 1,
-            dtype=dtype,
-            name=f"block_{n}",
-        )
-        for n in range(config.num_layers)
+        PreNormBlock(config, n, dtype=dtype, name=f"block_{n}") for n in range(config.num_layers)
     ]
-    pooler = NormalizedPooler(
-        config.hidden_dim,
-        activation=config.activation,
-        layer_norm_epsilon=config.layer_norm_epsilon,
-        initializer_range=config.initializer_range,
-        dtype=dtype,
-        name="pooler",
-    )
-    return embeddings, blocks, pooler
+    return embeddings, blocks, NormalizedPooler.for_config(config, dtype=dtype, name="pooler")

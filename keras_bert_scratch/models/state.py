@@ -1,6 +1,6 @@
-"""What a model's config tells beside its constructor's arguments: what is frozen, and what adapted.
+"""The state in a model's config: frozen layers and weights, and low-rank adapters.
 
-Layers and weights are told by their number in Keras' order, which follows from the constructor.
+Layers and weights are numbered in Keras' order, which follows from the constructor.
 """
 
 from typing import Any
@@ -9,13 +9,13 @@ import keras
 
 
 def state_config(model: keras.layers.Layer) -> dict[str, Any]:
-    """Returns an entry `state` for `get_config`; nothing where all is as the constructor left it.
+    """Returns an entry `state` for `get_config`; none for a model as its constructor made it.
 
     Args:
-        model: A model, or a layer, with its weights.
+        model: A model or layer with its weights.
 
     Raises:
-        ValueError: If the model is quantized: its config would tell of another one.
+        ValueError: If the model is quantized, which configs do not hold.
 
     Example:
         >>> model.encoder.embeddings.trainable = False
@@ -28,7 +28,7 @@ def state_config(model: keras.layers.Layer) -> dict[str, Any]:
         if getattr(layer, "quantization_mode", None):
             raise ValueError(
                 f"{model.name} is quantized to {layer.quantization_mode}, which its config does "
-                "not tell: save or clone it before quantize, and quantize what is loaded; export "
+                "not tell: save or clone it before quantize, and quantize the loaded model; export "
                 "writes quantized models, and save_weights the weights of this one."
             )
         if getattr(layer, "lora_enabled", False):
@@ -42,10 +42,10 @@ def state_config(model: keras.layers.Layer) -> dict[str, Any]:
 
 
 def set_state(model: keras.layers.Layer, state: dict[str, Any] | None) -> None:
-    """Brings a new model to what `state_config` told of another one of the same kind.
+    """Freezes and adapts a new model as `state_config` has recorded it.
 
     Args:
-        model: As its constructor made it.
+        model: A model as its constructor made it.
         state: The entry `state`, or None.
 
     Example:
@@ -58,13 +58,13 @@ def set_state(model: keras.layers.Layer, state: dict[str, Any] | None) -> None:
         if not layers[number].lora_enabled:
             layers[number].enable_lora(rank, lora_alpha=alpha)
     frozen_layers, frozen_weights = (set(state[f"frozen_{kind}"]) for kind in ("layers", "weights"))
+    # Layers before their sub-layers, since the setter changes these and the weights, too.
+    for number, layer in enumerate(layers):
+        layer.trainable = number not in frozen_layers
     for number, weight in enumerate(model.weights):
         weight.trainable = number not in frozen_weights
-    for number, layer in enumerate(layers):
-        # Not by the setter, which would freeze all that is below.
-        layer._trainable = number not in frozen_layers
 
 
 def copy_state(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
-    """Brings a layer of the same kind to another's state."""
+    """Freezes and adapts a layer as another of the same kind is."""
     set_state(target, state_config(source).get("state"))

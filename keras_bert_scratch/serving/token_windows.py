@@ -8,6 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_bert_scratch.text.graphs.ragged import row_ids
+from keras_bert_scratch.text.graphs.windows import cut_windows
 
 
 class WindowsOfTexts(NamedTuple):
@@ -34,13 +35,7 @@ def slide(token_ids: tf.RaggedTensor, room: tf.Tensor, stride: tf.Tensor) -> Win
         room: Tokens of a window, int64. *Shape:* (B,).
         stride: From the start of a window to the start of the next, int64. *Shape:* (B,).
     """
-    beyond = tf.maximum(token_ids.row_lengths() - room, 0)
-    starts = tf.ragged.range(tf.zeros_like(stride), beyond + stride, stride)
-    text = row_ids(starts)
-    first = tf.gather(token_ids.row_starts(), text) + starts.flat_values
-    last = tf.minimum(first + tf.gather(room, text), tf.gather(token_ids.row_limits(), text))
-    tokens = tf.gather(token_ids.flat_values, tf.ragged.range(first, last))
-
+    tokens, starts = cut_windows(token_ids, room, stride)
     text = row_ids(token_ids)
     position = tf.ragged.range(token_ids.row_lengths()).flat_values
     stride_of = tf.gather(stride, text)

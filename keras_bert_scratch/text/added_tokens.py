@@ -1,17 +1,19 @@
-"""Tokens that are found in a text as they stand, before it is split into words.
+"""Added tokens: tokens that are found in a text before it is split into words.
 
 Source: `AddedVocabulary` of Hugging Face `tokenizers`, which is the reference. Tokens that are not
-`normalized` are looked for in the raw text, then the others, normalized, in what lies between them
-and is normalized. At a position the longest token is found; those found do not overlap.
+`normalized` are searched in the raw text. The parts between them are normalized, and the other
+tokens, normalized too, are searched there. The longest token at a position wins; tokens that are
+found do not overlap.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from keras_bert_scratch.text.normalization import BertNormalizer
+from keras_bert_scratch.text.vocabulary import Vocabulary
 
-# What the reference takes for white space around a token.
+# The white space around a token, as the reference has it.
 _SPACES = frozenset(
     "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000"
     + "".join(map(chr, range(0x2000, 0x200B)))
@@ -19,15 +21,15 @@ _SPACES = frozenset(
 
 
 class AddedToken(NamedTuple):
-    """A token of the vocabulary that is found in a text as it stands.
+    """A token of the vocabulary that is found in a text before it is split into words.
 
     Attributes:
         content: The token.
-        special: Whether `decode` may leave it out.
-        normalized: Whether it is looked for in the normalized text, or in the raw one.
-        lstrip: Whether its offsets cover white space before it.
-        rstrip: Whether its offsets cover white space after it.
-        is_piece: Whether words may be split into it, as into the tokens that were not added.
+        special: Whether `decode` may skip it.
+        normalized: Whether it is searched in the normalized text or in the raw one.
+        lstrip: Whether its offsets include the white space before it.
+        rstrip: Whether its offsets include the white space after it.
+        is_piece: Whether words may also be split into it, as into any other token.
 
     Example:
         >>> AddedToken("<user>")
@@ -43,18 +45,18 @@ class AddedToken(NamedTuple):
 
 
 class Finder:
-    """Finds some tokens in texts.
+    """Finds tokens in texts.
 
     Args:
-        tokens: What is looked for, and the tokens.
-        as_text: Of what is looked for, that which stays text where it is found. It still hides
-            other tokens which it overlaps, as in the reference's `encode_special_tokens`.
+        tokens: The strings to search, and the token that each stands for.
+        as_text: Contents of the tokens that stay text where they are found. They still hide other
+            tokens that overlap with them, as in the reference's `encode_special_tokens`.
     """
 
-    def __init__(self, tokens: Mapping[str, AddedToken], as_text: Iterable[str] = ()) -> None:
-        # The first alternative that fits is taken, so the longest come first.
+    def __init__(self, tokens: Mapping[str, AddedToken], as_text: Collection[str] = ()) -> None:
+        # An expression takes the first alternative that matches, so the longest come first.
         self.contents = sorted(tokens, key=lambda content: (-len(content), content))
-        self.as_text = [content for content in self.contents if content in set(as_text)]
+        self.as_text = [sought for sought in self.contents if tokens[sought].content in as_text]
         self.tokens = tokens
         self._pattern = re.compile("|".join(map(re.escape, self.contents)))
 
@@ -65,7 +67,8 @@ class Finder:
             text: The text.
 
         Yields:
-            Start, end and token of every part, or None for a part of text, which is not empty.
+            Start, end and token of every part; the token is None for plain text. No part of plain
+            text is empty.
         """
         done = 0
         for found in self._pattern.finditer(text) if self.contents else ():
@@ -85,14 +88,22 @@ class Finder:
             yield done, len(text), None
 
 
+def tokens_to_find(vocabulary: Vocabulary, added_tokens: Iterable[AddedToken]) -> list[AddedToken]:
+    """Returns BERT's special tokens and the added tokens; the latter replace equal ones."""
+    special = [AddedToken(token, True, False) for token in vocabulary.special_tokens]
+    return [*{token.content: token for token in (*special, *added_tokens)}.values()]
+
+
 def check_added_tokens(
-    tokens: Iterable[AddedToken | Mapping[str, Any]], vocabulary: Any, normalizer: BertNormalizer
+    tokens: Iterable[AddedToken | Mapping[str, Any]],
+    vocabulary: Vocabulary,
+    normalizer: BertNormalizer,
 ) -> tuple[AddedToken, ...]:
-    """Turns what a tokenizer is given into added tokens.
+    """Returns the `added_tokens` of a tokenizer as a tuple.
 
     Raises:
-        ValueError: If one is not in the vocabulary, comes twice, or nothing is left of it by the
-            normalization in which it is looked for.
+        ValueError: If a token is not in the vocabulary, is given twice, or is empty after the
+            normalization of the texts in which it is searched.
     """
     made = tuple(
         token if isinstance(token, AddedToken) else AddedToken(**token) for token in tokens
@@ -108,7 +119,7 @@ def check_added_tokens(
         if not sought.strip():
             raise ValueError(
                 f"The added token {token.content!r} is empty once it is normalized, and would be "
-                "found everywhere: remove it, or make it one with normalized=False."
+                "found everywhere: remove it, or set normalized=False."
             )
         other = seen.setdefault((sought, token.normalized), token)
         if other is not token:

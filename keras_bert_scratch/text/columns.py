@@ -1,4 +1,4 @@
-"""The door for columns: whatever holds texts, labels or weights, taken by position.
+"""The door for columns: texts, labels and weights in any container, by position.
 
 Axes: n examples.
 """
@@ -14,14 +14,14 @@ _TAKEN = (
     "pairs a tuple of two of them, or a table of two columns"
 )
 
-# What columns of labels are called, which are no second texts.
+# Names of columns of labels, which are not second texts.
 _LABELS = {"label", "labels", "target", "class", "category", "y"}
 
 
 def column_values(column: Any) -> list[Any]:
-    """Returns the n values of one column as Python objects, in their positions.
+    """Returns the n values of one column as Python objects, by position.
 
-    An index, such as that of pandas, plays no part.
+    An index, such as that of pandas, is ignored.
 
     Args:
         column: A list, a tuple, a numpy array, a column of pandas, polars, pyarrow or datasets, a
@@ -29,7 +29,7 @@ def column_values(column: Any) -> list[Any]:
             others of more than one axis give a list for each row.
 
     Raises:
-        TypeError: If it is none of these, such as a string, a set or a dict.
+        TypeError: If it is something else, such as a string, a set or a dict.
 
     Example:
         >>> column_values(pandas.Series(["a", "b"], index=[7, 3]))
@@ -73,7 +73,7 @@ def table_columns(x: Any) -> dict[str, Any] | None:
         x: Anything.
 
     Returns:
-        The columns, or None if `x` is no table.
+        The columns, or None if `x` is not a table.
     """
     is_dataset = hasattr(x, "column_names") and not hasattr(x, "columns")  # of `datasets`
     if not hasattr(x, "shape") or not (is_dataset or hasattr(x, "columns")):
@@ -89,15 +89,15 @@ def table_columns(x: Any) -> dict[str, Any] | None:
     else:
         columns, names = list(x.columns), list(x.column_names)
     if len(set(names)) < len(names):
-        raise TypeError(f"The columns of a table need different names, received {names!r}.")
+        raise TypeError(f"The columns of a table must have different names, received {names!r}.")
     return dict(zip(names, columns, strict=True))
 
 
 def is_text(x: Any) -> bool:
-    """Returns whether `x` is held in memory and can only be texts: Keras has no use for it.
+    """Returns whether `x` holds texts in memory, in a form that Keras itself does not accept.
 
     Args:
-        x: What a user gives for the inputs of a model.
+        x: Inputs that a user passes to a model.
     """
     if isinstance(x, Mapping):
         return bool(x) and all(is_text(column) for column in x.values())
@@ -106,7 +106,7 @@ def is_text(x: Any) -> bool:
     if table_columns(x) is not None:
         return True
     if hasattr(x, "dtype") and hasattr(x, "shape") and not hasattr(x, "iloc"):
-        # Of arrays and tensors numbers are ready inputs; columns of polars have a dtype, too.
+        # Arrays and tensors of numbers are ready inputs; columns of polars have a dtype, too.
         dtype = getattr(x.dtype, "as_numpy_dtype", x.dtype)
         return not isinstance(dtype, type | np.dtype) or np.dtype(dtype).kind in "OUST"
     return isinstance(x, Sequence) or any(
@@ -115,18 +115,18 @@ def is_text(x: Any) -> bool:
 
 
 def text_columns(x: Any) -> tuple[list[str], list[str] | None]:
-    """Splits what a user gives as texts into columns, and checks that they hold strings.
+    """Splits the texts that a user passes into columns, and checks that they hold strings.
 
     Args:
-        x: n strings in whatever `column_values` takes; for pairs a tuple of two such columns, a
-            table of two, or a dict of `"text"` and `"pair"`. A dict or table of one column is
-            that column, whatever its name.
+        x: n strings in any container of `column_values`; for pairs, a tuple of two such columns, a
+            table of two, or a dict of `"text"` and `"pair"`. A dict or table of one column stands
+            for that column, whatever its name.
 
     Returns:
         The n texts and the n second texts (None without pairs).
 
     Raises:
-        TypeError: If a text is not a string, or `x` is not understood.
+        TypeError: If a text is not a string, or `x` is no such container.
         ValueError: If the columns differ in length.
 
     Example:
@@ -148,15 +148,15 @@ def _one_or_two(x: Any) -> tuple[Any, ...]:
         labels = [name for name in named if str(name).lower() in _LABELS]
         if labels and len(named) > 1:
             raise TypeError(
-                f"The column {labels[0]!r} seems to hold labels, and all columns of a table are "
-                f"texts here: select them, and give x[{labels[0]!r}] as y."
+                f"The column {labels[0]!r} seems to hold labels, but all columns of a table are "
+                f"read as texts: select the texts, and pass x[{labels[0]!r}] as y."
             )
         if len(named) == 1 or (table is not None and len(named) == 2):
             return tuple(named.values())
         if named.keys() == {"text", "pair"}:
             return named["text"], named["pair"]
         raise TypeError(
-            f"Texts stand in one column, or in two for pairs, received the columns "
+            f"Texts are one column, or two for pairs, received the columns "
             f'{", ".join(map(repr, named))}: select them, such as x["text"] or '
             '(x["question"], x["answer"]).'
         )
@@ -166,10 +166,10 @@ def _one_or_two(x: Any) -> tuple[Any, ...]:
 
 
 def joined_columns(x: Any) -> list[str]:
-    """Returns one text an example: of a pair both, with a space between them.
+    """Returns one text per example; the texts of a pair are joined with a space.
 
     Args:
-        x: As for `text_columns`.
+        x: Texts or pairs, see `text_columns`.
 
     Example:
         >>> joined_columns((["Who?"], ["Me."]))
@@ -180,10 +180,10 @@ def joined_columns(x: Any) -> list[str]:
 
 
 def check_not_empty(texts: list[str], pairs: list[str] | None) -> None:
-    """Refuses no texts at all, and texts without a character that is not white space.
+    """Refuses empty columns, and texts that are empty or white space.
 
     Args:
-        texts: n texts, as `text_columns` gives them.
+        texts: n texts, as `text_columns` returns them.
         pairs: n second texts, or None.
 
     Raises:
@@ -210,7 +210,7 @@ def _strings(column: Any) -> list[str]:
         elif not isinstance(value, str):
             raise TypeError(
                 f"Texts are strings, received {_shown(value)} ({type(value).__name__}) at position "
-                f"{position}: remove or convert it. Texts come in {_TAKEN}."
+                f"{position}: remove or convert it. Pass {_TAKEN}."
             )
     return values
 

@@ -1,13 +1,13 @@
 """Raw text -> words: BERT's normalization and pre-tokenization, one code point at a time.
 
 Source: Devlin et al. 2018, the `BasicTokenizer` of google-research/bert, in the reading of Hugging
-Face `tokenizers` (BertNormalizer, BertPreTokenizer), which is the reference: clean the text, set
+Face `tokenizers` (BertNormalizer, BertPreTokenizer), which is the reference: clean the text, put
 spaces around CJK characters, strip accents (NFD, then drop the non-spacing marks), lower-case,
 split at white space and around punctuation. `unicode_table.npz` holds the reference's answer for
-every code point; tests/golden/make_unicode_table.py asks for them.
+every code point; tests/golden/make_unicode_table.py writes it.
 
 Nearly all of this acts on one code point at a time. The exception is the canonical order of
-combining marks: stripping accents exchanges the few that it keeps.
+combining marks: NFD sorts the few that remain.
 
 MediaPipe's on-device tokenizer has simpler rules of its own, see `MediaPipeNormalizer`.
 """
@@ -28,20 +28,20 @@ Normalization = Literal["bert", "mediapipe"]
 NUM_CODE_POINTS = 0x110000
 # Bits of a code point's flags in unicode_table.npz.
 DELETED_FLAG, _SPACE, _PUNCTUATION, _CJK, _ACCENT = 1, 2, 4, 8, 16
-# What mediapipe_table.npz says of a code point, if it is no part of a word.
+# Kinds of code points in mediapipe_table.npz, other than 0 for parts of words.
 _MEDIAPIPE_SPACE, _MEDIAPIPE_ALONE = 1, 2
 
 
 class UnicodeTable(NamedTuple):
-    """What the reference does with every code point, step by step.
+    """What each step of the reference does with every code point.
 
     Attributes:
-        reference: The package and version that was asked.
+        reference: Package and version of the reference.
         unicode_version: Versions of Unicode that the reference's steps follow.
-        flags: One uint8 a code point: deleted, space, punctuation, CJK, accent.
+        flags: One uint8 per code point: deleted, space, punctuation, CJK, accent.
         combining_class: Canonical combining class of every code point that has one.
-        decomposition: Code point -> what NFD leaves of it once accents are dropped.
-        lower_case: Code point -> its lower case, where that differs.
+        decomposition: Code point -> its NFD without accents.
+        lower_case: Code point -> its lower case, if that differs.
     """
 
     reference: str
@@ -71,8 +71,8 @@ def unicode_table() -> UnicodeTable:
 def mediapipe_kinds() -> np.ndarray:
     """Returns what MediaPipe does with every code point.
 
-    0 stays in its word, 1 separates words, 2 is a word alone. tests/golden/make_mediapipe_table.py
-    asks for it. *Shape:* (NUM_CODE_POINTS,), uint8
+    0: part of a word, 1: separates words, 2: a word of its own.
+    tests/golden/make_mediapipe_table.py writes the table. *Shape:* (NUM_CODE_POINTS,), uint8
     """
     return _read_ranges(_read_arrays("mediapipe_table.npz"), "kinds")
 
@@ -100,7 +100,7 @@ class Word(NamedTuple):
 
     Attributes:
         text: Its normalized characters.
-        origins: For each of them, the position in the raw text of the character it came from.
+        origins: For each character, the position in the raw text of its source.
     """
 
     text: str
@@ -108,20 +108,20 @@ class Word(NamedTuple):
 
 
 class Normalizer(abc.ABC):
-    """Rules that act on one code point at a time, but for the order of combining marks."""
+    """Rules that act on one code point at a time, except for the order of combining marks."""
 
     # Unit of a word's length, as `tf.strings.length` names it: characters or bytes.
     length_unit: Literal["UTF8_CHAR", "BYTE"]
-    # Combining marks that change places, and what decomposes into them.
+    # Combining marks that may change places, and characters that decompose into them.
     sources_of_marks: frozenset[str] = frozenset()
 
     @abc.abstractmethod
     def replace(self, code_point: int) -> str:
-        """Returns what a code point becomes, with spaces around it where it is a word alone."""
+        """Returns what a code point becomes, with spaces around it if it is a word of its own."""
 
     @abc.abstractmethod
     def changed_code_points(self) -> list[int]:
-        """Returns the code points that may become something else; the others stay."""
+        """Returns the code points that may change; all others stay."""
 
     @functools.cached_property
     def _replacements(self) -> "_Replacements":
@@ -142,7 +142,7 @@ class Normalizer(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class BertNormalizer(Normalizer):
-    """BERT's normalization and pre-tokenization. Lone surrogates are dropped, as U+FFFD is.
+    """BERT's normalization and pre-tokenization. Lone surrogates are dropped, like U+FFFD.
 
     Args:
         lowercase: Lower-case every character.
@@ -160,7 +160,7 @@ class BertNormalizer(Normalizer):
     length_unit = "UTF8_CHAR"
 
     def replace(self, code_point: int) -> str:
-        """Returns what a code point becomes, with spaces around it where it is a word alone."""
+        """See `Normalizer`."""
         return "".join(map(_split_off, self.normalize(code_point)))
 
     def normalize(self, code_point: int) -> str:
@@ -186,7 +186,7 @@ class BertNormalizer(Normalizer):
         return _Replacements(self.normalize)
 
     def normalized(self, text: str) -> Word:
-        """Normalizes a text, and leaves it whole; `split` does the rest of what `words` does."""
+        """Normalizes a text without splitting it; `split` does the rest of `words`."""
         return _replace(self._characters(text), self._normalizations)
 
     def split(self, normalized: Word) -> Iterator[Word]:
@@ -194,7 +194,7 @@ class BertNormalizer(Normalizer):
         return _at_spaces(_replace(zip(*normalized, strict=True), _SPLIT))
 
     def changed_code_points(self) -> list[int]:
-        """Returns the code points that may become something else; the others stay."""
+        """See `Normalizer`."""
         table = unicode_table()
         changes = DELETED_FLAG | _SPACE | _PUNCTUATION | _CJK | _ACCENT
         changed = set(np.flatnonzero(table.flags & changes).tolist())
@@ -202,7 +202,7 @@ class BertNormalizer(Normalizer):
 
     @functools.cached_property
     def sources_of_marks(self) -> frozenset[str]:  # type: ignore[override]
-        """Combining marks that stay and so may change places, and what decomposes into them."""
+        """See `Normalizer`: marks that `strip_accents` keeps are sorted."""
         if not self.strip_accents:
             return frozenset()
         table = unicode_table()
@@ -212,9 +212,9 @@ class BertNormalizer(Normalizer):
         )
 
     def _characters(self, text: str) -> Iterable[tuple[str, int]]:
-        """Pairs characters with their positions, combining marks in canonical order.
+        """Pairs characters with their positions; combining marks are in canonical order.
 
-        The reference gives exchanged marks the origins that stood at their new places.
+        As in the reference, marks that change places take the origins of their new places.
         """
         if self.sources_of_marks.isdisjoint(text):
             return super()._characters(text)
@@ -240,7 +240,7 @@ class BertNormalizer(Normalizer):
 
 
 def _split_off(character: str) -> str:
-    """Sets spaces around punctuation, and makes any white space a space."""
+    """Puts spaces around punctuation, and turns any white space into a space."""
     flags = unicode_table().flags[ord(character)]
     if flags & _SPACE:
         return " "
@@ -249,7 +249,7 @@ def _split_off(character: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class MediaPipeNormalizer(Normalizer):
-    """What MediaPipe's on-device BERT tokenizer does with a text.
+    """The rules of MediaPipe's on-device BERT tokenizer.
 
     It lower-cases ASCII letters only, keeps accents and control characters, splits at ASCII white
     space only and around punctuation and CJK characters, counts a word's bytes, and ends a text at
@@ -263,7 +263,7 @@ class MediaPipeNormalizer(Normalizer):
     length_unit = "BYTE"
 
     def replace(self, code_point: int) -> str:
-        """Returns what a code point becomes, with spaces around it where it is a word alone."""
+        """See `Normalizer`."""
         character = chr(code_point)
         kind = mediapipe_kinds()[code_point]
         if kind == _MEDIAPIPE_SPACE:
@@ -271,14 +271,14 @@ class MediaPipeNormalizer(Normalizer):
         if kind == _MEDIAPIPE_ALONE:
             return f" {character} "
         if character == "\v":
-            # It stays in its word, where no token has it, but others take it for white space.
+            # Part of a word here, and in no token; TensorFlow would split at a vertical tab.
             return "\x01"
         if 0xD800 <= code_point < 0xE000:
             return "\ufffd"
         return character.lower() if character.isascii() else character
 
     def changed_code_points(self) -> list[int]:
-        """Returns the code points that may become something else; the others stay."""
+        """See `Normalizer`."""
         return np.union1d(np.flatnonzero(mediapipe_kinds()), np.arange(128)).tolist()
 
     def _characters(self, text: str) -> Iterable[tuple[str, int]]:
@@ -301,7 +301,7 @@ _SPLIT = _Replacements(lambda code_point: _split_off(chr(code_point)))
 
 
 def _replace(characters: Iterable[tuple[str, int]], replacements: _Replacements) -> Word:
-    """Exchanges characters, each with its position in the raw text."""
+    """Replaces characters, which come with their positions in the raw text."""
     text: list[str] = []
     origins: list[int] = []
     for character, position in characters:

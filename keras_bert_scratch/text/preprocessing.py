@@ -1,13 +1,13 @@
-r"""Optional steps on raw text before the tokenizer, for control over whole words.
+r"""Optional steps that change raw text before the tokenizer reads it.
 
-A step is a function from text to text that knows its own settings, so that a `WordPieceTokenizer`
-carries it to every place where text enters: training, files, SavedModels, LiteRT files. BERT needs
-none of them; placeholders help where names and numbers must not be learned, and stop words where
-texts are longer than the model.
+A step is a function from text to text with settings that are saved. A `WordPieceTokenizer` takes it
+wherever text enters: training, files, SavedModels, LiteRT files. BERT needs no steps; placeholders
+help where names and numbers must not be learned, and stop words where texts are longer than the
+model.
 
-Steps that replace regular expressions are the same in Python and in TensorFlow, whose expressions
-are RE2's: they use what both read alike, so neither look-around nor `\s`, `\w` and `(?i)`, and
-repeat no search, so that no text takes them more than time proportional to its length.
+Steps that replace regular expressions give the same result in Python and in TensorFlow, which has
+RE2. They use only what both read alike, so neither look-around nor `\s`, `\w` and `(?i)`, and
+their time is linear in the length of a text.
 
 Order matters: repair, then strip, then set placeholders, then remove stop words.
 """
@@ -19,33 +19,37 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 T = TypeVar("T")
 
-# Between words: control characters, spaces, and the punctuation of ASCII, Latin-1, typography,
-# Chinese and full width. The apostrophes ' and ’ are not among them.
+# Characters between words: control characters, spaces, and the punctuation of ASCII, Latin-1,
+# typography, Chinese and full width, but not the apostrophes ' and ’.
 _BETWEEN = (
     "\x00-&(-/:-@\\[-`{-©«-´¶-¹»-¿×÷\u1680\u2000-\u200a\u200e-‘‚-\u206f⸀-\u2e7f"
     "\u3000-〿！-／：-＠［-｀｛-･\ufeff"
 )
 _WORD = rf"[^'’{_BETWEEN}]+(?:['’][^'’{_BETWEEN}]+)*"
-# Marks the ends of words. Normalization deletes it, so a text loses nothing with its own ones.
+# Marks the ends of words. Normalization deletes this character, so texts do not need it.
 _MARK = "\x00"
-# Of the steps of a tokenizer, the characters of a placeholder, and of what later steps make of it:
-# they bound how much longer a stranger's steps can make a text.
+# Most steps of a tokenizer, characters of a placeholder, and characters that later steps turn it
+# into. They bound how much longer the steps of a stranger's file can make a text.
 _MOST_STEPS = 16
 _LONGEST_PLACEHOLDER = 20
 _MOST_WRITTEN = 50
-# Of all stop words together: for twice as many RE2 has no automaton, and is slow.
+# Most characters of all stop words together: RE2 has no automaton for twice as many, and is slow.
 _MOST_CHARACTERS = 50_000
 
 
+def _any_case(word: str) -> str:
+    return "".join(f"[{letter}{letter.upper()}]" for letter in word)
+
+
 class Step(abc.ABC):
-    """A function from text to text with settings that JSON can hold. Subclasses are dataclasses."""
+    """A function from text to text with JSON settings. Subclasses are dataclasses."""
 
     @abc.abstractmethod
     def __call__(self, text: str) -> str:
@@ -64,7 +68,7 @@ class RegexStep(Step):
     @property
     @abc.abstractmethod
     def replacements(self) -> list[tuple[str, str]]:
-        r"""Expressions and what takes their place, where `\1` is the first group."""
+        r"""Expressions and their replacements, in which `\1` is the first group."""
 
     def __call__(self, text: str) -> str:
         """Changes a text."""
@@ -95,17 +99,18 @@ class RegexStep(Step):
 
 @dataclasses.dataclass(frozen=True)
 class PlaceholderStep(RegexStep):
-    """A step that puts a placeholder, with spaces around it, where a regular expression matches.
+    """A step that replaces a regular expression by a placeholder with spaces around it.
 
     Args:
-        placeholder: Of 20 characters at most.
+        placeholder: The placeholder, of at most 20 characters.
 
     Raises:
-        TypeError: If the placeholder is no string.
-        ValueError: If it is longer.
+        TypeError: If the placeholder is not a string.
+        ValueError: If the placeholder is too long.
     """
 
     placeholder: str
+    pattern: ClassVar[str]
 
     def __post_init__(self) -> None:
         if not isinstance(self.placeholder, str):
@@ -116,25 +121,27 @@ class PlaceholderStep(RegexStep):
                 f"{len(self.placeholder)}: {self.placeholder[:60]!r}..."
             )
 
-    def _spaced(self) -> str:
+    @property
+    def replacements(self) -> list[tuple[str, str]]:
+        """See `RegexStep`."""
         escaped = self.placeholder.replace("\\", r"\\")
-        return f" {escaped} "
+        return [(self.pattern, f" {escaped} ")]
 
 
 @dataclasses.dataclass(frozen=True)
 class RepairUnicode(Step):
-    """Brings equal-looking characters to one form, and optionally undoes wrong decoding.
+    """Brings equal-looking characters to one form, and optionally repairs wrong decoding.
 
-    It runs in Python only: an export to SavedModel is refused, a LiteRT predictor runs it.
+    It runs in Python only: LiteRT predictors run it, and exports to SavedModel refuse it.
 
     Args:
         form: Unicode's normalization form: "NFC" joins letters and their marks, "NFKC" also
             replaces compatibility characters, such as ligatures and full-width letters.
-        mojibake: Also mend UTF-8 that was read as another encoding, such as "cafÃ©", by ftfy.
+        mojibake: Also repair UTF-8 that was decoded otherwise, such as "cafÃ©"; needs ftfy.
 
     Raises:
-        ValueError: If the form is none of the two.
-        ImportError: If `mojibake` is on and ftfy is not installed.
+        ValueError: If the form is unknown.
+        ImportError: If `mojibake` is True and ftfy is not installed.
 
     Example:
         >>> RepairUnicode("NFKC")("ﬁlm")
@@ -153,7 +160,7 @@ class RepairUnicode(Step):
             except ImportError as error:
                 raise ImportError(
                     "mojibake=True needs ftfy, which is not installed: "
-                    'pip install "keras_bert_scratch[preprocessing]", or leave it off.'
+                    'pip install "keras_bert_scratch[preprocessing]", or omit it.'
                 ) from error
 
     def __call__(self, text: str) -> str:
@@ -167,11 +174,11 @@ class RepairUnicode(Step):
 
 @dataclasses.dataclass(frozen=True)
 class StripHtml(RegexStep):
-    """Replaces tags, comments, scripts and styles by spaces, and reads six entities.
+    """Replaces tags, comments, scripts and styles by spaces, and six entities by their characters.
 
-    As in a browser, what is not closed reaches to the end of the text; a "<" that no letter follows
-    is text. The entities are those that HTML itself needs: `&lt;`, `&gt;`, `&quot;`, `&apos;` (also
-    `&#39;` and `&#x27;`), `&nbsp;` and `&amp;`. A ">" within an attribute ends its tag.
+    As in a browser, an unclosed comment, script or style extends to the end of the text, and a "<"
+    without a letter behind it is text. A ">" within an attribute ends its tag. The entities are
+    `&lt;`, `&gt;`, `&quot;`, `&apos;` (also `&#39;` and `&#x27;`), `&nbsp;` and `&amp;`.
 
     Example:
         >>> StripHtml()("Fish &amp; chips<br/>for 3 < 5")
@@ -194,7 +201,7 @@ class StripHtml(RegexStep):
             ("&quot;", '"'),
             ("&(?:apos|#39|#[xX]27);", "'"),
             ("&nbsp;", " "),
-            # Last: what it brings forth is text.
+            # The last one: its result is text, not an entity.
             ("&amp;", "&"),
         ]
 
@@ -206,8 +213,8 @@ class ReplaceUrls(PlaceholderStep):
     An address ends at a space, at a character beyond ASCII, or before closing punctuation.
 
     Args:
-        placeholder: What takes their place, with spaces around it. The default is one token of
-            BERT's English vocabularies.
+        placeholder: The replacement, with spaces around it. The default is one token of BERT's
+            English vocabularies.
 
     Example:
         >>> ReplaceUrls()("See https://keras.io/api.")
@@ -215,14 +222,11 @@ class ReplaceUrls(PlaceholderStep):
     """
 
     placeholder: str = "url"
-
-    @property
-    def replacements(self) -> list[tuple[str, str]]:
-        """See `RegexStep`."""
-        start = rf"\b(?:{_any_case('http')}[sS]?://|{_any_case('www')}\.)"
-        # Printable ASCII without the quotation mark, < and >; the last one is no punctuation.
-        rest = r"[!#-;=?-~]*[#-&*+/-9=@-Z\\^-z|~-]"
-        return [(start + rest, self._spaced())]
+    # Printable ASCII without the quotation mark, < and >; the last character is no punctuation.
+    pattern = (
+        rf"\b(?:{_any_case('http')}[sS]?://|{_any_case('www')}\.)"
+        r"[!#-;=?-~]*[#-&*+/-9=@-Z\\^-z|~-]"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,7 +234,7 @@ class ReplaceUsers(PlaceholderStep):
     """Replaces mentions such as @someone; the @ of an e-mail address stays.
 
     Args:
-        placeholder: What takes their place, with spaces around it.
+        placeholder: The replacement, with spaces around it.
 
     Example:
         >>> ReplaceUsers()("@keras_team thanks")
@@ -238,19 +242,15 @@ class ReplaceUsers(PlaceholderStep):
     """
 
     placeholder: str = "user"
-
-    @property
-    def replacements(self) -> list[tuple[str, str]]:
-        """See `RegexStep`."""
-        return [(r"\B@[0-9A-Za-z_]+", self._spaced())]
+    pattern = r"\B@[0-9A-Za-z_]+"
 
 
 @dataclasses.dataclass(frozen=True)
 class ReplaceNumbers(PlaceholderStep):
-    """Replaces runs of ASCII digits, with the points and commas between them, also within words.
+    """Replaces ASCII numbers, with the points and commas inside them, also within words.
 
     Args:
-        placeholder: What takes their place, with spaces around it.
+        placeholder: The replacement, with spaces around it.
 
     Example:
         >>> ReplaceNumbers()("1,234.50 at 5pm")
@@ -258,19 +258,15 @@ class ReplaceNumbers(PlaceholderStep):
     """
 
     placeholder: str = "number"
-
-    @property
-    def replacements(self) -> list[tuple[str, str]]:
-        """See `RegexStep`."""
-        return [("[0-9]+(?:[.,][0-9]+)*", self._spaced())]
+    pattern = "[0-9]+(?:[.,][0-9]+)*"
 
 
 @dataclasses.dataclass(frozen=True)
 class AddPrompt(RegexStep):
-    """Sets a prompt before every text, such as "query: ", as sentence encoders are trained with.
+    """Puts a prompt, such as "query: ", before every text, as some sentence encoders need.
 
     Args:
-        prompt: The prompt, with the space that follows it.
+        prompt: The prompt, including the space that follows it.
 
     Example:
         >>> AddPrompt("query: ")("a film")
@@ -286,13 +282,13 @@ class AddPrompt(RegexStep):
 
 
 def stop_words(language: str = "english") -> list[str]:
-    """Returns frequent words that carry little: NLTK's, or else scikit-learn's for English.
+    """Returns frequent words with little meaning: NLTK's list, or scikit-learn's for English.
 
     NLTK's list is used where NLTK and its data (`nltk.download("stopwords")`) are installed. Both
-    lists hold "not": for sentiment, leave it in the text.
+    lists hold "not": for sentiment, remove it from the list.
 
     Args:
-        language: As NLTK names it.
+        language: The language, by NLTK's name.
 
     Raises:
         ValueError: If there is no list for the language.
@@ -308,26 +304,24 @@ def stop_words(language: str = "english") -> list[str]:
     if words is None:
         raise ValueError(
             f"There is no list of stop words for {language!r}: scikit-learn has 'english' only; "
-            'for NLTK\'s, pip install nltk and nltk.download("stopwords"), or give words of your '
-            "own."
+            'for NLTK\'s, pip install nltk and nltk.download("stopwords"), or give your own words.'
         )
     return sorted(word for word in words if re.fullmatch(_WORD, word))
 
 
 @dataclasses.dataclass(frozen=True)
 class RemoveStopWords(RegexStep):
-    """Removes whole words, in whatever case and with whichever apostrophe they are written.
+    """Removes whole words, in any case and with either apostrophe (' or ’).
 
-    A word is what stands between spaces and punctuation, with the apostrophes inside it. Chinese
-    and the like, written without spaces, must be split before.
+    Words are separated by spaces and punctuation, and may have apostrophes inside. Languages that
+    are written without spaces, such as Chinese, must be split before.
 
     Args:
-        words: Which to remove. The words themselves are saved with the model, so that it does not
-            matter what is installed where it is served.
+        words: The words to remove. They are saved with the model, so that a server needs no list.
 
     Raises:
         TypeError: If `words` is a string.
-        ValueError: If there is none, one is not a single word, or they have more than 50,000
+        ValueError: If there are no words, one is not a single word, or they have more than 50,000
             characters together.
 
     Example:
@@ -340,8 +334,8 @@ class RemoveStopWords(RegexStep):
     def __post_init__(self) -> None:
         if isinstance(self.words, str):
             raise TypeError(
-                f"words is a list of words, received {self.words!r}: stop_words({self.words!r}) "
-                "finds the list of a language."
+                f"words must be a list, received {self.words!r}: stop_words({self.words!r}) finds "
+                "the list of a language."
             )
         words = tuple(sorted(set(self.words)))
         object.__setattr__(self, "words", words)
@@ -349,7 +343,7 @@ class RemoveStopWords(RegexStep):
         if wrong or not words:
             raise ValueError(
                 "Stop words are one word each, without spaces and punctuation, received "
-                f"{wrong or 'none'}: remove these, or leave the step out."
+                f"{wrong or 'none'}: remove these, or omit the step."
             )
         if (size := sum(map(len, words))) > _MOST_CHARACTERS:
             raise ValueError(
@@ -360,7 +354,7 @@ class RemoveStopWords(RegexStep):
     @property
     def replacements(self) -> list[tuple[str, str]]:
         """See `RegexStep`."""
-        # What has the same upper case, such as both small sigmas.
+        # Letters with the same upper case, such as both small sigmas.
         variants: dict[str, set[str]] = {}
         for small in self._upper_case:
             upper = chr(self._upper_case[small])
@@ -380,7 +374,7 @@ class RemoveStopWords(RegexStep):
     def __call__(self, text: str) -> str:
         """Changes a text."""
 
-        # The same as the replacements: Python would try hundreds of alternatives one by one.
+        # The same as the replacements, but faster: Python tries alternatives one by one.
         def keep(word: re.Match[str]) -> str:
             is_stop_word = word[0].translate(self._upper_case) in self._upper_words
             return "" if is_stop_word else word[0]
@@ -389,7 +383,7 @@ class RemoveStopWords(RegexStep):
 
     @functools.cached_property
     def _upper_case(self) -> dict[int, int]:
-        """Letters of the words -> their upper case, where that is one letter; ’ -> '."""
+        """Maps letters of the words to their upper case, if that is one letter, and ’ to '."""
         upper = {letter: letter.upper() for word in self.words for letter in word.lower() + word}
         return {ord(k): ord(v) for k, v in upper.items() if len(v) == 1} | {ord("’"): ord("'")}
 
@@ -398,46 +392,26 @@ class RemoveStopWords(RegexStep):
         return frozenset(word.translate(self._upper_case) for word in self.words)
 
 
-def split_sentences(text: str, language: str = "english") -> list[str]:
-    """Splits a text into sentences.
+def nltk_sentences(text: str) -> list[str]:
+    """Splits a text into sentences by NLTK, or by a simple rule where NLTK is not installed.
 
-    By NLTK where it and its data (`nltk.download("punkt_tab")`) are installed. Otherwise a sentence
-    ends with a line, after ".", "!", "?" or "…" (and closing quotes or brackets) before white
-    space, and after "。", "！" or "？": abbreviations end sentences, too.
+    NLTK also needs its data (`nltk.download("punkt_tab")`). By the simple rule, a sentence ends at
+    a line break, after ".", "!", "?" or "…" (and closing quotes or brackets) before white space,
+    and after "。", "！" or "？"; abbreviations end sentences, too.
 
     Args:
         text: The text.
-        language: As NLTK names it.
 
     Example:
-        >>> split_sentences("It works. Does it? Yes!")
+        >>> nltk_sentences("It works. Does it? Yes!")
         ['It works.', 'Does it?', 'Yes!']
     """
-    sentences = _by_nltk(lambda nltk: nltk.sent_tokenize(text, language))
+    sentences = _by_nltk(lambda nltk: nltk.sent_tokenize(text))
     if sentences is None:
         closing = "[\"'”’»)\\]]*"
         ended = re.sub(rf"([.!?…]{closing})\s+|([。！？][”’」』）]*)", "\\1\\2\n", text)
         sentences = ended.splitlines()
     return [sentence.strip() for sentence in sentences if sentence.strip()]
-
-
-def split_words(text: str, language: str = "english") -> list[str]:
-    """Splits a text into words and punctuation.
-
-    By NLTK where it and its data (`nltk.download("punkt_tab")`) are installed. Otherwise words are
-    those of `RemoveStopWords`, and every other character but white space stands alone. NLTK splits
-    contractions ("do", "n't").
-
-    Args:
-        text: The text.
-        language: As NLTK names it.
-
-    Example:
-        >>> split_words("Stop, now!")
-        ['Stop', ',', 'now', '!']
-    """
-    words = _by_nltk(lambda nltk: nltk.word_tokenize(text, language))
-    return re.findall(rf"{_WORD}|\S", text) if words is None else words
 
 
 _STEPS: dict[str, type[Step]] = {
@@ -458,7 +432,7 @@ def step_from_config(config: dict[str, Any]) -> Step:
     """Makes the step that `get_config` described.
 
     Raises:
-        ValueError: If it is none of this module's, or has other settings.
+        ValueError: If there is no such step, or it has other settings.
     """
     settings = dict(config) if isinstance(config, dict) else {"step": config}
     name = settings.pop("step", None)
@@ -468,7 +442,7 @@ def step_from_config(config: dict[str, Any]) -> Step:
         )
     try:
         step = _STEPS[name](**settings)
-        step("")  # Steps compile their expressions when they are first used.
+        step("")  # Compiles its expressions.
     except (TypeError, AttributeError) as error:
         raise ValueError(f"The settings of {name} are refused: {error}.") from error
     return step
@@ -478,14 +452,13 @@ def check_steps(steps: Iterable[Step]) -> tuple[Step, ...]:
     """Returns the steps as a tuple.
 
     Raises:
-        TypeError: If one is not a step of this module, with which alone a model can be saved.
-        ValueError: If there are more than 16, or they make a placeholder longer and longer.
+        TypeError: If a step is not one of this module; no other can be saved with a model.
+        ValueError: If there are more than 16 steps, or later ones lengthen a placeholder too much.
     """
     steps = tuple(itertools.islice(steps, _MOST_STEPS + 1))
     if len(steps) > _MOST_STEPS:
         raise ValueError(
-            f"preprocessing takes at most {_MOST_STEPS} steps, received more: leave out those that "
-            "others repeat."
+            f"preprocessing takes at most {_MOST_STEPS} steps, received more: omit repeated ones."
         )
     for step in steps:
         if type(step) not in _STEPS.values():
@@ -496,29 +469,25 @@ def check_steps(steps: Iterable[Step]) -> tuple[Step, ...]:
     for number, step in enumerate(steps):
         written = f" {step.placeholder} " if isinstance(step, PlaceholderStep) else ""
         for later in steps[number + 1 :]:
-            # Each could make what the one before it wrote several times as long.
+            # Each could multiply the length of what the one before it wrote.
             written = later(written)
             if len(written) > _MOST_WRITTEN:
                 raise ValueError(
-                    f"Of the placeholder of {step!r}, later steps of preprocessing make more than "
+                    f"Later steps of preprocessing turn the placeholder of {step!r} into more than "
                     f"{_MOST_WRITTEN} characters: choose another placeholder, or another order."
                 )
     return steps
 
 
 def _by_nltk(ask: Callable[[Any], T]) -> T | None:
-    """Asks NLTK; None if it, or the data it needs, is not installed."""
+    """Returns NLTK's answer, or None if NLTK or its data are not installed."""
     try:
         import nltk
 
         return ask(nltk)
     except (ImportError, LookupError, OSError):
-        # A word list that NLTK's data lacks is an OSError.
+        # A missing word list raises OSError.
         return None
-
-
-def _any_case(word: str) -> str:
-    return "".join(f"[{letter}{letter.upper()}]" for letter in word)
 
 
 def _one_of(letters: set[str]) -> str:

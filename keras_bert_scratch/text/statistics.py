@@ -1,4 +1,4 @@
-"""How a tokenizer fits texts: unknown and split words, and what a phone would read otherwise."""
+"""How a tokenizer fits texts: split and unknown words; what MediaPipe would read differently."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -13,11 +13,11 @@ class VocabularyStatistics(NamedTuple):
     Attributes:
         num_texts: Texts read.
         num_words: Words after normalization, punctuation marks included.
-        num_pieces: Tokens that they became.
-        coverage: Share of the words that are tokens as a whole.
+        num_pieces: Tokens of the words.
+        coverage: Share of the words that are one token, and not [UNK].
         unknown_share: Share of the pieces that are [UNK].
-        pieces_per_word: Mean number of tokens a word.
-        longest_tokens: The vocabulary's longest tokens, the longest first.
+        pieces_per_word: Mean number of tokens per word.
+        longest_tokens: The longest tokens of the vocabulary, from the longest on.
     """
 
     num_texts: int
@@ -37,24 +37,24 @@ def vocabulary_statistics(
     Args:
         tokenizer: The tokenizer with its vocabulary.
         texts: Any number of texts; they are read once.
-        num_longest: How many of the longest tokens to name.
+        num_longest: Number of the longest tokens to return.
 
     Raises:
         ValueError: If the texts have no words.
     """
     num_texts = num_words = num_pieces = num_whole = num_unknown = 0
-    unk_id = tokenizer.vocabulary.unk_id
+    unknown = [tokenizer.vocabulary.unk_id]
     for text in texts:
         num_texts += 1
         for pieces in tokenizer.words(text):
             num_words += 1
             num_pieces += len(pieces)
-            is_unknown = pieces == [unk_id]
-            num_unknown += is_unknown
-            num_whole += len(pieces) == 1 and not is_unknown
+            num_unknown += pieces == unknown
+            num_whole += len(pieces) == 1 and pieces != unknown
     if not num_words:
         raise ValueError(f"The {num_texts} texts have no words: there is nothing to measure.")
-    tokens = [t for t in tokenizer.vocabulary.tokens if t not in SPECIAL_TOKENS]
+    tokens = [token for token in tokenizer.vocabulary.tokens if token not in SPECIAL_TOKENS]
+    tokens.sort(key=lambda token: (-len(token.removeprefix(CONTINUATION)), token))
     return VocabularyStatistics(
         num_texts=num_texts,
         num_words=num_words,
@@ -62,19 +62,17 @@ def vocabulary_statistics(
         coverage=num_whole / num_words,
         unknown_share=num_unknown / num_pieces,
         pieces_per_word=num_pieces / num_words,
-        longest_tokens=sorted(tokens, key=lambda t: (-len(t.removeprefix(CONTINUATION)), t))[
-            :num_longest
-        ],
+        longest_tokens=tokens[:num_longest],
     )
 
 
 class PhoneDifferences(NamedTuple):
-    """How many texts MediaPipe's on-device tokenizer would tokenize otherwise.
+    """Texts that MediaPipe's on-device tokenizer tokenizes differently.
 
     Attributes:
         num_texts: Texts compared.
         num_different: Those with other ids.
-        examples: The first of them.
+        examples: The first five of them.
     """
 
     num_texts: int
@@ -82,25 +80,19 @@ class PhoneDifferences(NamedTuple):
     examples: list[str]
 
 
-def phone_differences(
-    tokenizer: WordPieceTokenizer, texts: Iterable[str], *, num_examples: int = 5
-) -> PhoneDifferences:
-    """Tells how many texts MediaPipe's on-device tokenizer would tokenize otherwise.
+def phone_differences(tokenizer: WordPieceTokenizer, texts: Iterable[str]) -> PhoneDifferences:
+    """Compares a tokenizer with MediaPipe's on-device tokenizer.
 
     Args:
-        tokenizer: What the model is trained with.
+        tokenizer: The tokenizer with which the model is trained.
         texts: A corpus.
-        num_examples: Most texts to return.
     """
     phone = WordPieceTokenizer(
         tokenizer.vocabulary, normalization="mediapipe", errors=tokenizer.errors
     )
-    num_texts, num_different = 0, 0
-    examples: list[str] = []
+    num_texts, different = 0, []
     for text in texts:
         num_texts += 1
         if tokenizer.encode(text).token_ids != phone.encode(text).token_ids:
-            num_different += 1
-            if len(examples) < num_examples:
-                examples.append(text)
-    return PhoneDifferences(num_texts, num_different, examples)
+            different.append(text)
+    return PhoneDifferences(num_texts, len(different), different[:5])

@@ -1,17 +1,21 @@
 """Texts or pairs -> token ids with offsets, and back: WordPiece as BERT uses it.
 
-This module needs no TensorFlow; `WordPieceTokenizer.graph` imports it for the same ids inside
-`tf.data` and SavedModels.
+This module needs no TensorFlow; `graphs.tokenizer_graph` computes the same ids inside `tf.data` and
+SavedModels.
 """
 
 import functools
-import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from keras_bert_scratch.files import check_links, new_file
-from keras_bert_scratch.text.added_tokens import AddedToken, Finder, check_added_tokens
+from keras_bert_scratch.files import check_links
+from keras_bert_scratch.text.added_tokens import (
+    AddedToken,
+    Finder,
+    check_added_tokens,
+    tokens_to_find,
+)
 from keras_bert_scratch.text.normalization import (
     BertNormalizer,
     MediaPipeNormalizer,
@@ -21,9 +25,11 @@ from keras_bert_scratch.text.normalization import (
 )
 from keras_bert_scratch.text.preprocessing import Step, check_steps, step_from_config
 from keras_bert_scratch.text.tokenizer_files import (
-    frame_template,
     read_folder,
     read_tokenizer_json,
+    tokenizer_config,
+    tokenizer_json,
+    write_json,
 )
 from keras_bert_scratch.text.truncation import (
     Truncation,
@@ -39,14 +45,10 @@ from keras_bert_scratch.text.vocabulary import (
     CONTINUATION,
     SEP,
     SPECIAL_TOKENS,
-    UNK,
     Vocabulary,
 )
 
-if TYPE_CHECKING:
-    from keras_bert_scratch.text.graphs.tokenizer_graph import Engine, TokenizerGraph
-
-# What the reference's decoder closes up, in its order.
+# Spaces that the reference's decoder removes, in its order.
 _CLEAN_UP = [
     (" .", "."),
     (" ?", "?"),
@@ -61,30 +63,38 @@ _CLEAN_UP = [
     (" 're", "'re"),
 ]
 
-# Largest `max_word_length`, and of the words whose tokens are remembered.
+# Largest `max_word_length`, and longest words whose tokens are remembered.
 _LONGEST_WORD = 10_000
 _LONGEST_REMEMBERED = 32
 
-# Kinds of the arguments that files give.
-_SWITCHES: dict[str, tuple[type, ...]] = {
+# The settings, which files give, too, with their types or their values.
+_TYPES: dict[str, tuple[type, ...]] = {
     "lowercase": (bool,),
     "strip_accents": (bool, type(None)),
     "tokenize_chinese_chars": (bool,),
     "allow_special_tokens": (bool,),
     "max_word_length": (int,),
 }
+_VALUES = {"normalization": ("bert", "mediapipe"), "errors": ("replace", "strict")}
+# The only settings of MediaPipe's tokenizer.
+_MEDIAPIPE = {
+    "lowercase": True,
+    "strip_accents": False,
+    "tokenize_chinese_chars": True,
+    "allow_special_tokens": False,
+}
 
 
 class Encoding(NamedTuple):
-    """A text, or a pair of them, as a model reads it. S is the number of tokens.
+    """A text, or a pair of texts, as a model reads it.
 
     Attributes:
         token_ids: [CLS] text [SEP], or [CLS] text [SEP] pair [SEP].
         segment_ids: 0 up to the first [SEP], 1 after it.
         tokens: The tokens of the ids.
-        offsets: Start and end of every token in the text it came from, in characters; (0, 0) for
-            [CLS] and [SEP]. The text is the raw one, or what `preprocessing` made of it.
-        sequence: Which text a token came from: 0, 1, or None for [CLS] and [SEP].
+        offsets: Start and end of every token in its text, in characters; (0, 0) for [CLS] and
+            [SEP]. They refer to the text after `preprocessing`.
+        sequence: The text of each token: 0, 1, or None for [CLS] and [SEP].
     """
 
     token_ids: list[int]
@@ -106,23 +116,23 @@ class WordPieceTokenizer:
     Args:
         vocabulary: The tokens.
         lowercase: Lower-case the text ("uncased" models).
-        strip_accents: Decompose and drop accents; None does what `lowercase` says.
+        strip_accents: Decompose and drop accents; None means the value of `lowercase`.
         tokenize_chinese_chars: Make every CJK character a word.
-        allow_special_tokens: Let "[MASK]" and the like in a text stand for the special tokens, as
-            the reference does. By default they are text: strangers could inject them.
-        normalization: "bert", or "mediapipe" for what MediaPipe's on-device tokenizer does.
-        max_word_length: Words of more characters become [UNK]; with "mediapipe", of more bytes. At
-            most 10,000.
-        errors: What happens to bytes that are not UTF-8: "replace" as `bytes.decode` does, or
+        allow_special_tokens: Read "[MASK]" and the like in a text as the special tokens, as the
+            reference does. By default they are plain text, since strangers could inject them.
+        normalization: "bert", or "mediapipe" for the rules of MediaPipe's on-device tokenizer.
+        max_word_length: Words of more characters (bytes with "mediapipe") become [UNK]. At most
+            10,000.
+        errors: How bytes that are not UTF-8 are handled: "replace" as `bytes.decode` does, or
             "strict" to refuse them.
         preprocessing: Steps that change every text before anything else, see `preprocessing.py`.
-        added_tokens: Tokens of the vocabulary that are found in a text as they stand, see
-            `added_tokens.py`; or dicts of their fields. [CLS], [SEP] and the like need not be
-            among them, and are found only with `allow_special_tokens`.
+        added_tokens: Tokens of the vocabulary that are found in a text before it is split into
+            words, see `added_tokens.py`; or dicts of their fields. [CLS], [SEP] and the like need
+            not be among them, and are found only with `allow_special_tokens`.
 
     Raises:
-        TypeError: If a step of `preprocessing` is none.
-        ValueError: If an argument is none of the named ones.
+        TypeError: If `preprocessing` holds anything but steps.
+        ValueError: If an argument has another value than those named.
 
     Example:
         >>> vocabulary = Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "film", "##s", "!"])
@@ -154,62 +164,57 @@ class WordPieceTokenizer:
         self.max_word_length = max_word_length
         self.errors = errors
         self.preprocessing = check_steps(preprocessing)
-        self.normalizer = self._make_normalizer()
-        self.added_tokens = self._check_added_tokens(list(added_tokens))
+        self._check_settings()
+        self.normalizer: Normalizer = MediaPipeNormalizer()
+        self.added_tokens: tuple[AddedToken, ...] = ()
+        added_tokens = list(added_tokens)
+        if normalization == "bert":
+            strips = lowercase if strip_accents is None else strip_accents
+            self.normalizer = BertNormalizer(lowercase, strips, tokenize_chinese_chars)
+            self.added_tokens = check_added_tokens(added_tokens, vocabulary, self.normalizer)
+        elif added_tokens:
+            raise ValueError(
+                f"normalization={normalization!r} knows no added tokens, received {added_tokens}: "
+                "omit them, or use normalization='bert'."
+            )
 
-    def _make_normalizer(self) -> Normalizer:
-        for name, kinds in _SWITCHES.items():
-            # Of the kind itself: a truth value is an int, too.
-            if type(value := getattr(self, name)) not in kinds:
+    def _check_settings(self) -> None:
+        for name, types in _TYPES.items():
+            # Not isinstance(): a bool is an int, too.
+            if type(value := getattr(self, name)) not in types:
                 raise ValueError(
-                    f"{name} must be {' or '.join(kind.__name__ for kind in kinds)}, received "
+                    f"{name} must be {' or '.join(kind.__name__ for kind in types)}, received "
                     f"{value!r}."
                 )
-        if self.normalization not in ("bert", "mediapipe"):
-            raise ValueError(
-                f"normalization must be 'bert' or 'mediapipe', received {self.normalization!r}."
-            )
-        if self.errors not in ("replace", "strict"):
-            raise ValueError(f"errors must be 'replace' or 'strict', received {self.errors!r}.")
+        for name, values in _VALUES.items():
+            if (value := getattr(self, name)) not in values:
+                raise ValueError(
+                    f"{name} must be {' or '.join(map(repr, values))}, received {value!r}."
+                )
         longest = max(map(len, self.vocabulary.special_tokens))
         if not longest <= self.max_word_length <= _LONGEST_WORD:
             raise ValueError(
                 f"max_word_length must be from {longest}, the length of a special token, to "
                 f"{_LONGEST_WORD}, received {self.max_word_length}: BERT has 100."
             )
-        if self.normalization == "bert":
-            strip_accents = self.lowercase if self.strip_accents is None else self.strip_accents
-            return BertNormalizer(self.lowercase, strip_accents, self.tokenize_chinese_chars)
-        fixed = (self.lowercase, bool(self.strip_accents), self.tokenize_chinese_chars)
-        if fixed != (True, False, True) or self.allow_special_tokens:
+        received = {name: getattr(self, name) for name in _MEDIAPIPE}
+        differing = [name for name in received if bool(received[name]) != _MEDIAPIPE[name]]
+        if self.normalization == "mediapipe" and differing:
             raise ValueError(
                 "normalization='mediapipe' lower-cases ASCII, keeps accents, splits CJK characters "
-                "and never reads special tokens, and cannot do otherwise: received lowercase="
-                f"{self.lowercase}, strip_accents={self.strip_accents}, tokenize_chinese_chars="
-                f"{self.tokenize_chinese_chars}, allow_special_tokens={self.allow_special_tokens}; "
-                "leave them at their defaults."
+                "and never reads special tokens, received "
+                f"{', '.join(f'{name}={received[name]}' for name in differing)}: omit these."
             )
-        return MediaPipeNormalizer()
-
-    def _check_added_tokens(self, tokens: list[Any]) -> tuple[AddedToken, ...]:
-        if tokens and not isinstance(self.normalizer, BertNormalizer):
-            raise ValueError(
-                f"normalization={self.normalization!r} knows no added tokens, received {tokens}: "
-                "leave them out, or use normalization='bert'."
-            )
-        if not isinstance(self.normalizer, BertNormalizer):
-            return ()
-        return check_added_tokens(tokens, self.vocabulary, self.normalizer)
 
     @property
     def special_tokens(self) -> list[str]:
-        """The vocabulary's special tokens, and those added that `decode` may leave out."""
+        """The vocabulary's special tokens, and the added tokens that `decode` may skip."""
         added = [token.content for token in self.added_tokens if token.special]
         return list(dict.fromkeys([*self.vocabulary.special_tokens, *added]))
 
     @functools.cached_property
     def pieces(self) -> dict[str, int]:
-        """The tokens that words may be split into, and their ids."""
+        """The tokens into which words may be split, and their ids."""
         found_whole = {token.content for token in self.added_tokens if not token.is_piece}
         return {
             token: token_id
@@ -219,29 +224,18 @@ class WordPieceTokenizer:
 
     @functools.cached_property
     def finders(self) -> tuple[Finder, Finder] | None:
-        """What finds tokens in raw texts, and in normalized ones; None if nothing is found."""
+        """The finders of tokens in raw and in normalized texts; None if nothing is to be found."""
         if not self.added_tokens and not self.allow_special_tokens:
             return None
         normalizer = self.normalizer
         assert isinstance(normalizer, BertNormalizer)
-        special = [AddedToken(token, True, False) for token in self.vocabulary.special_tokens]
-        # What a file says of a special token comes after, and so before, our own.
-        known = {token.content: token for token in (*special, *self.added_tokens)}.values()
-        raw = {token.content: token for token in known if not token.normalized}
+        tokens = tokens_to_find(self.vocabulary, self.added_tokens)
+        raw = {token.content: token for token in tokens if not token.normalized}
         normalized = {
-            normalizer.normalized(token.content).text: token for token in known if token.normalized
+            normalizer.normalized(token.content).text: token for token in tokens if token.normalized
         }
-        return tuple(  # type: ignore[return-value]
-            Finder(
-                tokens,
-                ()
-                if self.allow_special_tokens
-                else [
-                    sought for sought, token in tokens.items() if token.content in SPECIAL_TOKENS
-                ],
-            )
-            for tokens in (raw, normalized)
-        )
+        as_text = () if self.allow_special_tokens else SPECIAL_TOKENS
+        return Finder(raw, as_text), Finder(normalized, as_text)
 
     def encode(
         self,
@@ -256,13 +250,13 @@ class WordPieceTokenizer:
         Args:
             text: The text.
             pair: The second text.
-            sequence_length: Tokens, [CLS] and [SEP] included, to which the texts are truncated, the
-                longest first; None does not truncate.
-            truncation: Which tokens of a long text stay, see `head_and_tail`; of a pair, "head".
+            sequence_length: Most tokens, [CLS] and [SEP] included; the longer text of a pair is
+                truncated first. None does not truncate.
+            truncation: Which tokens of a long text stay, see `head_and_tail`; "head" for pairs.
 
         Raises:
             ValueError: If `sequence_length` has no room for [CLS] and [SEP], the texts cannot be
-                truncated so, or bytes that are not UTF-8 are to be refused.
+                truncated so, or a text is not UTF-8 and `errors` is "strict".
         """
         pieces = [self._pieces(part) for part in (text, pair) if part is not None]
         check_truncation(truncation, len(pieces))
@@ -283,12 +277,13 @@ class WordPieceTokenizer:
 
         Args:
             text: The text.
-            sequence_length: Tokens of a window, [CLS] and [SEP] included; the last may have fewer.
+            sequence_length: Tokens of a window, [CLS] and [SEP] included; the last window may have
+                fewer.
             window_stride: Tokens from the start of a window to the start of the next, see
                 `check_window_stride`.
 
         Raises:
-            ValueError: If the windows are too short, or the stride does not fit them.
+            ValueError: If the windows are too short, or the stride does not fit.
         """
         room = check_sequence_length(sequence_length, 1)
         stride = check_window_stride(window_stride, room)
@@ -297,7 +292,7 @@ class WordPieceTokenizer:
         return [self._frame([pieces[start : start + room]]) for start in starts]
 
     def _frame(self, pieces: list[list[_Piece]]) -> Encoding:
-        """Sets [CLS] and [SEP] around the pieces of a text or a pair."""
+        """Puts [CLS] and [SEP] around the pieces of a text or a pair."""
         cls, sep = (_Piece(self.vocabulary.token_to_id(token), 0, 0) for token in (CLS, SEP))
         framed: list[tuple[_Piece, int, int | None]] = [(cls, 0, None)]
         for segment, part in enumerate(pieces):
@@ -315,12 +310,11 @@ class WordPieceTokenizer:
         """Joins tokens to a text, as the reference's WordPiece decoder with `cleanup=True`.
 
         Args:
-            token_ids: Ids, padding included.
-            skip_special_tokens: Leave out [CLS], [SEP], [PAD], [UNK], [MASK], and added tokens that
-                are special.
+            token_ids: Ids; they may include padding.
+            skip_special_tokens: Skip [CLS], [SEP], [PAD], [UNK], [MASK], and special added tokens.
 
         Raises:
-            IndexError: If an id is not one of the vocabulary.
+            IndexError: If the vocabulary has no such id.
         """
         tokens = [self.vocabulary.id_to_token(int(token_id)) for token_id in token_ids]
         if skip_special_tokens:
@@ -336,7 +330,7 @@ class WordPieceTokenizer:
         return "".join(parts)
 
     def _pieces(self, text: str | bytes) -> list[_Piece]:
-        """Splits a text into tokens: those found as they stand, then the others."""
+        """Splits a text into tokens: finds the added tokens, then splits the rest into words."""
         text = self._read(text)
         if self.finders is None:
             return self._match_words(self.normalizer.words(text), 0)
@@ -350,10 +344,8 @@ class WordPieceTokenizer:
         return pieces
 
     def _split_normalized(self, text: str, start: int, finder: Finder) -> list[_Piece]:
-        """Splits a part of a text, which starts there, into tokens."""
+        """Splits the part of a text that starts at `start` into tokens."""
         assert isinstance(self.normalizer, BertNormalizer)
-        if not finder.contents:
-            return self._match_words(self.normalizer.words(text), start)
         normalized, origins = self.normalizer.normalized(text)
         pieces = []
         for first, last, token in finder.split(normalized):
@@ -384,7 +376,7 @@ class WordPieceTokenizer:
         return text
 
     def _match_words(self, words: Iterable[Word], start: int) -> list[_Piece]:
-        """Splits the words of a part of a text, which starts there, into tokens."""
+        """Splits the words of the part of a text that starts at `start` into tokens."""
         pieces = []
         for word, origins in words:
             first = 0
@@ -396,7 +388,7 @@ class WordPieceTokenizer:
         return pieces
 
     def words(self, text: str | bytes) -> list[list[int]]:
-        """Returns the token ids of every word; special and added tokens are plain text."""
+        """Returns the token ids of every word; special and added tokens count as plain text."""
         words = self.normalizer.words(self._read(text))
         return [[token_id for token_id, _ in self._match(word.text)] for word in words]
 
@@ -404,7 +396,7 @@ class WordPieceTokenizer:
         """Returns the id of each token of a word, and the position in the word after it."""
         if self.normalizer.word_length(word) > self.max_word_length:
             return [(self.vocabulary.unk_id, len(word))]
-        # Long words seldom come again, and texts of strangers could fill the memory with them.
+        # Long words seldom repeat, and texts of strangers could fill the memory with them.
         is_short = len(word) <= _LONGEST_REMEMBERED
         return self._remembered_matches(word) if is_short else self._longest_matches(word)
 
@@ -415,7 +407,7 @@ class WordPieceTokenizer:
 
     @functools.cached_property
     def _token_lengths(self) -> tuple[list[int], list[int]]:
-        """Lengths of the tokens that may start a word, and of those that may go on with it."""
+        """Lengths of the tokens that may start a word, and of those that may continue it."""
         starts = {len(token) for token in self.pieces}
         tokens = (token for token in self.pieces if token.startswith(CONTINUATION))
         rests = {len(token) - len(CONTINUATION) for token in tokens}
@@ -427,7 +419,7 @@ class WordPieceTokenizer:
         start = 0
         while start < len(word):
             prefix = CONTINUATION if start else ""
-            # Lengths of tokens alone: the time grows with the word, not with its square.
+            # Only the lengths that tokens have: the time is linear in the word's length.
             for length in self._token_lengths[start > 0]:
                 end = start + length
                 if end <= len(word) and prefix + word[start:end] in self.pieces:
@@ -438,28 +430,11 @@ class WordPieceTokenizer:
             start = end
         return matches
 
-    def graph(self, engine: "Engine" = "fast") -> "TokenizerGraph":
-        """Returns the same tokenizer for `tf.data`, `tf.function` and SavedModels.
-
-        Args:
-            engine: "fast" uses tensorflow-text; "core" uses core TensorFlow operations only, for
-                SavedModels that a stock server loads.
-        """
-        from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
-
-        return tokenizer_graph(self, engine)
-
     def get_config(self) -> dict[str, Any]:
         """Returns plain JSON types from which `from_config` makes the same tokenizer."""
         return {
             "vocabulary": self.vocabulary.tokens,
-            "lowercase": self.lowercase,
-            "strip_accents": self.strip_accents,
-            "tokenize_chinese_chars": self.tokenize_chinese_chars,
-            "allow_special_tokens": self.allow_special_tokens,
-            "normalization": self.normalization,
-            "max_word_length": self.max_word_length,
-            "errors": self.errors,
+            **{name: getattr(self, name) for name in (*_TYPES, *_VALUES)},
             "preprocessing": [step.get_config() for step in self.preprocessing],
             "added_tokens": [token._asdict() for token in self.added_tokens],
         }
@@ -469,7 +444,7 @@ class WordPieceTokenizer:
         """Makes the tokenizer that `get_config` described.
 
         Raises:
-            ValueError: If it describes none.
+            ValueError: If the config does not describe a tokenizer.
         """
         try:
             vocabulary = Vocabulary(config["vocabulary"])
@@ -481,25 +456,24 @@ class WordPieceTokenizer:
             ) from error
 
     def __reduce__(self) -> tuple[Callable[..., "WordPieceTokenizer"], tuple[dict[str, Any]]]:
-        # Copies and pickles are made without the caches, of which graphs cannot be pickled.
+        # Copies and pickles omit the caches, which cannot be pickled.
         return type(self).from_config, (self.get_config(),)
 
     @classmethod
     def from_directory(cls, path: str | Path, **overrides: Any) -> "WordPieceTokenizer":
         """Reads the tokenizer of a checkpoint's folder.
 
-        The vocabulary comes from tokenizer.json, or else vocab.txt. The switches come from
-        tokenizer_config.json, and what that leaves open from tokenizer.json; lower-casing is on
-        where neither speaks of it.
+        The vocabulary is that of tokenizer.json, or else of vocab.txt. Settings are those of
+        tokenizer_config.json, then of tokenizer.json, then the defaults of the class.
 
         Args:
             path: The folder.
             **overrides: Arguments of the class that replace those read.
 
         Raises:
-            FileNotFoundError: If the folder has none of the two files.
-            ValueError: If a file cannot be used, see `Vocabulary.from_file`, or leads out of the
-                folder, see `files.check_links`.
+            FileNotFoundError: If the folder has neither tokenizer.json nor vocab.txt.
+            ValueError: If a file cannot be used, see `Vocabulary.from_file`, or is a link out of
+                the folder, see `files.check_links`.
         """
         folder = Path(path)
         check_links(folder)
@@ -507,15 +481,15 @@ class WordPieceTokenizer:
 
     @classmethod
     def from_file(cls, path: str | Path, **overrides: Any) -> "WordPieceTokenizer":
-        """Reads tokenizer.json, or vocab.txt, which says nothing of the switches.
+        """Reads tokenizer.json, or vocab.txt, which has the vocabulary alone.
 
         Args:
             path: A file whose name ends in .json is read as tokenizer.json, any other as vocab.txt.
             **overrides: Arguments of the class that replace those read.
 
         Raises:
-            ValueError: If the file cannot be used, see `Vocabulary.from_file`, or normalizes in
-                another way than BERT.
+            ValueError: If the file cannot be used, see `Vocabulary.from_file`, or normalizes
+                otherwise than BERT.
         """
         path = Path(path)
         if path.suffix == ".json":
@@ -525,9 +499,9 @@ class WordPieceTokenizer:
     def save(self, directory: str | Path) -> None:
         """Writes vocab.txt, tokenizer.json and tokenizer_config.json into a folder.
 
-        transformers' `AutoTokenizer` and `tokenizers` read the same behaviour from them. They know
-        neither `normalization="mediapipe"` nor `preprocessing`: then there is no tokenizer.json,
-        and only `from_directory` reads the behaviour back.
+        transformers' `AutoTokenizer` and `tokenizers` read the same behaviour from them. They have
+        neither `normalization="mediapipe"` nor `preprocessing`: a tokenizer with these writes no
+        tokenizer.json, and only `from_directory` reads it back.
         """
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
@@ -535,103 +509,28 @@ class WordPieceTokenizer:
         if self._is_known_to_the_reference:
             self.to_file(folder / "tokenizer.json")
         else:
-            # One of an earlier tokenizer would be read before vocab.txt.
+            # That of an earlier tokenizer would be read before vocab.txt.
             (folder / "tokenizer.json").unlink(missing_ok=True)
-        _write_json(folder / "tokenizer_config.json", self._tokenizer_config())
+        write_json(folder / "tokenizer_config.json", tokenizer_config(self.get_config()))
 
     def to_file(self, path: str | Path) -> None:
         """Writes tokenizer.json if the name ends in .json, else vocab.txt.
 
         Raises:
-            ValueError: If a tokenizer.json cannot say what this tokenizer does.
+            ValueError: If a tokenizer.json cannot express what this tokenizer does.
         """
         path = Path(path)
         if path.suffix != ".json":
             self.vocabulary.to_file(path)
         elif self._is_known_to_the_reference:
-            _write_json(path, self._tokenizer_json())
+            write_json(path, tokenizer_json(self.get_config(), self.pieces))
         else:
             raise ValueError(
                 f"{path.name} cannot express normalization={self.normalization!r} with "
-                f"{len(self.preprocessing)} steps of preprocessing, only BERT's own: save a folder."
+                f"{len(self.preprocessing)} steps of preprocessing, only BERT's own rules: save a "
+                "folder."
             )
 
     @property
     def _is_known_to_the_reference(self) -> bool:
         return self.normalization == "bert" and not self.preprocessing
-
-    def _tokenizer_config(self) -> dict[str, Any]:
-        special = {
-            f"{name}_token": token
-            for name, token in zip(
-                ("pad", "unk", "cls", "sep", "mask"), SPECIAL_TOKENS, strict=True
-            )
-            if token in self.vocabulary
-        }
-        return {
-            "tokenizer_class": "BertTokenizer",
-            "do_lower_case": self.lowercase,
-            "strip_accents": self.strip_accents,
-            "tokenize_chinese_chars": self.tokenize_chinese_chars,
-            # The reference has one switch for [SEP] and the like, and for those that were added.
-            "split_special_tokens": not self.allow_special_tokens
-            and not any(token.special for token in self.added_tokens),
-            **special,
-            # These are ours; other readers pass over them. Special tokens are read from texts only
-            # where a folder says so by our name, whatever the reference's default is.
-            "allow_special_tokens": self.allow_special_tokens,
-            "normalization": self.normalization,
-            "max_word_length": self.max_word_length,
-            "errors": self.errors,
-            "preprocessing": [step.get_config() for step in self.preprocessing],
-            **(
-                {"added_tokens": [token._asdict() for token in self.added_tokens]}
-                if self.added_tokens
-                else {}
-            ),
-        }
-
-    def _tokenizer_json(self) -> dict[str, Any]:
-        # Of the same flags as the reference's, but for those that say otherwise.
-        special = [AddedToken(token, True, False) for token in self.vocabulary.special_tokens]
-        added = {token.content: token for token in (*special, *self.added_tokens)}
-        ids = {token: self.vocabulary.token_to_id(token) for token in added}
-        return {
-            "version": "1.0",
-            "truncation": None,
-            "padding": None,
-            "added_tokens": [
-                {
-                    "id": token_id,
-                    "content": token,
-                    "single_word": False,
-                    "lstrip": added[token].lstrip,
-                    "rstrip": added[token].rstrip,
-                    "normalized": added[token].normalized,
-                    "special": added[token].special,
-                }
-                for token, token_id in sorted(ids.items(), key=lambda item: item[1])
-            ],
-            "normalizer": {
-                "type": "BertNormalizer",
-                "clean_text": True,
-                "handle_chinese_chars": self.tokenize_chinese_chars,
-                "strip_accents": self.strip_accents,
-                "lowercase": self.lowercase,
-            },
-            "pre_tokenizer": {"type": "BertPreTokenizer"},
-            "post_processor": frame_template(self.vocabulary),
-            "decoder": {"type": "WordPiece", "prefix": CONTINUATION, "cleanup": True},
-            "model": {
-                "type": "WordPiece",
-                "unk_token": UNK,
-                "continuing_subword_prefix": CONTINUATION,
-                "max_input_chars_per_word": self.max_word_length,
-                "vocab": self.pieces,
-            },
-        }
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with new_file(path) as temporary:
-        temporary.write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")

@@ -1,4 +1,7 @@
-"""Which tokens of a long text a model reads: the first, the last, both, or all in windows."""
+"""Which tokens of a long text a model reads: the first, the last, both, or all in windows.
+
+Functions that compute the same in TensorFlow graphs: `graphs.tokenizer_graph`, `graphs.windows`.
+"""
 
 from typing import Literal, get_args
 
@@ -6,14 +9,14 @@ Truncation = Literal["head", "tail", "head_tail", "windows"]
 
 
 def check_truncation(truncation: Truncation, num_texts: int = 1) -> None:
-    """Refuses unknown ways to truncate, and those that pairs do not have.
+    """Refuses unknown truncations, and all but "head" for pairs.
 
     Args:
-        truncation: What to check.
+        truncation: The truncation to check.
         num_texts: 1, or 2 for a pair.
 
     Raises:
-        ValueError: If it is unknown, or not "head" for a pair.
+        ValueError: If the truncation is unknown, or not "head" for a pair.
     """
     if truncation not in get_args(Truncation):
         raise ValueError(
@@ -27,16 +30,16 @@ def check_truncation(truncation: Truncation, num_texts: int = 1) -> None:
 
 
 def head_and_tail(truncation: Truncation, room: int) -> tuple[int, int]:
-    """Returns how many of the first and of the last tokens of a text stay, if it is too long.
+    """Returns how many of the first and of the last tokens of a long text stay.
 
     Args:
         truncation: "head"; "tail"; or "head_tail", a quarter from the start and the rest from the
             end: 128 and 382 of 510 (Sun et al. 2019, "How to fine-tune BERT for text
             classification", section 5.3.1).
-        room: Tokens that may stay.
+        room: Number of tokens that stay.
 
     Raises:
-        ValueError: If `truncation` is "windows", which drops nothing.
+        ValueError: If `truncation` is "windows", which drops no tokens.
 
     Example:
         >>> head_and_tail("head_tail", 510)
@@ -44,7 +47,7 @@ def head_and_tail(truncation: Truncation, room: int) -> tuple[int, int]:
     """
     if truncation == "windows":
         raise ValueError(
-            'truncation="windows" makes several rows of a text, and this makes one: use '
+            'truncation="windows" makes several rows of a text, and this function makes one: use '
             "`encode_windows`, or `windows` of the tokenizer's graph."
         )
     quarter = -(-room // 4)
@@ -53,14 +56,15 @@ def head_and_tail(truncation: Truncation, room: int) -> tuple[int, int]:
 
 
 def check_window_stride(window_stride: int | None, room: int) -> int:
-    """Returns the stride of sliding windows: by default half of the room.
+    """Returns the stride of sliding windows.
 
     Args:
-        window_stride: Tokens from the start of a window to the start of the next.
+        window_stride: Tokens from the start of a window to the start of the next; None for half of
+            the room.
         room: Tokens of a window, without [CLS] and [SEP].
 
     Raises:
-        ValueError: If windows would not move, or leave tokens out.
+        ValueError: If windows would not move, or would skip tokens.
     """
     if room < 1:
         raise ValueError(
@@ -71,18 +75,18 @@ def check_window_stride(window_stride: int | None, room: int) -> int:
     if not 1 <= window_stride <= room:
         raise ValueError(
             f"window_stride must be from 1 to {room}, the tokens of a window without [CLS] and "
-            f"[SEP], received {window_stride}: a larger one leaves tokens out."
+            f"[SEP], received {window_stride}: a larger one skips tokens."
         )
     return window_stride
 
 
 def window_starts(length: int, room: int, stride: int) -> range:
-    """Returns where the windows of a text start: one every `stride` tokens, up to its end.
+    """Returns the starts of the windows of a text: one every `stride` tokens, up to its end.
 
     Args:
         length: Tokens of the text.
-        room: Tokens of a window; the last may have fewer.
-        stride: From the start of a window to the start of the next.
+        room: Tokens of a window; the last window may have fewer.
+        stride: Tokens from the start of a window to the start of the next.
 
     Example:
         >>> list(window_starts(length=10, room=4, stride=3))
@@ -92,10 +96,10 @@ def window_starts(length: int, room: int, stride: int) -> range:
 
 
 def check_sequence_length(sequence_length: int, num_texts: int) -> int:
-    """Returns the room for the texts' tokens.
+    """Returns the number of tokens left for the texts.
 
     Raises:
-        ValueError: If [CLS] and a [SEP] after every text do not fit.
+        ValueError: If there is no room for [CLS] and a [SEP] after every text.
     """
     num_special = 1 + num_texts
     if sequence_length < num_special:
@@ -107,22 +111,16 @@ def check_sequence_length(sequence_length: int, num_texts: int) -> int:
 
 
 def truncated_lengths(lengths: list[int], room: int) -> list[int]:
-    """Truncates the longest text first, as the reference's `LongestFirst`.
+    """Truncates the longer text of a pair first, as the reference's `LongestFirst`.
 
     Args:
-        lengths: Tokens of the text, or of the text and its pair.
-        room: Tokens that they may have together.
+        lengths: Tokens of both texts.
+        room: Most tokens of both together.
 
     Returns:
-        Tokens to keep of each.
+        Number of tokens of each that stay.
     """
-    if sum(lengths) <= room:
-        return lengths
-    if len(lengths) == 1:
-        return [room]
-    shorter = min(lengths)
-    if 2 * shorter <= room:
-        return [min(length, room - shorter) for length in lengths]
+    first, second = lengths
     # Where both are too long, the longer text gets the odd token; of equal ones, the second.
-    halves = [room // 2, room - room // 2]
-    return halves if lengths[0] <= lengths[1] else halves[::-1]
+    share = room - room // 2 if first > second else room // 2
+    return [min(first, max(room - second, share)), min(second, max(room - first, room - share))]

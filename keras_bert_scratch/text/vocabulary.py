@@ -23,7 +23,13 @@ class Vocabulary:
 
     Args:
         tokens: The tokens, continuations of words marked with "##". [PAD], [UNK], [CLS] and [SEP]
-            must be among them; [MASK] may be missing until it is asked for.
+            must be among them; [MASK] may be missing until `mask_id` is read.
+
+    Attributes:
+        pad_id: Id of [PAD].
+        unk_id: Id of [UNK].
+        cls_id: Id of [CLS].
+        sep_id: Id of [SEP].
 
     Raises:
         ValueError: If it is empty, a token comes twice, or a special token is missing.
@@ -37,14 +43,12 @@ class Vocabulary:
     def __init__(self, tokens: Sequence[str]) -> None:
         self.tokens = list(tokens)
         if not self.tokens:
-            raise ValueError(
-                "The vocabulary is empty: it needs a token a line, [PAD] to begin with."
-            )
+            raise ValueError("The vocabulary is empty: it needs one token a line, such as [PAD].")
         try:
             "".join(self.tokens).encode()
         except (TypeError, UnicodeEncodeError) as error:
             raise ValueError(
-                f"The vocabulary has a token that is no text ({error}): remove it."
+                f"The vocabulary has a token that is not a text ({error}): remove it."
             ) from error
         self._ids = {token: token_id for token_id, token in enumerate(self.tokens)}
         if len(self._ids) != len(self.tokens):
@@ -55,6 +59,9 @@ class Vocabulary:
                 f"The vocabulary of {len(self.tokens)} tokens lacks {', '.join(missing)}: BERT "
                 "needs these special tokens, add them."
             )
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id = (
+            self._ids[token] for token in (PAD, UNK, CLS, SEP)
+        )
 
     def token_to_id(self, token: str) -> int:
         """Returns a token's id.
@@ -89,26 +96,6 @@ class Vocabulary:
         return hash(tuple(self.tokens))
 
     @property
-    def pad_id(self) -> int:
-        """Id of [PAD]."""
-        return self._ids[PAD]
-
-    @property
-    def unk_id(self) -> int:
-        """Id of [UNK]."""
-        return self._ids[UNK]
-
-    @property
-    def cls_id(self) -> int:
-        """Id of [CLS]."""
-        return self._ids[CLS]
-
-    @property
-    def sep_id(self) -> int:
-        """Id of [SEP]."""
-        return self._ids[SEP]
-
-    @property
     def mask_id(self) -> int:
         """Id of [MASK].
 
@@ -124,24 +111,23 @@ class Vocabulary:
 
     @property
     def special_tokens(self) -> list[str]:
-        """Those of [PAD], [UNK], [CLS], [SEP] and [MASK] that the vocabulary has."""
+        """The tokens among [PAD], [UNK], [CLS], [SEP] and [MASK] that the vocabulary has."""
         return [token for token in SPECIAL_TOKENS if token in self._ids]
 
     @classmethod
     def from_file(cls, path: str | Path) -> "Vocabulary":
         """Reads vocab.txt, a token a line, or the vocabulary inside a tokenizer.json.
 
-        White space at the end of a line is no part of the token, as in the reference
+        White space at the end of a line does not belong to the token, as in the reference
         (`WordPiece.from_file` of Hugging Face `tokenizers`).
 
         Args:
             path: A file whose name ends in .json is read as tokenizer.json, any other as vocab.txt.
 
         Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If the file is empty or larger than a vocabulary is, is not UTF-8, has a
-                token twice, lacks a special token or is the tokenizer.json of another kind of
-                model.
+            FileNotFoundError: If the file does not exist.
+            ValueError: If the file is empty or too large for a vocabulary, is not UTF-8, has a
+                token twice, lacks a special token, or is the tokenizer.json of another model.
         """
         path = Path(path)
         content: Any = read_json(path) if path.suffix == ".json" else read_text(path)
@@ -155,7 +141,7 @@ class Vocabulary:
             raise ValueError(f"{path}: {error}") from error
 
     def to_file(self, path: str | Path) -> None:
-        """Writes vocab.txt, a token a line; the id is the line's number, from 0."""
+        """Writes vocab.txt, one token a line; the id is the line's number, from 0."""
         with new_file(path) as temporary:
             temporary.write_bytes("".join(f"{token}\n" for token in self.tokens).encode())
 
@@ -177,7 +163,7 @@ def _tokens_of_tokenizer_json(content: dict[str, Any]) -> list[str]:
     if not isinstance(model, dict):
         raise ValueError("it has no model: it may be damaged, fetch it again.")
     kind = model.get("type")
-    # Files of early versions of `tokenizers` do not name the type.
+    # Files of early versions of `tokenizers` lack the type.
     if kind is None and "continuing_subword_prefix" in model:
         kind = "WordPiece"
     if kind != "WordPiece":
@@ -219,27 +205,27 @@ def train_vocabulary(
 
     The files are read twice, a line at a time: for their characters, then for their words. Memory
     grows with the number of different words, not with the size of the files. The same files give
-    the same vocabulary: left alone, the trainer numbers characters in a random order and breaks
-    ties by those numbers, so they are given to it in a fixed one.
+    the same vocabulary: the trainer breaks ties by the numbers of characters, which are random
+    unless it gets the characters in a fixed order, as here.
 
     Args:
         files: UTF-8 text files.
-        size: Most tokens, the special ones included. At most half of them are single characters;
-            of more, the rarest are left out.
+        size: Most tokens, including the special ones. At most half of them are single characters,
+            the most frequent ones.
         min_frequency: How often a character or a pair of tokens must occur to become a token.
-        lowercase: As of the tokenizer that will use the vocabulary.
-        strip_accents: The same.
-        tokenize_chinese_chars: The same.
-        progress: Called with what is being read, "characters" or "words", and the share of the
-            bytes that is done, from 0 to 1.
+        lowercase: See `WordPieceTokenizer`, which will use the vocabulary.
+        strip_accents: See `WordPieceTokenizer`.
+        tokenize_chinese_chars: See `WordPieceTokenizer`.
+        progress: Called with the stage, "characters" or "words", and the share of the bytes that
+            is read, from 0 to 1.
 
     Returns:
         The vocabulary: special tokens, characters, then longer tokens by their frequency.
 
     Raises:
         ModuleNotFoundError: If `tokenizers` is not installed.
-        ValueError: If there are no files, they hold no text or are not UTF-8, or `size` leaves no
-            room for characters.
+        ValueError: If there are no files, they hold no text or are not UTF-8, or `size` is too
+            small for characters.
     """
     try:
         from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -314,7 +300,7 @@ def _read_lines(
 def _alphabet(
     counts: Counter[str], normalizer: BertNormalizer, room: int, min_frequency: int
 ) -> tuple[list[str], list[str]]:
-    """Chooses the tokens of one character: those that start a word and those that continue one."""
+    """Chooses the tokens of one character: those that start a word, and those that continue it."""
     normalized = Counter[str]()
     alone: set[str] = set()
     for character, count in counts.items():

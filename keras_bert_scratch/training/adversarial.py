@@ -1,4 +1,4 @@
-"""Adversarial training: the model learns from its texts, and from what confuses it most near them.
+"""Adversarial training: the model learns from its texts and from their worst perturbations.
 
 Axes: B batch, S sequence, H hidden.
 """
@@ -20,15 +20,15 @@ class AdversarialTraining(TrainingStep):
     The perturbation r of a text, (S, H), has an L2 norm of at most `radius`. With one step it is
     r = radius · g / |g|, where g is the gradient of the loss by the embeddings: FGM (Miyato et al.
     2017, "Adversarial Training Methods for Semi-Supervised Text Classification", equation 5). With
-    more it is PGD (Madry et al. 2018, section 2.1), from r = 0: each step goes on by `step_size` ·
-    g / |g|, and back to the ball if it left it. Padding is not perturbed.
+    more it is PGD (Madry et al. 2018, section 2.1): from r = 0, each step adds `step_size` · g /
+    |g| and projects the result onto the ball. Padding is not perturbed.
 
-    A batch costs `steps` + 1 times its time.
+    A batch takes `steps` + 1 times as long.
 
     Args:
         radius: Largest norm of a text's perturbation. The embedding of a token has a norm of about
-            1, and a perturbation may go into few tokens: with 0.3, MiniLM hardly learned.
-        steps: Gradients by the embeddings; 1 is FGM.
+            1, and few tokens may get all of the perturbation: with 0.3, MiniLM hardly learned.
+        steps: Number of gradients by the embeddings; 1 is FGM.
         step_size: Length of a step, by default 2.5 · radius / steps, with which every point of the
             ball can be reached (Madry et al. 2018).
 
@@ -49,23 +49,23 @@ class AdversarialTraining(TrainingStep):
         self.step_size = 2.5 * radius / steps if step_size is None else step_size
 
     def __call__(self, model: keras.Model, data: Any) -> dict[str, Any]:
-        """Trains one step, in the place of `keras.Model.train_step`.
+        """Trains one step, in place of `keras.Model.train_step`.
 
         Args:
-            model: Compiled, with an `encoder` whose `embeddings.token` is called once.
+            model: A compiled model with an `encoder` whose `embeddings.token` is called once.
             data: `(inputs, labels)` or `(inputs, labels, sample_weight)`.
 
         Returns:
-            The loss and the metrics, those of the texts as they are.
+            The loss and the metrics of the unperturbed texts.
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         variables = [variable.value for variable in model.trainable_variables]
         token = model.encoder.embeddings.token
-        # In float32 under mixed precision, too, whose norms would be coarse.
+        # float32 under mixed precision, too: other norms would be coarse.
         is_token = tf.cast(x["padding_mask"], tf.float32)[..., None]  # (B, S, 1)
 
         def gradients(perturbation: tf.Tensor) -> Any:
-            """Returns loss, logits, and the gradients by the weights and by the perturbation."""
+            """Returns loss, logits, and the gradients by the weights and the perturbation."""
             with tf.GradientTape() as tape:
                 tape.watch(perturbation)
                 with added_to_output(token, tf.cast(perturbation, token.compute_dtype)):
@@ -90,15 +90,7 @@ class AdversarialTraining(TrainingStep):
         return model.compute_metrics(x, y, logits, sample_weight)
 
     def move(self, perturbation: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-        """Goes a step along the gradient of each text, and back to the ball.
-
-        Args:
-            perturbation: *Shape:* (B, S, H).
-            gradient: Of the loss by it. *Shape:* (B, S, H).
-
-        Returns:
-            *Shape:* (B, S, H).
-        """
+        """Moves each text's perturbation along its gradient, (B, S, H) each, within the ball."""
         moved = perturbation + self.step_size * tf.math.divide_no_nan(gradient, _norms(gradient))
         return moved * tf.minimum(1.0, tf.math.divide_no_nan(self.radius, _norms(moved)))
 
@@ -115,11 +107,7 @@ class AdversarialTraining(TrainingStep):
 
 @contextlib.contextmanager
 def added_to_output(layer: keras.layers.Layer, term: Any) -> Iterator[None]:
-    """Adds a term to what a layer returns, for as long as the context lasts.
-
-    Args:
-        layer: Any.
-        term: Broadcastable to its output.
+    """Adds a term, which must broadcast, to the output of a layer within the context.
 
     Example:
         >>> with added_to_output(model.encoder.embeddings.token, perturbation):

@@ -1,6 +1,6 @@
 """Training on several devices and machines, equal to training on one.
 
-By `tf.distribute`; on JAX, by Keras' own data parallelism, on the devices of one machine.
+It uses `tf.distribute`; on JAX, Keras' own data parallelism on the devices of one machine.
 
 Axes: B rows of a global batch, R replicas.
 """
@@ -22,7 +22,7 @@ from keras_bert_scratch.data.batching import LengthBucketedBatches
 from keras_bert_scratch.training.losses import InBatchContrastiveLoss
 from keras_bert_scratch.training.training_step import TrainingStep
 
-# What TensorFlow raises on the others when a worker has died, depending on what they were doing.
+# Errors that TensorFlow raises on the other workers when one has died, depending on what they did.
 _LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -43,13 +43,13 @@ def distribution_strategy(name: str | None) -> tf.distribute.Strategy:
 
     Args:
         name: `"mirrored"` for all GPUs of this machine, or, on the JAX backend, all its devices,
-            from then on in the whole process; `"multi-worker"` for the machines that the
-            environment variable TF_CONFIG lists, of which each runs this program, on the same data
-            and with the same seeds; None for no distribution.
+            from then on in the whole process; `"multi-worker"` for the machines listed in the
+            environment variable TF_CONFIG, each of which runs this program on the same data and
+            with the same seeds; None for no distribution.
 
     Raises:
         ValueError: If the name is unknown, TF_CONFIG does not name this worker, or the backend
-            does not have it.
+            does not support the strategy.
 
     Example:
         >>> strategy = distribution_strategy("mirrored")
@@ -66,7 +66,7 @@ def distribution_strategy(name: str | None) -> tf.distribute.Strategy:
         return tf.distribute.get_strategy()
     if backend != "tensorflow":
         raise ValueError(
-            'Training is distributed on TensorFlow, and by "mirrored" on JAX; this backend is '
+            'Training is distributed on TensorFlow, and with "mirrored" on JAX; this backend is '
             f"{backend}, received {name!r}: set KERAS_BACKEND=tensorflow."
         )
     if name == "mirrored":
@@ -106,7 +106,7 @@ def _check_tf_config(text: str) -> None:
 
 
 def is_multi_worker(strategy: tf.distribute.Strategy | None) -> bool:
-    """Whether other processes take part."""
+    """Whether other processes take part in the training."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return False
     return len(strategy.cluster_resolver.cluster_spec().as_dict().get("worker", ())) > 1
@@ -124,23 +124,24 @@ def shard(
 ) -> tf.distribute.DistributedDataset:
     """Gives each replica every R-th row of every global batch.
 
-    All workers read the same dataset. A batch whose rows are not a multiple of R leaves some
-    replicas one row less than others, or none.
+    All workers read the same dataset. If B is not a multiple of R, some replicas get one row less
+    than others, or none.
 
     Args:
-        dataset: Of global batches. *Shape:* (B, ...) each leaf.
-        strategy: Of R replicas.
+        dataset: Global batches. *Shape:* (B, ...) each leaf.
+        strategy: Strategy of R replicas.
 
     Returns:
-        What `keras.Model.fit` and `evaluate` take; as long as the dataset.
+        A dataset for `keras.Model.fit` and `evaluate`, with as many steps.
     """
     replicas = strategy.num_replicas_in_sync
     spec = dataset.element_spec
     inputs = spec[0] if isinstance(spec, tuple) else spec
     if isinstance(inputs, dict) and "num_windows" in inputs:
         raise ValueError(
-            'With truncation="windows", a row is a window of a text, and tf.distribute would part '
-            "the windows of one text: validate on a copy of the model made without a strategy."
+            'With truncation="windows", a row is a window of a text, and tf.distribute would '
+            "separate the windows of one text: validate on a copy of the model made without a "
+            "strategy."
         )
 
     def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
@@ -175,20 +176,20 @@ def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy, parts: i
 
 
 def check_workers_agree(strategy: tf.distribute.Strategy, facts: dict[str, Any]) -> None:
-    """Compares across the workers what has to be the same on all, before anything is trained.
+    """Checks that values are the same on all workers, before anything is trained.
 
     Args:
-        strategy: Of the training.
+        strategy: Strategy of the training.
         facts: Values by name, compared by the hash of their representation.
 
     Raises:
-        ValueError: If a worker has another value than worker 0; on all workers.
+        ValueError: On all workers, if one has another value than worker 0.
         WorkerLostError: If a worker stopped.
     """
     if not is_multi_worker(strategy):
         return
     digests = [list(hashlib.sha256(repr(value).encode()).digest()) for value in facts.values()]
-    # float32, because every collective implementation has it, and it holds a byte exactly.
+    # Every collective implementation has float32, which holds a byte exactly.
     ours = tf.constant([digests], tf.float32)
 
     @tf.function
@@ -213,7 +214,7 @@ def check_workers_agree(strategy: tf.distribute.Strategy, facts: dict[str, Any])
 
 @contextlib.contextmanager
 def chief_first(strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """Lets worker 0 run the block before the others, which then find the files that it made.
+    """Lets worker 0 run the block before the others, which then find the files that it wrote.
 
     Raises:
         WorkerLostError: If a worker stopped.
@@ -241,8 +242,8 @@ def _named_loss(strategy: tf.distribute.Strategy | None) -> Iterator[None]:
         if not is_multi_worker(strategy):
             raise
         raise WorkerLostError(
-            f"A worker stopped answering ({error.message.splitlines()[0]}): see what happened to "
-            "it, and start all workers again, or fewer; with a checkpoint they go on from it."
+            f"A worker stopped answering ({error.message.splitlines()[0]}): find out why, and "
+            "start all workers again, or fewer; with a checkpoint they resume from it."
         ) from error
 
 
@@ -251,8 +252,8 @@ def _accumulate(
 ) -> None:
     """Adds a batch's gradients to an optimizer's accumulators, or updates the weights.
 
-    As Keras' `_backend_apply_gradients` does, but there each replica takes the branch by itself,
-    and cannot meet the others in it. Here they meet first, and start anew within the branch.
+    It replaces Keras' `_backend_apply_gradients`, in which each replica enters the branch alone,
+    where replicas cannot synchronize. Here they synchronize first, and restart within the branch.
     """
     steps = optimizer.gradient_accumulation_steps
     accumulators = [
@@ -271,7 +272,7 @@ def _accumulate(
         means = optimizer._clip_gradients(means)
         optimizer._apply_weight_decay(weights)
         optimizer._backend_update_step(means, weights, optimizer.learning_rate)
-        # To zero. Keras' own reset assigns, which TensorFlow does not let a replica do.
+        # Back to zero. Keras' own reset assigns, which TensorFlow forbids in a replica.
         add([-accumulator for accumulator in accumulators])
 
     def branch(strategy: tf.distribute.Strategy, gradients: Any) -> None:
@@ -287,12 +288,12 @@ def _accumulate(
 class _DataParallel(keras.distribution.DataParallel):
     """Keras' data parallelism on JAX, with batches whose rows the devices cannot share evenly.
 
-    Keras 3.15 lays out all batches of an epoch like the first, which an odd last one does not
-    bear. Here a batch comes to all devices whole, and the step gives each its rows.
+    Keras 3.15 lays out all batches of an epoch like the first, which fails for an odd last one.
+    Here all devices receive the whole batch, and the step gives each its rows.
     """
 
     def get_data_layout(self, data_shape: tuple[int, ...]) -> keras.distribution.TensorLayout:
-        """Returns the layout of a batch as it comes."""
+        """Returns the layout of an incoming batch."""
         return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
 
     def split(self, leaf: Any) -> Any:
@@ -302,7 +303,7 @@ class _DataParallel(keras.distribution.DataParallel):
 
 
 def _is_by_weight(loss: Any) -> bool:
-    """Whether a loss is a mean over something else than its rows."""
+    """Whether a loss is a mean over something other than its rows."""
     ignores = getattr(loss, "ignore_class", None) is not None
     return ignores or getattr(loss, "reduction", None) == "mean_with_sample_weight"
 
@@ -315,23 +316,23 @@ def _split(data: Any) -> Any:
     return keras.tree.map_structure(distribution.split, data, none_is_leaf=False)
 
 
-# Where Keras has its arguments, by which positional ones are told.
+# Names the positional arguments.
 _FIT = inspect.signature(keras.Model.fit)
 
 
 class DistributableModel(keras.Model):
     """A Keras model whose `fit` and `evaluate` work under a strategy.
 
-    Batches are the global ones: the weights are those that one device would have learned from
-    them, gradients clipped by their global norm included (dropout apart, which draws by replica).
+    Batches are global: the weights are those that one device would learn from them, also with
+    gradients clipped by their global norm (except for dropout, which each replica draws itself).
     `predict` runs on this process alone.
 
-    Keras 3.15 falls short of that. Under MultiWorkerMirroredStrategy, its `_maybe_symbolic_build`
+    Keras 3.15 does not do that. Under MultiWorkerMirroredStrategy, its `_maybe_symbolic_build`
     reduces a batch to its mean over the replicas ("Attempt to convert a value (PerReplica ...)"),
     and logs are reduced over an axis that scalars lack. Under every strategy its optimizers clip
-    the gradients of each replica before they are summed, and replicas count alike whose rows
-    differ in number. On TensorFlow, even on one device, the norm by which it clips is that of an
-    embedding's gradient token by token, before those of the same token are summed.
+    the gradients of each replica before they are summed, and replicas with different numbers of
+    rows count alike. On TensorFlow, even on one device, it clips by the norm of an embedding's
+    gradient token by token, before those of the same token are summed.
     """
 
     # Trains in the place of Keras' own step; for tasks whose `compile` takes one.
@@ -352,49 +353,56 @@ class DistributableModel(keras.Model):
 
         Raises:
             ValueError: If the weights are float16, or the loss of float16 computations would not be
-                scaled; or if the optimizer, the loss or an argument does what fails under a
-                strategy.
+                scaled; or if the optimizer, the loss or an argument fails under a strategy.
         """
         super().compile(*args, **kwargs)
         self._check_float16()
         optimizer = self.optimizer
         inner = getattr(optimizer, "inner_optimizer", optimizer)
         if inner is not None and hasattr(inner, "_all_reduce_sum_gradients"):
-            # Gradients come summed from train_step, so that clipping sees those of the global
-            # batch. On one device, too: Keras' sum would keep the model, see _sum_of_replicas.
+            # train_step sums the gradients, so that those of the global batch are clipped. Also on
+            # one device, where Keras' sum would keep the model (see _sum_of_replicas).
             inner._all_reduce_sum_gradients = list
         if self._strategy is None:
             return
-        if self.steps_per_execution > 1:
-            raise ValueError(
-                f"steps_per_execution={self.steps_per_execution} does not work under "
-                "tf.distribute: Keras' loop over the steps cannot read a batch of several workers; "
-                "leave it out."
-            )
-        if optimizer.use_ema:
-            raise ValueError(
-                "use_ema=True does not work under tf.distribute: Keras averages weights in a "
-                "branch of the graph, where replicas cannot meet; leave it out."
-            )
-        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-            raise ValueError(
-                "Loss scaling does not work under tf.distribute: Keras skips updates in a branch "
-                'of the graph, where replicas cannot meet; use dtype="mixed_bfloat16".'
-            )
-        if isinstance(self.loss, InBatchContrastiveLoss):
-            raise ValueError(
-                "InBatchContrastiveLoss does not work under tf.distribute: each replica would "
-                "compare the texts of its own rows only; train on one device."
-            )
-        losses = keras.tree.flatten(self.loss)
-        if len(losses) > 1 and any(_is_by_weight(loss) for loss in losses):
-            raise ValueError(
-                "Of several losses under tf.distribute, none can be a mean over weights or leave "
-                "out a class: replicas would have to share each by another denominator; use "
-                'reduction="sum_over_batch_size" without ignore_class.'
-            )
+        self._check_strategy()
         if optimizer.gradient_accumulation_steps:
             optimizer._backend_apply_gradients = functools.partial(_accumulate, optimizer)
+
+    def _check_strategy(self) -> None:
+        """Refuses what fails under a strategy."""
+        losses = keras.tree.flatten(self.loss)
+        for is_wrong, message in (
+            (
+                self.steps_per_execution > 1,
+                f"steps_per_execution={self.steps_per_execution} does not work under "
+                "tf.distribute: Keras' loop over the steps cannot read a batch of several workers; "
+                "omit it.",
+            ),
+            (
+                self.optimizer.use_ema,
+                "use_ema=True does not work under tf.distribute: Keras averages weights in a "
+                "branch of the graph, where replicas cannot synchronize; omit it.",
+            ),
+            (
+                isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer),
+                "Loss scaling does not work under tf.distribute: Keras skips updates in a branch "
+                'of the graph, where replicas cannot synchronize; use dtype="mixed_bfloat16".',
+            ),
+            (
+                isinstance(self.loss, InBatchContrastiveLoss),
+                "InBatchContrastiveLoss does not work under tf.distribute: each replica would "
+                "compare the texts of its own rows only; train on one device.",
+            ),
+            (
+                len(losses) > 1 and any(_is_by_weight(loss) for loss in losses),
+                "None of several losses under tf.distribute can be a mean over weights or ignore a "
+                "class: replicas would need another denominator for each; use "
+                'reduction="sum_over_batch_size" without ignore_class.',
+            ),
+        ):
+            if is_wrong:
+                raise ValueError(message)
 
     def _check_float16(self) -> None:
         if any(weight.dtype == "float16" for weight in self.trainable_weights):
@@ -402,15 +410,15 @@ class DistributableModel(keras.Model):
                 f"{self.name} has float16 weights, which do not learn: the steps of an optimizer "
                 "are lost in rounding, or become infinite. Make the model with "
                 'dtype="mixed_float16" or "mixed_bfloat16", whose weights are float32; float16 is '
-                "for answers alone."
+                "for inference alone."
             )
         is_scaled = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
         layers = () if self.optimizer is None or is_scaled else self._flatten_layers()
         if any(layer.compute_dtype == "float16" for layer in layers):
             raise ValueError(
                 f"Layers of {self.name} compute in float16, in which small gradients become 0 "
-                "unless the loss is scaled; Keras does it if the model has that dtype, too: make "
-                'it, and not its encoder only, with dtype="mixed_float16".'
+                "unless the loss is scaled; Keras scales it if the model has that dtype, too: make "
+                'the whole model, not only its encoder, with dtype="mixed_float16".'
             )
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -419,7 +427,7 @@ class DistributableModel(keras.Model):
         self.optimizer.build(self.trainable_variables)
 
     def check_workers(self, batches: LengthBucketedBatches) -> None:
-        """Compares the batches to train on across the workers; does nothing without a strategy.
+        """Checks that all workers train on the same batches; does nothing without a strategy.
 
         Raises:
             ValueError: If the workers differ, or B is not a multiple of the replicas.
@@ -437,7 +445,7 @@ class DistributableModel(keras.Model):
         """Trains as Keras does; under a strategy, on a dataset of global batches.
 
         Raises:
-            TypeError: If the data is no dataset, under a strategy.
+            TypeError: If the data is not a dataset, under a strategy.
             ValueError: If the weights of the workers differ.
             WorkerLostError: If a worker stopped.
         """
@@ -446,8 +454,8 @@ class DistributableModel(keras.Model):
         if self._strategy is not None:
             if given.get("class_weight"):
                 raise ValueError(
-                    "class_weight does not work under tf.distribute, which takes ready data: "
-                    "pass one weight an example as sample_weight."
+                    "class_weight does not work under tf.distribute, which takes a dataset: pass "
+                    "one weight for each example as sample_weight."
                 )
             given["x"] = self._shard(given.get("x"))
             if given.get("validation_data") is not None:
@@ -467,7 +475,7 @@ class DistributableModel(keras.Model):
         """Evaluates as Keras does; under a strategy, on a dataset of global batches.
 
         Raises:
-            TypeError: If the data is no dataset, under a strategy.
+            TypeError: If the data is not a dataset, under a strategy.
             WorkerLostError: If a worker stopped.
         """
         if self._strategy is not None:
@@ -489,9 +497,6 @@ class DistributableModel(keras.Model):
     @contextlib.contextmanager
     def _without_strategy(self) -> Iterator[None]:
         strategy = self._strategy
-        if strategy is None:
-            yield
-            return
         self._distribute_strategy = None
         try:
             yield
@@ -520,8 +525,8 @@ class DistributableModel(keras.Model):
     def make_train_function(self, force: bool = False) -> Any:
         """Makes the step as Keras does, after the optimizer's variables.
 
-        Keras would make them within the step, which TensorFlow then traces twice: half of the time
-        until training begins.
+        Keras would make them within the step, which TensorFlow then traces twice: this takes half
+        of the time until training begins.
         """
         if not self.optimizer.built:
             with (self._strategy or tf.distribute.get_strategy()).scope():
@@ -547,7 +552,7 @@ class DistributableModel(keras.Model):
         # Dense: the norm of a table's gradient is that of its sums, not of its occurrences.
         dense = [tf.convert_to_tensor(gradient) for gradient in gradients if gradient is not None]
         summed = iter(self._sum_of_replicas(dense))
-        # Keras leaves out weights without a gradient, but wants to know of them.
+        # Keras skips weights without a gradient, but expects a None for each.
         gradients = [None if gradient is None else next(summed) for gradient in gradients]
         self.optimizer.apply(gradients, weights)
         return self._logs(self.compute_metrics(x, y, y_pred, sample_weight))
@@ -563,12 +568,12 @@ class DistributableModel(keras.Model):
         return self._logs(self.compute_metrics(x, y, y_pred, sample_weight))
 
     def loss_weight(self, x: Any, y: Any, sample_weight: Any) -> Any:
-        """Returns what the loss of a batch is a mean over, up to a factor that all batches share.
+        """Returns the denominator of a batch's loss, up to a factor that all batches share.
 
         It weighs the losses of replicas in the step, and those of batches in the logs: both are
-        then the mean over the whole, however it was parted. That is the number of rows; of labels
-        that are not `ignore_class` where the loss has one; the sum of the weights for the reduction
-        "mean_with_sample_weight"; and 1 for "sum".
+        then the mean over the whole, however it was divided. It is the number of rows; the number
+        of labels other than `ignore_class` if the loss has one; the sum of the weights for the
+        reduction "mean_with_sample_weight"; and 1 for "sum".
 
         Args:
             x: The inputs. *Shape:* (B, ...) each.
@@ -580,7 +585,7 @@ class DistributableModel(keras.Model):
         """
         rows = tf.cast(tf.shape(keras.tree.flatten(x)[0])[0], tf.float32)
         losses = keras.tree.flatten(self.loss)
-        # Keras logs several losses together by rows.
+        # Keras weighs the sum of several losses by rows in the logs.
         loss = losses[0] if len(losses) == 1 else None
         if getattr(loss, "reduction", None) == "sum":
             return tf.ones(())
@@ -598,8 +603,8 @@ class DistributableModel(keras.Model):
     def _tracked_loss(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool
     ) -> tuple[Any, Any]:
-        """Returns the loss of a replica's rows and its weight; logs it."""
-        # Keras divides by the number of replicas, for means over equal shares.
+        """Logs and returns the loss of a replica's rows, and its weight."""
+        # Keras divides by the number of replicas, as for means over equal shares.
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         loss = replicas * self.compute_loss(x, y, y_pred, sample_weight, training=training)
         weight = self.loss_weight(x, y, sample_weight)
@@ -607,9 +612,9 @@ class DistributableModel(keras.Model):
         return loss, weight
 
     def _sum_of_replicas(self, values: Any) -> Any:
-        """Returns the sum over the replicas of each of some tensors."""
+        """Returns the sum of each tensor over the replicas."""
         if self._strategy is None:
-            # TensorFlow's all_reduce would keep the traced step, and with it the model, for good.
+            # TensorFlow's all_reduce would keep the traced step, and so the model, for good.
             return values
         replica = tf.distribute.get_replica_context()
         return replica.all_reduce(tf.distribute.ReduceOp.SUM, values)

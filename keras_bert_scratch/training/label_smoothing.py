@@ -13,14 +13,14 @@ from keras import ops
 class SmoothedCrossentropy(keras.losses.Loss):
     """Cross-entropy with targets of 1 - e for the right token, plus e/V for every token.
 
-    Source: Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7. It is what
-    Keras' CategoricalCrossentropy computes from one-hot vectors of V numbers a token. By default
-    the mean over the tokens that have a weight, so that padding does not dilute it.
+    Source: Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7. It equals
+    Keras' CategoricalCrossentropy, which needs one-hot vectors of V numbers for each token. By
+    default it is the mean over the tokens that have a weight, so that padding does not dilute it.
 
     Args:
-        label_smoothing: e, from 0 to below 1.
+        label_smoothing: e, at least 0 and below 1.
         reduction: See `keras.losses.Loss`.
-        **kwargs: `name` and `dtype`, for `keras.losses.Loss`.
+        **kwargs: `name` and `dtype` of `keras.losses.Loss`.
 
     Raises:
         ValueError: If `label_smoothing` is out of its range.
@@ -45,14 +45,11 @@ class SmoothedCrossentropy(keras.losses.Loss):
         self.label_smoothing = label_smoothing
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Computes the loss of every token.
+        """Computes the loss of every token, (B, T).
 
         Args:
-            y_true: Ids. *Shape:* (B, T).
+            y_true: Token ids. *Shape:* (B, T).
             y_pred: Logits. *Shape:* (B, T, V).
-
-        Returns:
-            *Shape:* (B, T).
         """
         log_probabilities = ops.log_softmax(y_pred)
         ids = ops.expand_dims(ops.cast(y_true, "int32"), -1)

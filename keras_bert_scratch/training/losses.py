@@ -1,4 +1,4 @@
-"""Losses that Keras lacks: of pairs of embeddings, on class ids, and from a teacher.
+"""Losses that Keras lacks: for pairs of embeddings, for class ids, and from a teacher.
 
 Axes: B batch, S sequence, H hidden, N heads, C classes.
 """
@@ -11,16 +11,16 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
 class InBatchContrastiveLoss(keras.losses.Loss):
-    """Finds the second text of each pair among all second texts of the batch.
+    """Cross-entropy for finding the second text of a pair among all second texts of the batch.
 
-    The cross-entropy of a softmax over cosine similarities (Gao et al. 2021, "SimCSE", equations 1
-    and 4; Henderson et al. 2017, section 4.4), known as InfoNCE, and in sentence-transformers as
-    MultipleNegativesRankingLoss with `scale` = 1 / `temperature`. Pairs that share a text are not
-    negatives of each other. The larger the batch, the more there is to learn from.
+    The logits are cosine similarities over `temperature` (Gao et al. 2021, "SimCSE", equations 1
+    and 4; Henderson et al. 2017, section 4.4). The loss is known as InfoNCE, and in
+    sentence-transformers as MultipleNegativesRankingLoss with `scale` = 1 / `temperature`. Pairs
+    that share a text are not negatives of each other. Larger batches teach more.
 
     Args:
-        temperature: Divides the similarities.
-        **kwargs: `name`, `reduction` and `dtype`, for `keras.losses.Loss`.
+        temperature: Divisor of the similarities.
+        **kwargs: `name`, `reduction` and `dtype` of `keras.losses.Loss`.
 
     Raises:
         ValueError: If the temperature is not above 0.
@@ -39,17 +39,11 @@ class InBatchContrastiveLoss(keras.losses.Loss):
         self.temperature = temperature
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Computes the loss of each pair.
+        """Computes the loss of each pair, (B,).
 
         Args:
-            y_true: Numbers that stand for the two texts, equal for equal texts. *Shape:* (B, 2).
+            y_true: Ids of the two texts, equal for equal texts. *Shape:* (B, 2).
             y_pred: Embeddings of the two texts. *Shape:* (B, 2, H).
-
-        Returns:
-            *Shape:* (B,).
-
-        Raises:
-            ValueError: If `y_true` is of another shape.
         """
         if y_true.shape[-1] != 2:
             raise ValueError(
@@ -60,7 +54,7 @@ class InBatchContrastiveLoss(keras.losses.Loss):
         first, second = _unit_vectors(y_pred)
         logits = ops.matmul(first, ops.transpose(second)) / self.temperature  # (B, B)
         batch = ops.shape(logits)[0]
-        # Texts i and j of pairs a and b: (a, b, i, j).
+        # Axes: texts i and j of pairs a and b, (a, b, i, j).
         ids = ops.expand_dims(y_true, 2)
         shares_text = ops.any(
             ops.equal(ops.expand_dims(ids, 1), ops.expand_dims(ops.transpose(ids, (0, 2, 1)), 0)),
@@ -80,12 +74,12 @@ class InBatchContrastiveLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
 class CosineSimilarityLoss(keras.losses.Loss):
-    """Squared distance of two embeddings' cosine from a given similarity.
+    """Squared difference between two embeddings' cosine and a given similarity.
 
     Source: Reimers and Gurevych 2019, "Sentence-BERT", section 3, "Regression objective function".
 
     Args:
-        **kwargs: `name`, `reduction` and `dtype`, for `keras.losses.Loss`.
+        **kwargs: `name`, `reduction` and `dtype` of `keras.losses.Loss`.
 
     Example:
         >>> loss = CosineSimilarityLoss()
@@ -94,23 +88,17 @@ class CosineSimilarityLoss(keras.losses.Loss):
     """
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Computes the loss of each pair.
+        """Computes the loss of each pair, (B,).
 
         Args:
             y_true: Similarities from -1 to 1. *Shape:* (B, 1).
             y_pred: Embeddings of the two texts. *Shape:* (B, 2, H).
-
-        Returns:
-            *Shape:* (B,).
-
-        Raises:
-            ValueError: If `y_true` is of another shape.
         """
         if y_true.shape[-1] != 1:
             raise ValueError(
                 f"CosineSimilarityLoss needs a similarity for each pair, received y of shape "
-                f"{tuple(y_true.shape)}: give fit one number from -1 to 1 a pair, or use "
-                "InBatchContrastiveLoss."
+                f"{tuple(y_true.shape)}: give fit a number from -1 to 1 for each pair, or "
+                "use InBatchContrastiveLoss."
             )
         first, second = _unit_vectors(y_pred)
         return ops.square(ops.sum(first * second, axis=-1) - y_true[:, 0])
@@ -120,15 +108,14 @@ class CosineSimilarityLoss(keras.losses.Loss):
 class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
     """-alpha (1 - p)^gamma log p, for the probability p of the right class.
 
-    Examples that are right already count less, so that a frequent class does not drown a rare one
-    (Lin et al. 2017, "Focal Loss for Dense Object Detection", section 3.2). It takes class ids and
-    logits. Keras' CategoricalFocalCrossentropy clips p at 1e-7, below which an example, however
-    wrong, has no gradient.
+    Correct examples count less, so that frequent classes do not drown rare ones (Lin et al. 2017,
+    "Focal Loss for Dense Object Detection", section 3.2). It takes class ids and logits. Keras'
+    CategoricalFocalCrossentropy clips p at 1e-7, below which an example has no gradient.
 
     Args:
-        gamma: How much less, at least 0; 0 is plain cross-entropy.
-        alpha: Weight of all classes, or C weights, one a class.
-        **kwargs: `name`, `reduction` and `dtype`, for `keras.losses.Loss`.
+        gamma: Focusing exponent, at least 0; 0 is plain cross-entropy.
+        alpha: Weight of all classes, or C weights, one for each class.
+        **kwargs: `name`, `reduction` and `dtype` of `keras.losses.Loss`.
 
     Raises:
         ValueError: If `gamma` is below 0.
@@ -150,14 +137,11 @@ class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
         self.alpha = alpha
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Computes the loss of each example.
+        """Computes the loss of each example, (B,).
 
         Args:
             y_true: Class ids. *Shape:* (B,) or (B, 1).
             y_pred: Logits. *Shape:* (B, C).
-
-        Returns:
-            *Shape:* (B,).
         """
         num_classes = y_pred.shape[-1]
         weights = ops.convert_to_tensor(self.alpha, dtype=y_pred.dtype)
@@ -170,7 +154,7 @@ class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
         is_right = ops.one_hot(class_ids, num_classes, dtype="bool")
         log_probabilities = ops.log_softmax(y_pred)
         right = ops.sum(ops.where(is_right, log_probabilities, 0.0), axis=-1)
-        # Of 1 - p, as the sum of the others: it and its gradient are exact where p is next to 1.
+        # log(1 - p), from the sum of the others: value and gradient are exact where p is near 1.
         wrong = ops.logsumexp(ops.where(is_right, -1e9, log_probabilities), axis=-1)
         weight = ops.sum(ops.where(is_right, weights, 0.0), axis=-1)
         return -weight * ops.exp(self.gamma * wrong) * right
@@ -182,16 +166,16 @@ class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
 class DistillationLoss(keras.losses.Loss):
-    """Cross-entropy with the right class, mixed with that of a teacher's softened probabilities.
+    """Cross-entropy with the right class, and with a teacher's softened probabilities.
 
     (1 - w) CE(y, softmax(s)) + w T² CE(softmax(t / T), softmax(s / T)) for the logits s of the
     student and t of the teacher; T² keeps the size of the gradients (Hinton et al. 2015, section
     2).
 
     Args:
-        temperature: T. Higher ones tell more of how the teacher ranks the wrong classes.
+        temperature: T. Higher values tell more about how the teacher ranks the wrong classes.
         teacher_weight: w, from 0 to 1.
-        **kwargs: `name`, `reduction` and `dtype`, for `keras.losses.Loss`.
+        **kwargs: `name`, `reduction` and `dtype` of `keras.losses.Loss`.
 
     Raises:
         ValueError: If the temperature is not above 0, or the weight not from 0 to 1.
@@ -215,14 +199,11 @@ class DistillationLoss(keras.losses.Loss):
         self.teacher_weight = teacher_weight
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Computes the loss of each example.
+        """Computes the loss of each example, (B,).
 
         Args:
             y_true: The class id, then the teacher's logits. *Shape:* (B, 1 + C).
             y_pred: Logits. *Shape:* (B, C).
-
-        Returns:
-            *Shape:* (B,).
         """
         labels = keras.losses.sparse_categorical_crossentropy(
             y_true[:, 0], y_pred, from_logits=True
@@ -244,14 +225,14 @@ class DistillationLoss(keras.losses.Loss):
 
 
 def hidden_distance(student: Any, teacher: Any, padding_mask: Any) -> Any:
-    """Returns the mean squared distance of two layers' states of the same tokens.
+    """Returns the mean squared difference of two layers' states of the same tokens.
 
     Source: Jiao et al. 2020, "TinyBERT", equation 8, without its projection.
 
     Args:
         student: States. *Shape:* (B, S, H).
         teacher: States. *Shape:* (B, S, H).
-        padding_mask: 1 for tokens, 0 for padding; cut where the states are. *Shape:* (B, S).
+        padding_mask: 1 for tokens, 0 for padding; may be longer than S, and is cut there.
 
     Example:
         >>> float(hidden_distance(np.ones((1, 2, 4)), np.zeros((1, 2, 4)), np.array([[1, 0]])))
@@ -264,19 +245,19 @@ def hidden_distance(student: Any, teacher: Any, padding_mask: Any) -> Any:
 def attention_distance(student: Any, teacher: Any, padding_mask: Any) -> Any:
     """Returns the mean divergence of the student's attention from the teacher's.
 
-    The Kullback-Leibler divergence over the keys, a mean over queries and heads (Wang et al. 2020,
-    "MiniLM", section 3.1).
+    It is the Kullback-Leibler divergence over the keys, averaged over queries and heads (Wang et
+    al. 2020, "MiniLM", section 3.1).
 
     Args:
         student: Probabilities. *Shape:* (B, N, S, S).
         teacher: Probabilities. *Shape:* (B, N, S, S).
-        padding_mask: 1 for tokens, 0 for padding; cut where the queries are. *Shape:* (B, S).
+        padding_mask: 1 for tokens, 0 for padding; may be longer than the queries, and is cut there.
 
     Example:
         >>> float(attention_distance([[[[0.5, 0.5]]]], [[[[1.0, 0.0]]]], np.ones((1, 1))))  # log 2
         0.693...
     """
-    # The least that logarithms take: a larger one would hide how wrong a student is.
+    # A larger lower bound of the logarithms would hide how wrong a student is.
     log_student, log_teacher = (
         ops.log(ops.maximum(ops.cast(x, "float32"), 1e-30)) for x in (student, teacher)
     )

@@ -1,4 +1,4 @@
-"""What a training step needs of memory and of the processor, before it is run.
+"""Whether this machine has the memory and the instructions that a training step needs.
 
 Axes: B batch, S sequence, H hidden, N heads, F feed-forward.
 """
@@ -23,15 +23,16 @@ def training_bytes(
 ) -> int:
     """Estimates the memory of a training step with AdamW on a CPU.
 
-    A trained weight is held five times (with its gradient, clipped again, and two moments). Of a
-    block its gradient needs, for each text, about 8 tensors of S x H, 3 of S x F and 3 of N x S x S
-    in the compute dtype; of ModernBERT's 12, 6 and 2, the last narrower where attention is local.
-    That is up to 15 % less than steps of base and medium took, as benchmarks/memory.py prints, and
-    within 20 % of steps of a ModernBERT of mini's and medium's sizes.
+    A trained weight is held five times (with its gradient, clipped again, and two moments). For
+    each text, the gradient of a block needs about 8 tensors of S x H, 3 of S x F and 3 of N x S x S
+    in the compute dtype; that of a ModernBERT block 12, 6 and 2, the last narrower if attention is
+    local. The estimate is up to 15 % less than steps of base and medium took, as
+    benchmarks/memory.py prints, and within 20 % of those of ModernBERTs of mini's and medium's
+    sizes.
 
     Args:
         encoder: The encoder.
-        num_trainable: Weights that are trained, heads included.
+        num_trainable: Number of trained weights, heads included.
         batch_size: B.
         sequence_length: S.
 
@@ -58,15 +59,10 @@ def training_bytes(
 def check_training_fits(
     encoder: BertEncoder, num_trainable: int, batch_size: int, sequence_length: int
 ) -> None:
-    """Refuses a batch that this machine cannot hold; warns of a precision that it emulates.
+    """Refuses a batch that does not fit into memory; warns of a precision that is emulated.
 
-    Only where the training is on the CPU: what a GPU holds is its framework's to tell.
-
-    Args:
-        encoder: The encoder.
-        num_trainable: Weights that are trained, heads included.
-        batch_size: B.
-        sequence_length: S, of the longest text.
+    Training on a GPU is not checked: its framework tells when memory is exhausted. For the
+    arguments, see `training_bytes`.
 
     Raises:
         ValueError: If the estimate exceeds the machine's memory, or its container's.
@@ -97,7 +93,7 @@ def machine_bytes() -> int:
 
 
 def has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16, as far as the system tells."""
+    """Whether the processor multiplies bfloat16; True if the system does not say."""
     if not _CPU_INFO.is_file():
         return True
     return not _HAS_BFLOAT16.isdisjoint(_CPU_INFO.read_text().split())

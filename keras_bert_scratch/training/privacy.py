@@ -1,6 +1,6 @@
 """Differential privacy: the weights tell next to nothing about any single training example.
 
-What is covered and what is not stands in docs/privacy.md.
+docs/privacy.md says what is covered and what is not.
 
 Axes: B rows of a batch, R rows of a microbatch, S sequence, C classes, T tokens of an example that
 are looked up, H hidden.
@@ -9,7 +9,7 @@ are looked up, H hidden.
 import importlib.metadata
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import keras
@@ -20,23 +20,23 @@ from keras_bert_scratch.data.batching import LengthBucketedBatches, PoissonBatch
 from keras_bert_scratch.layers.dropout import Dropout, keyed_bits, keyed_dropout, mix_bits
 from keras_bert_scratch.training.training_step import TrainingStep
 
-# Below, noise protects nothing; above, it leaves nothing to learn from.
+# Less noise protects nothing; more leaves nothing to learn from.
 _NOISE_MULTIPLIERS = (0.25, 1000.0)
-# Of the privacy losses. Rounded up, so that epsilon is too large, never too small: by 0.1 % or so.
+# Privacy losses are rounded up, so that epsilon is too large, never too small: by 0.1 % or so.
 _DISCRETIZATION = 1e-3
-# How often an epoch epsilon is computed for the progress bar; each takes up to 60 ms.
+# Computations of epsilon in an epoch for the progress bar; each takes up to 60 ms.
 _UPDATES_AN_EPOCH = 20
-# A target counts as spent when so much of it is: the noise that the rest asks for teaches nothing.
+# A target counts as spent at this share: the rest would need noise that teaches nothing.
 _SPENT = 0.99
-# A weight scales an example's loss before its gradient is clipped, so none can do harm. A larger
-# one is a mistake, whose gradients might exceed float32 and then not count at all.
+# Weights scale the loss before the gradient is clipped, and so cannot do harm. A larger one is a
+# mistake, whose gradients might exceed float32 and then not count at all.
 _LARGEST_WEIGHT = 1e6
-# TensorFloat-32 rounds both factors of a product to 11 bits: a sum of clipped gradients that was
-# multiplied so may be longer by two such roundings.
+# TensorFloat-32 rounds both factors of a product to 11 bits: a sum of clipped gradients computed
+# with it may be longer by two such roundings.
 _TENSOR_FLOAT_32 = 1 - 2**-9
 
 _TRAINING = ("noise_multiplier", "sampling_probability", "steps")
-# One training after another, with these values of each.
+# Successive trainings, each with these values.
 Spent = Sequence[Mapping[str, Any]]
 
 
@@ -44,34 +44,34 @@ Spent = Sequence[Mapping[str, Any]]
 class DifferentialPrivacy(TrainingStep):
     """Trains by DP-SGD with any Keras optimizer (Abadi et al. 2016, algorithm 1).
 
-    In each step every example comes with the same probability q; the gradient of each is clipped to
-    `clip_norm`, and their sum, plus Gaussian noise of standard deviation `noise_multiplier` x
+    In each step every example is drawn with the same probability q. The gradient of each is clipped
+    to `clip_norm`, and their sum, plus Gaussian noise of standard deviation `noise_multiplier` x
     `clip_norm`, is divided by the expected number of examples, the `batch_size` of `fit`. A batch
-    is worked off in microbatches, so that it may be large, as privacy needs it, while memory holds
-    the gradients of `microbatch_size` examples. An example whose gradient is not finite counts as
-    if it had not been drawn.
+    is processed in microbatches: it may be large, as privacy requires, while memory holds the
+    gradients of `microbatch_size` examples. An example whose gradient is not finite counts as if it
+    had not been drawn.
 
-    What is (epsilon, delta)-private is the trained weights, in the sense of one example added to
-    the training data or removed from it: a text that stands there k times, or a person with k
-    texts, is protected less. Losses and metrics are not private, nor are choices made by those of
-    the training data. Only trainable weights get noise: with frozen ones or LoRA there is less.
+    The trained weights are (epsilon, delta)-private with respect to one example added to the
+    training data or removed from it: a text that occurs k times, or a person with k texts, is
+    protected less. Losses and metrics are not private, nor are choices based on those of the
+    training data. Only trainable weights get noise: frozen weights or LoRA need less.
     The page docs/privacy.md says more.
 
     The noise and the draws of each `fit` follow from a new key of the operating system, whatever
-    `keras.utils.set_random_seed` was given. What earlier fits of the model have spent is saved with
-    it and counts: `epsilon` is that of all of them together, and a target is the total, too.
+    `keras.utils.set_random_seed` was given. The cost of earlier fits is saved with the model and
+    counts: `epsilon`, also as a target, is the total.
 
     Args:
         delta: Probability that more than `epsilon` is lost; at most 1 / n for n examples.
-        epsilon: What all trainings of the model may cost; finds `noise_multiplier`.
-        noise_multiplier: The noise instead; tells what it costs.
+        epsilon: Total cost allowed to all trainings of the model; determines `noise_multiplier`.
+        noise_multiplier: The noise, if `epsilon` is not given.
         clip_norm: Largest global norm of an example's gradient.
-        microbatch_size: R, examples whose gradients are held at a time.
-        insecure_test_seed: Makes noise and draws follow from this seed, for tests. Who knows it
-            can subtract the noise: there is no privacy. It is not saved.
+        microbatch_size: R, the number of examples whose gradients are held at a time.
+        insecure_test_seed: Seed of noise and draws, for tests. Anyone who knows it can subtract the
+            noise: there is no privacy. It is not saved.
 
     Attributes:
-        noise_multiplier: As given, or as found at the start of `fit`.
+        noise_multiplier: The given value, or the one found at the start of `fit`.
         sampling_probability: q, from the start of `fit` on.
 
     Raises:
@@ -98,13 +98,7 @@ class DifferentialPrivacy(TrainingStep):
         microbatch_size: int = 16,
         insecure_test_seed: int | None = None,
     ) -> None:
-        try:
-            import dp_accounting  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                "Differential privacy needs the package dp-accounting: "
-                'pip install "keras_bert_scratch[privacy]".'
-            ) from error
+        _dp_accounting()
         if (epsilon is None) == (noise_multiplier is None):
             raise ValueError(
                 f"Give epsilon or noise_multiplier, the other follows; received epsilon={epsilon!r}"
@@ -117,20 +111,7 @@ class DifferentialPrivacy(TrainingStep):
             "clip_norm": clip_norm,
             "microbatch_size": microbatch_size,
         }
-        for name, value in self._config.items():
-            if value is not None and not _is_positive(value):
-                raise ValueError(
-                    f"{name} must be above 0, received {value!r}: give a finite number."
-                )
-        if not delta < 1:
-            raise ValueError(f"delta must be below 1, received {delta!r}.")
-        if noise_multiplier is not None and noise_multiplier < _NOISE_MULTIPLIERS[0]:
-            raise ValueError(
-                f"noise_multiplier must be at least {_NOISE_MULTIPLIERS[0]}, received "
-                f"{noise_multiplier!r}: less noise protects nothing."
-            )
-        if not _is_count(microbatch_size):
-            raise ValueError(f"microbatch_size must be an integer, received {microbatch_size!r}.")
+        _check_settings(self._config)
         self.target_epsilon = epsilon
         self.delta = delta
         self.noise_multiplier = noise_multiplier
@@ -143,11 +124,11 @@ class DifferentialPrivacy(TrainingStep):
         if insecure_test_seed is not None:
             warnings.warn(
                 f"insecure_test_seed={insecure_test_seed} makes the noise known to whoever knows "
-                "the seed: what is trained is not private. Leave it out, except in tests.",
+                "the seed: the weights are not private. Omit it, except in tests.",
                 stacklevel=2,
             )
             self._test_generator = np.random.default_rng(insecure_test_seed)
-        # The step is traced once for all fits, so that what differs between them is a variable.
+        # Values that differ between fits are variables: the step is traced once for all of them.
         self._steps = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._key = tf.Variable([0, 0], dtype=tf.int64, trainable=False)
         self._deviation = tf.Variable(0.0, trainable=False)
@@ -156,16 +137,16 @@ class DifferentialPrivacy(TrainingStep):
     # === What it costs ===
     @property
     def spent(self) -> list[dict[str, Any]]:
-        """What has been spent, whatever delta is.
+        """The cost so far, whatever delta is.
 
-        For each `fit` its `noise_multiplier`, `sampling_probability` and `steps`, in JSON's types.
+        `noise_multiplier`, `sampling_probability` and `steps` of each `fit`, in JSON's types.
         """
         steps = int(self._steps.numpy())
         return [*self._past, self._training(steps)] if steps else list(self._past)
 
     @property
     def steps(self) -> int:
-        """Steps done, those of earlier fits included."""
+        """Number of steps done, including those of earlier fits."""
         return sum(training["steps"] for training in self.spent)
 
     @property
@@ -174,7 +155,7 @@ class DifferentialPrivacy(TrainingStep):
         return self.epsilon_after(self.steps)
 
     def epsilon_after(self, steps: int) -> float:
-        """Returns the epsilon at `delta` after some steps in all, those of earlier fits included.
+        """Returns the epsilon at `delta` after a number of steps, including those of earlier fits.
 
         Raises:
             ValueError: If neither this nor an earlier `fit` has begun.
@@ -185,12 +166,11 @@ class DifferentialPrivacy(TrainingStep):
         return epsilon_of([*self._past, self._training(steps)] if steps else self._past, self.delta)
 
     def _training(self, steps: int) -> dict[str, Any]:
-        """Returns what steps of this fit spend."""
-        values = (self.noise_multiplier, self.sampling_probability, steps)
-        return dict(zip(_TRAINING, values, strict=True))
+        """Returns the cost of a number of steps of this fit."""
+        return _training(self.noise_multiplier, self.sampling_probability, steps)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what a model card should say of the privacy of the weights."""
+        """Returns what a model card should say about the privacy of the weights."""
         return {
             "epsilon": self.epsilon,
             "delta": self.delta,
@@ -207,10 +187,10 @@ class DifferentialPrivacy(TrainingStep):
 
     # === Training ===
     def continue_after(self, spent: Spent) -> None:
-        """Counts what a model's earlier trainings have spent; `compile` calls it.
+        """Counts the cost of a model's earlier trainings; `compile` calls it.
 
         Args:
-            spent: As `spent` tells it.
+            spent: The `spent` of these trainings.
 
         Raises:
             ValueError: If `spent` is damaged, or this object has trained another model.
@@ -281,20 +261,20 @@ class DifferentialPrivacy(TrainingStep):
     def start(
         self, batches: LengthBucketedBatches, epochs: int = 1, initial_epoch: int = 0
     ) -> keras.callbacks.Callback:
-        """Finds what is not given, and draws a new key for the noise; `fit` calls it.
+        """Finds the noise for a target, and draws a new key for it; `fit` calls it.
 
         Args:
-            batches: Of the training data.
-            epochs: The last one, as in `fit`.
-            initial_epoch: Epochs done before.
+            batches: Batches of the training data.
+            epochs: Number of the last epoch, as in `fit`.
+            initial_epoch: Number of epochs done before.
 
         Returns:
             The callback that shows the epsilon spent.
 
         Raises:
             ValueError: If a batch is larger than the data, delta is above 1 / n, a weight is not
-                from 0 to 1e6, epsilon is spent or cannot be reached, or nothing is known of the
-                epochs done before.
+                from 0 to 1e6, epsilon is spent or cannot be reached, or the cost of the epochs done
+                before is unknown.
         """
         n, batch_size = len(batches.lengths), batches.batch_size
         if batch_size > n:
@@ -329,8 +309,8 @@ class DifferentialPrivacy(TrainingStep):
         self._past = past
         self.sampling_probability = probability
         self._steps.assign(0)
-        # New for each fit, and saved nowhere: no two trainings, and no two parts of one that was
-        # stopped, have the same noise.
+        # New for each fit, and never saved: no two trainings, and no two parts of a stopped one,
+        # have the same noise.
         self._key.assign(np.frombuffer(self._random_bytes(16), np.int64))
         self._deviation.assign(self.noise_multiplier * self.clip_norm)
         self._expected_batch_size.assign(batch_size)
@@ -338,7 +318,7 @@ class DifferentialPrivacy(TrainingStep):
         return EpsilonInLogs(self)
 
     def finish(self) -> None:
-        """Takes no more batches until the next `fit`; its callback calls it."""
+        """Refuses batches until the next `fit`; its callback calls it."""
         self._is_fitting = False
 
     def _random_bytes(self, size: int) -> bytes:
@@ -347,23 +327,23 @@ class DifferentialPrivacy(TrainingStep):
         return os.urandom(size)
 
     def __call__(self, model: keras.Model, data: Any) -> dict[str, Any]:
-        """Trains one step, in the place of `keras.Model.train_step`.
+        """Trains one step, in place of `keras.Model.train_step`.
 
         Args:
-            model: Compiled.
-            data: Of `PoissonBatches`.
+            model: A compiled model.
+            data: A batch of `PoissonBatches`.
 
         Returns:
             The loss and the metrics.
 
         Raises:
-            ValueError: If no `fit` is going on.
+            ValueError: If no `fit` is running.
         """
         if not self._is_fitting:
             raise ValueError("Differential privacy draws its batches itself: train by fit.")
         optimizer, variables = model.optimizer, model.trainable_variables
         loss_tracker = next(metric for metric in model.metrics if metric.name == "loss")
-        # Number i of this step's seeds is that of the noise of variable i; one more is of dropout.
+        # Seed i of this step belongs to the noise of variable i; one more to dropout.
         numbers_drawn = self._steps * (len(variables) + 1)
 
         def seed(i: int) -> tf.Tensor:
@@ -378,7 +358,7 @@ class DifferentialPrivacy(TrainingStep):
             gradients, losses, logits = per_example_gradients(
                 model, x, y, weights, example_keys(x, dropout_key)
             )
-            # Rows of weight 0 fill the batch up: they add nothing, and have no metrics.
+            # Rows of weight 0 pad the batch: they add nothing, and have no metrics.
             is_drawn = weights > 0
             drawn = [tf.boolean_mask(rows, is_drawn) for rows in (y, logits, weights)]
             loss_tracker.update_state(tf.boolean_mask(losses, is_drawn))
@@ -388,29 +368,15 @@ class DifferentialPrivacy(TrainingStep):
         microbatches = tf.nest.map_structure(
             self._microbatches, keras.utils.unpack_x_y_sample_weight(data)
         )
-        # Not tf.foldl: an error within it leaves TensorFlow's variable scope changed for good.
-        number = tf.shape(tf.nest.flatten(microbatches)[0])[0]
-        _, sums = tf.while_loop(
-            lambda i, sums: i < number,
-            lambda i, sums: (
-                i + 1,
-                add_microbatch(sums, tf.nest.map_structure(lambda rows: rows[i], microbatches)),
-            ),
-            (tf.constant(0), [tf.zeros(v.shape, v.dtype) for v in variables]),
-            parallel_iterations=1,
-        )
-        # Stateless, because tf.random.normal draws the same in every process where XLA compiles it.
-        noisy_means = [
-            (
-                total
-                + tf.random.stateless_normal(
-                    total.shape, seed(i), stddev=self._deviation, alg="philox"
-                )
+        zeros = [tf.zeros(v.shape, v.dtype) for v in variables]
+        # Stateless: compiled by XLA, tf.random.normal draws the same in every process.
+        noisy_means = []
+        for i, total in enumerate(_fold(add_microbatch, zeros, microbatches)):
+            noise = tf.random.stateless_normal(
+                total.shape, seed(i), stddev=self._deviation, alg="philox"
             )
-            / self._expected_batch_size
-            for i, total in enumerate(sums)
-        ]
-        # The optimizer undoes the scale that Keras' own step gives the loss.
+            noisy_means.append((total + noise) / self._expected_batch_size)
+        # The optimizer divides by the scale that Keras' own step gives the loss.
         optimizer.apply([optimizer.scale_loss(mean) for mean in noisy_means], variables)
         self._steps.assign_add(1)
         return model.get_metrics_result()
@@ -426,20 +392,17 @@ class DifferentialPrivacy(TrainingStep):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Inverts `get_config`; what was spent, the model tells."""
+        """Inverts `get_config`; the model knows what was spent."""
         return cls(**config)
 
 
 class EpsilonInLogs(keras.callbacks.Callback):
     """Adds the epsilon spent to the logs, and so to the progress bar and the history.
 
-    It is exact at the end of an epoch, and within an epoch that of the steps up to its next update.
+    It is exact at the end of an epoch; within an epoch it includes the steps until its next update.
 
     Args:
-        privacy: Has started.
-
-    Example:
-        >>> EpsilonInLogs(privacy)  # which `fit` does
+        privacy: The training step, after its `start`.
     """
 
     def __init__(self, privacy: DifferentialPrivacy) -> None:
@@ -448,22 +411,20 @@ class EpsilonInLogs(keras.callbacks.Callback):
         self.steps, self.epsilon = 0, 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes where the epoch will end."""
+        """Computes the step at which the epoch will end."""
         self.epoch_end = self.privacy.steps + self.params["steps"]
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Adds it."""
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Adds an upper bound of the epsilon."""
         if self.privacy.steps > self.steps:
             ahead = -(-self.params["steps"] // _UPDATES_AN_EPOCH)
             self.steps = min(self.privacy.steps + ahead - 1, self.epoch_end)
             self.epsilon = self.privacy.epsilon_after(self.steps)
-        if logs is not None:
-            logs["epsilon"] = self.epsilon
+        logs["epsilon"] = self.epsilon
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Adds it."""
-        if logs is not None:
-            logs["epsilon"] = self.privacy.epsilon
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Adds the exact epsilon."""
+        logs["epsilon"] = self.privacy.epsilon
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Ends the training."""
@@ -472,18 +433,16 @@ class EpsilonInLogs(keras.callbacks.Callback):
 
 # === Accounting ===
 def check_spent(spent: Spent) -> list[dict[str, Any]]:
-    """Returns what trainings have spent, as `DifferentialPrivacy.spent` tells it.
+    """Returns a valid `DifferentialPrivacy.spent` as dicts.
 
     Raises:
-        ValueError: If it is none of that.
+        ValueError: If it is damaged.
     """
     for training in spent:
-        known: Mapping[str, Any] = training if isinstance(training, Mapping) else {}
-        values: list[Any] = [known.get(name) for name in _TRAINING]
-        noise, probability, steps = values
+        is_valid = isinstance(training, Mapping) and set(training) == set(_TRAINING)
+        noise, probability, steps = (is_valid and training[name] for name in _TRAINING)
         if (
-            set(known) != set(_TRAINING)
-            or not (_is_positive(noise) and _is_positive(probability) and _is_count(steps))
+            not (_is_positive(noise) and _is_positive(probability) and _is_count(steps))
             or probability > 1
         ):
             raise ValueError(
@@ -494,14 +453,10 @@ def check_spent(spent: Spent) -> list[dict[str, Any]]:
 
 
 def epsilon_of(spent: Spent, delta: float) -> float:
-    """Returns the epsilon of trainings one after another.
+    """Returns the epsilon of successive trainings at some delta.
 
-    By dp-accounting's privacy loss distributions of the Poisson-sampled Gaussian mechanism
-    (Koskela et al. 2020; Doroshenko et al. 2022).
-
-    Args:
-        spent: As `DifferentialPrivacy.spent` tells it.
-        delta: At this delta.
+    It is computed from dp-accounting's privacy loss distributions of the Poisson-sampled Gaussian
+    mechanism (Koskela et al. 2020; Doroshenko et al. 2022).
 
     Example:
         >>> epsilon_of([{"noise_multiplier": 1.0, "sampling_probability": 0.1, "steps": 5}], 1e-5)
@@ -513,37 +468,35 @@ def epsilon_of(spent: Spent, delta: float) -> float:
 def find_noise_multiplier(
     epsilon: float, delta: float, probability: float, steps: int, spent: Spent = ()
 ) -> float:
-    """Returns the least noise with which some steps cost at most epsilon, to 0.001.
+    """Returns the least noise multiplier whose total cost is at most epsilon, to 0.001.
 
     Args:
-        epsilon: What all steps may cost, with those before.
-        delta: At this delta.
-        probability: With which an example is drawn in a step.
-        steps: Their number.
-        spent: What trainings before have spent.
+        epsilon: Total cost at `delta`, that of earlier trainings included.
+        delta: Probability that more is lost.
+        probability: Sampling probability of an example in a step.
+        steps: Number of steps.
+        spent: Cost of earlier trainings.
 
     Raises:
-        ValueError: If epsilon is spent, or no noise multiplier from 0.25 to 1000 does it.
+        ValueError: If epsilon is spent, or no noise multiplier from 0.25 to 1000 reaches it.
 
     Example:
         >>> find_noise_multiplier(3.0, delta=1e-5, probability=0.03, steps=330)
         1.08...
     """
-    import dp_accounting as dp
-
+    dp = _dp_accounting()
     before = epsilon_of(spent, delta)
     if before > _SPENT * epsilon:
         raise ValueError(
             f"epsilon={epsilon} is spent: earlier fits cost {before:.4g} at delta={delta}. Compile "
-            "with a larger epsilon, which is that of all fits together."
+            "with a larger epsilon, which is the total of all fits."
         )
 
-    def training(noise_multiplier: float) -> dp.DpEvent:
-        values = (noise_multiplier, probability, steps)
-        return _event([*spent, dict(zip(_TRAINING, values, strict=True))])
+    def event(noise_multiplier: float) -> Any:
+        return _event([*spent, _training(noise_multiplier, probability, steps)])
 
     most, least = (
-        _accountant().compose(training(noise)).get_epsilon(delta) for noise in _NOISE_MULTIPLIERS
+        _accountant().compose(event(noise)).get_epsilon(delta) for noise in _NOISE_MULTIPLIERS
     )
     if not least <= epsilon < most:
         raise ValueError(
@@ -553,7 +506,18 @@ def find_noise_multiplier(
             "change the epochs or the batch size."
         )
     bracket = dp.ExplicitBracketInterval(*_NOISE_MULTIPLIERS)
-    return dp.calibrate_dp_mechanism(_accountant, training, epsilon, delta, bracket, tol=1e-3)
+    return dp.calibrate_dp_mechanism(_accountant, event, epsilon, delta, bracket, tol=1e-3)
+
+
+def _dp_accounting() -> Any:
+    try:
+        import dp_accounting
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "Differential privacy needs the package dp-accounting: "
+            'pip install "keras_bert_scratch[privacy]".'
+        ) from error
+    return dp_accounting
 
 
 def _accountant() -> Any:
@@ -562,74 +526,63 @@ def _accountant() -> Any:
     return PLDAccountant(value_discretization_interval=_DISCRETIZATION)
 
 
-def _event(spent: Spent) -> Any:
-    """Returns trainings one after another, as dp-accounting takes them."""
-    import dp_accounting as dp
+def _training(*values: float | None) -> dict[str, Any]:
+    """Returns the cost of a training with the values of `_TRAINING`."""
+    return dict(zip(_TRAINING, values, strict=True))
 
-    return dp.ComposedDpEvent(
-        [
-            dp.SelfComposedDpEvent(
-                dp.PoissonSampledDpEvent(
-                    training["sampling_probability"],
-                    dp.GaussianDpEvent(training["noise_multiplier"]),
-                ),
-                training["steps"],
-            )
-            for training in spent
-        ]
-    )
+
+def _event(spent: Spent) -> Any:
+    """Returns successive trainings as an event of dp-accounting."""
+    dp = _dp_accounting()
+    events = []
+    for training in spent:
+        noise, probability, steps = (training[name] for name in _TRAINING)
+        step = dp.PoissonSampledDpEvent(probability, dp.GaussianDpEvent(noise))
+        events.append(dp.SelfComposedDpEvent(step, steps))
+    return dp.ComposedDpEvent(events)
 
 
 # === Gradients ===
 def example_keys(x: Any, key: tf.Tensor) -> tf.Tensor:
-    """Returns a key for each example, which follows from its own tokens and nothing else.
+    """Returns a key for each example, which follows from its own tokens alone.
 
-    With its dropout following from that, the gradient of an example is the same whichever others
+    As its dropout follows from the key, the gradient of an example is the same whichever others
     are drawn with it. So one more example changes the sum by its own gradient alone, by at most
-    the clip norm, and epsilon holds even for one who knows all masks: they need not be secret.
+    the clip norm, and epsilon holds even against one who knows all masks: they need not be secret.
 
     Args:
         x: `token_ids` and `padding_mask`, int32. *Shape:* (R, S) each.
-        key: uint32, of the step. *Shape:* ().
+        key: Key of the step, uint32. *Shape:* ().
 
     Returns:
         uint32. *Shape:* (R,).
-
-    Example:
-        >>> example_keys(inputs, tf.constant(7, tf.uint32))
     """
     token_ids = tf.cast(x["token_ids"], tf.uint32)
     mixed = mix_bits(token_ids ^ keyed_bits(key, (tf.shape(token_ids)[1],)))
     of_tokens = tf.where(tf.cast(x["padding_mask"], tf.bool), mixed, 0)
-    # The sum, which wraps around, is that of the tokens without the padding.
+    # The sum, which wraps around, does not depend on the padding.
     return mix_bits(tf.reduce_sum(of_tokens, axis=1))
 
 
 def per_example_gradients(
     model: keras.Model, x: Any, y: tf.Tensor, sample_weight: tf.Tensor, keys: tf.Tensor
 ) -> tuple[list[Any], tf.Tensor, tf.Tensor]:
-    """Computes the gradient of the loss of each example, all at once.
+    """Computes the gradient of each example's loss, all at once.
 
     Args:
-        model: Compiled.
-        x: What it is called with. *Shape:* (R, ...) each.
+        model: A compiled model.
+        x: Inputs of the model. *Shape:* (R, ...) each.
         y: Labels. *Shape:* (R,) or (R, C).
-        sample_weight: *Shape:* (R,).
-        keys: Of `example_keys`. *Shape:* (R,).
+        sample_weight: Weights. *Shape:* (R,).
+        keys: Keys of `example_keys`. *Shape:* (R,).
 
     Returns:
         The gradients by trainable variables, *shape:* (R, ...); for a table that is only looked up,
-        a pair of the gradients of what was found there, *shape:* (R, T, H), and the rows where it
-        was found, *shape:* (R, T). Then the losses, *shape:* (R,), and the logits, *shape:* (R, C).
+        a pair of the gradients of the looked-up rows, *shape:* (R, T, H), and their numbers,
+        *shape:* (R, T). Then the losses, *shape:* (R,), and the logits, *shape:* (R, C).
 
     Raises:
         ValueError: If a layer adds a loss of its own.
-
-    Example:
-        >>> keys = example_keys(inputs, tf.constant(7, tf.uint32))
-        >>> gradients, losses, logits = per_example_gradients(
-        ...     model, inputs, labels, tf.ones(2), keys
-        ... )
     """
     variables = [variable.value for variable in model.trainable_variables]
 
@@ -656,10 +609,11 @@ def add_clipped(
     """Clips the gradient of each example by its global norm, and adds them up.
 
     Args:
-        sums: What to add to, one a variable.
-        gradients: Of `per_example_gradients`. Examples whose norm is not finite are left out.
+        sums: Tensors to add to, one for each variable.
+        gradients: Gradients of `per_example_gradients`. Examples whose norm is not finite are
+            skipped.
         clip_norm: Largest norm.
-        is_drawn: Which examples to add. *Shape:* (R,).
+        is_drawn: Whether to add each example. *Shape:* (R,).
 
     Example:
         >>> gradients = [tf.constant([[3.0, 4.0], [0.3, 0.4], [np.inf, 0.0]])]
@@ -671,7 +625,7 @@ def add_clipped(
     squares = [tf.reduce_sum(tf.square(g), axis=tf.range(1, tf.rank(g))) for g in dense]
     norms = tf.sqrt(tf.add_n(squares))
     is_finite = tf.math.is_finite(norms)
-    # Chosen, not multiplied by 0, which leaves NaN as it is. That takes time, and is seldom needed.
+    # Multiplying by 0 would keep NaN. tf.where takes time, and is seldom needed.
     dense = tf.cond(
         tf.reduce_all(is_finite),
         lambda: dense,
@@ -687,18 +641,23 @@ def add_clipped(
     ]
 
 
+def _fold(function: Callable[[Any, Any], Any], state: Any, rows: Any) -> Any:
+    """Does what tf.foldl does, in which an error changes TensorFlow's variable scope for good."""
+    number = tf.shape(tf.nest.flatten(rows)[0])[0]
+    _, state = tf.while_loop(
+        lambda i, _: i < number,
+        lambda i, state: (i + 1, function(state, tf.nest.map_structure(lambda x: x[i], rows))),
+        (tf.constant(0), state),
+        parallel_iterations=1,
+    )
+    return state
+
+
 def _merged(values: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Sums what an example has found in the same row of a table, where it found it first.
+    """Sums an example's gradients, (R, T, H), of the same row, (R, T), where it occurs first.
 
-    Then the norm is that of the table's gradient, which is mostly zeros and need not be filled for
-    each example.
-
-    Args:
-        values: *Shape:* (R, T, H).
-        rows: *Shape:* (R, T).
-
-    Returns:
-        The same, with zeros where a row had been found before.
+    The other occurrences get zeros. The norm is then that of the table's gradient, which is mostly
+    zeros and need not be filled for each example.
     """
     is_same = rows[:, :, None] == rows[:, None, :]  # (R, T, T)
     first = tf.argmax(tf.cast(is_same, values.dtype), axis=2, output_type=rows.dtype)
@@ -707,11 +666,27 @@ def _merged(values: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _over(of_examples: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """(R,) -> (R, 1, ...), as many axes as the values have."""
+    """(R,) -> (R, 1, ...), with as many axes as the values."""
     return tf.reshape(of_examples, [-1, *[1] * (values.shape.rank - 1)])
 
 
 # === Checks ===
+def _check_settings(config: Mapping[str, Any]) -> None:
+    for name, value in config.items():
+        if value is not None and not _is_positive(value):
+            raise ValueError(f"{name} must be above 0, received {value!r}: give a finite number.")
+    delta, noise, size = (config[name] for name in ("delta", "noise_multiplier", "microbatch_size"))
+    if not delta < 1:
+        raise ValueError(f"delta must be below 1, received {delta!r}.")
+    if noise is not None and noise < _NOISE_MULTIPLIERS[0]:
+        raise ValueError(
+            f"noise_multiplier must be at least {_NOISE_MULTIPLIERS[0]}, received {noise!r}: less "
+            "noise protects nothing."
+        )
+    if not _is_count(size):
+        raise ValueError(f"microbatch_size must be an integer, received {size!r}.")
+
+
 def _is_positive(value: Any) -> bool:
     return isinstance(value, int | float | np.number) and bool(0 < value < np.inf)
 
@@ -748,13 +723,13 @@ def _check_losses(model: keras.Model) -> None:
     ):
         raise ValueError(
             "Differential privacy clips the gradients of the loss of single examples, and the "
-            "model has losses beside it (regularizers, or add_loss): leave them out; weight decay "
-            "of the optimizer acts on the weights, after the noise."
+            "model has losses beside it (regularizers, or add_loss): remove them; weight decay of "
+            "the optimizer acts on the weights, after the noise."
         )
 
 
 def _check_model(model: keras.Model) -> None:
-    """Refuses a model whose gradient is not a sum over examples that each are clipped."""
+    """Refuses a model whose gradient is not a sum of the clipped gradients of examples."""
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
             "Differential privacy needs Keras' TensorFlow backend, received "
@@ -766,13 +741,13 @@ def _check_model(model: keras.Model) -> None:
             raise ValueError(
                 f"The layer {layer.name} ({type(layer).__name__}) would draw the same for all "
                 "examples of a microbatch, so that one more example changes the gradients of "
-                "others: leave it out, or use keras_bert_scratch's Dropout."
+                "others: remove it, or use keras_bert_scratch's Dropout."
             )
         if layer._non_trainable_variables and getattr(layer, "quantization_mode", None) is None:
             raise ValueError(
                 f"The layer {layer.name} ({type(layer).__name__}) keeps a state that follows from "
                 "many examples and gets no noise, as batch normalization does: use layer "
-                "normalization, or leave it out."
+                "normalization, or remove it."
             )
     for variable in model.trainable_variables:
         if keras.backend.standardize_dtype(variable.dtype) != "float32":

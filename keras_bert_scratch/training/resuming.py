@@ -1,4 +1,4 @@
-"""Going on with a training that was stopped, exactly as if it had not been."""
+"""Resuming a stopped training, exactly as if it had not been stopped."""
 
 import json
 from pathlib import Path
@@ -16,22 +16,22 @@ _METADATA = "training"
 
 
 class ExactResume(keras.callbacks.Callback):
-    """Saves after every epoch all that the next one depends on, in one file.
+    """Saves everything that the next epoch depends on in one file, after every epoch.
 
     That is the weights, the optimizer with its step, the states of the dropouts' seed generators,
     the number of epochs done and their history. The data must follow from the number of the epoch,
-    as those of `data.shards.ShardedExamples.training` do. (Keras' `BackupAndRestore` leaves out the
+    as those of `data.shards.ShardedExamples.training` do. (Keras' `BackupAndRestore` omits the
     seeds, the history and the data.)
 
     Args:
-        path: The file, ending in .safetensors; written beside and renamed. Under `tf.distribute`
-            all workers restore from it, in the strategy's scope: it must stand where all can read.
-        recipe: What the training depends on besides, as plain JSON types: a file of another recipe
-            is refused.
+        path: The file, ending in .safetensors. Under `tf.distribute` all workers restore from it,
+            in the strategy's scope, and must be able to read it.
+        recipe: Settings that the training depends on, as plain JSON types: a file with another
+            recipe is refused.
 
     Attributes:
-        epochs_done: What to pass to `fit` as `initial_epoch`, after `restore`.
-        history: The logs of the epochs done, each a list by its name.
+        epochs_done: Number of epochs done; pass it to `fit` as `initial_epoch` after `restore`.
+        history: Values of each log, by its name, in the epochs done.
 
     Example:
         >>> resume = ExactResume("run/checkpoint.safetensors", {"seed": 0})
@@ -47,10 +47,10 @@ class ExactResume(keras.callbacks.Callback):
         self.history: dict[str, list[float]] = {}
 
     def restore(self, model: keras.Model) -> None:
-        """Brings a compiled model to the state of the file, if there is one.
+        """Restores the state of a compiled model from the file, if there is one.
 
         Raises:
-            ValueError: If the file is of another recipe, has other weights, or is damaged.
+            ValueError: If the file has another recipe or other weights, or is damaged.
         """
         model.optimizer.build(model.trainable_variables)
         if not self.path.exists():
@@ -76,18 +76,15 @@ class ExactResume(keras.callbacks.Callback):
         self.epochs_done, self.history = saved["epochs_done"], saved["history"]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Saves; under `tf.distribute`, only the first worker writes."""
+        """Saves the state; under `tf.distribute`, only the first worker writes."""
         self.epochs_done = epoch + 1
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
-        # An attribute of TensorFlow's trainer only.
+        # Only TensorFlow's trainer has the attribute.
         if not is_chief(getattr(self.model, "distribute_strategy", None)):
             return
-        saved = {
-            "recipe": self.recipe,
-            "epochs_done": self.epochs_done,
-            "history": self.history,
-        }
+        fields = ("recipe", "epochs_done", "history")
+        saved = {name: getattr(self, name) for name in fields}
         tensors = {
             name: np.asarray(keras.ops.convert_to_numpy(variable), order="C")
             for name, variable in _variables(self.model).items()
@@ -108,9 +105,9 @@ class ExactResume(keras.callbacks.Callback):
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:
-    """Returns all state of a training, seed generators included, by names that are always the same.
+    """Returns the state of a training, seed generators included, by the same names in any process.
 
-    Paths alone would not do: Keras numbers its seed generators by the process.
+    Keras' paths differ between processes: they count its seed generators.
     """
     groups = {"model": model.variables, "optimizer": model.optimizer.variables}
     return {
@@ -120,12 +117,7 @@ def _variables(model: keras.Model) -> dict[str, keras.Variable]:
     }
 
 
-def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(fields: dict[str, Any]) -> dict[str, Any]:
     """Returns nested fields by dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in fields.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
+    leaves = keras.tree.flatten_with_path(fields)
+    return {".".join(map(str, path)): value for path, value in leaves}

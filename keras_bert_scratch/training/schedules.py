@@ -11,10 +11,10 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
     """Rises linearly from 0 to the peak, then falls linearly to 0 (Devlin et al. 2018, A.2).
 
     Args:
-        peak_learning_rate: Reached after `warmup_steps`.
+        peak_learning_rate: Learning rate after `warmup_steps`.
         total_steps: Step at which the rate is 0 again.
-        warmup_steps: Steps of the rise; with 0 the first step has the peak.
-        batches_per_step: Batches whose gradients an optimizer accumulates for one step: Keras'
+        warmup_steps: Number of steps in which the rate rises; with 0 the first step has the peak.
+        batches_per_step: Number of batches whose gradients are accumulated for one step: Keras'
             optimizers count batches.
 
     Raises:
@@ -44,7 +44,7 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.batches_per_step = batches_per_step
 
     def __call__(self, step: Any) -> Any:
-        """Returns the rate of a step, or a batch, counted from 0; a float32 scalar."""
+        """Returns the rate of a batch, counted from 0; a float32 scalar."""
         step = ops.cast(ops.floor_divide(step, self.batches_per_step), "float32")
         rise = step / self.warmup_steps if self.warmup_steps else 1.0
         fall = (self.total_steps - step) / (self.total_steps - self.warmup_steps)

@@ -67,8 +67,8 @@ def test_a_folder_holds_adapters_and_head_by_the_names_of_peft(model, tmp_path):
     a, b = tensors[f"{query}.lora_A.weight"], tensors[f"{query}.lora_B.weight"]
     assert (a.shape, b.shape) == ((2, 16), (16, 2))
     dense = model.encoder.blocks[1].attention.query
-    kernel = np.array(dense._kernel) + (b @ a).T
-    np.testing.assert_allclose(kernel, dense.kernel, atol=1e-6)
+    kernel = next(np.array(weight) for weight in dense.weights if weight.name == "kernel")
+    np.testing.assert_allclose(kernel + (b @ a).T, dense.kernel, atol=1e-6)
     assert tensors["base_model.model.classifier.weight"].shape == (2, 16)
     config = json.loads((tmp_path / "adapter/adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"], config["task_type"]) == (2, 2, "SEQ_CLS")

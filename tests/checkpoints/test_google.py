@@ -10,7 +10,13 @@ import tensorflow as tf
 
 from keras_bert_scratch.checkpoints.checkpoint import at
 from keras_bert_scratch.checkpoints.google import GoogleCheckpoint, open_checkpoint
-from keras_bert_scratch.checkpoints.huggingface import HuggingFaceCheckpoint
+from keras_bert_scratch.checkpoints.huggingface import HuggingFaceCheckpoint, config_fields
+from keras_bert_scratch.checkpoints.name_map import (
+    NEXT_SENTENCE,
+    encoder_weights,
+    masked_language_model_weights,
+    pooler_weights,
+)
 from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.pretrainer import BertPretrainer
@@ -18,40 +24,21 @@ from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 TOKENIZER = WordPieceTokenizer(Vocabulary([*SPECIAL_TOKENS, *(f"w{i}" for i in range(25))]))
-BERT_CONFIG = {
-    "vocab_size": 30,
-    "hidden_size": 8,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 12,
-    "max_position_embeddings": 16,
-    "hidden_act": "gelu",
-    "type_vocab_size": 2,
-}
-# A few names as google-research/bert writes them: name, shape, our place, transposed.
-NAMES = [
-    ("bert/embeddings/word_embeddings", (30, 8), "encoder.embeddings.token.embeddings", False),
-    (
-        "bert/encoder/layer_0/attention/output/dense/kernel",
-        (8, 8),
-        "encoder.blocks.0.attention.output_projection.kernel",
-        False,
-    ),
-    (
-        "bert/encoder/layer_0/intermediate/dense/kernel",
-        (8, 12),
-        "encoder.blocks.0.feed_forward.expand.kernel",
-        False,
-    ),
-    (
-        "bert/encoder/layer_0/output/LayerNorm/gamma",
-        (8,),
-        "encoder.blocks.0.feed_forward_norm.gamma",
-        False,
-    ),
-    ("cls/predictions/output_bias", (30,), "masked_language_model.bias", False),
-    ("cls/seq_relationship/output_weights", (2, 8), "next_sentence.logits.kernel", True),
-]
+CONFIG = BertConfig(
+    vocab_size=30,
+    num_layers=1,
+    num_heads=2,
+    hidden_dim=8,
+    feed_forward_dim=12,
+    max_positions=16,
+)
+BERT_CONFIG = config_fields(CONFIG)
+ROWS = (
+    *encoder_weights(CONFIG),
+    *pooler_weights(CONFIG),
+    *masked_language_model_weights(CONFIG),
+    *NEXT_SENTENCE,
+)
 
 
 def write(folder: Path, arrays: dict[str, Any]) -> None:
@@ -68,25 +55,16 @@ def write(folder: Path, arrays: dict[str, Any]) -> None:
 
 @pytest.fixture
 def model() -> BertPretrainer:
-    config = BertConfig(
-        vocab_size=30,
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=8,
-        feed_forward_dim=12,
-        max_positions=16,
-    )
-    return BertPretrainer(BertEncoder(config), TOKENIZER)
+    return BertPretrainer(BertEncoder(CONFIG), TOKENIZER)
 
 
 def all_arrays(model: BertPretrainer) -> dict[str, np.ndarray]:
-    encoder, heads = model._weights_of_encoder_and_heads()
     rng = np.random.default_rng(0)
-    arrays = {}
-    for row in (*encoder, *heads):
-        shape = tuple(at(model, row.ours).shape)[:: -1 if row.google_transpose else 1]
-        arrays[row.google] = rng.normal(size=shape).astype("float32")
-    return arrays
+    shapes = {row: at(model, row.ours).shape for row in ROWS}
+    return {
+        row.google: rng.normal(size=shape[:: -1 if row.google_transpose else 1]).astype("float32")
+        for row, shape in shapes.items()
+    }
 
 
 def test_names_and_places(model: BertPretrainer, tmp_path: Path) -> None:
@@ -95,10 +73,10 @@ def test_names_and_places(model: BertPretrainer, tmp_path: Path) -> None:
     write(tmp_path, {**arrays, **extra})
     loaded = BertPretrainer.from_pretrained(tmp_path)
     assert loaded.encoder.config == model.encoder.config
-    for name, shape, ours, transposed in NAMES:
-        assert arrays[name].shape == shape
-        expected = arrays[name].T if transposed else arrays[name]
-        np.testing.assert_array_equal(at(loaded, ours), expected)
+    for row in ROWS:
+        array = arrays[row.google].T if row.google_transpose else arrays[row.google]
+        np.testing.assert_array_equal(at(loaded, row.ours), array, err_msg=row.google)
+    assert len(ROWS) == len(loaded.weights)
 
 
 def test_open_checkpoint_knows_the_format(model: BertPretrainer, tmp_path: Path) -> None:

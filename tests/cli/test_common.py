@@ -1,12 +1,10 @@
 """How commands read files."""
 
 import argparse
-import io
-import sys
 
 import pytest
 
-from keras_bert_scratch.cli.common import add_data_arguments, lines_in_chunks, read_data
+from keras_bert_scratch.cli.common import DATA, add_arguments, lines_in_chunks, read_data
 
 
 @pytest.fixture
@@ -15,7 +13,7 @@ def read(tmp_path):
 
     def read(content, *arguments, name="a.csv", **other_options):
         parser = argparse.ArgumentParser()
-        add_data_arguments(parser)
+        add_arguments(parser, *DATA)
         parser.add_argument("--summary-column", default="summary")
         (tmp_path / name).write_bytes(content)
         return read_data(f"{tmp_path}/{name}", parser.parse_args(arguments), **other_options)
@@ -33,9 +31,7 @@ def test_dialects(read):
 
 
 def test_options_of_other_names(read):
-    examples = read(
-        b"text,summary\na,b\n", pair_column="summary_column", label_column=None
-    )  # fmt: skip
+    examples = read(b"text,summary\na,b\n", pair_column="summary_column", label_column=None)
     assert (examples.pairs, examples.labels) == (["b"], None)
 
 
@@ -64,8 +60,8 @@ def test_errors_name_options_of_other_names(read):
         read(b"text\na\n", pair_column="summary_column", label_column=None)
 
 
-def test_lines(monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfa\r\nb\n\nc")))
+def test_lines(stdin, tmp_path):
+    stdin(b"\xef\xbb\xbfa\r\nb\n\nc")
     assert list(lines_in_chunks("-", 2)) == [(1, ["a", "b"]), (3, ["", "c"])]
     (tmp_path / "a.txt").write_bytes(b"caf\xe9\n")
     assert list(lines_in_chunks(tmp_path / "a.txt", encoding="cp1252")) == [(1, ["café"])]

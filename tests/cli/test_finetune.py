@@ -1,6 +1,5 @@
 """A fine-tuning that is killed goes on exactly; the rest of the command is in test_commands.py."""
 
-import csv
 import hashlib
 import json
 import subprocess
@@ -16,12 +15,9 @@ EPOCHS = 60
 
 
 @pytest.fixture
-def folder(tmp_path, tiny_classifier, reviews):
+def folder(tmp_path, tiny_classifier, reviews, write_csv):
     tiny_classifier().save_pretrained(tmp_path / "start")
-    with (tmp_path / "train.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "label"])
-        writer.writerows(4 * list(zip(*reviews, strict=True)))
+    write_csv(tmp_path / "train.csv", ["text", "label"], 4 * list(zip(*reviews, strict=True)))
     return tmp_path
 
 

@@ -1,8 +1,6 @@
 """The command `qa`, from a SQuAD file to a conversation."""
 
-import io
 import json
-import sys
 
 import pytest
 
@@ -26,6 +24,8 @@ def folder(tmp_path_factory, tiny_classifier):
     qas[0]["answers"][0]["answer_start"] = 3
     (folder / "faulty.json").write_text(json.dumps(document))
     (folder / "context.txt").write_text(CONTEXTS[0])
+    (folder / "latin.txt").write_bytes(b"\xe9")
+    (folder / "empty.txt").write_text("\n")
     arguments = ["qa", "train", "--model", f"{folder}/start", "--output", f"{folder}/model"]
     arguments += ["--train", f"{folder}/squad.json", "--validation", f"{folder}/squad.json"]
     arguments += ["--epochs", "30", "--batch-size", "2", "--learning-rate", "0.01"]
@@ -33,44 +33,29 @@ def folder(tmp_path_factory, tiny_classifier):
     return folder
 
 
-def test_train_and_evaluate(folder, capsys):
+def test_train_and_evaluate(folder, run):
     assert json.loads((folder / "model/report.json").read_text())["exact_match"] == 100.0
-    arguments = ["qa", "evaluate", "--model", f"{folder}/model", "--data", f"{folder}/squad.json"]
-    assert main([*arguments, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"exact_match": 100.0, "f1": 100.0}
-    assert main(arguments) == 0
-    assert capsys.readouterr().out == "exact match: 100.00 %\nf1: 100.00 %\n"
+    command = ["qa", "evaluate", "--model", folder / "model", "--data"]
+    found = json.loads(run(*command, folder / "squad.json", "--json"))
+    assert found == {"exact_match": 100.0, "f1": 100.0}
+    assert run(*command, folder / "squad.json") == "exact match: 100.00 %\nf1: 100.00 %\n"
+    error = run(*command, folder / "faulty.json", status=1)
+    assert "qas[0].answers[0] 'film' is not at 3, where" in error
+    run(*command, folder / "faulty.json", "--skip-faulty")
 
 
-def test_answer(folder, capsys):
-    arguments = ["qa", "answer", "--model", f"{folder}/model"]
-    assert main([*arguments, "--context", f"{folder}/context.txt", "great", "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
+def test_answer(folder, run):
+    command = ["qa", "answer", "--model", folder / "model", "great", "--context"]
+    answer = json.loads(run(*command, folder / "context.txt", "--json"))
     assert (answer["text"], answer["start"], answer["end"]) == ("film", 15, 19)
-    assert main([*arguments, "--context", f"{folder}/context.txt", "great"]) == 0
-    assert capsys.readouterr().out.startswith("film\t0.")
+    assert run(*command, folder / "context.txt").startswith("film\t0.")
+    assert "is not UTF-8" in run(*command, folder / "latin.txt", status=1)
+    assert "empty.txt holds no text to answer from" in run(*command, folder / "empty.txt", status=1)
 
 
-def test_chat_ends_at_an_empty_line(folder, capsys, monkeypatch):
+def test_chat_ends_at_an_empty_line(folder, run, stdin):
     # The second question is longer than the text.
-    lines = f"great\n{'long ' * 20}\nbad\n\nnever read\n"
-    monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
-    arguments = ["qa", "chat", "--model", f"{folder}/model", "--context", f"{folder}/context.txt"]
-    assert main(arguments) == 0
-    printed = capsys.readouterr()
-    assert len(printed.out.splitlines()) == 3
-    assert printed.out.startswith("film\t")
-
-
-def test_refusals(folder, capsys, tmp_path):
-    arguments = ["qa", "evaluate", "--model", f"{folder}/model", "--data", f"{folder}/faulty.json"]
-    assert main(arguments) == 1
-    assert "qas[0].answers[0] 'film' is not at 3, where" in capsys.readouterr().err
-    assert main([*arguments, "--skip-faulty"]) == 0
-    (tmp_path / "latin.txt").write_bytes(b"\xe9")
-    arguments = ["qa", "answer", "--model", f"{folder}/model", "Who?"]
-    assert main([*arguments, "--context", f"{tmp_path}/latin.txt"]) == 1
-    assert "is not UTF-8" in capsys.readouterr().err
-    (tmp_path / "empty.txt").write_text("\n")
-    assert main([*arguments, "--context", f"{tmp_path}/empty.txt"]) == 1
-    assert "empty.txt holds no text to answer from" in capsys.readouterr().err
+    stdin(f"great\n{'long ' * 20}\nbad\n\nnever read\n".encode())
+    printed = run("qa", "chat", "--model", folder / "model", "--context", folder / "context.txt")
+    assert len(printed.splitlines()) == 3
+    assert printed.startswith("film\t")

@@ -1,4 +1,4 @@
-"""The command `serve`, and `export` for servers; a server runs in tests/benchmarks."""
+"""The command `serve`; a server runs in tests/benchmarks."""
 
 import dataclasses
 
@@ -8,13 +8,14 @@ from keras_bert_scratch.cli.main import main
 from keras_bert_scratch.serving.server import app
 
 
-def test_arguments_reach_the_server(monkeypatch):
+def test_arguments_reach_the_server(monkeypatch, run):
     calls = []
     monkeypatch.setattr(app, "serve", lambda *args, **kwargs: calls.append((args, kwargs)))
-    command = ["serve", "folder", "--name", "films", "--port", "0", "--max-queue", "7"]
-    command += ["--timeout", "2.5", "--allowed-host", "films.example", "--allowed-host", "films"]
-    command += ["--cors-origin", "https://example.org", "--root-path", "/films"]
-    assert main(command) == 0
+    run(
+        *("serve", "folder", "--name", "films", "--port", 0, "--max-queue", 7, "--timeout", 2.5),
+        *("--allowed-host", "films.example", "--allowed-host", "films"),
+        *("--cors-origin", "https://example.org", "--root-path", "/films"),
+    )
     expected = {
         "host": "127.0.0.1",
         "port": 0,
@@ -43,30 +44,5 @@ def test_help_tells_every_limit_and_its_default(capsys):
         (["nowhere", "--name", "a/b"], "name must have none of"),
     ],
 )
-def test_refusals(arguments, message, capsys):
-    assert main(["serve", *arguments]) == 1
-    assert message in capsys.readouterr().err
-
-
-def test_export_refuses_a_version_that_exists(versioned_export, capsys):
-    _, folder = versioned_export
-    command = ["export", "--model", "unread", str(folder), "--model-version", "3"]
-    assert main(command) == 1
-    assert "has a version 3 already: choose another, such as 4" in capsys.readouterr().err
-
-
-def test_only_a_saved_model_has_versions(capsys):
-    command = ["export", "--model", "unread", "m.tflite", "--format", "litert"]
-    assert main([*command, "--model-version", "1"]) == 1
-    assert "--model-version is for --format savedmodel" in capsys.readouterr().err
-
-
-def test_export_writes_a_version(tiny_classifier, tmp_path, monkeypatch):
-    from keras_bert_scratch import BertClassifier
-
-    exported = []
-    model = tiny_classifier()
-    monkeypatch.setattr(model, "export", lambda output, **options: exported.append(output))
-    monkeypatch.setattr(BertClassifier, "from_pretrained", lambda path: model)
-    assert main(["export", "--model", "m", str(tmp_path), "--model-version", "7"]) == 0
-    assert exported == [tmp_path / "7"]
+def test_refusals(arguments, message, run):
+    assert message in run("serve", *arguments, status=1)

@@ -1,6 +1,5 @@
 """`keras-bert-scratch vocabulary`: train, then inspect."""
 
-import io
 import json
 import subprocess
 import sys
@@ -19,20 +18,18 @@ def corpus(tmp_path):
     return path
 
 
-def test_train_writes_vocab_txt(corpus, tmp_path, capsys):
+def test_train_writes_vocab_txt(corpus, tmp_path, run):
     output = tmp_path / "vocab.txt"
-    command = ["vocabulary", "train", str(corpus), "--output", str(output), "--size", "60"]
-    assert main(command) == 0
+    printed = run("vocabulary", "train", corpus, "--output", output, "--size", 60)
     vocabulary = Vocabulary.from_file(output)
     assert {"the", "film", "films"} <= set(vocabulary.tokens)
     assert vocabulary.tokens[:5] == list(SPECIAL_TOKENS)
-    assert capsys.readouterr().out == f"{output}: {len(vocabulary)} tokens\n"
+    assert printed == f"{output}: {len(vocabulary)} tokens\n"
 
 
-def test_train_writes_tokenizer_json(corpus, tmp_path):
+def test_train_writes_tokenizer_json(corpus, tmp_path, run):
     output = tmp_path / "tokenizer.json"
-    command = ["vocabulary", "train", str(corpus), "--output", str(output), "--cased"]
-    assert main([*command, "--min-frequency", "40"]) == 0
+    run("vocabulary", "train", corpus, "--output", output, "--cased", "--min-frequency", 40)
     reference = Tokenizer.from_file(str(output))
     # "film" in both words, but "Film" only 30 times.
     assert reference.encode("The films").tokens[:2] == ["[CLS]", "[UNK]"]
@@ -51,12 +48,11 @@ def vocabulary_file(tmp_path):
     return path
 
 
-def test_inspect_as_json(vocabulary_file, tmp_path, capsys):
+def test_inspect_as_json(vocabulary_file, tmp_path, run):
     (tmp_path / "texts.txt").write_bytes(b"Films! a zzz\nfilm\n")
-    command = ["vocabulary", "inspect", str(vocabulary_file), f"{tmp_path}/texts.txt"]
-    assert main([*command, "--longest", "2", "--json"]) == 0
+    command = ["vocabulary", "inspect", vocabulary_file, tmp_path / "texts.txt"]
     # Words: films, !, a, zzz and film; pieces: 2, 1, 1, [UNK] and 1.
-    assert json.loads(capsys.readouterr().out) == {
+    assert json.loads(run(*command, "--longest", 2, "--json")) == {
         "num_texts": 2,
         "num_words": 5,
         "num_pieces": 6,
@@ -67,21 +63,17 @@ def test_inspect_as_json(vocabulary_file, tmp_path, capsys):
     }
 
 
-def test_inspect_reads_standard_input_and_cased(vocabulary_file, capsys, monkeypatch):
-    stdin = io.TextIOWrapper(io.BytesIO(b"film FILM\n"))
-    monkeypatch.setattr(sys, "stdin", stdin)
-    assert main(["vocabulary", "inspect", str(vocabulary_file), "--cased"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+def test_inspect_reads_standard_input_and_cased(vocabulary_file, run, stdin):
+    stdin(b"film FILM\n")
+    lines = run("vocabulary", "inspect", vocabulary_file, "--cased").splitlines()
     assert "words that are one   50.00%" in lines
     assert "pieces that are UNK  50.00%" in lines
     assert "pieces a word        1.000" in lines
 
 
-def test_inspect_reads_a_folder(tiny_classifier, corpus, tmp_path, capsys):
+def test_inspect_reads_a_folder(tiny_classifier, corpus, tmp_path, run):
     tiny_classifier().tokenizer.save(tmp_path / "checkpoint")
-    command = ["vocabulary", "inspect", f"{tmp_path}/checkpoint", str(corpus), "--json"]
-    assert main(command) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(run("vocabulary", "inspect", tmp_path / "checkpoint", corpus, "--json"))
     # The ##s stands in the vocabulary: "films" is two pieces.
     assert found["pieces_per_word"] == pytest.approx(7 / 6)
 
@@ -98,12 +90,11 @@ def test_inspect_reads_a_folder(tiny_classifier, corpus, tmp_path, capsys):
         (["inspect", ".", "small.txt"], "has neither tokenizer.json nor vocab.txt"),
     ],
 )
-def test_refusals(arguments, message, vocabulary_file, tmp_path, capsys, monkeypatch):
+def test_refusals(arguments, message, vocabulary_file, tmp_path, run, monkeypatch):
     (tmp_path / "empty.txt").touch()
     (tmp_path / "latin.txt").write_bytes("é é".encode("latin-1"))
     monkeypatch.chdir(tmp_path)
-    assert main(["vocabulary", *arguments]) == 1
-    assert message in capsys.readouterr().err
+    assert message in run("vocabulary", *arguments, status=1)
     assert not (tmp_path / "v.txt").exists()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from keras_bert_scratch.data.documents import detect_lines, read_documents, split_sentences
 
-# Of Jane Austen, Pride and Prejudice.
+# Jane Austen, Pride and Prejudice.
 PROSE = (
     "It is a truth universally acknowledged, that a single man in possession of a good fortune, "
     "must be in want of a wife. However little known the feelings or views of such a man may be on "
@@ -113,11 +113,11 @@ def test_lines_that_are_not_full_are_not_wrapped(caplog: pytest.LogCaptureFixtur
 
 
 def test_what_is_close_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    # All lines are full, none is gone on with by a small letter.
+    # All lines are full, none is continued by a small letter.
     detect_lines(["A Street\nIn London.", "A Man And\nHis Horse."], "a.txt")
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert "100 % of the lines are full, 0 % gone on with by a small letter" in caplog.text
+    assert "100 % of the lines are full, 0 % are continued by a small letter" in caplog.text
 
 
 def test_what_lines_are_can_be_said(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class TestClassNames:
             ([None, "a"], TypeError, "received None"),
             ([float("nan")], TypeError, "received nan"),
             ([("a",)], TypeError, r"received \('a',\)"),
-            (["1", 1], ValueError, "Classes need different names, '1' comes twice"),
+            (["1", 1], ValueError, "Classes need different names, '1' occurs twice"),
             (["a", ""], ValueError, "A class needs a name, received ''"),
             ("ab", TypeError, "Expected a column of values, received 'ab'"),
             ({"a", "b"}, TypeError, "Expected a column of values"),
@@ -237,7 +237,7 @@ def test_what_is_encoded_is_the_label_that_was_given(names, data):
     try:
         labels = class_names(names)
     except ValueError as error:
-        assert "comes twice" in str(error)  # noqa: PT017
+        assert "occurs twice" in str(error)  # noqa: PT017
         return
     # What was called a class when the model was made means that class afterwards, whatever holds
     # it, and so does its string.

@@ -88,7 +88,7 @@ def test_the_labels_are_balanced() -> None:
 
 
 def test_the_text_is_used() -> None:
-    """Of documents of at least two sentences nearly all tokens stand in an example."""
+    """Nearly all tokens of documents of at least two sentences are in an example."""
     documents = corpus(4, longest_sentence=15)
     seen = np.unique(np.concatenate([np.concatenate(segments(e)) for e in pairs(documents)]))
     assert len(seen) > 0.9 * len(documents.token_ids)

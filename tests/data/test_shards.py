@@ -231,7 +231,7 @@ def test_no_index_until_all_shards_stand(texts: list[Path], tmp_path: Path) -> N
 def test_what_is_cut_or_left_out_is_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # Of 16 tokens, a sentence has 7 at most.
+    # In a sequence of 16 tokens, a sentence has at most 7.
     documents = [f"{'ba ' * 8}\nbo\nbe bo", "\u200b", "ba", f"{'be ' * 7}\n{'bo ' * 15}"]
     source = tmp_path / "a.txt"
     source.write_text("\n\n".join(documents), encoding="utf-8")
@@ -275,7 +275,7 @@ def test_another_vocabulary_is_refused(folder: Path) -> None:
 
 
 def test_damaged_folders(texts: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="has no index.json: it is no folder of shards"):
+    with pytest.raises(FileNotFoundError, match="has no index.json: it is not a folder of shards"):
         ShardedExamples(tmp_path, TOKENIZER.vocabulary)
     index = write_shards(texts, tmp_path, TOKENIZER, SETTINGS)
     for changes in (

@@ -4,23 +4,19 @@ import pytest
 from keras_bert_scratch.data.windows import token_windows
 
 
-def test_a_short_text_is_one_window():
-    windows = token_windows(3, room=4, stride=2)
-    assert windows.starts == [0]
-    assert windows.owner.tolist() == [0, 0, 0]
-
-
-def test_no_tokens_are_one_empty_window():
-    windows = token_windows(0, room=4, stride=2)
-    assert windows.starts == [0]
-    assert windows.owner.tolist() == []
-
-
-def test_ownership_passes_in_the_middle_of_an_overlap():
-    # Windows 0-5, 4-9, 8-11 of 12 tokens: tokens 4, 5 and 8, 9 stand in two windows each.
-    windows = token_windows(12, room=6, stride=4)
-    assert windows.starts == [0, 4, 8]
-    assert windows.owner.tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2]
+@pytest.mark.parametrize(
+    ("length", "room", "stride", "starts", "owner"),
+    [
+        (3, 4, 2, [0], [0, 0, 0]),
+        (0, 4, 2, [0], []),
+        # Windows 0-5, 4-9, 8-11: tokens 4, 5 and 8, 9 are in two windows each, and the owner
+        # changes in the middle of these overlaps.
+        (12, 6, 4, [0, 4, 8], [0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2]),
+    ],
+)
+def test_windows_by_hand(length, room, stride, starts, owner):
+    windows = token_windows(length, room, stride)
+    assert (windows.starts, windows.owner.tolist()) == (starts, owner)
 
 
 @pytest.mark.parametrize("stride", range(1, 8))

@@ -36,63 +36,41 @@ def log_odds(model, token_ids, class_id):
 
 
 # === Integrated gradients ===
+MODERN = {"architecture": "modernbert", "num_layers": 4, "local_window": 4, "max_positions": 128}
+TEXT = "the awful film, a really great movie"
+# A hundred words are many windows of local attention.
+LONG_TEXT = " ".join([TEXT] * 13)
+
+
 @pytest.mark.parametrize(
-    ("labels", "settings"),
+    ("labels", "settings", "text"),
     [
-        (LABELS, {}),
-        (LABELS, {"temperature": 2.0}),
-        (["a", "b", "c"], {}),
-        (["a", "b", "c"], {"multi_label": True}),
+        (LABELS, {"temperature": 2.0}, TEXT),
+        (["a", "b", "c"], {}, TEXT),
+        (["a", "b", "c"], {"multi_label": True}, TEXT),
+        (LABELS, {"changes": MODERN}, LONG_TEXT),
     ],
 )
-def test_completeness(tiny_classifier, labels, settings):
+def test_completeness(tiny_classifier, labels, settings, text):
     model = tiny_classifier(labels, **settings)
-    text = "the awful film, a really great movie"
     ids = model.tokenizer.encode(text).token_ids
     masked = [ids[0], *[model.tokenizer.vocabulary.mask_id] * (len(ids) - 2), ids[-1]]
-    for class_id, label in enumerate(labels):
+    # The second of two labels is the first with the other sign.
+    for class_id, label in list(enumerate(labels))[1:]:
         found = integrated_gradients(model, text, label)
         before, after = (
             log_odds(model, np.array([row], "int32"), class_id) for row in (masked, ids)
         )
+        assert len(found.words) == len(ids) - 2
         assert abs(after - before) > 0.001
         assert found.scores.sum() == pytest.approx(after - before, rel=0.01)
         assert found.completeness_error < 0.01
         assert found.label == label
 
 
-MODERN = {"architecture": "modernbert", "num_layers": 4, "local_window": 4, "max_positions": 128}
-
-
-def test_completeness_of_local_attention(tiny_classifier):
-    # A hundred words are many windows.
-    model = tiny_classifier(changes=MODERN)
-    text = " ".join(["the awful film, a really great movie"] * 13)
-    ids = model.tokenizer.encode(text).token_ids
-    masked = [ids[0], *[model.tokenizer.vocabulary.mask_id] * (len(ids) - 2), ids[-1]]
-    found = integrated_gradients(model, text, "positive")
-    before, after = (log_odds(model, np.array([row], "int32"), 1) for row in (masked, ids))
-    assert len(found.words) == 104
-    assert abs(after - before) > 0.001
-    assert found.scores.sum() == pytest.approx(after - before, rel=0.01)
-    assert found.completeness_error < 0.01
-
-
-def test_rollout_and_deletion_of_local_attention(tiny_classifier):
-    model = tiny_classifier(changes=MODERN)
-    text = " ".join(["the awful film, a really great movie"] * 13)
-    found = explain_by_rollout(model, text)
-    assert len(found.words) == 104
-    assert (found.scores > 0).all()
-    assert 0 < found.scores.sum() < 1
-    areas = faithfulness(model.probabilities, model.labels, [found]).areas
-    assert 0 < areas[0] < 1
-
-
 def test_few_points_say_how_far_off_they_are(tiny_classifier):
     model = tiny_classifier()
-    text = "the awful film, a really great movie"
-    exact, rough = (integrated_gradients(model, text, num_points=n) for n in (64, 1))
+    exact, rough = (integrated_gradients(model, TEXT, num_points=n) for n in (64, 1))
     assert rough.completeness_error > 10 * exact.completeness_error
 
 
@@ -170,15 +148,17 @@ def test_heads_are_averaged():
     np.testing.assert_allclose(attention_rollout([heads]), [[0.75, 0.25], [0, 1]])
 
 
-def test_rollout_of_a_model(tiny_classifier):
-    model = tiny_classifier()
-    found = explain_by_rollout(model, "the awful films")
-    assert found.words == ["the", "awful", "films"]
+@pytest.mark.parametrize(
+    ("changes", "text", "num_words"), [({}, "the awful films", 3), (MODERN, LONG_TEXT, 104)]
+)
+def test_rollout_of_a_model(tiny_classifier, changes, text, num_words):
+    model = tiny_classifier(changes=changes)
+    found = explain_by_rollout(model, text)
+    assert len(found.words) == num_words
     assert (found.scores > 0).all()
     assert 0 < found.scores.sum() < 1
-    # Without a look at other positions, all that [CLS] holds is its own.
-    with_self = attention_rollout([np.eye(4)[None]] * 2)
-    np.testing.assert_allclose(with_self, np.eye(4))
+    areas = faithfulness(model.probabilities, model.labels, [found]).areas
+    assert 0 < areas[0] < 1
 
 
 # === Faithfulness ===

@@ -6,7 +6,7 @@ from keras_bert_scratch.evaluation.memorization import exposure
 
 @pytest.mark.parametrize(("planted", "bits"), [(1, 3), (3, 2), (2, 1), (7, 0)])
 def test_by_hand(planted, bits):
-    # Of eight, those at 1, 3, 2 and 7 are first, second, fourth and last: log2(8 / rank).
+    # Those at 1, 3, 2 and 7 are first, second, fourth and last of eight: log2(8 / rank).
     losses = [3.0, 0.1, 2.0, 0.2, 4.0, 5.0, 1.0, 9.0]
     assert exposure(losses, planted) == bits
 

@@ -109,31 +109,29 @@ def test_learning_curves_take_what_fit_returns():
     assert len(plot_learning_curves(History()).axes) == 2
 
 
-def test_training_alone_is_marked_at_its_own_best():
-    assert "best: 0.2, epoch 4" in curves_of(
-        plot_learning_curves({"loss": [0.9, 0.5, 0.3, 0.2]}).axes[0]
-    )
+NAN = float("nan")
 
 
-def test_learning_rate_has_no_best_epoch():
-    figure = plot_learning_curves({"loss": [2.0], "learning_rate": [1e-5]})
-    assert [list(curves_of(axes)) for axes in figure.axes] == [
-        ["training", "best: 2, epoch 1"],
-        ["training"],
-    ]
-
-
-def test_validation_every_second_epoch():
-    history = {"loss": [5, 4, 3, 2, 1], "val_loss": [4.5, 2.5]}
-    curves = curves_of(plot_learning_curves(history).axes[0])
-    assert curves["validation"] == [[2, 4.5], [4, 2.5]]
-    assert curves["best: 2.5, epoch 4"] == [[4, 2.5]]
-
-
-def test_epochs_without_a_number_are_never_best():
-    nan = float("nan")
-    assert "best: 3, epoch 2" in curves_of(plot_learning_curves({"loss": [nan, 3, nan]}).axes[0])
-    assert list(curves_of(plot_learning_curves({"loss": [nan]}).axes[0])) == ["training"]
+@pytest.mark.parametrize(
+    ("history", "marks"),
+    [
+        # Without validation, the best epoch is that of training.
+        ({"loss": [0.9, 0.5, 0.2]}, [{"best: 0.2, epoch 3": [[3, 0.2]]}]),
+        ({"loss": [2.0], "learning_rate": [1e-5]}, [{"best: 2, epoch 1": [[1, 2.0]]}, {}]),
+        # Epochs without a number are never best.
+        ({"loss": [NAN, 3, NAN]}, [{"best: 3, epoch 2": [[2, 3]]}]),
+        ({"loss": [NAN]}, [{}]),
+        (
+            {"loss": [5, 4, 3, 2, 1], "val_loss": [4.5, 2.5]},  # every second epoch
+            [{"validation": [[2, 4.5], [4, 2.5]], "best: 2.5, epoch 4": [[4, 2.5]]}],
+        ),
+    ],
+)
+def test_best_epochs(history, marks):
+    curves = [curves_of(axes) for axes in plot_learning_curves(history).axes]
+    for found in curves:
+        del found["training"]
+    assert curves == marks
 
 
 @pytest.mark.parametrize("history", [{}, {"loss": []}])

@@ -1,9 +1,13 @@
 """What holds for every layer: one run each, as KerasHub's `run_layer_test`."""
 
+import dataclasses
 import importlib
 import inspect
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import keras
@@ -11,7 +15,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.layers.attention import MultiHeadAttention
+from keras_bert_scratch.layers.base import BaseLayer
 from keras_bert_scratch.layers.decoder_block import DecoderBlock
 from keras_bert_scratch.layers.dense import Dense
 from keras_bert_scratch.layers.dropout import Dropout
@@ -35,182 +41,72 @@ SEGMENTS = IDS % 2
 POSITIONS = IDS[:, :2] % 5
 TABLE = np.random.default_rng(2).normal(size=(10, 8)).astype("float32")
 
+CONFIG = BertConfig(
+    vocab_size=10,
+    num_layers=3,
+    num_heads=2,
+    hidden_dim=8,
+    feed_forward_dim=12,
+    max_positions=6,
+    num_segments=3,
+    activation="gelu_tanh",
+    dropout=0.2,
+    attention_dropout=0.3,
+    layer_norm_epsilon=1e-5,
+    initializer_range=0.3,
+    head_dim=3,
+)
+MODERN_CONFIG = dataclasses.replace(
+    CONFIG, num_segments=2, head_dim=None, architecture="modernbert", local_window=4
+)
+# A value for every argument of every layer, none of them its default.
+ARGUMENTS = {
+    **CONFIG.to_dict(),
+    "config": CONFIG,
+    "position_embedding": "sinusoidal",
+    "rope_theta": 10.0,
+    "window": 2,
+    "num_classes": 4,
+    "use_bias": False,
+}
+
 
 class Case(NamedTuple):
-    """A layer, every argument of its own, what it is called with, and its output's shape."""
+    """A layer, what it is called with, its output's shape, and arguments of its own."""
 
-    layer_class: type[keras.layers.Layer]
-    arguments: dict[str, Any]
+    layer_class: type[BaseLayer]
     inputs: tuple[np.ndarray, ...]
     output_shape: tuple[int, ...]
+    changes: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        names = set(inspect.signature(self.layer_class).parameters) - {"kwargs"}
+        return {name: {**ARGUMENTS, **self.changes}[name] for name in names}
 
     def make(self, **kwargs: Any) -> keras.layers.Layer:
         return self.layer_class(**self.arguments, **kwargs)
 
 
-EMBEDDINGS = {
-    "vocab_size": 10,
-    "hidden_dim": 8,
-    "max_positions": 6,
-    "num_segments": 3,
-    "position_embedding": "learned",
-    "dropout": 0.2,
-    "layer_norm_epsilon": 1e-5,
-    "initializer_range": 0.3,
-}
-ROTARY_ATTENTION = {
-    "num_heads": 2,
-    "hidden_dim": 8,
-    "rope_theta": 10.0,
-    "window": None,
-    "dropout": 0.2,
-    "initializer_range": 0.3,
-}
+MODERN_BLOCKS = [{"config": MODERN_CONFIG, "index": n} for n in range(3)]
+MASKED = (STATES, POSITIONS, TABLE)
 CASES = [
-    Case(
-        MultiHeadAttention,
-        {
-            "num_heads": 2,
-            "hidden_dim": 8,
-            "dropout": 0.2,
-            "initializer_range": 0.3,
-            "head_dim": 3,
-        },
-        (STATES,),
-        (3, 5, 8),
-    ),
-    Case(
-        FeedForward,
-        {
-            "hidden_dim": 8,
-            "feed_forward_dim": 12,
-            "activation": "gelu_tanh",
-            "initializer_range": 0.3,
-        },
-        (STATES,),
-        (3, 5, 8),
-    ),
-    Case(
-        EncoderBlock,
-        {
-            "num_heads": 2,
-            "hidden_dim": 8,
-            "feed_forward_dim": 12,
-            "activation": "relu",
-            "dropout": 0.2,
-            "attention_dropout": 0.3,
-            "layer_norm_epsilon": 1e-5,
-            "initializer_range": 0.3,
-            "head_dim": 3,
-        },
-        (STATES,),
-        (3, 5, 8),
-    ),
-    Case(
-        DecoderBlock,
-        {
-            "num_heads": 2,
-            "hidden_dim": 8,
-            "feed_forward_dim": 12,
-            "activation": "relu",
-            "dropout": 0.2,
-            "attention_dropout": 0.3,
-            "layer_norm_epsilon": 1e-5,
-            "initializer_range": 0.3,
-        },
-        (STATES, STATES[:, ::-1]),
-        (3, 5, 8),
-    ),
-    Case(BertEmbeddings, EMBEDDINGS, (IDS, SEGMENTS), (3, 5, 8)),
-    Case(
-        BertEmbeddings,
-        {**EMBEDDINGS, "position_embedding": "sinusoidal"},
-        (IDS, SEGMENTS),
-        (3, 5, 8),
-    ),
-    Case(RotaryAttention, ROTARY_ATTENTION, (STATES,), (3, 5, 8)),
-    Case(RotaryAttention, {**ROTARY_ATTENTION, "window": 2}, (STATES,), (3, 5, 8)),
-    Case(
-        GatedFeedForward,
-        {
-            "hidden_dim": 8,
-            "feed_forward_dim": 12,
-            "activation": "gelu_tanh",
-            "dropout": 0.2,
-            "initializer_range": 0.3,
-        },
-        (STATES,),
-        (3, 5, 8),
-    ),
-    *(
-        Case(
-            PreNormBlock,
-            {
-                "num_heads": 2,
-                "hidden_dim": 8,
-                "feed_forward_dim": 12,
-                "activation": "relu",
-                "rope_theta": 10.0,
-                "window": 4,
-                "dropout": 0.2,
-                "attention_dropout": 0.3,
-                "layer_norm_epsilon": 1e-5,
-                "initializer_range": 0.3,
-                "is_first": is_end,
-                "is_last": is_end,
-            },
-            (STATES,),
-            (3, 5, 8),
-        )
-        for is_end in (False, True)
-    ),
-    Case(
-        TokenEmbeddings,
-        {
-            "vocab_size": 10,
-            "hidden_dim": 8,
-            "max_positions": 6,
-            "dropout": 0.2,
-            "layer_norm_epsilon": 1e-5,
-            "initializer_range": 0.3,
-        },
-        (IDS,),
-        (3, 5, 8),
-    ),
-    Case(
-        NormalizedPooler,
-        {
-            "hidden_dim": 8,
-            "activation": "gelu_tanh",
-            "layer_norm_epsilon": 1e-5,
-            "initializer_range": 0.3,
-        },
-        (STATES,),
-        (3, 8),
-    ),
-    Case(Pooler, {"hidden_dim": 8, "initializer_range": 0.3}, (STATES,), (3, 8)),
-    Case(
-        ClassificationHead,
-        {"num_classes": 4, "dropout": 0.2, "initializer_range": 0.3},
-        (STATES[:, 0],),
-        (3, 4),
-    ),
-    *(
-        Case(
-            MaskedLanguageModelHead,
-            {
-                "hidden_dim": 8,
-                "vocab_size": 10,
-                "activation": "gelu_tanh",
-                "layer_norm_epsilon": 1e-5,
-                "initializer_range": 0.3,
-                "use_bias": use_bias,
-            },
-            (STATES, POSITIONS, TABLE),
-            (3, 2, 10),
-        )
-        for use_bias in (True, False)
-    ),
+    Case(MultiHeadAttention, (STATES,), (3, 5, 8)),
+    Case(FeedForward, (STATES,), (3, 5, 8)),
+    Case(EncoderBlock, (STATES,), (3, 5, 8)),
+    Case(DecoderBlock, (STATES, STATES[:, ::-1]), (3, 5, 8)),
+    Case(BertEmbeddings, (IDS, SEGMENTS), (3, 5, 8)),
+    Case(BertEmbeddings, (IDS, SEGMENTS), (3, 5, 8), {"position_embedding": "learned"}),
+    Case(RotaryAttention, (STATES,), (3, 5, 8)),
+    Case(RotaryAttention, (STATES,), (3, 5, 8), {"window": None}),
+    Case(GatedFeedForward, (STATES,), (3, 5, 8)),
+    *(Case(PreNormBlock, (STATES,), (3, 5, 8), changes) for changes in MODERN_BLOCKS),
+    Case(TokenEmbeddings, (IDS,), (3, 5, 8)),
+    Case(NormalizedPooler, (STATES,), (3, 8)),
+    Case(Pooler, (STATES,), (3, 8)),
+    Case(ClassificationHead, (STATES[:, 0],), (3, 4)),
+    Case(MaskedLanguageModelHead, MASKED, (3, 2, 10)),
+    Case(MaskedLanguageModelHead, MASKED, (3, 2, 10), {"use_bias": True}),
 ]
 every_layer = pytest.mark.parametrize("case", CASES, ids=lambda case: case.layer_class.__name__)
 
@@ -244,7 +140,7 @@ def test_no_layer_is_forgotten() -> None:
         if issubclass(member, keras.layers.Layer) and member.__module__ == module.__name__
     }
     # They are Keras' layers but for methods that test_dense.py and test_dropout.py test.
-    assert layers - {Dense, Dropout} == {case.layer_class for case in CASES}
+    assert layers - {BaseLayer, Dense, Dropout} == {case.layer_class for case in CASES}
 
 
 @every_layer
@@ -260,12 +156,57 @@ def test_build_makes_every_weight(case: Case) -> None:
 
 @every_layer
 def test_config_holds_every_argument(case: Case) -> None:
-    parameters = set(inspect.signature(case.layer_class).parameters) - {"kwargs"}
-    assert set(case.arguments) == parameters  # or this case leaves an argument out
-    config = case.make(name="mine").get_config()
-    assert config == {**config, **case.arguments, "name": "mine"}
-    copy = case.layer_class.from_config(json.loads(json.dumps(config)))
+    layer = case.make(name="mine")
+    config = json.loads(json.dumps(layer.get_config()))
+    arguments = {**case.arguments, "name": "mine"}
+    if "config" in arguments:
+        arguments["config"] = arguments["config"].to_dict()
+    assert config == {**config, **arguments}
+    copy = case.layer_class.from_config(config)
     assert copy.get_config() == config
+    assert [weight.shape for weight in copy.weights] == [weight.shape for weight in layer.weights]
+
+
+@every_layer
+def test_sizes_come_from_the_config_of_a_network(case: Case) -> None:
+    if "config" in case.arguments:
+        return  # a block, which keeps it whole
+    fields = CONFIG.to_dict()
+    own = {name: case.arguments[name] for name in case.arguments.keys() - fields.keys()}
+    config = case.layer_class.for_config(CONFIG, **own).get_config()
+    for name in case.arguments.keys() & fields.keys():
+        assert config[name] == fields[name], name
+
+
+def test_given_arguments_go_before_the_config() -> None:
+    layer = MultiHeadAttention.for_config(CONFIG, dropout=0.6, head_dim=4, name="mine")
+    assert (layer.dropout, layer.head_dim, layer.name) == (0.6, 4, "mine")
+
+
+@every_layer
+def test_unknown_activation(case: Case) -> None:
+    if "activation" in case.arguments:
+        message = (
+            "activation must be one of gelu, gelu_tanh, quick_gelu, relu, silu; received 'swish'."
+        )
+        with pytest.raises(ValueError, match=re.escape(message)):
+            case.layer_class(**{**case.arguments, "activation": "swish"})
+
+
+@pytest.mark.parametrize("layer_class", [BertEmbeddings, TokenEmbeddings])
+@pytest.mark.parametrize("position_embedding", ["learned", "sinusoidal"])
+def test_too_long_a_sequence(layer_class: type[BaseLayer], position_embedding: str) -> None:
+    config = dataclasses.replace(CONFIG, max_positions=5, position_embedding=position_embedding)
+    layer = layer_class.for_config(config)
+    layer(IDS, SEGMENTS)
+    covers = {BertEmbeddings: "position embedding covers", TokenEmbeddings: "encoder reads"}
+    message = (
+        f"The sequence has 6 tokens, the {covers[layer_class]} 5: truncate the texts to "
+        "sequence_length=5, or raise max_positions."
+    )
+    for ids in (np.zeros((1, 6), "int32"), keras.Input((6,), dtype="int32")):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            layer(ids, ids)
 
 
 @every_layer
@@ -323,7 +264,7 @@ def test_saved_and_loaded_in_a_model(case: Case, tmp_path: Path) -> None:
 
 @every_layer
 def test_dropout_acts_in_training_only(case: Case) -> None:
-    if "dropout" not in case.arguments:
+    if not {"dropout", "config"} & case.arguments.keys():
         assert "training" not in inspect.signature(case.layer_class.call).parameters
         return
     layer = case.make()

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.layers.decoder_block import DecoderBlock, causal_bias
 
 
@@ -11,7 +12,7 @@ def test_causal_bias_by_hand():
 
 @pytest.fixture
 def block():
-    block = DecoderBlock(num_heads=2, hidden_dim=4, feed_forward_dim=6, layer_norm_epsilon=1e-12)
+    block = DecoderBlock(BertConfig(num_heads=2, hidden_dim=4, feed_forward_dim=6))
     block.build()
     for weight in block.weights:
         # Nothing but the residuals and the norms: a gamma of 1, everything else 0.

@@ -27,26 +27,27 @@ def use_bias(request) -> bool:
 def saved(use_bias: bool, tmp_path: Path) -> Path:
     """A file of x W + b + 2 (x A) B with W = (1, 1), b = 0.5, A = (3, 0) and B = 5."""
     model = make(use_bias, adapted=True)
-    weights = [[[1.0], [1.0]], *([[0.5]] if use_bias else []), [[3.0], [0.0]], [[5.0]]]
-    for weight, values in zip(model.layers[0].weights, sorted_as(model, weights), strict=True):
-        weight.assign(values)
+    values = {
+        "kernel": [[1.0], [1.0]],
+        "bias": [0.5],
+        "lora_kernel_a": [[3.0], [0.0]],
+        "lora_kernel_b": [[5.0]],
+    }
+    for weight in model.layers[0].weights:
+        weight.assign(values[weight.name])
     model.save_weights(tmp_path / "adapted.weights.h5")
     return tmp_path / "adapted.weights.h5"
-
-
-def sorted_as(model: keras.Model, weights: list) -> list:
-    names = ["kernel", *(["bias"] if model.layers[0].use_bias else []), "lora_kernel_a"]
-    by_name = dict(zip([*names, "lora_kernel_b"], weights, strict=True))
-    return [by_name[weight.name] for weight in model.layers[0].weights]
 
 
 def test_updates_stay_updates(saved: Path, use_bias: bool) -> None:
     model = make(use_bias, adapted=True)
     model.load_weights(saved)
     layer = model.layers[0]
-    np.testing.assert_array_equal(layer._kernel, [[1.0], [1.0]])
-    np.testing.assert_array_equal(layer.lora_kernel_a, [[3.0], [0.0]])
-    np.testing.assert_array_equal(layer.lora_kernel_b, [[5.0]])
+    weights = {weight.name: weight for weight in layer.weights}
+    np.testing.assert_array_equal(weights["kernel"], [[1.0], [1.0]])
+    np.testing.assert_array_equal(weights["lora_kernel_a"], [[3.0], [0.0]])
+    np.testing.assert_array_equal(weights["lora_kernel_b"], [[5.0]])
+    assert layer.lora_alpha == 2
     assert float(model(X)[0, 0]) == 1 + 2 + 0.5 * use_bias + 2 * 3 * 5
 
 

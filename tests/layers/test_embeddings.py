@@ -3,7 +3,6 @@
 import math
 import re
 
-import keras
 import numpy as np
 import pytest
 
@@ -63,22 +62,6 @@ def test_sinusoidal_positions_are_added() -> None:
     assert [weight.path.split("/")[-2] for weight in layer.weights] == [
         "token", "segment", "norm", "norm",
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("position_embedding", ["learned", "sinusoidal"])
-def test_too_long_a_sequence(position_embedding: str) -> None:
-    layer = BertEmbeddings(3, 4, max_positions=5, position_embedding=position_embedding)
-    layer(np.zeros((1, 5), "int32"), np.zeros((1, 5), "int32"))
-    message = (
-        "The sequence has 6 tokens, the position embedding covers 5: truncate the texts to "
-        "sequence_length=5, or raise max_positions."
-    )
-    too_long = np.zeros((1, 6), "int32")
-    with pytest.raises(ValueError, match=re.escape(message)):
-        layer(too_long, too_long)
-    symbol = keras.Input((6,), dtype="int32")
-    with pytest.raises(ValueError, match=re.escape(message)):
-        layer(symbol, symbol)
 
 
 def test_unknown_position_embedding() -> None:

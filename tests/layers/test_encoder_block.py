@@ -1,24 +1,31 @@
 """The order of the sub-layers, with answers worked out by hand."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
+from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.layers.attention import padding_bias
 from keras_bert_scratch.layers.encoder_block import EncoderBlock
 
 X = np.array([[[3, 1, -1, -3]]], "float32")  # mean 0, variance 5
 
 
+def make(hidden_dim: int = 4, **changes: Any) -> EncoderBlock:
+    """Returns a block whose sub-layers return 0."""
+    sizes = {"num_heads": 1, "hidden_dim": hidden_dim, "feed_forward_dim": hidden_dim}
+    block = EncoderBlock(BertConfig(**sizes, activation="relu", **changes))
+    block.build((None, None, hidden_dim))
+    for dense in (block.attention.output_projection, block.feed_forward.contract):
+        dense.kernel.assign(np.zeros((hidden_dim, hidden_dim)))
+    return block
+
+
 @pytest.fixture
 def block() -> EncoderBlock:
-    """A block whose sub-layers return 0."""
-    block = EncoderBlock(1, 4, 4, activation="relu", dropout=0.0, attention_dropout=0.0)
-    block.build((None, None, 4))
-    block.attention.output_projection.kernel.assign(np.zeros((4, 4)))
-    block.feed_forward.contract.kernel.assign(np.zeros((4, 4)))
-    return block
+    return make()
 
 
 def test_without_sub_layers_it_is_the_norm_of_the_residual(block: EncoderBlock) -> None:
@@ -43,11 +50,8 @@ def test_attention_reads_the_input_and_is_added_to_it(block: EncoderBlock) -> No
     np.testing.assert_allclose(block(X), expected, rtol=1e-5)
 
 
-def test_every_norm_has_the_epsilon(block: EncoderBlock) -> None:
-    block = EncoderBlock(1, 2, 2, layer_norm_epsilon=3.0)
-    block.build((None, None, 2))
-    for dense in (block.attention.output_projection, block.feed_forward.contract):
-        dense.kernel.assign(np.zeros((2, 2)))
+def test_every_norm_has_the_epsilon() -> None:
+    block = make(2, layer_norm_epsilon=3.0)
     # (1, -1) has variance 1: divided by sqrt(1 + 3); then (1/2, -1/2), by sqrt(1/4 + 3).
     expected = np.array([[[0.5, -0.5]]]) / math.sqrt(3.25)
     np.testing.assert_allclose(block(np.array([[[1, -1]]], "float32")), expected, rtol=1e-5)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.layers.attention import MASKED_SCORE, attend, padding_bias
 from keras_bert_scratch.layers.local_attention import attend_locally, window_bias
 from keras_bert_scratch.layers.pre_norm_block import PreNormBlock
@@ -48,7 +49,15 @@ def test_one_row_of_padding_for_all(length: int) -> None:
 
 def largest_tensor(length: int, window: int | None) -> int:
     """Counts the values of the largest tensor in the graph of a block and its gradient."""
-    block = PreNormBlock(num_heads=2, hidden_dim=8, feed_forward_dim=8, window=window)
+    config = BertConfig(
+        num_heads=2,
+        hidden_dim=8,
+        feed_forward_dim=8,
+        architecture="modernbert",
+        local_window=window or 2,
+        global_every=3 if window else 1,
+    )
+    block = PreNormBlock(config, index=1)
     block.build((None, None, 8))
 
     def gradient(x: tf.Tensor) -> list[tf.Tensor]:

@@ -45,8 +45,16 @@ def test_the_gradient_computes_again_with_the_same_mask() -> None:
     assert not np.array_equal(np.array(rematerialize(layer, x, training=True)) > 0, kept)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-def test_a_training_is_the_same(tiny_config: BertConfig, dtype: str) -> None:
+@pytest.mark.parametrize(
+    ("config", "dtype"),
+    [
+        ("tiny_config", "float32"),
+        ("tiny_config", "mixed_bfloat16"),
+        ("modern_config", "float32"),
+    ],
+)
+def test_a_training_is_the_same(request: pytest.FixtureRequest, config: str, dtype: str) -> None:
+    tiny_config: BertConfig = request.getfixturevalue(config)
     rng = np.random.default_rng(0)
     ids = rng.integers(5, tiny_config.vocab_size, (8, 9))
     inputs = {"token_ids": ids, "segment_ids": 0 * ids, "padding_mask": 0 * ids + 1}

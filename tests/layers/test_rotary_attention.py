@@ -122,10 +122,11 @@ def test_first_only_and_with_probabilities_it_is_the_same(window: int | None) ->
     [
         ({"num_heads": 3, "hidden_dim": 10}, "received hidden_dim=10 and num_heads=3: change one"),
         ({"num_heads": 2, "hidden_dim": 6}, "need heads of an even width, received 3: change"),
-        ({"window": 0}, "must be an even number from 2, received 0: half of it is on either side."),
-        ({"window": -2}, "must be an even number from 2, received -2"),
+        (
+            {"window": -2},
+            "must be an even number from 2, received -2: half of it is on either",
+        ),
         ({"window": 5}, "must be an even number from 2, received 5"),
-        ({"rope_theta": 0.0}, "rope_theta must be a finite number above 0, received 0.0."),
         ({"rope_theta": math.inf}, "rope_theta must be a finite number above 0, received inf."),
     ],
 )

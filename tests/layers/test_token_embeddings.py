@@ -1,10 +1,8 @@
 """ModernBERT's input layer."""
 
 import math
-import re
 
 import numpy as np
-import pytest
 
 from keras_bert_scratch.layers.token_embeddings import TokenEmbeddings
 
@@ -27,12 +25,3 @@ def test_the_norm_has_the_epsilon_and_no_bias() -> None:
     layer.norm.gamma.assign([3, 6])
     np.testing.assert_allclose(layer(np.array([[0]])), [[[2, -4]]], rtol=1e-6)  # 2 / sqrt(4 + 5)
     assert math.prod(layer.norm.gamma.shape) + 2 == layer.count_params()
-
-
-def test_too_long_a_sequence() -> None:
-    message = (
-        "The sequence has 5 tokens, the encoder reads 4: truncate the texts to sequence_length=4, "
-        "or raise max_positions."
-    )
-    with pytest.raises(ValueError, match=re.escape(message)):
-        TokenEmbeddings(vocab_size=3, hidden_dim=2, max_positions=4)(np.zeros((1, 5), "int32"))

@@ -95,9 +95,8 @@ def by_hand(chain: Chain, row: int, num_beams: int, length_penalty: float) -> li
 
 
 @pytest.mark.parametrize("length_penalty", [0.0, 0.6, 1.0, 2.0])
-@pytest.mark.parametrize("seed", range(3))
-def test_a_wide_beam_search_is_exhaustive(seed: int, length_penalty: float) -> None:
-    chain = Chain(seed)
+def test_a_wide_beam_search_is_exhaustive(length_penalty: float) -> None:
+    chain = Chain(0, batch=9)
     found = chain.search(BeamSearch(num_beams=V ** (T - 2), length_penalty=length_penalty))
     expected = [exhaustive(chain, row, length_penalty) for row in range(chain.batch)]
     np.testing.assert_array_equal(found, expected)
@@ -105,21 +104,18 @@ def test_a_wide_beam_search_is_exhaustive(seed: int, length_penalty: float) -> N
 
 @pytest.mark.parametrize("num_beams", [1, 2, 3])
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0])
-@pytest.mark.parametrize("seed", range(4))
 def test_narrow_beams_keep_the_best_and_stop_no_earlier_than_they_may(
-    seed: int, num_beams: int, length_penalty: float
+    num_beams: int, length_penalty: float
 ) -> None:
-    chain = Chain(seed + 100)
+    chain = Chain(100, batch=12)
     found = chain.search(BeamSearch(num_beams, length_penalty))
     expected = [by_hand(chain, row, num_beams, length_penalty) for row in range(chain.batch)]
     np.testing.assert_array_equal(found, expected)
 
 
 def test_narrow_and_wide_beams_differ_on_some_chain() -> None:
-    chains = [Chain(seed) for seed in range(6)]
-    assert any(
-        (chain.search(GREEDY) != chain.search(BeamSearch(16, 0.0))).any() for chain in chains
-    )
+    chain = Chain(0, batch=18)
+    assert (chain.search(GREEDY) != chain.search(BeamSearch(16, 0.0))).any()
 
 
 def test_a_length_penalty_prefers_longer_results() -> None:
@@ -139,11 +135,10 @@ def test_a_length_penalty_prefers_longer_results() -> None:
 def test_greedy_is_keras_nlps_greedy() -> None:
     from keras_hub.samplers import GreedySampler
 
-    for seed in range(4):
-        chain = Chain(seed)
-        theirs = chain.search(GreedySampler())
-        is_after = np.cumsum(theirs == END, axis=1) - (theirs == END) > 0
-        np.testing.assert_array_equal(chain.search(GREEDY), np.where(is_after, PAD, theirs))
+    chain = Chain(0, batch=12)
+    theirs = chain.search(GreedySampler())
+    is_after = np.cumsum(theirs == END, axis=1) - (theirs == END) > 0
+    np.testing.assert_array_equal(chain.search(GREEDY), np.where(is_after, PAD, theirs))
 
 
 @pytest.mark.parametrize(
@@ -204,7 +199,7 @@ class TestWords:
 
 
 def test_a_beam_does_not_gain_by_what_is_forbidden() -> None:
-    """Of two paths, the one with a forbidden token keeps the probability of its permitted one."""
+    """The path with a forbidden token keeps the probability of its permitted one."""
 
     def next(tokens, cache, index):
         # First 2 (0.6) or 3 (0.4). After 2: 2 again (0.9, forbidden) or END (0.1). After 3: END.

@@ -1,4 +1,4 @@
-"""Added tokens: found as the reference finds them, in Python and graphs; files that name them."""
+"""Added tokens: the same as the reference's, in Python and graphs; the files that name them."""
 
 import json
 import random
@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from keras_bert_scratch.text.added_tokens import AddedToken
 from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.tokenizer_files import tokenizer_json
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 WORDS = ["a", "b", "##b", "ab", "<", "user", ">", "[", "ent", "]", "sep", "é", "e", "你", "_"]
@@ -42,18 +43,13 @@ def make(**switches):
 
 
 def reference(ours):
-    """Makes the reference of the file that ours writes."""
-    theirs = Tokenizer.from_str(json.dumps(ours._tokenizer_json()))
+    """Makes the reference from the file that ours writes."""
+    config = ours.get_config()
     if not ours.allow_special_tokens:
-        # Its switch is for all special tokens; ours for [SEP] and the like alone.
-        plain = WordPieceTokenizer.from_config(
-            {
-                **ours.get_config(),
-                "added_tokens": [{**t._asdict(), "special": False} for t in ours.added_tokens],
-            }
-        )
-        theirs = Tokenizer.from_str(json.dumps(plain._tokenizer_json()))
-        theirs.encode_special_tokens = True
+        # Its switch covers all special tokens; ours only [SEP] and the like.
+        config["added_tokens"] = [{**token, "special": False} for token in config["added_tokens"]]
+    theirs = Tokenizer.from_str(json.dumps(tokenizer_json(config, ours.pieces)))
+    theirs.encode_special_tokens = not ours.allow_special_tokens
     return theirs
 
 
@@ -83,7 +79,7 @@ def test_a_folder_and_a_config_hold_them(tmp_path):
 
 
 def test_words_are_not_split_into_them():
-    # "abb" stands in the vocabulary for its id, but the reference's words know nothing of it.
+    # "abb" is in the vocabulary, which gives it an id, but the reference splits no word into it.
     ours = WordPieceTokenizer(
         Vocabulary([*SPECIAL_TOKENS, "a", "##b", "abb"]),
         added_tokens=[AddedToken("abb", normalized=False)],
@@ -126,7 +122,8 @@ def test_files_of_other_times(tmp_path):
     ],
 )
 def test_files_that_ask_for_something_else(tmp_path, change, message):
-    content = make()._tokenizer_json()
+    ours = make()
+    content = tokenizer_json(ours.get_config(), ours.pieces)
     change(content)
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match=message):

@@ -11,7 +11,7 @@ import sys
 import unicodedata
 import zlib
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ EVERY_SWITCH = [
 ]
 MAIN_SWITCHES = {"uncased": {"lowercase": True}, "cased": {"lowercase": False}}
 
-# All code points that Unicode 17.0 assigns, and the holes between them, without the surrogates.
+# All code points that Unicode 17.0 assigns, and the gaps between them, without surrogates.
 ASSIGNED = [
     *range(0xD800),
     *range(0xE000, 0x33480),
@@ -37,7 +37,7 @@ ASSIGNED = [
     *range(0xF0000, 0x110000),
 ]
 
-# Two independent fractions of tokens are left out, so that words fall apart, or are [UNK].
+# One token in so many is omitted, so that words fall apart or become [UNK].
 LEFT_OUT = 13
 
 HARD_TEXTS = [
@@ -103,7 +103,7 @@ NOT_UTF8 = [
     b"a\xcc\xffb\xcc\x81\xff\xcc\xa3",
 ]
 
-# Ranges that a random text is drawn from, three of them at a time.
+# Random texts are drawn from three of these ranges each.
 POOLS: list[Sequence[int]] = [
     range(0x20, 0x7F),
     range(0x61, 0x7B),
@@ -149,7 +149,7 @@ def random_texts(number: int, seed: int) -> list[str]:
 
 
 def random_bytes(lines: Sequence[str], number: int, seed: int) -> list[bytes]:
-    """Real lines with bytes exchanged, and bytes that never were a text."""
+    """Real lines with changed bytes, and random bytes."""
     rng = random.Random(seed)
 
     def damaged() -> bytes:
@@ -164,19 +164,19 @@ def random_bytes(lines: Sequence[str], number: int, seed: int) -> list[bytes]:
 
 
 def alone_and_between_letters(code_points: Iterable[int]) -> list[str]:
-    """Texts of 64 code points each: quicker than one a text."""
+    """Texts of 64 code points each, which is faster than one code point a text."""
     parts = [f"{chr(c)} a{chr(c)}b" for c in code_points]
     return [" ".join(parts[i : i + 64]) for i in range(0, len(parts), 64)]
 
 
 def characters_of(code_points: Iterable[int]) -> list[str]:
-    """Tokens for all characters that are not private or unassigned, which no word holds."""
+    """Tokens for all characters that may be part of a word: not private, not unassigned."""
     characters = [chr(c) for c in code_points if unicodedata.category(chr(c)) not in ("Cn", "Co")]
     return [*characters, *(f"##{character}" for character in characters)]
 
 
 def pieces_of(texts: Iterable[str]) -> list[str]:
-    """Returns tokens that the words of texts consist of, by the reference's own words."""
+    """Returns tokens from which the words of texts, as the reference splits them, can be built."""
     split = pre_tokenizers.BertPreTokenizer()
     pieces: dict[str, None] = {}
     texts = list(texts)
@@ -193,7 +193,7 @@ def pieces_of(texts: Iterable[str]) -> list[str]:
 
 
 def make_vocabulary(tokens: Iterable[str]) -> Vocabulary:
-    # The last ones can be no part of a word.
+    # The last ones match no part of a word.
     return Vocabulary(list(dict.fromkeys([*SPECIAL_TOKENS, *tokens, "", "##", " ", "a b", "\0"])))
 
 
@@ -267,23 +267,6 @@ def pieces(texts) -> list[str]:
     return pieces_of(text for text in texts if isinstance(text, str))
 
 
-class Main(NamedTuple):
-    """A tokenizer that knows all characters, and the reference's answers to all texts."""
-
-    tokenizer: WordPieceTokenizer
-    texts: list[str | bytes]
-    expected: Answers
-
-
-@pytest.fixture(scope="module", params=MAIN_SWITCHES.values(), ids=MAIN_SWITCHES)
-def main(request, texts, pieces, reference, counts) -> Main:
-    vocabulary = make_vocabulary([*characters_of(ASSIGNED), *pieces])
-    every = [*texts, *alone_and_between_letters(ASSIGNED)]
-    expected = reference_answers(reference(vocabulary.tokens, **request.param), every)
-    counts["code points, each alone and between letters"] = len(ASSIGNED)
-    return Main(WordPieceTokenizer(vocabulary, **request.param), every, expected)
-
-
 @pytest.mark.parametrize(
     "switches", EVERY_SWITCH, ids=lambda s: "-".join(str(value) for value in s.values())
 )
@@ -291,17 +274,22 @@ def test_every_switch(switches, texts, pieces, reference, counts):
     vocabulary = make_vocabulary(pieces)
     tokenizer = WordPieceTokenizer(vocabulary, **switches)
     answers = reference_answers(reference(vocabulary.tokens, **switches), texts)
-    # In a graph, unset is what it stands for: on or off, which have their turns.
+    # In a graph, None is the same as the True or False that it stands for.
     engines = () if switches["strip_accents"] is None else ("fast", "core")
     check_everywhere(tokenizer, texts, answers, engines)
-    # The vocabulary makes hard work of it: [UNK], whole words and words in many pieces.
+    # The texts contain [UNK], whole words and words in many pieces.
     ids = [token_id for ids, _ in answers for token_id in ids]
     assert 0.02 < ids.count(vocabulary.unk_id) / len(ids) < 0.5
     counts["combinations of lowercase, strip_accents and tokenize_chinese_chars"] += 1
 
 
-def test_every_code_point(main):
-    check_everywhere(*main)
+@pytest.mark.parametrize("switches", MAIN_SWITCHES.values(), ids=MAIN_SWITCHES)
+def test_every_code_point(switches, reference, counts):
+    vocabulary = make_vocabulary(characters_of(ASSIGNED))
+    texts = alone_and_between_letters(ASSIGNED)
+    answers = reference_answers(reference(vocabulary.tokens, **switches), texts)
+    check_everywhere(WordPieceTokenizer(vocabulary, **switches), texts, answers)
+    counts["code points, each alone and between letters"] = len(ASSIGNED)
 
 
 @pytest.mark.parametrize("switches", MAIN_SWITCHES.values(), ids=MAIN_SWITCHES)
@@ -336,11 +324,12 @@ np.savez(output, **{name: value.numpy() for name, value in answer.items()})
 """
 
 
-def test_exported_saved_model(main, tmp_path, counts):
+def test_exported_saved_model(texts, pieces, reference, tmp_path, counts):
     import tensorflow as tf
 
+    vocabulary = make_vocabulary(pieces)
     module = tf.Module()
-    module.graph = tokenizer_graph(main.tokenizer, "core")
+    module.graph = tokenizer_graph(WordPieceTokenizer(vocabulary), "core")
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def tokenize(texts):
@@ -348,7 +337,7 @@ def test_exported_saved_model(main, tmp_path, counts):
         return {"ids": ids.flat_values, "ends": ids.row_limits()}
 
     tf.saved_model.save(module, str(tmp_path / "model"), {"serving_default": tokenize})
-    encoded = [_encoded(text) for text in main.texts]
+    encoded = [_encoded(text) for text in texts]
     np.savez(
         tmp_path / "texts.npz",
         bytes=np.frombuffer(b"".join(encoded), np.uint8),
@@ -359,8 +348,8 @@ def test_exported_saved_model(main, tmp_path, counts):
     with np.load(tmp_path / "answers.npz") as answer:
         ids, ends = answer["ids"].tolist(), answer["ends"].tolist()
     found = [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-    assert_equal(found, main.expected, main.texts)
-    counts["texts through SavedModels loaded without Keras and tensorflow-text"] += len(found)
+    assert_equal(found, reference_answers(reference(vocabulary.tokens), texts), texts)
+    counts["texts through a SavedModel loaded without Keras and tensorflow-text"] += len(found)
 
 
 def test_mediapipe(golden_folder, counts):

@@ -10,9 +10,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders
 from tokenizers.processors import TemplateProcessing
 
-from keras_bert_scratch.text.statistics import phone_differences
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
-from keras_bert_scratch.text.truncation import check_sequence_length, truncated_lengths
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 WORDS = "film a the is n ' t do not m s ve re . , ? ! 你 好 é cafe [ mask ] MASK café".split()
@@ -41,7 +39,7 @@ def framed(reference):
 
 
 def as_tuple(encoding):
-    """What ours and the reference's encodings share."""
+    """Returns the common fields of our encodings and the reference's."""
     if hasattr(encoding, "token_ids"):
         return (*encoding,)
     return (
@@ -51,24 +49,6 @@ def as_tuple(encoding):
 
 
 class TestEncode:
-    def test_a_text(self, tokenizer):
-        found = tokenizer.encode("Films!")
-        assert found.token_ids == [2, TOKENS.index("film"), TOKENS.index("##s"), 21, 3]
-        assert found.segment_ids == [0] * 5
-        assert found.tokens == ["[CLS]", "film", "##s", "!", "[SEP]"]
-        assert found.offsets == [(0, 0), (0, 4), (4, 5), (5, 6), (0, 0)]
-        assert found.sequence == [None, 0, 0, 0, None]
-
-    def test_a_pair(self, tokenizer):
-        found = tokenizer.encode("a", "the film")
-        assert found.tokens == ["[CLS]", "a", "[SEP]", "the", "film", "[SEP]"]
-        assert found.segment_ids == [0, 0, 0, 1, 1, 1]
-        assert found.offsets == [(0, 0), (0, 1), (0, 0), (0, 3), (4, 8), (0, 0)]
-        assert found.sequence == [None, 0, None, 1, 1, None]
-
-    def test_an_empty_pair_is_a_pair(self, tokenizer):
-        assert tokenizer.encode("a", "").tokens == ["[CLS]", "a", "[SEP]", "[SEP]"]
-
     def test_frames_as_the_reference(self, tokenizer, framed):
         for texts in [("Films!",), ("",), ("a", "the film"), ("", "你好"), ("é zzz", "")]:
             assert as_tuple(tokenizer.encode(*texts)) == as_tuple(framed().encode(*texts))
@@ -92,15 +72,7 @@ class TestTruncation:
             ours = tokenizer.encode(text, sequence_length=length)
             assert as_tuple(ours) == as_tuple(theirs.encode(text))
 
-    def test_by_hand(self):
-        assert truncated_lengths([5, 3], 8) == [5, 3]
-        assert truncated_lengths([5, 3], 7) == [4, 3]
-        assert truncated_lengths([9, 9], 7) == [3, 4]
-        assert truncated_lengths([1, 9], 7) == [1, 6]
-        assert truncated_lengths([9], 7) == [7]
-
     def test_no_room(self, tokenizer):
-        assert check_sequence_length(2, 1) == 0
         assert tokenizer.encode("a film", sequence_length=2).tokens == ["[CLS]", "[SEP]"]
         with pytest.raises(ValueError, match=r"is 1, but \[CLS\] and \[SEP\] alone take 2 tok"):
             tokenizer.encode("a", sequence_length=1)
@@ -120,27 +92,9 @@ class TestDecode:
                 expected = theirs.decode(ids, skip_special_tokens=skip)
                 assert tokenizer.decode(ids, skip) == expected, [TOKENS[i] for i in ids]
 
-    def test_by_hand(self, tokenizer):
-        ids = [TOKENS.index(token) for token in ["[CLS]", "the", "film", "##s", "!", "[PAD]"]]
-        assert tokenizer.decode(ids) == "the films!"
-        assert tokenizer.decode(ids, skip_special_tokens=False) == "[CLS] the films! [PAD]"
-
     def test_an_id_too_many(self, tokenizer):
         with pytest.raises(IndexError, match=f"Token ids go from 0 to {len(TOKENS) - 1}, received"):
             tokenizer.decode([len(TOKENS)])
-
-
-class TestSpecialTokens:
-    def test_are_text(self, tokenizer):
-        found = tokenizer.encode("[MASK]")
-        assert found.tokens == ["[CLS]", "[", "mask", "]", "[SEP]"]
-        assert 4 not in found.token_ids
-
-    def test_unless_allowed(self):
-        allowing = WordPieceTokenizer(Vocabulary(TOKENS), allow_special_tokens=True)
-        found = allowing.encode("a[MASK]film [mask]")
-        assert found.tokens[1:-1] == ["a", "[MASK]", "film", "[", "mask", "]"]
-        assert found.offsets[1:4] == [(0, 1), (1, 7), (7, 11)]
 
 
 class TestNotUtf8:
@@ -166,11 +120,11 @@ class TestRefusals:
             ({"max_word_length": 10_001}, "to 10000, received 10001: BERT has 100"),
             (
                 {"normalization": "mediapipe", "lowercase": False},
-                "cannot do otherwise: received lowercase=False, strip_accents=None",
+                "never reads special tokens, received lowercase=False: omit these",
             ),
             (
                 {"normalization": "mediapipe", "allow_special_tokens": True},
-                "allow_special_tokens=True; leave them at their defaults",
+                "received allow_special_tokens=True: omit these",
             ),
         ],
     )
@@ -179,19 +133,25 @@ class TestRefusals:
             WordPieceTokenizer(Vocabulary(TOKENS), **arguments)
 
 
-class CountingVocabulary(Vocabulary):
-    """Counts how often it is asked whether it has a token."""
+class CountingPieces(dict):
+    """Counts the look-ups of tokens."""
 
-    asked = 0
+    look_ups = 0
 
     def __contains__(self, token):
-        self.asked += 1
+        self.look_ups += 1
         return super().__contains__(token)
+
+
+def counting_tokenizer(tokens, **settings):
+    tokenizer = WordPieceTokenizer(Vocabulary(tokens), **settings)
+    tokenizer.pieces = CountingPieces(tokenizer.pieces)
+    return tokenizer
 
 
 class TestLongWords:
     def test_longest_matches_by_definition(self):
-        """Against every cut of a word, the longest first; tokens may be longer than words."""
+        """Compares with a search over all cuts; some tokens are longer than the words."""
         rng = random.Random(0)
         for _ in range(30):
             pieces = {"".join(rng.choices("ab", k=rng.randint(1, 9))) for _ in range(12)}
@@ -221,22 +181,24 @@ class TestLongWords:
     def test_look_ups_grow_with_the_word(self, length):
         # Tokens of one, two and five letters: three look-ups a letter at most.
         tokens = [*SPECIAL_TOKENS, "a", "##a", "##aa", "##aaaab", "##b"]
-        vocabulary = CountingVocabulary(tokens)
-        tokenizer = WordPieceTokenizer(vocabulary, max_word_length=10_000)
-        vocabulary.asked = 0
+        tokenizer = counting_tokenizer(tokens, max_word_length=10_000)
         found = tokenizer.encode("ab" * (length // 2))
         assert found.token_ids[1:-1] == [5, *[9, 6] * (length // 2 - 1), 9]
-        assert vocabulary.asked <= 3 * length
+        assert length <= tokenizer.pieces.look_ups <= 3 * length
 
-    def test_words_that_are_too_long_cost_nothing_and_are_forgotten(self, tokenizer):
-        vocabulary = CountingVocabulary(TOKENS)
-        tokenizer = WordPieceTokenizer(vocabulary)
-        vocabulary.asked = 0
+    def test_words_that_are_too_long_cost_nothing_and_are_forgotten(self):
+        tokenizer = counting_tokenizer(TOKENS)
         for letter in "abc":
             assert tokenizer.encode(letter * 100_000).tokens == ["[CLS]", "[UNK]", "[SEP]"]
+        assert tokenizer.pieces.look_ups == 0
         tokenizer.encode("s" * 33)
         assert tokenizer._remembered_matches.cache_info().currsize == 0
-        assert vocabulary.asked < 100
+
+    def test_the_phones_words_count_bytes(self):
+        vocabulary = Vocabulary([*SPECIAL_TOKENS, "é", "##é"])
+        phone = WordPieceTokenizer(vocabulary, normalization="mediapipe")
+        assert phone.encode("é" * 50).token_ids[1:-1] == [5] + [6] * 49
+        assert phone.encode("é" * 51).token_ids[1:-1] == [1]
 
 
 SWITCHES = [
@@ -287,7 +249,7 @@ class TestRoundTrips:
             assert not (tmp_path / "tokenizer.json").exists()
             return
         theirs = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
-        # A file says nothing of special tokens in texts; the reference's switch is this one.
+        # Files do not hold this switch of the reference.
         theirs.encode_special_tokens = not ours.allow_special_tokens
         for text in PROBES:
             assert as_tuple(ours.encode(text)) == as_tuple(theirs.encode(text))
@@ -313,7 +275,7 @@ class TestFiles:
         with pytest.raises(ValueError, match="x.json cannot express normalization='mediapipe'"):
             phone.to_file(tmp_path / "x.json")
         assert not list(tmp_path.iterdir())
-        # One of an earlier tokenizer is not left to be read.
+        # The file of an earlier tokenizer is removed, or it would be read.
         WordPieceTokenizer(Vocabulary(SPECIAL_TOKENS)).save(tmp_path)
         phone.save(tmp_path)
         assert same(phone, WordPieceTokenizer.from_directory(tmp_path))
@@ -341,7 +303,7 @@ class TestFromDirectory:
 
     @pytest.mark.parametrize("name", ["vocab.txt", "tokenizer.json", "tokenizer_config.json"])
     def test_links_out_of_the_folder(self, tmp_path, name):
-        """As `from_pretrained`: a stranger's folder may name any file of this machine."""
+        """A stranger's folder could otherwise name any file of this machine."""
         folder, elsewhere = tmp_path / "model", tmp_path / "elsewhere"
         WordPieceTokenizer(Vocabulary(TOKENS)).save(folder)
         WordPieceTokenizer(Vocabulary(TOKENS)).save(elsewhere)
@@ -379,15 +341,19 @@ class TestFromDirectory:
             ("do_basic_tokenize", False, "has do_basic_tokenize False; only True is BERT's"),
             ("never_split", ["x"], r"has never_split \['x'\]; only \[\] is BERT's"),
             ("unk_token", "<unk>", r"has unk_token '<unk>', BERT's is '\[UNK\]'"),
+            ("additional_special_tokens", "[E1]", r"'\[E1\]', which is not a list of tokens"),
+            ("added_tokens_decoder", [3], "which is not an object"),
+            ("added_tokens_decoder", {"x": "[E1]"}, "has an added token without an id"),
+            ("added_tokens_decoder", {"1": "[E1]"}, r"gives '\[E1\]' the id 1, the vocabulary has"),
             ("max_word_length", "100", "max_word_length must be int, received '100'"),
             ("max_word_length", True, "max_word_length must be int, received True"),
             ("normalization", [], r"normalization must be 'bert' or 'mediapipe', received \[\]"),
-            ("preprocessing", "StripHtml", "has preprocessing 'StripHtml', which is no list of st"),
+            ("preprocessing", "StripHtml", "has preprocessing 'StripHtml', which is not a list"),
             ("preprocessing", [3], "Unknown preprocessing step 3"),
             (
                 "preprocessing",
                 [{"step": "ReplaceNumbers", "placeholder": "1 1 1 1 1 1 1 1"}] * 6,
-                "Of the placeholder of ReplaceNumbers.* later steps .* more than 50 char",
+                "Later steps .* the placeholder of ReplaceNumbers.* more than 50 char",
             ),
             ("preprocessing", [{"step": "StripHtml"}] * 100_000, "at most 16 steps, received more"),
             ("max_word_length", 10**30, "max_word_length must be from 6, .* to 10000, received 10"),
@@ -417,23 +383,3 @@ class TestFromDirectory:
         self.write(tmp_path, tokenizer__json={"model": {"type": "BPE", "vocab": {}}})
         with pytest.raises(ValueError, match="model type 'BPE', only 'WordPiece' is BERT's"):
             WordPieceTokenizer.from_directory(tmp_path)
-
-
-class TestPhone:
-    def test_differences(self, tokenizer):
-        # The phone keeps the accent: "café" is one token there and "cafe" here.
-        texts = ["a film", "CAFÉ", "café", "A FILM!", "é"]
-        found = phone_differences(tokenizer, texts, num_examples=1)
-        # "CAFÉ" is [UNK] there, and "é" is a token there and [UNK] here.
-        assert found == (5, 3, ["CAFÉ"])
-
-    def test_none_for_the_phones_own_tokens(self):
-        phone = WordPieceTokenizer(Vocabulary(TOKENS), normalization="mediapipe")
-        assert phone_differences(phone, PROBES) == (len(PROBES), 0, [])
-
-    def test_length_counts_bytes(self):
-        phone = WordPieceTokenizer(
-            Vocabulary([*SPECIAL_TOKENS, "é", "##é"]), normalization="mediapipe"
-        )
-        assert phone.encode("é" * 50).token_ids[1:-1] == [5] + [6] * 49
-        assert phone.encode("é" * 51).token_ids[1:-1] == [1]

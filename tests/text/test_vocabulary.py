@@ -1,4 +1,4 @@
-"""The vocabulary, its files, its training and its figures."""
+"""The vocabulary, its files and its training."""
 
 import json
 import random
@@ -7,13 +7,7 @@ import re
 import pytest
 from tokenizers import BertWordPieceTokenizer, Tokenizer, models
 
-from keras_bert_scratch.text.statistics import vocabulary_statistics
-from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
-from keras_bert_scratch.text.vocabulary import (
-    SPECIAL_TOKENS,
-    Vocabulary,
-    train_vocabulary,
-)
+from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary, train_vocabulary
 
 TOKENS = [*SPECIAL_TOKENS, "film", "##s", "\u2028", "é"]
 
@@ -37,7 +31,7 @@ class TestVocabulary:
     @pytest.mark.parametrize(
         ("tokens", "message"),
         [
-            ([], "The vocabulary is empty: it needs a token a line"),
+            ([], "The vocabulary is empty: it needs one token a line"),
             ([*TOKENS, "film"], "1 duplicate entries, 'film' in lines 6 and 10: remove all but"),
             ([*TOKENS, *TOKENS], "9 duplicate entries, .* and 4 more: remove all but one"),
             (TOKENS[:3], r"The vocabulary of 3 tokens lacks \[SEP\]: BERT needs these"),
@@ -163,13 +157,13 @@ class TestFiles:
             (
                 "tokenizer.json",
                 b'{"model": {"type": "WordPiece", "vocab": {"\\ud800": 0}}}',
-                "has a token that is no text .*surrogates not allowed",
+                "has a token that is not a text .*surrogates not allowed",
             ),
             (
                 "tokenizer.json",
                 b'{"model": {"type": "WordPiece", "vocab": {}}, "added_tokens":'
                 b' [{"content": 3, "id": 0}]}',
-                "has a token that is no text .*int found",
+                "has a token that is not a text .*int found",
             ),
         ],
     )
@@ -180,7 +174,7 @@ class TestFiles:
         assert str(caught.value).startswith(str(tmp_path / name))
 
 
-# Pairs of letters whose counts differ, so that no tie is there to be broken.
+# Pairs of letters with different counts, so that there are no ties.
 WORDS = {"abab": 40, "abc": 23, "cab": 11, "dd": 7, "é": 5, "中": 3, "ef": 1}
 
 
@@ -197,7 +191,7 @@ class TestTraining:
 
     def test_by_hand(self, corpus):
         # a and b occur 114 times, c 34, d 14, e 6 with the accent gone, 中 3; f occurs once.
-        # CJK characters are words: they continue none.
+        # CJK characters are words of their own, so they have no continuation.
         characters = [*"abcde中", *(f"##{c}" for c in "abcde")]
         # a ##b occurs 63 times, then ##a ##b 51 times, in abab and cab.
         assert train_vocabulary([corpus], 18).tokens == [
@@ -212,7 +206,7 @@ class TestTraining:
         theirs.train([str(corpus)], vocab_size=24, min_frequency=2, show_progress=False)
         ours = train_vocabulary([corpus], 24)
 
-        # The reference numbers single characters in a random order, and never leaves rare ones out.
+        # The reference numbers characters in a random order, and keeps all rare ones.
         def merged(tokens):
             return [t for t in tokens if len(t.removeprefix("##")) > 1 and t[0] != "["]
 
@@ -222,7 +216,7 @@ class TestTraining:
 
     def test_same_files_same_vocabulary(self, tmp_path):
         rng = random.Random(0)
-        # Short words of few letters: nearly every count is tied with another.
+        # Short words of few letters have many equal counts.
         words = ["".join(rng.choices("abcdéж", k=rng.randrange(1, 6))) for _ in range(3000)]
         (tmp_path / "corpus.txt").write_text(" ".join(words), encoding="utf-8")
         found = [train_vocabulary([tmp_path / "corpus.txt"], 200) for _ in range(5)]
@@ -304,23 +298,3 @@ class TestTraining:
     def test_a_missing_file(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="none.txt"):
             train_vocabulary([tmp_path / "none.txt"], 20)
-
-
-class TestStatistics:
-    def test_by_hand(self):
-        tokens = [*SPECIAL_TOKENS, "film", "a", "##s", "!"]
-        tokenizer = WordPieceTokenizer(Vocabulary(tokens))
-        # Words: films (2 pieces), ! (1), a (1), zzz (unknown), and of the second text film.
-        found = vocabulary_statistics(tokenizer, ["Films! a zzz", "film"], num_longest=2)
-        assert found.num_texts == 2
-        assert found.num_words == 5
-        assert found.num_pieces == 6
-        assert found.coverage == 3 / 5
-        assert found.unknown_share == 1 / 6
-        assert found.pieces_per_word == 6 / 5
-        assert found.longest_tokens == ["film", "!"]
-
-    def test_nothing_to_measure(self):
-        tokenizer = WordPieceTokenizer(Vocabulary(SPECIAL_TOKENS))
-        with pytest.raises(ValueError, match="The 1 texts have no words: there is nothing to"):
-            vocabulary_statistics(tokenizer, [" "])

@@ -136,24 +136,17 @@ class TestClassifier:
         np.testing.assert_allclose(got, model(x), atol=1e-5)
         assert not np.allclose(got, before, atol=1e-2)
 
-    def test_fit_learns_and_is_saved(self, tiny_classifier, reviews, tmp_path):
-        texts, labels = reviews
-        model = tiny_classifier()
+    @pytest.mark.filterwarnings("ignore:This processor has no bfloat16 products")
+    def test_fit_learns_in_mixed_precision_and_is_saved(self, tiny_classifier, reviews, tmp_path):
+        tiny_classifier().save_pretrained(tmp_path / "model")
+        model = BertClassifier.from_pretrained(tmp_path / "model", dtype="mixed_bfloat16")
         step = AdversarialTraining(radius=0.05, steps=2)
         model.compile(keras.optimizers.Adam(3e-3), training_step=step)
-        history = model.fit(texts, labels, batch_size=8, epochs=12, verbose=0).history
+        history = model.fit(*reviews, batch_size=8, epochs=12, verbose=0).history
         assert history["accuracy"][-1] > 0.9 > history["accuracy"][0]
         model.save(tmp_path / "model.keras")
         again = keras.saving.load_model(tmp_path / "model.keras")
         assert again.training_step.get_config() == step.get_config()
-        # compile says how a model trains: without an argument, it trains as Keras does.
+        # Without the argument, compile trains as Keras does.
         again.compile("sgd")
         assert again.training_step is None
-
-    @pytest.mark.filterwarnings("ignore:This processor has no bfloat16 products")
-    def test_mixed_precision(self, tiny_classifier, reviews, tmp_path):
-        tiny_classifier().save_pretrained(tmp_path / "model")
-        model = BertClassifier.from_pretrained(tmp_path / "model", dtype="mixed_bfloat16")
-        model.compile(keras.optimizers.Adam(3e-3), training_step=AdversarialTraining(radius=0.05))
-        history = model.fit(*reviews, batch_size=8, epochs=12, verbose=0).history
-        assert history["accuracy"][-1] > 0.9 > history["accuracy"][0]

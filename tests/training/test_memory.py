@@ -21,23 +21,28 @@ CONFIG = BertConfig(
 )
 
 
-def test_bytes_by_hand() -> None:
-    # A text of 10 tokens: 8 x 20 + 3 x 30 + 3 x 100 = 550 values a block.
-    for rematerialize, values in ((False, 2 * 550), (True, 2 * 20 + 550)):
+# A text of 10 tokens has 8 x 20 + 3 x 30 + 3 x 100 = 550 values in each of two blocks. ModernBERT's
+# has 12 x 20 + 6 x 30 = 420, and scores: 2 x 100 in a global layer, 2 x 60 in the two local ones,
+# which see 3 blocks of 2 keys. One rematerialized block is held, and 20 values of each other.
+@pytest.mark.parametrize(
+    ("changes", "values", "rematerialized"),
+    [
+        ({}, 2 * 550, 2 * 20 + 550),
+        (
+            {"num_layers": 3, "architecture": "modernbert", "local_window": 4},
+            3 * 420 + 200 + 2 * 120,
+            3 * 20 + 620,
+        ),
+    ],
+    ids=["bert", "modernbert"],
+)
+def test_bytes_by_hand(changes: dict[str, Any], values: int, rematerialized: int) -> None:
+    for rematerialize, held in ((False, values), (True, rematerialized)):
         for dtype, width in (("float32", 4), ("mixed_bfloat16", 2)):
-            encoder = BertEncoder(CONFIG, rematerialize=rematerialize, dtype=dtype)
+            config = dataclasses.replace(CONFIG, **changes)
+            encoder = BertEncoder(config, rematerialize=rematerialize, dtype=dtype)
             fixed = 4 * encoder.count_params() + 16 * 5
-            assert memory.training_bytes(encoder, 5, 3, 10) == fixed + 3 * values * width
-
-
-def test_bytes_of_a_modernbert_by_hand() -> None:
-    # Layers are global, local, local; 3 blocks of 2 keys are seen in the latter. Of a text of 10
-    # tokens: 12 x 20 + 6 x 30 = 420 values a block, and 2 x 100 or 2 x 60 of scores.
-    config = dataclasses.replace(CONFIG, num_layers=3, architecture="modernbert", local_window=4)
-    for rematerialize, values in ((False, 3 * 420 + 200 + 2 * 120), (True, 3 * 20 + 620)):
-        encoder = BertEncoder(config, rematerialize=rematerialize)
-        fixed = 4 * encoder.count_params() + 16 * 5
-        assert memory.training_bytes(encoder, 5, 3, 10) == fixed + 3 * values * 4
+            assert memory.training_bytes(encoder, 5, 3, 10) == fixed + 3 * held * width
 
 
 # What steps took in float32 (peaks that benchmarks/memory.py printed, less 0.75 GB for TensorFlow).

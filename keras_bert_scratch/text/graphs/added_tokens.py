@@ -1,4 +1,4 @@
-"""Added tokens in a TensorFlow graph: texts are cut at them, and the parts go to an engine.
+"""Added tokens in a TensorFlow graph: texts are cut at them, and an engine takes the parts.
 
 Axes: B batch, P parts of all texts.
 """
@@ -10,24 +10,28 @@ import tensorflow as tf
 
 from keras_bert_scratch.text.added_tokens import Finder
 from keras_bert_scratch.text.graphs.code_points import normalized_strings
-from keras_bert_scratch.text.graphs.core_engine import replace_code_points, string_table
+from keras_bert_scratch.text.graphs.core_engine import (
+    lookup_table,
+    replace_code_points,
+    string_table,
+)
 from keras_bert_scratch.text.graphs.ragged import row_ids
 from keras_bert_scratch.text.normalization import BertNormalizer
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
-# Stands on both sides of a token that is found. Normalization deletes it, and the other, for which
-# it is exchanged where a text holds it.
+# The mark stands on both sides of a token that is found; where a text itself holds the mark, the
+# other character replaces it. Normalization deletes both.
 _MARK, _OTHER = "\U0010fff0", "\ue000"
 _TEXT = -1
 
 
 class AddedTokensGraph(tf.Module):
-    """Texts -> ids by an engine, but for the tokens that a tokenizer finds as they stand.
+    """Texts -> ids by an engine, except for the added tokens of a tokenizer.
 
     Args:
-        tokenizer: Whose tokens are found.
-        prepare: What is done to the raw text between the tokens that are found there.
-        engine: Turns texts (*Shape:* (P,)) into int32 ids (*Shape:* (P, None)).
+        tokenizer: The tokenizer with the added tokens.
+        prepare: Applied to the parts of a raw text between the tokens found in it.
+        engine: Turns texts, *shape:* (P,), into int32 ids, *shape:* (P, None).
     """
 
     def __init__(
@@ -56,7 +60,7 @@ class AddedTokensGraph(tf.Module):
             parts, ids, row_splits = self._raw(parts, ids, row_splits)
         parts = self._prepare(parts)
         if self._normalized:
-            # Normalizing again, as the engine does, changes nothing.
+            # The engine normalizes again, which changes nothing.
             normalized, splits, _ = replace_code_points(parts, *self._strings)
             parts = tf.strings.unicode_encode(
                 tf.RaggedTensor.from_row_splits(normalized, splits, validate=False), "UTF-8"
@@ -80,28 +84,24 @@ class _SplitAtTokens(tf.Module):
         super().__init__(name="split_at_tokens")
         self._tokens = "|".join(map(re.escape, finder.contents))
         self._as_text = "|".join(map(re.escape, finder.as_text))
-        ids = [tokenizer.vocabulary.token_to_id(finder.tokens[c].content) for c in finder.contents]
-        self._ids = tf.lookup.StaticHashTable(
-            tf.lookup.KeyValueTensorInitializer(
-                tf.constant(finder.contents), tf.constant(ids, tf.int32)
-            ),
-            _TEXT,
-        )
+        id_of = tokenizer.vocabulary.token_to_id
+        ids = {content: id_of(finder.tokens[content].content) for content in finder.contents}
+        self._ids = lookup_table(ids, _TEXT)
 
     def __call__(
         self, parts: tf.Tensor, ids: tf.Tensor, row_splits: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Cuts parts (*Shape:* (P,)), with the ids of those that are tokens, and texts' splits."""
+        """Cuts parts further; takes and returns parts, their ids (or `_TEXT`) and texts' splits."""
         replace = tf.strings.regex_replace
         marked = replace(parts, _MARK, _OTHER)
         marked = replace(marked, f"({self._tokens})", rf"{_MARK}\1{_MARK}")
         if self._as_text:
             marked = replace(marked, f"{_MARK}({self._as_text}){_MARK}", r"\1")
-        # A character that is deleted: an empty string would have no parts.
+        # The character in front is deleted later: an empty string would have no parts.
         split = tf.strings.split(tf.strings.join([tf.fill(tf.shape(parts), _OTHER), marked]), _MARK)
         places = tf.ragged.range(split.row_lengths()).flat_values
         found = self._ids.lookup(split.flat_values)
         new_ids = tf.where(places % 2 == 1, found, tf.gather(ids, row_ids(split)))
-        # No token is looked for in one that is found.
+        # Tokens that are found are not searched again.
         new_parts = tf.where(new_ids == _TEXT, split.flat_values, "")
         return new_parts, new_ids, tf.gather(split.row_splits, row_splits)

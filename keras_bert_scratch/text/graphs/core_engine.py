@@ -8,11 +8,12 @@ Axes: B batch, N code points of the whole batch, W words, R code points of the w
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
 
+from keras_bert_scratch.text.graphs.code_points import code_point_strings, unique_blocks
 from keras_bert_scratch.text.graphs.ragged import boolean_mask, row_ids
 from keras_bert_scratch.text.normalization import NUM_CODE_POINTS
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
@@ -29,22 +30,18 @@ class CoreEngine(tf.Module):
     """Texts -> ids with core TensorFlow operations.
 
     Args:
-        tokenizer: Whose ids this computes.
-        code_point_strings: What every code point becomes, see `code_points.py`.
+        tokenizer: The tokenizer whose ids the engine computes.
     """
 
-    def __init__(
-        self, tokenizer: WordPieceTokenizer, code_point_strings: tuple[np.ndarray, list[str]]
-    ) -> None:
+    def __init__(self, tokenizer: WordPieceTokenizer) -> None:
         super().__init__()
         self._unk_id = tokenizer.vocabulary.unk_id
         self._max_word_length = tokenizer.max_word_length
         self._length_unit = tokenizer.normalizer.length_unit
-        self._strings = string_table(code_point_strings)
-        tokens = tokenizer.pieces
-        self._words = _table(list(tokens), list(tokens.values()), tf.string, _NO_TOKEN)
-        children, token_of_node = _trie(tokens)
-        self._children = _table(list(children), list(children.values()), tf.int64, _DEAD)
+        self._strings = string_table(code_point_strings(tokenizer.normalizer))
+        self._words = lookup_table(tokenizer.pieces, _NO_TOKEN)
+        children, token_of_node = _trie(tokenizer.pieces)
+        self._children = lookup_table(children, _DEAD, tf.int64, tf.int64)
         self._token_of_node = tf.constant(token_of_node, tf.int32)
 
     def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
@@ -55,14 +52,15 @@ class CoreEngine(tf.Module):
         return boolean_mask(rows, tokens != _NO_TOKEN)
 
     def with_offsets(self, texts: tf.Tensor) -> dict[str, tf.RaggedTensor]:
-        """Turns texts into ids and tells where in the text each came from.
+        """Turns texts into ids with their offsets.
 
         Args:
             texts: Strings. *Shape:* (B,)
 
         Returns:
             `token_ids`, int32; `starts` and `ends`, int64, in characters of the text without bytes
-            that are not UTF-8; and `opens_word`, bool. *Shape:* (B, None) each
+            that are not UTF-8; and `opens_word`, bool: whether a token is the first of its word.
+            *Shape:* (B, None) each
         """
         characters, row_splits, origins = self._normalize(texts)
         starts, ends = _words(characters)
@@ -72,7 +70,7 @@ class CoreEngine(tf.Module):
         found = boolean_mask(rows, tokens != _NO_TOKEN)
         positions = found.flat_values
         word = tf.searchsorted(starts, positions, side="right", out_type=tf.int64) - 1
-        # The tokens of a word follow one another without a gap.
+        # A token ends where the next one of its word starts.
         following = tf.concat([positions, [tf.size(characters, tf.int64)]], 0)[1:]
         after = tf.minimum(following, tf.gather(ends, word))
         columns = {
@@ -84,12 +82,7 @@ class CoreEngine(tf.Module):
         return {name: found.with_values(column) for name, column in columns.items()}
 
     def _normalize(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns the code points of the normalized texts.
-
-        Returns:
-            The code points, *shape:* (N,); where texts start in them, *shape:* (B + 1,); and the
-            position in its text of the character that each comes from, *shape:* (N,).
-        """
+        """Normalizes texts, each with a space behind it, as `replace_code_points` does."""
         texts = tf.strings.join([texts, tf.fill(tf.shape(texts), " ")])
         return replace_code_points(texts, *self._strings)
 
@@ -100,7 +93,7 @@ class CoreEngine(tf.Module):
             tf.boolean_mask(characters, characters != _SPACE), lengths, validate=False
         )
         encoded = tf.strings.unicode_encode(words, "UTF-8")
-        found = tf.cast(self._words.lookup(encoded), tf.int32)
+        found = self._words.lookup(encoded)
         is_too_long = tf.strings.length(encoded, self._length_unit) > self._max_word_length
         is_known = (found != _NO_TOKEN) & ~is_too_long
         tokens = tf.tensor_scatter_nd_update(
@@ -134,8 +127,8 @@ class CoreEngine(tf.Module):
             )
             return tf.gather(jump, jump), reached
 
-        # From each position to that behind its token; from the last of a word, and from one without
-        # a token, to itself. Jumps double, so that a word of n tokens takes log2(n) steps.
+        # A position leads to that behind its token; the last one of a word, and one without a
+        # token, lead to themselves. Jumps double: a word of n tokens takes log2(n) steps.
         goes_on = (tokens != _NO_TOKEN) & (next_position < word_ends)
         _, reached = tf.while_loop(
             lambda jump, reached: tf.reduce_any(
@@ -196,11 +189,11 @@ class CoreEngine(tf.Module):
 
 
 def string_table(
-    code_point_strings: tuple[np.ndarray, list[str]],
+    table: tuple[np.ndarray, list[str]],
 ) -> tuple[tf.Tensor, tf.Tensor, tf.RaggedTensor]:
-    """Turns what every code point becomes into what `replace_code_points` looks it up in."""
-    index, strings = code_point_strings
-    pages, page_of = np.unique(index.reshape(-1, _PAGE), axis=0, return_inverse=True)
+    """Makes the table of `replace_code_points` from one of `code_points.py`."""
+    index, strings = table
+    pages, page_of = unique_blocks(index, _PAGE)
     rows = tf.RaggedTensor.from_row_lengths(
         tf.constant([ord(c) for c in itertools.chain(*strings)], tf.int32),
         tf.constant([len(string) for string in strings], tf.int64),
@@ -211,13 +204,13 @@ def string_table(
 def replace_code_points(
     texts: tf.Tensor, pages: tf.Tensor, page_of: tf.Tensor, replacements: tf.RaggedTensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Exchanges every code point of texts for what a table of `string_table` says.
+    """Replaces every code point of texts.
 
     Args:
         texts: Strings. *Shape:* (B,)
-        pages: The table.
-        page_of: The table.
-        replacements: The table.
+        pages: First part of a `string_table`.
+        page_of: Its second part.
+        replacements: Its third part.
 
     Returns:
         The code points, *shape:* (N,); where texts start in them, *shape:* (B + 1,); and the
@@ -243,15 +236,15 @@ def _words(characters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.where(~is_space & after_space)[:, 0], tf.where(is_space & ~after_space)[:, 0]
 
 
-def _table(
-    keys: Sequence, values: Sequence[int], key_type: tf.DType, default: int
+def lookup_table(
+    mapping: Mapping,
+    default: int,
+    key_type: tf.DType = tf.string,
+    value_type: tf.DType = tf.int32,
 ) -> tf.lookup.StaticHashTable:
-    return tf.lookup.StaticHashTable(
-        tf.lookup.KeyValueTensorInitializer(
-            tf.constant(keys, key_type), tf.constant(values, tf.int64)
-        ),
-        default,
-    )
+    """Makes a table that a graph looks up tensors in; `default` is the value of other keys."""
+    keys, values = tf.constant([*mapping], key_type), tf.constant([*mapping.values()], value_type)
+    return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, values), default)
 
 
 def _trie(tokens: dict[str, int]) -> tuple[dict[int, int], list[int]]:

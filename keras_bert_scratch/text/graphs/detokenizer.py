@@ -1,4 +1,4 @@
-"""Token ids -> texts as TensorFlow operations: what `WordPieceTokenizer.decode` does, in a graph.
+"""Token ids -> texts: `WordPieceTokenizer.decode` in a TensorFlow graph.
 
 Axes: B batch, T tokens, V vocabulary.
 """
@@ -9,10 +9,10 @@ from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 
 class DetokenizerGraph(tf.Module):
-    """Joins tokens to texts by core TensorFlow operations; special tokens are left out.
+    """Joins tokens to texts by core TensorFlow operations; special tokens are skipped.
 
     Args:
-        tokenizer: Whose `decode` this does.
+        tokenizer: The tokenizer whose `decode` the graph computes.
 
     Example:
         >>> vocabulary = Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "film", "##s", "!"])
@@ -25,7 +25,7 @@ class DetokenizerGraph(tf.Module):
         super().__init__(name="detokenizer")
         tokens = tokenizer.vocabulary.tokens
         special = set(tokenizer.special_tokens)
-        # A token stands otherwise at the start of a text than behind another, whichever that is.
+        # A token is written differently at the start of a text and behind any other token.
         some_word = next(token_id for token_id, token in enumerate(tokens) if token not in special)
         start = tokenizer.decode([some_word])
         self._first = tf.constant([tokenizer.decode([token_id]) for token_id in range(len(tokens))])

@@ -1,6 +1,6 @@
-"""The fast engine: tensorflow-text's operations, fed with our table instead of theirs.
+"""The fast engine: tensorflow-text's operations with our table of normalized characters.
 
-`FastBertNormalizer` looks every character up in a trie over UTF-8 bytes that it gets as data; ours
+`FastBertNormalizer` looks every character up in a trie over UTF-8 bytes that it takes as data; ours
 holds the reference's normalization, with spaces around words. `FastWordpieceTokenizer` then splits
 the words into the longest tokens in linear time (Song et al. 2021, "Fast WordPiece Tokenization").
 """
@@ -10,7 +10,12 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from keras_bert_scratch.text.graphs.code_points import DELETED, UNCHANGED
+from keras_bert_scratch.text.graphs.code_points import (
+    DELETED,
+    UNCHANGED,
+    code_point_strings,
+    unique_blocks,
+)
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import CONTINUATION, UNK
 
@@ -25,17 +30,14 @@ class FastEngine(tf.Module):
     """Texts -> ids with tensorflow-text.
 
     Args:
-        tokenizer: Whose ids this computes.
-        code_point_strings: What every code point becomes, see `code_points.py`.
+        tokenizer: The tokenizer whose ids the engine computes.
     """
 
-    def __init__(
-        self, tokenizer: WordPieceTokenizer, code_point_strings: tuple[np.ndarray, list[str]]
-    ) -> None:
+    def __init__(self, tokenizer: WordPieceTokenizer) -> None:
         super().__init__()
-        index, strings = code_point_strings
-        self._normalizer = tf_text.FastBertNormalizer(model_buffer=normalizer_model(index, strings))
-        # Tokens that no word can be, some of which the builder refuses, become ones with a space.
+        model = normalizer_model(*code_point_strings(tokenizer.normalizer))
+        self._normalizer = tf_text.FastBertNormalizer(model_buffer=model)
+        # Tokens that match no word, some of which the builder refuses, get a name with a space.
         tokens = [
             token
             if token in tokenizer.pieces
@@ -48,7 +50,7 @@ class FastEngine(tf.Module):
         self._length_unit = tokenizer.normalizer.length_unit
         self._wordpiece = tf_text.FastWordpieceTokenizer(
             tokens,
-            # Longer words are taken out before; a character has 4 bytes at most.
+            # Longer words are replaced before; a character has at most 4 bytes.
             max_bytes_per_word=4 * tokenizer.max_word_length,
             token_out_type=tf.int32,
             unknown_token=UNK,
@@ -67,7 +69,7 @@ class FastEngine(tf.Module):
             too_long = tf.strings.length(words, self._length_unit) > self._max_word_length
             return tf.where(too_long, _UNKNOWN_WORD, words)
 
-        # Counting bytes is quicker, and few words have so many.
+        # Counting bytes is faster, and few words have so many.
         is_any_long = tf.reduce_any(tf.strings.length(words) > self._max_word_length)
         return tf.cond(is_any_long, replace, lambda: words)
 
@@ -120,9 +122,9 @@ def _trie(index: np.ndarray, values: np.ndarray) -> np.ndarray:
     """
     # Continuation bytes carry 6 bits each: a leaf block covers 64 code points, the next 4096, the
     # last 262,144, where sequences beyond U+10FFFF repeat the last block: they never match.
-    leaves, leaf_of = _unique_blocks(index)
-    middles, middle_of = _unique_blocks(leaf_of)
-    tops, top_of = _unique_blocks(np.pad(middle_of, (0, -middle_of.size % 64), mode="edge"))
+    leaves, leaf_of = unique_blocks(index, 64)
+    middles, middle_of = unique_blocks(leaf_of, 64)
+    tops, top_of = unique_blocks(np.pad(middle_of, (0, -middle_of.size % 64), mode="edge"), 64)
 
     # Layout: the root node in units 0 to 255, its children, the blocks, the values.
     num_blocks = len(leaves) + len(middles) + len(tops)
@@ -147,15 +149,6 @@ def _trie(index: np.ndarray, values: np.ndarray) -> np.ndarray:
     units[0] = _ROOT_CHILDREN << 10
     _link(units, np.array([_ROOT_CHILDREN]), np.arange(1, 256), children[None, 1:])
     return units
-
-
-def _unique_blocks(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts values into blocks of 64; returns those that differ, and which of them each one is."""
-    blocks = values.reshape(-1, 64)
-    # As bytes: np.unique(axis=0) compares field by field, which takes ten times as long.
-    rows = blocks.view(np.dtype((np.void, blocks.itemsize * 64))).ravel()
-    _, first, which = np.unique(rows, return_index=True, return_inverse=True)
-    return blocks[first], which
 
 
 def _link(units: np.ndarray, bases: np.ndarray, labels: np.ndarray, targets: np.ndarray) -> None:

@@ -1,19 +1,19 @@
-"""The tokenizer for one text, in operations that tensorflow-text has for LiteRT, too.
+"""The tokenizer for one text, in operations that tensorflow-text also has for LiteRT.
 
-LiteRT has no ragged tensors and few operations on strings: here they stand as flat values and row
-splits, and whatever else is asked of a word is asked of where it ends.
+LiteRT has no ragged tensors and few operations on strings. Words are therefore flat values with row
+splits, and the per-word tests are computed from the words' ends.
 """
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from keras_bert_scratch.text.graphs.code_points import UNCHANGED, code_point_strings
+from keras_bert_scratch.text.graphs.code_points import UNCHANGED
 from keras_bert_scratch.text.graphs.fast_engine import FastEngine, normalizer_model
 from keras_bert_scratch.text.normalization import NUM_CODE_POINTS
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
-# The operations, as LiteRT calls them; tensorflow_text.tflite_registrar.SELECT_TFTEXT_OPS has them.
+# LiteRT's names of the operations; tensorflow_text.tflite_registrar.SELECT_TFTEXT_OPS has them.
 OPERATIONS = frozenset(
     [
         "FastBertNormalize",
@@ -24,16 +24,16 @@ OPERATIONS = frozenset(
 
 
 class PhoneEngine(FastEngine):
-    """One text -> its ids, as `WordPieceTokenizer.encode` gives them but for rare marks.
+    """One text -> its ids, those of `WordPieceTokenizer.encode` except for rare marks.
 
-    The 96 combining marks that are younger than the reference's Unicode tables, and so survive
-    `strip_accents`, stay in the order of the text.
+    The 96 combining marks that are newer than the reference's Unicode tables, and therefore survive
+    `strip_accents`, keep their order in the text.
 
     Args:
-        tokenizer: Whose ids this computes.
+        tokenizer: The tokenizer whose ids the engine computes.
 
     Raises:
-        ValueError: If the tokenizer has switches that need operations which LiteRT lacks.
+        ValueError: If the tokenizer has settings that need operations which LiteRT lacks.
     """
 
     def __init__(self, tokenizer: WordPieceTokenizer) -> None:
@@ -50,7 +50,7 @@ class PhoneEngine(FastEngine):
                     f"A LiteRT file that takes text needs a tokenizer with {name}={needed!r}, "
                     f"received {found!r}: export one that takes ids, with inputs='ids'."
                 )
-        super().__init__(tokenizer, code_point_strings(tokenizer.normalizer))
+        super().__init__(tokenizer)
         self._unknown = tokenizer.vocabulary.unk_id
         self._whitespace = tf_text.WhitespaceTokenizer()
         # Turns every character but the space into one byte, so that bytes count characters.
@@ -68,7 +68,7 @@ class PhoneEngine(FastEngine):
         is_long = ends.flat_values - starts.flat_values > self._max_word_length
 
         pieces = self._wordpiece.tokenize(words)
-        # 1 where a word's first piece stands; every word has one.
+        # 1 at the first piece of every word.
         is_first = tf.scatter_nd(
             pieces.row_starts()[:, tf.newaxis],
             tf.ones_like(pieces.row_starts(), tf.int32),

@@ -53,11 +53,11 @@ def boolean_mask(rows: tf.RaggedTensor, is_kept: tf.Tensor) -> tf.RaggedTensor:
 def padded(rows: tf.RaggedTensor, value: Any) -> tf.Tensor:
     """Fills rows up to the longest, as `to_tensor` does, and to one column at least.
 
-    Rows of texts have [CLS] and [SEP]. Of no texts, a network still looks for the first column.
+    A network looks for the first column even where there are no texts.
 
     Args:
         rows: Any values. *Shape:* (B, None).
-        value: What to fill up with.
+        value: The padding value.
 
     Returns:
         *Shape:* (B, S).

@@ -1,6 +1,6 @@
 """The tokenizer as TensorFlow operations: the same ids inside `tf.data` and SavedModels.
 
-Both engines normalize a text and split it into words by one look-up a code point, and then split
+Both engines look up what each code point becomes, which also tells the words apart, and then split
 words into the longest tokens.
 
 Axes: B batch, S sequence, W windows of all texts of a batch.
@@ -12,8 +12,10 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.text.graphs.code_points import code_point_strings
-from keras_bert_scratch.text.graphs.ragged import boolean_mask, padded, row_ids
+from keras_bert_scratch.text.graphs.added_tokens import AddedTokensGraph
+from keras_bert_scratch.text.graphs.core_engine import CoreEngine
+from keras_bert_scratch.text.graphs.ragged import boolean_mask, padded
+from keras_bert_scratch.text.graphs.windows import cut_windows
 from keras_bert_scratch.text.normalization import (
     DELETED_FLAG,
     NUM_CODE_POINTS,
@@ -31,30 +33,21 @@ from keras_bert_scratch.text.truncation import (
 )
 
 Engine = Literal["fast", "core"]
-PadTo = Literal["longest", "sequence_length"]
 
 
 class TokenizerGraph(tf.Module):
-    """A `WordPieceTokenizer` for tensors of strings. Get it by `tokenizer_graph`.
+    """A `WordPieceTokenizer` for tensors of strings; `tokenizer_graph` makes it.
 
     Any bytes are accepted; those that are not UTF-8 are dropped, as the reference drops the U+FFFD
     that stands for them, or refused with an `InvalidArgumentError` if the tokenizer's `errors` is
     "strict".
 
     Args:
-        tokenizer: Whose ids this computes.
-        engine: "fast" uses tensorflow-text; "core" uses core TensorFlow operations only.
+        tokenizer: The tokenizer whose ids the graph computes.
+        engine: See `tokenizer_graph`.
 
     Raises:
-        ValueError: If the engine is none of the two, or "core" and a step of the tokenizer's
-            `preprocessing` runs in Python only.
-
-    Example:
-        >>> vocabulary = Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "film", "##s", "!"])
-        >>> graph = tokenizer_graph(WordPieceTokenizer(vocabulary))
-        >>> graph(tf.constant(["Films!", "film"]), sequence_length=8)["token_ids"].numpy()
-        array([[2, 4, 5, 6, 3],
-               [2, 4, 3, 0, 0]], dtype=int32)
+        ValueError: See `tokenizer_graph`.
     """
 
     def __init__(self, tokenizer: WordPieceTokenizer, engine: Engine = "fast") -> None:
@@ -67,27 +60,22 @@ class TokenizerGraph(tf.Module):
         python_steps = [step for step in self._preprocessing if not isinstance(step, RegexStep)]
         if engine == "core" and python_steps:
             raise ValueError(
-                f"{python_steps[0]} runs in Python only, so no SavedModel can hold it: leave it "
-                "out, and apply it to the texts before they reach the model; or export to LiteRT, "
-                "whose predictor is Python."
+                f"{python_steps[0]} runs in Python only, so no SavedModel can hold it: omit it, "
+                "and apply it to the texts before they reach the model; or export to LiteRT, whose "
+                "predictor is Python."
             )
         if engine == "fast":
+            # A server may lack tensorflow-text.
             from keras_bert_scratch.text.graphs.fast_engine import FastEngine
 
-            self._engine: tf.Module = FastEngine(
-                tokenizer, code_point_strings(tokenizer.normalizer)
-            )
+            self._engine: tf.Module = FastEngine(tokenizer)
         elif engine == "core":
-            from keras_bert_scratch.text.graphs.core_engine import CoreEngine
-
-            self._engine = CoreEngine(tokenizer, code_point_strings(tokenizer.normalizer))
+            self._engine = CoreEngine(tokenizer)
         else:
             raise ValueError(f"engine must be 'fast' or 'core', received {engine!r}.")
-        self._added_tokens: tf.Module | None = None
-        if tokenizer.finders:
-            from keras_bert_scratch.text.graphs.added_tokens import AddedTokensGraph
-
-            self._added_tokens = AddedTokensGraph(tokenizer, self._marks, self._engine)
+        self._added_tokens = (
+            AddedTokensGraph(tokenizer, self._marks, self._engine) if tokenizer.finders else None
+        )
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Turns texts into ids, without [CLS] and [SEP].
@@ -104,23 +92,25 @@ class TokenizerGraph(tf.Module):
         return self._engine(self._marks(texts))
 
     def with_offsets(self, texts: tf.Tensor) -> dict[str, tf.RaggedTensor]:
-        """Turns texts into ids, and tells where in the text each came from; "core" only.
+        """Turns texts into ids with their offsets; for the engine "core" only.
 
         Args:
             texts: Strings. *Shape:* (B,)
 
         Returns:
-            What `CoreEngine.with_offsets` does, and `texts`, to which the offsets belong: the texts
-            without bytes that are not UTF-8, and with combining marks in canonical order.
+            The results of `CoreEngine.with_offsets`, and `texts`, to which the offsets refer: the
+            texts without bytes that are not UTF-8, and with combining marks in canonical order.
 
         Raises:
-            ValueError: If the engine is another, or the tokenizer changes texts in other ways.
+            ValueError: If the engine is "fast", or the tokenizer changes texts in other ways.
         """
         if not hasattr(self._engine, "with_offsets"):
-            raise ValueError('Only the engine "core" tells offsets: use `graph("core")`.')
+            raise ValueError(
+                'Only the engine "core" finds offsets: use `tokenizer_graph(tokenizer, "core")`.'
+            )
         if self._preprocessing or self._is_mediapipe or self._added_tokens:
             raise ValueError(
-                "Offsets are found in texts that reach the tokenizer as they are: use a tokenizer "
+                "Offsets are found only where texts reach the tokenizer unchanged: use a tokenizer "
                 "without preprocessing, normalization='mediapipe', added_tokens and "
                 "allow_special_tokens; or export to LiteRT, whose predictor is Python."
             )
@@ -129,12 +119,12 @@ class TokenizerGraph(tf.Module):
         return {"texts": texts, **self._engine.with_offsets(texts)}
 
     def _prepare(self, texts: tf.Tensor) -> tf.Tensor:
-        """Does what comes before tokens are found."""
+        """Applies `errors` and `preprocessing`, which come before added tokens are found."""
         texts = tf.convert_to_tensor(texts, tf.string)
         if self._errors == "strict":
             texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="strict")
         if self._preprocessing:
-            # Expressions step over U+FFFD in Python, but not over bytes that are not UTF-8.
+            # Regular expressions match U+FFFD, as in Python, but not bytes that are not UTF-8.
             texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
             for step in self._preprocessing:
                 if isinstance(step, RegexStep):
@@ -161,7 +151,7 @@ class TokenizerGraph(tf.Module):
             texts: Strings. *Shape:* (B,)
             pairs: The second texts. *Shape:* (B,)
             sequence_length: Most tokens of a row, [CLS] and [SEP] included.
-            truncation: Which tokens of a long text stay, see `head_and_tail`; of pairs, "head".
+            truncation: Which tokens of a long text stay, see `head_and_tail`; "head" for pairs.
 
         Returns:
             `(token_ids, segment_ids)`, int32. *Shape:* (B, None) each
@@ -175,22 +165,16 @@ class TokenizerGraph(tf.Module):
         room = check_sequence_length(sequence_length, num_texts)
         head, tail = head_and_tail(truncation, room)
         first = self.tokenize(texts)
-        rows = first.nrows()
-        cls, sep = self._special(rows)
+        cls, sep = self._special(first.nrows())
         if pairs is None:
-            token_ids = tf.concat(
-                [cls, _truncate(first, tf.fill([rows], tf.constant(head, tf.int64)), tail), sep], 1
-            )
+            token_ids = tf.concat([cls, _truncate(first, head, tail), sep], 1)
             return token_ids, tf.zeros_like(token_ids)
         second = self.tokenize(pairs)
         lengths = _truncated_lengths(first.row_lengths(), second.row_lengths(), room)
-        parts = [cls, _truncate(first, lengths[0]), sep, _truncate(second, lengths[1]), sep]
-        segments = [tf.fill([rows], 0)] * 3 + [tf.fill([rows], 1)] * 2
-        segment_ids = [
-            part.with_values(tf.repeat(segment, part.row_lengths()))
-            for part, segment in zip(parts, segments, strict=True)
-        ]
-        return tf.concat(parts, 1), tf.concat(segment_ids, 1)
+        first = tf.concat([cls, _truncate(first, lengths[0]), sep], 1)
+        second = tf.concat([_truncate(second, lengths[1]), sep], 1)
+        segment_ids = tf.concat([tf.zeros_like(first), tf.ones_like(second)], 1)
+        return tf.concat([first, second], 1), segment_ids
 
     def windows(
         self, texts: tf.Tensor, *, sequence_length: int, window_stride: int | None = None
@@ -214,16 +198,10 @@ class TokenizerGraph(tf.Module):
         room = check_sequence_length(sequence_length, 1)
         stride = check_window_stride(window_stride, room)
         ids = self.tokenize(texts)
-        # `window_starts` for every text.
-        beyond = tf.maximum(ids.row_lengths() - room, 0)
-        offsets = tf.ragged.range(0, beyond + stride, stride)
-        text = row_ids(offsets)
-        starts = tf.gather(ids.row_starts(), text) + offsets.flat_values
-        ends = tf.minimum(starts + room, tf.gather(ids.row_limits(), text))
-        tokens = tf.gather(ids.flat_values, tf.ragged.range(starts, ends))
+        ones = tf.ones_like(ids.row_lengths())
+        tokens, starts = cut_windows(ids, room * ones, stride * ones)
         cls, sep = self._special(tokens.nrows())
-        num_windows = tf.cast(offsets.row_lengths(), tf.int32)
-        return tf.concat([cls, tokens, sep], 1), num_windows
+        return tf.concat([cls, tokens, sep], 1), tf.cast(starts.row_lengths(), tf.int32)
 
     def _special(self, rows: tf.Tensor) -> list[tf.RaggedTensor]:
         """Returns a column of [CLS] and one of [SEP]."""
@@ -238,7 +216,6 @@ class TokenizerGraph(tf.Module):
         pairs: tf.Tensor | None = None,
         *,
         sequence_length: int,
-        pad_to: PadTo = "longest",
         truncation: Truncation = "head",
         window_stride: int | None = None,
     ) -> dict[str, tf.Tensor]:
@@ -248,21 +225,19 @@ class TokenizerGraph(tf.Module):
             texts: Strings. *Shape:* (B,)
             pairs: The second texts. *Shape:* (B,)
             sequence_length: Most tokens of a row, [CLS] and [SEP] included.
-            pad_to: Whether S is the length of the longest row or always `sequence_length`.
             truncation: Which tokens of a long text are read, see `truncation.py`.
             window_stride: See `windows`.
 
         Returns:
-            `token_ids`, `segment_ids` and `padding_mask` (1 where there is a token), int32.
-            *Shape:* (B, S) each. With windows, they are the rows, and `num_windows` tells how many
-            of them each text has, int32, *shape:* (B,).
+            `token_ids`, `segment_ids` and `padding_mask` (1 where there is a token), int32,
+            *shape:* (B, S) each, where S is the length of the longest row. With windows, every
+            window is a row, and `num_windows` has the number of windows of each text, int32,
+            *shape:* (B,).
 
         Raises:
-            ValueError: If `sequence_length` has no room for [CLS] and [SEP], the texts cannot be
-                truncated so, or `pad_to` is none of the two.
+            ValueError: If `sequence_length` has no room for [CLS] and [SEP], or the texts cannot
+                be truncated so.
         """
-        if pad_to not in ("longest", "sequence_length"):
-            raise ValueError(f"pad_to must be 'longest' or 'sequence_length', received {pad_to!r}.")
         check_truncation(truncation, 1 if pairs is None else 2)
         extra = {}
         if truncation == "windows":
@@ -274,16 +249,10 @@ class TokenizerGraph(tf.Module):
             token_ids, segment_ids = self.ragged(
                 texts, pairs, sequence_length=sequence_length, truncation=truncation
             )
-
-        def fill_up(rows: tf.RaggedTensor, value: int) -> tf.Tensor:
-            if pad_to == "longest":
-                return padded(rows, value)
-            return rows.to_tensor(value, shape=(None, sequence_length))
-
-        dense = fill_up(token_ids, self._vocabulary.pad_id)
+        dense = padded(token_ids, self._vocabulary.pad_id)
         return {
             "token_ids": dense,
-            "segment_ids": fill_up(segment_ids, 0),
+            "segment_ids": padded(segment_ids, 0),
             "padding_mask": tf.sequence_mask(
                 token_ids.row_lengths(), tf.shape(dense, tf.int64)[1], tf.int32
             ),
@@ -328,7 +297,7 @@ def tokenizer_graph(tokenizer: WordPieceTokenizer, engine: Engine = "fast") -> T
 
 
 def _in_python(step: Step, texts: tf.Tensor) -> tf.Tensor:
-    """Calls a step on every text (*Shape:* (B,)); a graph with this call cannot be saved."""
+    """Applies a step to every text, *shape:* (B,). A graph with this call cannot be saved."""
 
     def change(column: np.ndarray) -> np.ndarray:
         return np.array([step(text.decode()).encode() for text in column], dtype=object)
@@ -337,8 +306,8 @@ def _in_python(step: Step, texts: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(changed, texts.shape)
 
 
-def _truncate(ids: tf.RaggedTensor, head: tf.Tensor, tail: int = 0) -> tf.RaggedTensor:
-    """Keeps the first `head` (*Shape:* (B,)) and the last `tail` ids of every row."""
+def _truncate(ids: tf.RaggedTensor, head: tf.Tensor | int, tail: int = 0) -> tf.RaggedTensor:
+    """Keeps the first `head` (one number, or one a row) and the last `tail` ids of every row."""
     head_ends = tf.minimum(ids.row_starts() + head, ids.row_limits())
     kept = tf.ragged.range(ids.row_starts(), head_ends)
     if tail:
@@ -350,32 +319,23 @@ def _truncate(ids: tf.RaggedTensor, head: tf.Tensor, tail: int = 0) -> tf.Ragged
 def _truncated_lengths(
     first: tf.Tensor, second: tf.Tensor, room: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Is `keras_bert_scratch.text.truncation.truncated_lengths` for rows. *Shape:* (B,) each."""
-    half, rest_of_it = tf.constant(room // 2, tf.int64), tf.constant(room - room // 2, tf.int64)
-    shorter = tf.minimum(first, second)
-    fits = first + second <= room
-    one_is_too_long = 2 * shorter <= room
-    is_first_longer = first > second
-
-    def new_length(length: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
-        cut = tf.where(one_is_too_long, tf.minimum(length, room - shorter), share)
-        return tf.where(fits, length, cut)
-
+    """Computes `truncation.truncated_lengths` for every row. *Shape:* (B,) each."""
+    share = tf.where(first > second, tf.constant(room - room // 2, tf.int64), room // 2)
     return (
-        new_length(first, tf.where(is_first_longer, rest_of_it, half)),
-        new_length(second, tf.where(is_first_longer, half, rest_of_it)),
+        tf.minimum(first, tf.maximum(room - second, share)),
+        tf.minimum(second, tf.maximum(room - first, room - share)),
     )
 
 
 class _MarkOrder(tf.Module):
-    """Sets the combining marks that normalization keeps into canonical order, if there are any.
+    """Puts the combining marks that normalization keeps, if any, into canonical order.
 
     Args:
-        normalizer: The rules, which say what the marks are.
+        normalizer: The normalization, whose `sources_of_marks` are sorted.
     """
 
     def __init__(self, normalizer: Normalizer) -> None:
-        # A scope's name cannot start with an underscore, as the class' does.
+        # The default, the class's name, starts with an underscore, which no name scope may.
         super().__init__(name="mark_order")
         table = unicode_table()
         self._sources = sorted(normalizer.sources_of_marks)
@@ -393,7 +353,7 @@ class _MarkOrder(tf.Module):
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
         if not self._sources:
             return texts
-        # \C is any byte: the dot would not step over bytes that are not UTF-8.
+        # \C is any byte: the dot does not match bytes that are not UTF-8.
         pattern = rf"\C*[{''.join(self._sources)}]\C*"
         is_needed = tf.strings.regex_full_match(texts, pattern)
         return tf.cond(

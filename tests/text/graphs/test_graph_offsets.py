@@ -42,7 +42,7 @@ def test_bytes_that_are_not_utf8_do_not_count():
 
 def test_refusals():
     vocabulary = Vocabulary(TOKENS)
-    with pytest.raises(ValueError, match='Only the engine "core" tells offsets'):
+    with pytest.raises(ValueError, match='Only the engine "core" finds offsets'):
         tokenizer_graph(WordPieceTokenizer(vocabulary), "fast").with_offsets(tf.constant(["a"]))
     special = WordPieceTokenizer(vocabulary, allow_special_tokens=True)
     with pytest.raises(ValueError, match="use a tokenizer without preprocessing"):

@@ -1,4 +1,4 @@
-"""Rows of different lengths, against the same in plain lists, and the memory that they take."""
+"""Rows of different lengths: the same results as with lists, and their memory."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def test_boolean_mask(rows):
 
 
 def megabytes_taken(act):
-    """Returns by how much this process' peak rises above what it has now."""
+    """Returns by how many megabytes the peak of this process rises."""
 
     def peak():
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -43,7 +43,7 @@ def megabytes_taken(act):
     return peak() - before
 
 
-# A matrix of 200 rows by the longest would take these 3200 MB, and that text 1600 MB.
+# Matrices of 200 rows as long as the longest would take 3200 MB here, and 1600 MB below.
 def test_a_long_row_among_short_ones():
     lengths = tf.constant([2_000_000] + [1] * 199, tf.int64)
     rows = tf.RaggedTensor.from_row_lengths(tf.zeros(2_000_199), lengths)

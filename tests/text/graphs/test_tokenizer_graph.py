@@ -1,13 +1,16 @@
 """The graph beyond its ids: inputs of a model, padding, pairs, refusals, `tf.data`."""
 
+import gc
+import importlib
 import itertools
-import subprocess
 import sys
+import types
+import weakref
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_bert_scratch.text import graphs
 from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
@@ -48,16 +51,9 @@ def test_pairs(graph):
     assert inputs["padding_mask"].numpy().tolist() == [[1] * 5, [1, 1, 1, 1, 0]]
 
 
-def test_pad_to_sequence_length(graph):
-    inputs = graph(tf.constant(["a"]), sequence_length=6, pad_to="sequence_length")
-    assert inputs["token_ids"].numpy().tolist() == [[2, 6, 3, 0, 0, 0]]
-    assert inputs["padding_mask"].numpy().tolist() == [[1, 1, 1, 0, 0, 0]]
-    assert inputs["segment_ids"].shape == (1, 6)
-
-
 @pytest.mark.parametrize("word", ["a", "as", "ass", "asx", "a" + 4_000 * "s", "a" + 9_999 * "s"])
 def test_long_words(engine, word):
-    """Words of many tokens, alone and among others; two of them are too long, or unknown."""
+    """Words of many tokens, alone and among others; some are too long or unknown."""
     tokenizer = WordPieceTokenizer(Vocabulary(TOKENS), max_word_length=5_000)
     texts = [word, f"film {word} a{word[1:]}s {word}x films", ""]
     found = tokenizer_graph(tokenizer, engine).tokenize(tf.constant(texts)).to_list()
@@ -100,13 +96,6 @@ def test_inside_tf_data(graph):
     ]
 
 
-def test_special_tokens_are_text_unless_allowed(tokenizer, engine):
-    text = tf.constant(["a[MASK]film", "\U0010fff4[SEP]"])
-    assert 4 not in np.concatenate(tokenizer_graph(tokenizer, engine).tokenize(text).to_list())
-    allowing = WordPieceTokenizer(Vocabulary(TOKENS), allow_special_tokens=True)
-    assert tokenizer_graph(allowing, engine).tokenize(text).to_list() == [[6, 4, 5], [3]]
-
-
 def test_not_utf8(engine):
     text = tf.constant([b"fi\xfflm"])
     replacing = tokenizer_graph(WordPieceTokenizer(Vocabulary(TOKENS)), engine)
@@ -121,8 +110,6 @@ def test_refusals(tokenizer, graph):
     texts = tf.constant(["a"])
     with pytest.raises(ValueError, match="engine must be 'fast' or 'core', received 'quick'"):
         tokenizer_graph(tokenizer, "quick")
-    with pytest.raises(ValueError, match="pad_to must be 'longest' or .*, received 'max'"):
-        graph(texts, sequence_length=8, pad_to="max")
     with pytest.raises(ValueError, match="sequence_length is 1, but"):
         graph(texts, sequence_length=1)
     with pytest.raises(ValueError, match="sequence_length is 2, but .* alone take 3 tokens"):
@@ -133,17 +120,25 @@ def test_a_tokenizer_makes_each_graph_once(tokenizer, engine):
     assert tokenizer_graph(tokenizer, engine) is tokenizer_graph(tokenizer, engine)
 
 
-def test_the_core_engine_needs_no_tensorflow_text():
-    code = (
-        "import sys; sys.modules['tensorflow_text'] = None\n"
-        "from keras_bert_scratch.text.tokenizer import WordPieceTokenizer\n"
-        "from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph\n"
-        "from keras_bert_scratch.text.vocabulary import Vocabulary\n"
-        "tokens = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', 'film']\n"
-        "graph = tokenizer_graph(WordPieceTokenizer(Vocabulary(tokens)), 'core')\n"
-        "assert graph.tokenize(['FILM']).to_list() == [[4]]\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_graphs_go_with_their_tokenizer(engine):
+    tokenizer = WordPieceTokenizer(Vocabulary(TOKENS), allow_special_tokens=True)
+    tokenizer_graph(tokenizer, engine).tokenize(tf.constant(["a"]))
+    alive = weakref.ref(tokenizer)
+    del tokenizer
+    gc.collect()
+    assert alive() is None
+
+
+def test_the_core_engine_needs_no_tensorflow_text(tokenizer, monkeypatch):
+    for name, module in [*vars(graphs).items()]:
+        if isinstance(module, types.ModuleType):
+            monkeypatch.delitem(sys.modules, module.__name__)
+            monkeypatch.delattr(graphs, name)
+    monkeypatch.setitem(sys.modules, "tensorflow_text", None)
+    fresh = importlib.import_module(f"{graphs.__name__}.tokenizer_graph")
+    assert fresh.tokenizer_graph(tokenizer, "core").tokenize(["FILM"]).to_list() == [[5]]
+    with pytest.raises(ModuleNotFoundError, match="tensorflow_text"):
+        fresh.tokenizer_graph(tokenizer, "fast")
 
 
 def test_can_first_be_made_inside_a_function(engine):

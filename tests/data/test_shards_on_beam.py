@@ -15,7 +15,7 @@ TOKENIZER = WordPieceTokenizer(Vocabulary([*SPECIAL_TOKENS, *"abcdefgh", "."]))
 
 
 def test_the_same_bytes_on_the_direct_runner(tmp_path: Path) -> None:
-    from keras_bert_scratch.data.beam import write_shards_with_beam
+    from keras_bert_scratch.data.shards_on_beam import write_shards_with_beam
 
     rng = np.random.default_rng(0)
     sources = []

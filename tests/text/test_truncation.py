@@ -1,4 +1,4 @@
-"""Which tokens of a long text are read: worked out by hand, in Python and in both graphs."""
+"""Truncation and windows of long texts, by hand, in Python and in both graphs."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.truncation import check_window_stride, head_and_tail, window_starts
 
 CLS, SEP, PAD = 1, 2, 3
-# "10" is token 10, and so on: what stays is read from the ids.
+# "10" is token 10, and so on, so that ids show which tokens stay.
 TOKENS = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", *map(str, range(4, 60))]
 TEN = " ".join(map(str, range(10, 20)))
 
@@ -86,14 +86,14 @@ def test_offsets_of_the_tail(tokenizer):
 def test_window_starts(length, room, stride, expected):
     starts = list(window_starts(length, room, stride))
     assert starts == expected
-    # Every token is read, and no window would do without the last.
+    # Every token is read, and the last window is needed.
     assert set().union(*(range(s, s + room) for s in starts)) >= set(range(length))
     assert len(starts) == 1 or starts[-2] + room < length
 
 
 @pytest.mark.parametrize("engine", ["python", "fast", "core"])
 def test_windows(tokenizer, engine):
-    # Six tokens a window, three further each time: the default stride is half of the room.
+    # Windows of six tokens, three apart: the default stride is half of the room.
     expected = [
         [CLS, *range(10, 16), SEP],
         [CLS, *range(13, 19), SEP],
@@ -173,7 +173,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("stride", [0, 7, -1])
     def test_stride_that_does_not_fit(self, tokenizer, stride):
-        message = f"window_stride must be from 1 to 6, .* received {stride}: a larger one leaves"
+        message = f"window_stride must be from 1 to 6, .* received {stride}: a larger one skips"
         with pytest.raises(ValueError, match=message):
             tokenizer.encode_windows("4", sequence_length=8, window_stride=stride)
         with pytest.raises(ValueError, match=message):

@@ -1,0 +1,56 @@
+"""The base of the layers: their configs, and their dense sub-layers."""
+
+import inspect
+from typing import Any, Self
+
+import keras
+
+from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.layers.dense import Dense
+
+
+class BaseLayer(keras.layers.Layer):
+    """A layer that stores each argument of its constructor under the argument's name."""
+
+    initializer_range: float
+
+    @classmethod
+    def for_config(cls, config: BertConfig, **kwargs: Any) -> Self:
+        """Makes a layer with the sizes and switches of a network.
+
+        Args:
+            config: The value of every argument that has the name of one of its fields.
+            **kwargs: The other arguments, and those that differ from the config.
+
+        Example:
+            >>> FeedForward.for_config(BertConfig.preset("tiny")).feed_forward_dim
+            512
+        """
+        fields = config.to_dict()
+        shared = {name: fields[name] for name in _arguments(cls) if name in fields}
+        return cls(**{**shared, **kwargs})
+
+    def _dense(self, width: int, name: str, **kwargs: Any) -> Dense:
+        initializer = keras.initializers.TruncatedNormal(stddev=self.initializer_range)
+        return Dense(
+            width, kernel_initializer=initializer, dtype=self.dtype_policy, name=name, **kwargs
+        )
+
+    # === Config ===
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        values = {name: getattr(self, name) for name in _arguments(type(self))}
+        if "config" in values:
+            values["config"] = values["config"].to_dict()
+        return {**super().get_config(), **values}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Inverts `get_config`."""
+        if "config" in config:
+            config = {**config, "config": BertConfig.from_dict(config["config"])}
+        return super().from_config(config)
+
+
+def _arguments(layer_class: type[BaseLayer]) -> list[str]:
+    return [name for name in inspect.signature(layer_class).parameters if name != "kwargs"]
