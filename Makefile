@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 LOCK = requirements/ci.txt
+PYTEST = $(VENV)/bin/python -m pytest -n auto --maxprocesses 4
 
-.PHONY: demo test lint parity lock clean
+.PHONY: demo test lint parity slow lock clean
 
 # Real weights, real film reviews: fine-tune, evaluate, export, predict. About five minutes.
 demo: $(VENV)/installed
@@ -12,7 +13,7 @@ demo: $(VENV)/installed
 	$(VENV)/bin/python examples/sentiment.py
 
 test: lint
-	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not parity"
+	$(PYTEST) --dist worksteal -m "not slow and not beam" --ignore=tests/parity
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
@@ -22,7 +23,13 @@ lint: $(VENV)/installed
 # Compares live with transformers on PyTorch, and with Keras' JAX and PyTorch backends; adds them to
 # the environment.
 parity: $(VENV)/parity-installed
-	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m parity tests/parity
+	$(PYTEST) --dist worksteal -m "not slow" tests/parity
+
+# What takes minutes: trainings that are killed, several processes, attacks on privacy, every code
+# point, real weights, and Apache Beam.
+slow: $(VENV)/parity-installed $(VENV)-beam/installed
+	$(PYTEST) --dist worksteal -m slow
+	$(VENV)-beam/bin/python -m pytest -m beam tests/data tests/serving
 
 $(VENV)/installed: pyproject.toml $(LOCK)
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +40,14 @@ $(VENV)/parity-installed: $(VENV)/installed
 	$(VENV)/bin/python -m pip install --quiet --constraint $(LOCK) --editable ".[dev,parity]"
 	touch $@
 
+# Beam wants other versions of some packages: they stand in front of those of the other environment.
+$(VENV)-beam/installed: $(VENV)/installed requirements/beam.txt
+	$(PYTHON) -m venv $(VENV)-beam
+	$(VENV)-beam/bin/python -m pip install --quiet --requirement requirements/beam.txt
+	echo "import site; site.addsitedir('$$(echo $(abspath $(VENV))/lib/python*/site-packages)')" \
+	  > $$(echo $(VENV)-beam/lib/python*/site-packages)/tests.pth
+	touch $@
+
 # Writes down the newest versions that pyproject.toml allows, without the names of builds.
 lock:
 	$(PYTHON) -m venv .venv-lock
@@ -41,6 +56,10 @@ lock:
 	sed -e 's/+[^ ]*$$//' -e '/ @ /d' .venv-lock/versions > .venv-lock/lock
 	mv .venv-lock/lock $(LOCK)
 	rm -rf .venv-lock
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet "apache-beam>=2.77"
+	.venv-lock/bin/python -m pip freeze > requirements/beam.txt
+	rm -rf .venv-lock
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-beam .pytest_cache .mypy_cache .ruff_cache

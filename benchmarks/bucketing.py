@@ -4,7 +4,7 @@
 
 MiniLM on the film-review snippets of examples/sentiment.py and on R8's official split, the recipe
 of the README, three seeds. Both ways pad a batch to its longest text; random batches hold more
-padding. What is in the output file is not run again.
+padding. Results in the output file are not measured again.
 """
 
 import os

@@ -41,7 +41,7 @@ from keras_bert_scratch.evaluation.label_noise import find_label_suspects
 from keras_bert_scratch.evaluation.plots import plot_faithfulness
 from keras_bert_scratch.evaluation.report import write_report
 from keras_bert_scratch.evaluation.stress import stress_test
-from keras_bert_scratch.serving.predictor import load_predictor
+from keras_bert_scratch.serving.readers.classifier import load_predictor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from sentiment import LABELS, fetch_snippets, split

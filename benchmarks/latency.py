@@ -95,7 +95,7 @@ def write_transformers(folder: Path) -> None:
 
 
 def runners(folder: Path, threads: int, length: int) -> dict[str, Callable[[], Any]]:
-    """Returns a function a model that runs it on one row of random ids."""
+    """Returns a function per model that runs it on one row of random ids."""
     import onnxruntime
 
     row = np.random.default_rng(0).integers(5, 30000, (1, length), dtype="int32")
@@ -138,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--lengths", type=int, nargs="+", default=[16, 64, 128, 256])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--seconds", type=float, default=20, help="for each length and threads")
+    parser.add_argument("--seconds", type=float, default=20, help="seconds per case")
     parser.add_argument("--models", help="folder for the models: written there, or reused")
     parser.add_argument("--json", help="file to write the figures to")
     options = parser.parse_args()

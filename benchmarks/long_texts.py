@@ -2,8 +2,8 @@
 
     python benchmarks/long_texts.py
 
-A block of mini's sizes (H = 256, N = 4) reads one text, each time in a fresh process. What is told
-is how much the process grew by it: without gradient, and with the gradient of all weights.
+A block of mini's sizes (H = 256, N = 4) reads one text, each time in a fresh process. The
+figures are the growth of the process without gradients, and with the gradients of all weights.
 """
 
 import os
@@ -26,10 +26,10 @@ _WINDOWS = {"local": 128, "global": None}
 
 
 def main() -> None:
-    """Prints a row a length."""
+    """Prints a row per length."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--lengths", type=int, nargs="+", default=[2048, 4096, 8192])
-    # What a fresh process is told.
+    # Arguments of a fresh process.
     parser.add_argument("--kind", choices=_WINDOWS, help=argparse.SUPPRESS)
     parser.add_argument("--gradient", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -75,7 +75,7 @@ def growth(window: int | None, length: int, gradient: bool) -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # kibibytes on Linux
 
     x = np.random.default_rng(0).normal(size=(1, length, 256)).astype("float32")
-    run(x[:, :256])  # what the framework itself takes
+    run(x[:, :256])  # memory of the framework itself
     before = peak()
     run(x)
     return peak() - before

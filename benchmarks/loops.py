@@ -1,16 +1,16 @@
-"""Does memory stay where it was, and does each thread get its own answers?
+"""Does memory stay constant, and does each thread get its own answers?
 
     python benchmarks/loops.py memory
     python benchmarks/loops.py memory --model sentence-transformers/all-MiniLM-L6-v2 train
     python benchmarks/loops.py threads
 
-`memory` does a thing ten times over, each thing in a process of its own, with nothing kept from one
-time to the next, and tells the process's memory after each. What TensorFlow needs once, it has
-after two: the tenth may need 5 % more, and the script fails otherwise. A `train` is a model made,
-compiled and fitted, as in a search or a cross-validation.
+`memory` repeats an action ten times in a separate process, keeps nothing in between, and prints the
+process's memory after each repetition. After two repetitions TensorFlow has allocated what it needs
+once: after the tenth, memory may be 5 % larger, otherwise the script fails. `train` makes, compiles
+and fits a model, as in a search or a cross-validation.
 
 `threads` asks one predictor of every kind, and one model of every task, from eight threads 1,000
-times each, and counts answers that are not those to the same text asked alone.
+times each, and counts answers that differ from the answer to the same text asked alone.
 """
 
 import os
@@ -43,10 +43,10 @@ from keras_bert_scratch import (
 )
 from keras_bert_scratch.evaluation.explanations import integrated_gradients
 from keras_bert_scratch.serving import load_predictor
-from keras_bert_scratch.serving.answerer import load_answerer
-from keras_bert_scratch.serving.embedder import load_embedder
-from keras_bert_scratch.serving.summarizer import load_summarizer
-from keras_bert_scratch.serving.tagger import load_tagger
+from keras_bert_scratch.serving.readers.answerer import load_answerer
+from keras_bert_scratch.serving.readers.sentence_encoder import load_embedder
+from keras_bert_scratch.serving.readers.summarizer import load_summarizer
+from keras_bert_scratch.serving.readers.tagger import load_tagger
 from keras_bert_scratch.tables import format_table
 
 TEXTS = ["a good film", "a bad film that nobody should see", "awful", "great joy for all of us"]
@@ -103,14 +103,14 @@ THINGS: dict[str, Callable[[str, Path], None]] = {
 
 
 def resident() -> float:
-    """Returns what the process holds in memory, in MB."""
+    """Returns the memory of this process in MB."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def repeat(name: str, path: str, times: int) -> list[float]:
-    """Does a thing some times, and returns the memory after each."""
+    """Repeats an action, and returns the memory after each repetition."""
     logging.getLogger("keras_bert_scratch").setLevel(logging.ERROR)
     found = []
     with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +122,7 @@ def repeat(name: str, path: str, times: int) -> list[float]:
 
 
 def memory(options: argparse.Namespace) -> bool:
-    """Prints the memory after each time, and returns whether it stayed."""
+    """Prints the memory after each repetition, and returns whether it stayed constant."""
     rows, stayed = [], True
     for name in options.things or THINGS:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -147,7 +147,7 @@ FORMATS: dict[str, tuple[str, dict[str, str]]] = {
 def callers(
     folder: Path, formats: list[str], num_keras: int
 ) -> dict[str, tuple[Callable[[str], Any], int | None]]:
-    """Returns what answers a text, by name, and how often to ask it if not as often as others."""
+    """Returns functions that answer a text by name, and the number of requests if it is special."""
     short: dict[str, Any] = {"sequence_length": 16}
     classifier = BertClassifier.from_pretrained("tiny-en", LABELS, **short)
     encoder = BertSentenceEncoder.from_pretrained("tiny-en", **short)
@@ -191,7 +191,7 @@ def is_same(found: Any, wanted: Any) -> bool:
 
 
 def wrong_answers(ask: Callable[[str], Any], num_threads: int, num_requests: int) -> int:
-    """Asks from several threads at once, and returns how many answers were another text's."""
+    """Asks from several threads at once, and returns the number of answers to another text."""
     texts = TEXTS[:1] * num_threads + [f"{TEXTS[n % 4]} {n}" for n in range(8)]
     right = {text: ask(text) for text in texts}
     wrong: list[str] = []
@@ -235,11 +235,11 @@ def threads(options: argparse.Namespace) -> bool:
 
 
 def main() -> None:
-    """Measures, prints a table, and fails where the figures are not right."""
+    """Measures, prints a table, and fails if the figures are wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("memory", help="memory after each of ten times")
-    command.add_argument("things", nargs="*", metavar="THING", help=f"of {', '.join(THINGS)}")
+    command = commands.add_parser("memory", help="memory after each of ten repetitions")
+    command.add_argument("things", nargs="*", metavar="THING", help=f"actions: {', '.join(THINGS)}")
     command.add_argument("--model", default="tiny-en", help="default: %(default)s")
     command.add_argument("--times", type=int, default=10, help="default: %(default)s")
     command.set_defaults(run=memory)
@@ -248,8 +248,8 @@ def main() -> None:
         "--formats", nargs="*", default=[*FORMATS, "Keras"], help="default: all of %(default)s"
     )
     command.add_argument("--threads", type=int, default=8, help="default: %(default)s")
-    command.add_argument("--requests", type=int, default=1000, help="of each thread")
-    command.add_argument("--keras-requests", type=int, default=50, help="of each, to Keras models")
+    command.add_argument("--requests", type=int, default=1000, help="requests of each thread")
+    command.add_argument("--keras-requests", type=int, default=50, help="the same for Keras models")
     command.set_defaults(run=threads)
     options = parser.parse_args()
     sys.exit(0 if options.run(options) else 1)

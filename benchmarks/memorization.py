@@ -1,4 +1,4 @@
-"""How much do trained models tell of secrets in their training texts, with and without privacy?
+"""How much do trained models reveal of secrets in their training texts?
 
     python benchmarks/memorization.py --output memorization.json
 
@@ -19,7 +19,7 @@ were never planted show what chance does: 1.4 bits on average, more than 4.3 in 
   `DifferentialPrivacy` trains classifiers only.
 
 The texts are few, gone through often, and the canaries like no other: this is what a model can
-remember, not what it remembers of usual texts.
+remember, not what it remembers of ordinary texts.
 """
 
 import os
@@ -65,11 +65,11 @@ class Canary(NamedTuple):
     """A password planted `copies` times.
 
     Attributes:
-        copies: How often.
-        user: Whose it is.
+        copies: How often the password is planted.
+        user: The user whose password it is.
         first: Number of its first word.
         second: Number of its second word.
-        label: With which it is planted.
+        label: Label with which it is planted.
     """
 
     copies: int
@@ -80,7 +80,7 @@ class Canary(NamedTuple):
 
     @property
     def position(self) -> int:
-        """Where it stands among all passwords."""
+        """Index of the password among all passwords."""
         return self.first * NUM_WORDS + self.second
 
 
@@ -131,7 +131,7 @@ def classifier(
 
 # === Masked tokens ===
 def masked_tokens(words: list[str], canaries: list[Canary], seed: int) -> dict[str, Any]:
-    """Goes on with a pretraining; returns the exposures."""
+    """Continues a pretraining; returns the exposures."""
     (texts, _), _ = split(*fetch_snippets())
     planted = [
         f"the password of {canary.user} is {words[canary.first]} {words[canary.second]}."

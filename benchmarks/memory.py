@@ -5,7 +5,7 @@
     python benchmarks/memory.py --preset mini --architecture modernbert --sequence-length 2048
 
 A classifier with random weights does two steps with AdamW on random ids. The peak is the process's,
-so that TensorFlow itself, about 0.75 GB, is in it, and not in the estimate.
+so it includes TensorFlow itself, about 0.75 GB, unlike the estimate.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What pretraining is worth: held-out text against n-grams, and classifiers against random weights.
+"""The value of pretraining: held-out text against n-grams, classifiers against random weights.
 
     python benchmarks/pretraining.py ngrams RUN
     python benchmarks/pretraining.py finetune RUN/model --output finetune.json
@@ -52,8 +52,8 @@ class NGram:
     Args:
         token_ids: Running text.
         vocab_size: Number of tokens.
-        weights: Of the uniform, the unigram, the bigram and the trigram distribution; as many as
-            are to be used.
+        weights: Weights of the uniform, unigram, bigram and trigram distributions. With fewer
+            weights the last distributions are not used.
     """
 
     def __init__(self, token_ids: np.ndarray, vocab_size: int, weights: tuple[float, ...]) -> None:
@@ -94,7 +94,7 @@ class NGram:
             probability += np.where(seen, weight * count / sums[at], 0)
             missing += np.where(seen, 0, weight)
             guess = np.where(seen, best[at], guess)
-        # The weight of contexts that were never seen goes to the unigram.
+        # Unseen contexts give their weight to the unigram.
         keys, counts, _, sums, _ = self.tables[0]
         where = np.minimum(np.searchsorted(keys, truth), len(keys) - 1)
         unigram = np.where(keys[where] == truth, counts[where], 0) / sums[0]
@@ -118,7 +118,7 @@ def unmasked(examples: ShardedExamples) -> Iterator[tuple[np.ndarray, np.ndarray
 def ngrams(run: Path) -> dict[str, Any]:
     """Compares the model with n-grams on the same masked positions of held-out text.
 
-    All see the same input: where a neighbour is hidden, the n-gram backs off.
+    All see the same input: if a neighbour is masked, the n-gram backs off.
     """
     model = BertPretrainer.from_pretrained(run / "model")
     assert model.tokenizer is not None
@@ -264,7 +264,7 @@ def plot(results: dict[str, float]) -> Figure:
 
 # === Data ===
 def data(run: Path) -> dict[str, float]:
-    """Measures how fast text becomes examples, on one core and without starting a process."""
+    """Measures how fast examples are made from text, on one core of this process."""
     model = BertPretrainer.from_pretrained(run / "model")
     tokenizer = model.tokenizer
     assert tokenizer is not None

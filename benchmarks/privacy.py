@@ -4,7 +4,7 @@
 
 Accuracy: pooler and head of MiniLM on the film-review snippets of examples/sentiment.py, by Adam
 with one recipe for all, as Keras trains and privately at several epsilons, delta = 1e-5. The
-encoder stays as it is: noise goes into every weight that is trained, and 8,454 texts do not drown
+encoder stays as it is: every trained weight gets noise, and 8,454 texts are too few to outweigh
 that of millions. Accuracies are those on held-out snippets after the last epoch.
 
 Time: steps of tiny-en and of six-layer MiniLM on one and the same batch, as Keras trains and
@@ -162,8 +162,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epsilons", type=float, nargs="*", default=[0.5, 1.0, 3.0, 8.0])
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="default: %(default)s")
-    parser.add_argument("--seeds", type=int, default=1, help="how many (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="of the steps that are timed")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds to run (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="repetitions of the timed steps")
     parser.add_argument("--output", type=Path, default=Path("privacy.json"))
     options = parser.parse_args()
     results: dict[str, Any] = {

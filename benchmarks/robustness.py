@@ -1,4 +1,4 @@
-"""Does adversarial training help against texts as strangers write them? MiniLM on film reviews.
+"""Does adversarial training help against noisy texts? MiniLM on film reviews.
 
     python benchmarks/robustness.py --output robustness.json
     python benchmarks/robustness.py --output robustness.json --methods plain FGM PGD misspelt
@@ -10,8 +10,8 @@ plainly, by FGM, by PGD of three steps, and on the texts together with a copy of
 word in five is misspelt; all with the same seeds, epochs and rates, after plain epochs if there are
 any, with a schedule of rates of their own; and compares the accuracy on held-out snippets, as they
 are and under every perturbation of the stress report, of which the misspelt copies know one.
-Lower and upper case, accents and hidden characters change nothing for an uncased model. Goes on
-where its JSON stops.
+Lower and upper case, accents and hidden characters change nothing for an uncased model. Results
+in the JSON file are not measured again.
 """
 
 import os
@@ -91,17 +91,17 @@ def run(
 def measure(
     output: Path, methods: list[str], seeds: int, num_texts: int | None, **recipe: Any
 ) -> dict[str, Any]:
-    """Measures what the JSON lacks, and returns all that it has then.
+    """Measures what is missing in the JSON file, and returns all its results.
 
     Args:
-        output: The JSON.
-        methods: Of `METHODS`.
-        seeds: How many.
-        num_texts: To train on; None for all.
-        **recipe: What `run` takes by name.
+        output: The JSON file.
+        methods: Names of `METHODS`.
+        seeds: Number of seeds.
+        num_texts: Number of texts to train on; None for all.
+        **recipe: Keyword arguments of `run`.
 
     Raises:
-        ValueError: If the JSON is of another recipe.
+        ValueError: If the JSON file has results of another recipe.
     """
     asked = {"texts": num_texts, **recipe}
     results: dict[str, Any] = {"recipe": asked, "runs": {}}
@@ -169,11 +169,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("robustness.json"))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=["plain", "FGM"])
-    parser.add_argument("--seeds", type=int, default=3, help="how many (default: %(default)s)")
-    parser.add_argument("--checkpoint", help="to start from (default: MiniLM)")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds to run (default: %(default)s)")
+    parser.add_argument("--checkpoint", help="checkpoint to start from (default: MiniLM)")
     parser.add_argument("--rate", type=float, default=5e-5, help="default: %(default)s")
-    parser.add_argument("--texts", type=int, help="to train on (default: all)")
-    parser.add_argument("--plain-epochs", type=int, default=0, help="before (default: %(default)s)")
+    parser.add_argument("--texts", type=int, help="number of texts to train on (default: all)")
+    parser.add_argument(
+        "--plain-epochs",
+        type=int,
+        default=0,
+        help="default: %(default)s",
+    )
     parser.add_argument("--epochs", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--dtype", default="mixed_bfloat16", help="default: %(default)s")
     parser.add_argument("--radius", type=float, default=0.1, help="default: %(default)s")

@@ -35,13 +35,13 @@ def example_bytes(length: int, vocab_size: int) -> int:
 def all_reduce_seconds(
     gradient_bytes: int, hosts: int, gpus: int, links: tuple[float, float]
 ) -> float:
-    """Returns how long all GPUs exchange their gradients.
+    """Returns the seconds in which all GPUs exchange their gradients.
 
     Args:
-        gradient_bytes: Of all weights.
-        hosts: How many.
-        gpus: In a host.
-        links: Bytes a second of a GPU within the host, and of a host.
+        gradient_bytes: Size of the gradients of all weights.
+        hosts: Number of hosts.
+        gpus: Number of GPUs per host.
+        links: Bytes per second of a GPU within the host, and of a host.
     """
     within = 2 * (gpus - 1) / gpus * gradient_bytes / links[0]
     across = 2 * (hosts - 1) / hosts * gradient_bytes / links[1]
@@ -53,10 +53,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--preset", default="large")
     parser.add_argument("--sequence-length", type=int, default=512)
-    parser.add_argument("--batch-size", type=int, default=32, help="of a GPU")
-    parser.add_argument("--peak", type=float, default=989e12, help="operations a second of a GPU")
+    parser.add_argument("--batch-size", type=int, default=32, help="batch size of a GPU")
+    parser.add_argument("--peak", type=float, default=989e12, help="operations per second of a GPU")
     parser.add_argument(
-        "--utilization", type=float, default=0.4, help="share of it that is reached"
+        "--utilization", type=float, default=0.4, help="share of the peak that is reached"
     )
     parser.add_argument("--gpu-link", type=float, default=450e9, help="bytes a second, one way")
     parser.add_argument("--host-link", type=float, default=50e9, help="bytes a second, one way")

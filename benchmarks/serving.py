@@ -6,9 +6,9 @@
 1. Thousands of requests, good and bad, from many clients at once. A good one must be answered as
    the export answers it alone in this process, within 1e-5; a bad one by 4xx and a reason.
 2. The server is stopped (SIGTERM), and killed (SIGKILL), and started again, under load. Clients
-   try again where they find nobody; no answer may be wrong.
-3. Strangers try to fill the server while good requests come in: bodies of 90 kB in which strings
-   stand among numbers, 30 MB of headers, 300 connections that say nothing, others that send a body
+   try again if nobody listens; no answer may be wrong.
+3. Attackers try to exhaust the server while good requests come in: bodies of 90 kB with strings
+   among numbers, 30 MB of headers, 300 connections that say nothing, others that send a body
    byte by byte or read no answer, gzip that unpacks to 100 MB, other Hosts. No good request may be
    answered wrongly, memory stays within 1.2 times that at rest, and /healthz answers within 0.1 s.
 4. Throughput on short texts, beside the same server with batches of one, and beside a plain Keras
@@ -48,16 +48,16 @@ WORDS = ["a", "the", "very", "good", "great", "bad", "awful", "film", "movie", "
 HARD_WORDS = ["café", "naïve", "电影", "棒", "👍", ",", ".", "!", "[SEP]", "\u0000"]
 
 
-# === What is sent ===
+# === Requests ===
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A request, and what must come back.
+    """A request and its expected answer.
 
     Args:
-        path: Of the address.
-        body: Of the POST.
-        status: Of the answer.
-        expected: The answer's JSON; None where only the status counts, with an error a reason.
+        path: Path of the address.
+        body: Body of the POST request.
+        status: Status code of the answer.
+        expected: JSON of the answer. None to check only the status, and that an error has a reason.
     """
 
     path: str
@@ -66,7 +66,7 @@ class Case:
     expected: Any = None
 
     def is_right(self, status: int, answer: Any) -> bool:
-        """Whether an answer is what must come back."""
+        """Whether an answer is the expected one."""
         if status != self.status:
             return False
         if self.expected is None:
@@ -166,7 +166,7 @@ def _arrays(inputs: dict[str, list[int]]) -> dict[str, Any]:
     return {name: np.array(values, "int32") for name, values in inputs.items()}
 
 
-# === Who sends it ===
+# === Clients ===
 class Connection:
     """One HTTP/1.1 connection that stays open; general clients take more time than the server."""
 
@@ -231,9 +231,9 @@ async def send(port: int, cases: Iterator[Case], clients: int, load: Load) -> No
     await asyncio.gather(*(client() for _ in range(clients)))
 
 
-# === Who answers ===
+# === Servers ===
 def free_port() -> int:
-    """Returns a port that nobody listens at."""
+    """Returns an unused port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
@@ -255,7 +255,7 @@ def start(port: int, command: list[str]) -> subprocess.Popen:
 
 
 def server_command(export: Path, port: int, *options: str) -> list[str]:
-    """Returns the arguments that make Python serve an export."""
+    """Returns the arguments with which Python serves an export."""
     module = ["-m", "keras_bert_scratch.cli.main", "serve", str(export), "--name", NAME]
     limits = ["--max-text-bytes", str(MAX_TEXT_BYTES)]
     return [*module, "--port", str(port), *limits, *options]
@@ -263,7 +263,7 @@ def server_command(export: Path, port: int, *options: str) -> list[str]:
 
 @contextlib.contextmanager
 def server(port: int, command: list[str]) -> Iterator[subprocess.Popen]:
-    """Runs a server while the block lasts."""
+    """Runs a server for the duration of the block."""
     process = start(port, command)
     try:
         yield process
@@ -304,7 +304,7 @@ def serve_keras(checkpoint: str, port: int) -> None:
 
 # === The measurements ===
 def mixed(export: Path, cases: list[Case], requests: int, clients: int) -> Load:
-    """Sends good and bad requests to a server that stays."""
+    """Sends good and bad requests to a server that keeps running."""
     port, load = free_port(), Load()
     with server(port, server_command(export, port)):
         started = time.perf_counter()
@@ -352,14 +352,14 @@ def restarts(export: Path, cases: list[Case], requests: int, clients: int) -> Lo
 
 @dataclasses.dataclass(frozen=True)
 class Flood:
-    """How a server took what strangers sent.
+    """The behaviour of a server under attack.
 
     Args:
-        load: The good requests meanwhile.
-        unexpected: Answers to strangers that were not those expected.
+        load: The good requests during the attack.
+        unexpected: Unexpected answers to the attackers.
         idle_bytes: Memory after the first good requests.
-        peak_bytes: Memory at its highest afterwards.
-        health_seconds: Of each answer of /healthz.
+        peak_bytes: Peak memory during the attack.
+        health_seconds: Seconds to each answer of /healthz.
     """
 
     load: Load
@@ -370,7 +370,7 @@ class Flood:
 
 
 def flood(export: Path, cases: list[Case], requests: int, clients: int) -> Flood:
-    """Has strangers try to fill a server while good requests come in."""
+    """Attacks a server while good requests come in."""
     port, unexpected = free_port(), []
 
     async def strange(count: int, data: bytes, expected: bytes) -> None:
@@ -380,7 +380,7 @@ def flood(export: Path, cases: list[Case], requests: int, clients: int) -> Flood
                 unexpected.append(f"{data[:60]!r} -> {answer[:200]!r}, not {expected!r}")
 
     async def quiet(data: bytes, piece: bytes) -> None:
-        """Sends the start of something, then little or nothing, until the server closes."""
+        """Sends the start of a request, then little or nothing, until the server closes."""
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         with contextlib.suppress(OSError):
             writer.write(data)
@@ -423,7 +423,7 @@ def flood(export: Path, cases: list[Case], requests: int, clients: int) -> Flood
         asyncio.run(send(port, _repeated(cases, requests), clients, warm))
         time.sleep(1)
         idle = _memory(process.pid, "VmRSS")
-        Path(f"/proc/{process.pid}/clear_refs").write_text("5")  # The peak starts anew.
+        Path(f"/proc/{process.pid}/clear_refs").write_text("5")  # Reset the peak.
         with concurrent.futures.ProcessPoolExecutor(1) as pool:
             health = pool.submit(_health_seconds, port, 20.0)
             asyncio.run(run())
@@ -441,7 +441,7 @@ def flood(export: Path, cases: list[Case], requests: int, clients: int) -> Flood
 
 
 async def _raw(port: int, data: bytes) -> bytes:
-    """Sends bytes, and returns what comes until the server closes."""
+    """Sends bytes, and returns what is received until the server closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     received = b""
     with contextlib.suppress(OSError):
@@ -536,8 +536,12 @@ def tiny_checkpoint(folder: Path) -> Path:
 def main(arguments: list[str] | None = None) -> int:
     """Runs the measurements; 1 if an answer was wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--checkpoint", type=Path, help="of a classifier (default: a tiny one)")
-    parser.add_argument("--export", type=Path, help="of the checkpoint, or without one: no part 4")
+    parser.add_argument("--checkpoint", type=Path, help="a classifier (default: a tiny one)")
+    parser.add_argument(
+        "--export",
+        type=Path,
+        help="its export; alone: no part 4",
+    )
     parser.add_argument("--requests", type=int, default=10_000, help="default: %(default)s")
     parser.add_argument("--clients", type=int, default=64, help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")

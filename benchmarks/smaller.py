@@ -4,7 +4,7 @@
     python benchmarks/smaller.py --output smaller.json --parts heads optimizers
 
 On the film-review snippets with MiniLM of 6 layers (see examples/sentiment.py for the split), in
-mixed bfloat16, with three seeds. Goes on where its JSON stops.
+mixed bfloat16, with three seeds. Results in the JSON file are not measured again.
 
 - students: the teacher is MiniLM, fine-tuned for two epochs, one for all. The student has the
   pretrained embeddings and layers 0 and 3, and learns for six epochs at a peak rate of 1e-4 from
@@ -76,7 +76,7 @@ def train(
 
 
 def lora(rank: int | None) -> Callable[..., dict[str, float]]:
-    """Returns what fine-tunes MiniLM, with adapters if there is a rank."""
+    """Returns a function that fine-tunes MiniLM, with adapters if a rank is given."""
 
     def run(data: tuple[Texts, Texts]) -> dict[str, float]:
         model = minilm()
@@ -88,7 +88,7 @@ def lora(rank: int | None) -> Callable[..., dict[str, float]]:
 
 
 def student(teacher: Path | None, hidden_weight: float = 0.0) -> Callable[..., dict[str, float]]:
-    """Returns what trains the student, with a teacher if there is one."""
+    """Returns a function that trains the student, with a teacher if one is given."""
 
     def run(data: tuple[Texts, Texts]) -> dict[str, float]:
         model: Any = minilm().with_layers(STUDENT_LAYERS)
@@ -104,7 +104,7 @@ def student(teacher: Path | None, hidden_weight: float = 0.0) -> Callable[..., d
 
 
 def heads(teacher: Path, sign: int, epochs: int) -> Callable[..., dict[str, float]]:
-    """Returns what leaves the teacher half its heads: those it needs most (-1), or least (1)."""
+    """Returns a function that keeps half of the heads: the most (-1) or least (1) important."""
 
     def run(data: tuple[Texts, Texts]) -> dict[str, float]:
         model = BertClassifier.from_pretrained(teacher, dtype="mixed_bfloat16")
@@ -116,17 +116,17 @@ def heads(teacher: Path, sign: int, epochs: int) -> Callable[..., dict[str, floa
 
 
 def with_optimizer(name: str, rate: float) -> Callable[..., dict[str, float]]:
-    """Returns what trains the student for an epoch."""
+    """Returns a function that trains the student for an epoch."""
     return lambda data: train(minilm().with_layers(STUDENT_LAYERS), data, 1, name, rate)
 
 
 def measure(parts: Sequence[str], output: Path, limit: int | None = None) -> dict[str, Any]:
-    """Measures what the JSON lacks.
+    """Measures what is missing in the JSON file.
 
     Args:
-        parts: Of `students`, `heads`, `lora` and `optimizers`.
-        output: The JSON; folders beside it keep teacher and student.
-        limit: Snippets to use; by default all.
+        parts: Parts to measure: `students`, `heads`, `lora` or `optimizers`.
+        output: The JSON file; teacher and student are saved in folders beside it.
+        limit: Number of snippets to use; None for all.
     """
     results: dict[str, Any] = json.loads(output.read_text()) if output.exists() else {}
     texts, labels = fetch_snippets()

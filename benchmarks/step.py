@@ -63,7 +63,7 @@ def profile(dtype: str, steps: int) -> tuple[float, Counter[str]]:
     for plane in space.planes:
         names = {key: metadata.name for key, metadata in plane.event_metadata.items()}
         for event in itertools.chain.from_iterable(line.events for line in plane.lines):
-            # An operation is "its name:its type"; what else is there are TensorFlow's functions.
+            # An operation is listed as "name:type"; other entries are functions of TensorFlow.
             if match := re.fullmatch(r"[\w./-]+:(\w+)", names[event.metadata_id]):
                 times[match[1]] += event.duration_ps / 1e9 / steps
     return 1000 * seconds / steps, times

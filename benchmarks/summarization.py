@@ -43,7 +43,7 @@ from keras_bert_scratch.files import new_folder
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 from sentiment import CACHE, fetch_checkpoint
 
-# As of the figures in the README; a point release of Debian changes them.
+# Hashes for the figures in the README; a point release of Debian changes them.
 LISTS = {
     "binary-amd64_Packages": "515e692f2c4121c6fcec444ef100cc18f79a991910615f3a88c8b7becfc94d2f",
     "i18n_Translation-en": "62f59c3cdca9786e4f7adf9002f9f5729a684adcb4667e58e448dec9b5a46c7f",
@@ -52,7 +52,7 @@ HELD_OUT, VALIDATION = 1000, 500
 
 
 class Pair(NamedTuple):
-    """What a package says of itself, at length and in a line."""
+    """The long description and the synopsis of a package."""
 
     source: str
     text: str
@@ -170,7 +170,9 @@ def best_number(take: Callable[[list[str], int], list[str]], pairs: list[Pair]) 
 def main() -> None:
     """Trains, summarizes the held-out texts, and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, help="to train on (default: all but those held out)")
+    parser.add_argument(
+        "--pairs", type=int, help="pairs to train on (default: all but those held out)"
+    )
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--sequence-length", type=int, default=48)
     parser.add_argument("--decoder-layers", type=int, default=3)

@@ -44,7 +44,7 @@ def fetch_tweets() -> TaggedTexts:
 
 
 def most_frequent_tags(train: TaggedTexts, words: list[list[str]]) -> list[list[str]]:
-    """Gives every word the tag that it has most often in training; O to a new one."""
+    """Gives every word its most frequent tag in training, and O to unknown words."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for row, tags in zip(*train, strict=True):
         for word, tag in zip(row, tags, strict=True):
@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
-    parser.add_argument("--most", type=int, help="tweets to train on, for a quick look")
+    parser.add_argument("--most", type=int, help="number of tweets to train on, for a quick look")
     options = parser.parse_args()
 
     words, tags = fetch_tweets()

@@ -2,8 +2,7 @@
 
     python benchmarks/tokenization_memory.py --megabytes 100 300
 
-Each figure is the largest resident set of a process of its own (on Linux). What does not grow with
-the file is bounded.
+Each figure is the largest resident set of a separate process (on Linux).
 """
 
 import argparse
@@ -41,7 +40,7 @@ def train(path: Path) -> None:
 
 
 def write_corpus(path: Path, megabytes: int) -> None:
-    """Writes the news again and again, with new words in between as a larger corpus has them."""
+    """Writes the news repeatedly, with new words in between, as in a larger corpus."""
     from tokenization import english
 
     lines, _ = english()

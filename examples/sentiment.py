@@ -29,7 +29,7 @@ from keras_bert_scratch import BertClassifier, adamw, stratified_split
 from keras_bert_scratch.evaluation.classification import evaluate_classification
 from keras_bert_scratch.evaluation.report import write_report
 from keras_bert_scratch.files import check_new_folder, new_folder
-from keras_bert_scratch.serving.predictor import load_predictor
+from keras_bert_scratch.serving.readers.classifier import load_predictor
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "keras_bert_scratch"
 LABELS = ["negative", "positive"]

@@ -3,7 +3,10 @@
 import concurrent.futures
 import dataclasses
 import functools
+import gc
+import importlib.util
 import os
+import sys
 
 # Before the first import of Keras. Another backend may be chosen from outside.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -17,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,6 +28,10 @@ import pytest
 
 from keras_bert_scratch.config import BertConfig
 
+# The tests that may be skipped where CI=true, and why; any other skip is a failure there.
+ALLOWED_SKIPS = {
+    "tests/parity/test_mediapipe_browser.py": "needs Chromium and a package of npm",
+}
 _COUNTS = pytest.StashKey[Counter[str]]()
 
 
@@ -39,6 +47,11 @@ def pytest_sessionfinish(session) -> None:
         session.config.workeroutput["counts"] = dict(session.config.stash.get(_COUNTS, {}))
 
 
+def pytest_collection_finish() -> None:
+    # TensorFlow and Keras are a million objects that stay: the collector need not look at them.
+    gc.freeze()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node, error) -> None:
     found = getattr(node, "workeroutput", {}).get("counts", {})
@@ -52,10 +65,45 @@ def pytest_terminal_summary(terminalreporter, config) -> None:
             terminalreporter.write_line(f"{count:>12,} {name}")
 
 
+def _without_silent_skips(report: Any) -> Any:
+    is_allowed = report.nodeid.split("::")[0] in ALLOWED_SKIPS or hasattr(report, "wasxfail")
+    if report.skipped and not is_allowed and os.environ.get("CI") == "true":
+        report.outcome = "failed"
+        report.longrepr = f"Skipped in CI: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report():
+    return _without_silent_skips((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    return _without_silent_skips((yield))
+
+
 @pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_xdist_auto_num_workers():
     # One more than processors, since some tests wait, for servers and for processes of their own.
     return (yield) + 1
+
+
+@pytest.fixture(scope="session")
+def load_script() -> Callable[[str], ModuleType]:
+    """Returns a function that loads a script of benchmarks/ or examples/ as a module."""
+
+    def load(path: str) -> ModuleType:
+        name = path.removesuffix(".py").replace("/", "_")
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # where processes of its own look for its functions
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The floors of ARCHITECTURE.md, read from the imports themselves."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,18 @@ def violations(folder: str, source: str) -> list[str]:
     return found
 
 
+def imported_files(source: str) -> set[str]:
+    """Returns the files of the package that a source imports anywhere, for types, too."""
+    found = set()
+    for name in imports(source):
+        package, *parts = name.split(".")
+        # The last part is a module, or a name in the module before it.
+        for path in (ROOT.joinpath(*parts), ROOT.joinpath(*parts[:-1])):
+            if package == PACKAGE and parts and path.with_suffix(".py").is_file():
+                found.add(module_id(path.with_suffix(".py")))
+    return found
+
+
 def module_id(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
@@ -86,6 +99,29 @@ def test_the_floors_test_can_fail(folder: str, line: str) -> None:
     assert len(violations(folder, line)) == 1
 
 
+def test_no_circle_of_files() -> None:
+    graph = {module_id(path): imported_files(path.read_text("utf-8")) for path in MODULES}
+    graphlib.TopologicalSorter(graph).prepare()  # raises a CycleError that lists the circle
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import keras_bert_scratch.models.encoder",
+        "from keras_bert_scratch.models import encoder",
+        "def f():\n    from keras_bert_scratch.models.encoder import BertEncoder",
+        "if TYPE_CHECKING:\n    from keras_bert_scratch.models.encoder import BertEncoder",
+    ],
+)
+def test_every_import_counts_in_a_circle(line: str) -> None:
+    assert imported_files(line) == {"models/encoder.py"}
+
+
+def test_serving_shows_few_entries() -> None:
+    entries = [p.name for p in (ROOT / "serving").iterdir() if p.name != "__pycache__"]
+    assert len(entries) <= 13, sorted(entries)
+
+
 @pytest.mark.parametrize(
     "path", [path for path in MODULES if folder_of(path) in ("layers", "models")], ids=module_id
 )
@@ -114,7 +150,7 @@ def test_subpackages_have_no_code_of_their_own() -> None:
     [
         ("import keras_bert_scratch", {"keras", "tensorflow", "numpy", "sklearn", "matplotlib"}),
         ("import keras_bert_scratch.cli.main", {"keras", "tensorflow", "sklearn", "matplotlib"}),
-        ("import keras_bert_scratch.serving.predictor", {"keras", "tensorflow"}),
+        ("import keras_bert_scratch.serving.readers.classifier", {"keras", "tensorflow"}),
         ("import keras_bert_scratch.text.tokenizer", {"keras", "tensorflow", "sklearn", "nltk"}),
         ("import keras_bert_scratch.tasks.classifier", {"keras_nlp", "keras_hub"}),
     ],

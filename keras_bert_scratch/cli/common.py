@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import importlib
 import itertools
 import json
 import re
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import keras_bert_scratch
+from keras_bert_scratch import serving
 
 # Help texts of arguments whose names or uses differ.
 CHECKPOINT = "checkpoint folder or hub id"
@@ -60,13 +60,13 @@ DATA = (
 LINES = ("file", "--encoding")
 TRAINING = ("--epochs", "--batch-size", "--sequence-length", "--dtype", "--seed")
 
-# What loads the exports of a task: a module of `serving`, and a function of it.
+# The functions of `serving` that load the exports of each task.
 _LOADERS = {
-    "BertClassifier": ("predictor", "load_predictor"),
-    "BertSentenceEncoder": ("embedder", "load_embedder"),
-    "BertTokenClassifier": ("tagger", "load_tagger"),
-    "BertQuestionAnswerer": ("answerer", "load_answerer"),
-    "BertSummarizer": ("summarizer", "load_summarizer"),
+    "BertClassifier": "load_predictor",
+    "BertSentenceEncoder": "load_embedder",
+    "BertTokenClassifier": "load_tagger",
+    "BertQuestionAnswerer": "load_answerer",
+    "BertSummarizer": "load_summarizer",
 }
 
 
@@ -155,8 +155,7 @@ def load_any(path: str, task: str = "BertClassifier") -> Any:
     """Loads a checkpoint, by its folder or hub id, or an export of a task."""
     if not is_export(path):
         return getattr(keras_bert_scratch, task).from_pretrained(path)
-    module, load = _LOADERS[task]
-    return getattr(importlib.import_module(f"keras_bert_scratch.serving.{module}"), load)(path)
+    return getattr(serving, _LOADERS[task])(path)
 
 
 def lines_in_chunks(

@@ -43,10 +43,11 @@ def run(options: argparse.Namespace) -> None:
     model = common.load_any(options.model)
     is_multi_label = options.label_separator is not None
     encode = encode_label_sets if is_multi_label else encode_labels
-    data, train_data = (
-        some and (common.texts_of(some), encode(some.labels, model.labels))
-        for some in (examples, train)
-    )
+
+    def encoded(some: Any) -> tuple[Any, Any]:
+        return common.texts_of(some), encode(some.labels, model.labels)
+
+    data, train_data = encoded(examples), encoded(train) if train is not None else None
     with common.progress_to_stderr():
         probabilities = model.probabilities(data[0], options.batch_size)
         report = evaluate_classification(

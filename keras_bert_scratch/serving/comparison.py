@@ -1,4 +1,4 @@
-"""What an export costs, and what it loses against the model that it was made from.
+"""Measures the size, speed and accuracy of exports, and how far they are from their model.
 
 Axes: n texts, C classes.
 """
@@ -13,29 +13,29 @@ from matplotlib.figure import Figure
 from sklearn.metrics import accuracy_score, f1_score
 
 from keras_bert_scratch.files import new_file
-from keras_bert_scratch.serving.parity import ask
+from keras_bert_scratch.serving.fresh_process import ask
 from keras_bert_scratch.tables import format_table
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
-# Probabilities below are rounding, not opinion: their logarithms are not compared.
+# Smaller probabilities are rounding errors: their logarithms are not compared.
 _SMALLEST_PROBABILITY = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
 class ArtifactFigures:
-    """What an export costs, and what it loses against the model that it was made from.
+    """Size, speed and accuracy of an export, beside those of its model.
 
     Attributes:
         path: The SavedModel folder or file.
-        megabytes: Its size, in units of 10^6 bytes.
-        largest_logit_gap: Largest difference of a logit. Exports answer with probabilities, whose
-            logarithms, less their mean, are the logits but for a constant.
-        flipped_labels: Share of the texts that get another label; with several labels a text, of
-            all its labels.
-        accuracy: Of the export, on the texts.
-        macro_f1: Likewise.
-        accuracy_change: The export's accuracy less the model's.
-        macro_f1_change: Likewise.
+        megabytes: Size of the export, in units of 10^6 bytes.
+        largest_logit_gap: Largest difference of a logit. Exports return probabilities: up to a
+            constant, the logits are their logarithms less the mean.
+        flipped_labels: Share of the texts whose label differs; with several labels a text, share of
+            all labels.
+        accuracy: Accuracy of the export on the texts.
+        macro_f1: Macro F1 of the export on the texts.
+        accuracy_change: The export's accuracy minus the model's.
+        macro_f1_change: The export's macro F1 minus the model's.
         milliseconds: Median time of a text from string to probabilities, by (tokens, threads).
     """
 
@@ -72,13 +72,13 @@ def measure_artifact(
     """Measures an export on held-out texts.
 
     Args:
-        path: A SavedModel folder or a LiteRT file.
+        path: A SavedModel folder or a file.
         texts: n strings, or a tuple of two columns of them.
         true_ids: Class ids, *shape:* (n,); with `multi_label` zeros and ones, *shape:* (n, C).
         expected: The model's own probabilities of the texts. *Shape:* (n, C)
-        tokenizer: The model's, to make texts of the lengths.
-        lengths: Numbers of tokens whose latency to measure.
-        threads: Numbers of threads to measure it with.
+        tokenizer: The model's tokenizer, which makes texts of the lengths.
+        lengths: Numbers of tokens of the texts whose latency is measured.
+        threads: Numbers of threads with which it is measured.
         multi_label: Whether a text may have any number of labels.
 
     Raises:
@@ -119,13 +119,13 @@ def check_bounds(
     """Refuses exports that are too far from their model.
 
     Args:
-        figures: Of `measure_artifact`.
-        largest_logit_gap: Largest accepted; None accepts any.
+        figures: Results of `measure_artifact`.
+        largest_logit_gap: Largest accepted difference of a logit; None accepts any.
         flipped_labels: Largest accepted share; None accepts any.
         accuracy_loss: Largest accepted loss of accuracy; None accepts any.
 
     Raises:
-        RuntimeError: If an export is beyond a bound; the message names all that are.
+        RuntimeError: If an export exceeds a bound; the message names all that do.
     """
     faults = []
     for export in figures:
@@ -141,7 +141,7 @@ def check_bounds(
 
 
 def figures_to_text(figures: Sequence[ArtifactFigures]) -> str:
-    """Returns the figures as a table, a row an export."""
+    """Returns the figures as a table with one row per export."""
     keys = sorted({key for export in figures for key in export.milliseconds})
     header = ["", "MB", "logit gap", "flipped", "accuracy", "change", "macro F1", "change"]
     header += [f"ms {tokens} tokens/{count} thr" for tokens, count in keys]
@@ -166,11 +166,11 @@ def figures_to_text(figures: Sequence[ArtifactFigures]) -> str:
 
 
 def plot_figures(figures: Sequence[ArtifactFigures], path: str | Path) -> Figure:
-    """Draws macro F1 over latency, a point an export, its area the size.
+    """Plots macro F1 over latency, one point per export; its area is the export's size.
 
     Args:
-        figures: Of `measure_artifact`.
-        path: Image file to write; its suffix says which kind.
+        figures: Results of `measure_artifact`.
+        path: Image file to write; its suffix decides the format.
 
     Returns:
         The figure.
@@ -179,7 +179,7 @@ def plot_figures(figures: Sequence[ArtifactFigures], path: str | Path) -> Figure
     axes = figure.add_subplot()
     largest = max(export.megabytes for export in figures)
     for export in figures:
-        # The dearest case: the longest text on the fewest threads.
+        # The slowest case: the longest text on the fewest threads.
         key = max(export.milliseconds, key=lambda key: (key[0], -key[1]))
         at = (export.milliseconds[key], export.macro_f1)
         axes.scatter(*at, s=40 + 360 * export.megabytes / largest, alpha=0.6)
@@ -194,7 +194,7 @@ def plot_figures(figures: Sequence[ArtifactFigures], path: str | Path) -> Figure
 
 
 def text_of_length(tokenizer: WordPieceTokenizer, num_tokens: int) -> str:
-    """Returns a text of so many tokens, [CLS] and [SEP] included.
+    """Returns a text of `num_tokens` tokens, [CLS] and [SEP] included.
 
     Raises:
         ValueError: If no token of the vocabulary is a word.

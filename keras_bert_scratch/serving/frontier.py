@@ -1,4 +1,4 @@
-"""Which export for which budget: precision by length, each a real file, measured.
+"""Finds the export that fits a budget: every precision at every length is written and measured.
 
 Axes: n texts, C classes.
 """
@@ -36,28 +36,28 @@ def write_frontier(
     max_f1_loss: float | None = None,
     progress: Callable[[str], None] = lambda message: None,
 ) -> ArtifactFigures:
-    """Exports every precision at every length, measures them, and keeps the one that fits best.
+    """Exports every precision at every length, measures the files, and keeps the best that fits.
 
-    The folder gets the file kept, frontier.json and frontier.png with the figures of all, and
+    The folder gets that file, frontier.json and frontier.png with the figures of all files, and
     README.md, a model card.
 
     Args:
-        folder: Where to write; must not exist, or be empty. It appears when complete.
+        folder: Folder to write; must not exist, or be empty. It appears when it is complete.
         export: Writes a file, given its path, a precision, and the number of tokens to which it
             truncates texts.
         texts: n held-out strings, or a tuple of two columns of them.
         true_ids: Class ids, *shape:* (n,); with `multi_label` zeros and ones, *shape:* (n, C).
         expected: The model's own probabilities of the texts. *Shape:* (n, C)
-        tokenizer: The model's.
+        tokenizer: The model's tokenizer.
         labels: Names of the classes.
-        precisions: What `export` knows.
-        lengths: Numbers of tokens.
+        precisions: Precisions that `export` takes.
+        lengths: Numbers of tokens to which texts are truncated.
         multi_label: Whether a text may have any number of labels.
-        max_megabytes: Most that the file may take, in units of 10^6 bytes.
-        max_milliseconds: Most that a text of full length may take, on one thread.
-        max_f1_loss: Most points of macro F1 (of 100) that it may lose against the model. With it
-            the fastest that fits is kept, without it the one with the best macro F1.
-        progress: Called with what is done next.
+        max_megabytes: Largest size of the file, in units of 10^6 bytes.
+        max_milliseconds: Longest time of a text of full length, on one thread.
+        max_f1_loss: Largest loss of macro F1 against the model, in points of 100. If it is given,
+            the fastest file that fits is kept, otherwise the one with the best macro F1.
+        progress: Called with a description of the next step.
 
     Returns:
         The figures of the file that was kept.
@@ -142,11 +142,11 @@ def model_card(
     """Returns a model card in Markdown (Mitchell et al. 2019, "Model Cards for Model Reporting").
 
     Args:
-        best: The export that the card is about.
-        figures: Of all exports that were measured.
+        best: Figures of the export that the card describes.
+        figures: Figures of all exports that were measured.
         labels: Names of the classes.
-        tokenizer: The model's.
-        num_texts: Texts that the figures come from.
+        tokenizer: The model's tokenizer.
+        num_texts: Number of texts on which the exports were measured.
     """
     (length, _), milliseconds = next(iter(best.milliseconds.items()))
     name = Path(best.path).name
@@ -167,7 +167,7 @@ Texts are truncated to {length} tokens.
 | a text of {length} tokens, one thread, where this was measured | {milliseconds:.2f} ms |
 
 ```python
-from keras_bert_scratch.serving.predictor import LiteRTPredictor
+from keras_bert_scratch.serving import LiteRTPredictor
 
 LiteRTPredictor("{name}").probabilities(["a text"])
 ```

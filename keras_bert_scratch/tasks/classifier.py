@@ -4,7 +4,7 @@ Axes: B batch, S sequence, C classes, W windows of all texts of a batch.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,7 @@ from keras_bert_scratch.layers.windows import (
 from keras_bert_scratch.models.adapting import keep_heads, keep_layers
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.models.state import copy_state
-from keras_bert_scratch.serving.litert import export_litert
-from keras_bert_scratch.serving.mobile_metadata import export_mediapipe
-from keras_bert_scratch.serving.onnx import export_onnx
-from keras_bert_scratch.serving.saved_model import export_saved_model
+from keras_bert_scratch.serving.graphs.classifier import ClassifierSignature
 from keras_bert_scratch.tasks.encoder_model import label_fields
 from keras_bert_scratch.tasks.text_model import TextExamples, TextModel
 from keras_bert_scratch.text.preprocessing import Step
@@ -633,38 +630,19 @@ class BertClassifier(TextModel):
         # Functions that Keras has traced do not know of the new weights.
         self.train_function = self.test_function = self.predict_function = None
 
-    def _export(self, filepath: Any, format: str, **options: Any) -> None:
-        """Exports, see `export`."""
-        exporters: dict[str, Callable[..., None]] = {
-            "tf_saved_model": export_saved_model,
-            "litert": export_litert,
-            "mediapipe": export_mediapipe,
-            "onnx": export_onnx,
-        }
-        tokenizer = self.check_tokenizer()
-        activation = self._activation
-        if self.is_score and format == "mediapipe":
-            raise ValueError(
-                "MediaPipe's text classifier gives classes, and this model a score: use 'litert'."
-            )
-        if self.truncation != "head":
-            if format not in ("tf_saved_model", "litert"):
-                raise ValueError(
-                    f"The format {format!r} reads the heads of long texts only, and this model has "
-                    f"truncation={self.truncation!r}: use 'tf_saved_model' or 'litert'."
-                )
-            options.update(truncation=self.truncation, window_stride=self.window_stride)
-            if self.truncation == "windows" and format == "litert":
-                activation = self._activation_of_windows
-        exporters[format](
+    def _signature(self, options: dict[str, Any]) -> ClassifierSignature:
+        """Describes the classifier for its exports."""
+        return ClassifierSignature(
             self,
-            tokenizer,
-            self.labels,
-            filepath,
-            activation=activation,
+            self.check_tokenizer(),
+            self.probabilities,
+            labels=self.labels,
+            activation=self._activation,
+            aggregation=self._activation_of_windows,
             sequence_length=self.sequence_length,
-            expected=self.probabilities,
-            **options,
+            truncation=self.truncation,
+            window_stride=self.window_stride,
+            is_score=self.is_score,
         )
 
     # === Config ===

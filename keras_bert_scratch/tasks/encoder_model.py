@@ -14,6 +14,8 @@ from keras_bert_scratch.checkpoints.name_map import Weight, encoder_weights, poo
 from keras_bert_scratch.files import new_folder, write_hashes
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.models.state import set_state, state_config
+from keras_bert_scratch.serving.graphs.signature import Signature
+from keras_bert_scratch.serving.recipe import export
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.training.distribution import DistributableModel
 
@@ -228,13 +230,13 @@ class EncoderModel(DistributableModel):
 
         Args:
             filepath: The folder (SavedModel) or file (all else) to write.
-            format: Of all tasks `"tf_saved_model"` and `"litert"`; of classifiers also
-                `"mediapipe"` and `"onnx"`; or another of Keras.
+            format: `"tf_saved_model"` or `"litert"`; for classifiers also `"mediapipe"` or
+                `"onnx"`; or another format of Keras.
             verbose: Whether to say where the export was written.
             input_signature: For Keras' other formats.
-            **kwargs: Options of the format: see `serving.saved_model`, `serving.litert`,
-                `serving.mobile_metadata` and `serving.onnx` for classifiers; `serving.tagging`,
-                `serving.answering`, `serving.embeddings` and `serving.summarizing` for the others.
+            **kwargs: Options of the format, see `serving.recipe.export` and the writers in
+                `serving.litert`, `serving.mediapipe` and `serving.onnx`; and of the task:
+                `BertSummarizer` has those of `summarize`.
 
         Raises:
             ValueError: If the model has no tokenizer, or an option is refused.
@@ -246,15 +248,16 @@ class EncoderModel(DistributableModel):
         elif input_signature is not None:
             raise ValueError(
                 f"input_signature={input_signature!r} does not fit the format {format!r}, whose "
-                "inputs are those of the task: leave it out."
+                "inputs are those of the task: omit it."
             )
         else:
-            self._export(filepath, format, **kwargs)
+            signature = self._signature(kwargs)
+            export(signature, filepath, format, **kwargs)
             if verbose:
                 print(f"Saved artifact at '{filepath}'.")
 
-    def _export(self, filepath: Any, format: str, **options: Any) -> None:
-        """Exports in one of `export_formats`."""
+    def _signature(self, options: dict[str, Any]) -> Signature:
+        """Describes the task for its exports, and takes options of its own out of `options`."""
         raise NotImplementedError
 
     # === Config ===

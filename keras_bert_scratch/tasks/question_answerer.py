@@ -30,10 +30,7 @@ from keras_bert_scratch.evaluation.question_answering import (
 )
 from keras_bert_scratch.layers.attention import padding_bias
 from keras_bert_scratch.models.encoder import BertEncoder
-from keras_bert_scratch.serving.answering import (
-    export_answerer_litert,
-    export_answerer_saved_model,
-)
+from keras_bert_scratch.serving.graphs.answerer import AnswererSignature
 from keras_bert_scratch.tasks.token_model import TokenModel, ragged
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
@@ -287,19 +284,10 @@ class BertQuestionAnswerer(TokenModel):
         """Returns how questions are read and answered, as fields of config.json."""
         return {**super().checkpoint_fields(), **self.settings._asdict()}
 
-    def _export(self, filepath: Any, format: str, **options: Any) -> None:
-        """Exports, see `export`."""
-        exporters: dict[str, Any] = {
-            "tf_saved_model": export_answerer_saved_model,
-            "litert": export_answerer_litert,
-        }
-        exporters[format](
-            self,
-            self.check_tokenizer(),
-            filepath,
-            settings=self.settings,
-            expected=self.probabilities,
-            **options,
+    def _signature(self, options: dict[str, Any]) -> AnswererSignature:
+        """Describes the question answerer for its exports."""
+        return AnswererSignature(
+            self, self.check_tokenizer(), self.probabilities, spans=self.settings
         )
 
     # === Config ===

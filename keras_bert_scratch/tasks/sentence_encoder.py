@@ -4,7 +4,7 @@ Axes: B batch, S sequence, H hidden.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,7 @@ from keras_bert_scratch.data.batching import LengthBucketedBatches, PairBatches
 from keras_bert_scratch.files import check_folder
 from keras_bert_scratch.layers.pooling import Pooling, check_pooling, pool_tokens
 from keras_bert_scratch.models.encoder import BertEncoder
-from keras_bert_scratch.serving.embeddings import (
-    export_embeddings_litert,
-    export_embeddings_saved_model,
-)
+from keras_bert_scratch.serving.graphs.sentence_encoder import SentenceEncoderSignature
 from keras_bert_scratch.tasks.text_model import TextExamples, TextModel
 from keras_bert_scratch.text.columns import column_values, text_columns
 from keras_bert_scratch.text.graphs.tokenizer_graph import TokenizerGraph
@@ -286,19 +283,13 @@ class BertSentenceEncoder(TextModel):
             prompt=self._prompt(),
         )
 
-    def _export(self, filepath: Any, format: str, **options: Any) -> None:
-        """Exports, see `export`."""
-        exporters: dict[str, Callable[..., None]] = {
-            "tf_saved_model": export_embeddings_saved_model,
-            "litert": export_embeddings_litert,
-        }
-        exporters[format](
+    def _signature(self, options: dict[str, Any]) -> SentenceEncoderSignature:
+        """Describes the sentence encoder for its exports."""
+        return SentenceEncoderSignature(
             self,
             self.check_tokenizer(),
-            filepath,
+            functools.partial(self.encode, verbose=0),
             sequence_length=self.sequence_length,
-            expected=functools.partial(self.encode, verbose=0),
-            **options,
         )
 
     # === Config ===

@@ -32,13 +32,10 @@ from keras_bert_scratch.data.batching import LengthBucketedBatches
 from keras_bert_scratch.data.teacher_forcing import TeacherForcedBatches
 from keras_bert_scratch.evaluation.metrics import Perplexity
 from keras_bert_scratch.files import read_json
-from keras_bert_scratch.models.beam_search import GREEDY, BeamSearch
+from keras_bert_scratch.models.beam_search import GREEDY
 from keras_bert_scratch.models.decoder import BertDecoder
 from keras_bert_scratch.models.encoder import BertEncoder
-from keras_bert_scratch.serving.summarizing import (
-    export_summarizer_litert,
-    export_summarizer_saved_model,
-)
+from keras_bert_scratch.serving.graphs.summarizer import SummarizerSignature
 from keras_bert_scratch.tasks.text_model import TextExamples, TextModel
 from keras_bert_scratch.text.columns import text_columns
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
@@ -449,34 +446,16 @@ class BertSummarizer(TextModel):
             "summary_length": self.summary_length,
         }
 
-    def _export(  # type: ignore[override]
-        self,
-        filepath: Any,
-        format: str,
-        *,
-        sampler: BeamSearch = GREEDY,
-        no_repeat_ngram_size: int = 0,
-        min_length: int = 0,
-        forbidden_words: Sequence[str] = (),
-    ) -> None:
-        """Exports, see `export`; the options are those of `summarize`, as the export writes."""
-        exporters = {
-            "tf_saved_model": export_summarizer_saved_model,
-            "litert": export_summarizer_litert,
-        }
-        choice: dict[str, Any] = {
-            "sampler": sampler,
-            "no_repeat_ngram_size": no_repeat_ngram_size,
-            "min_length": min_length,
-            "forbidden_words": forbidden_words,
-        }
-        exporters[format](
+    def _signature(self, options: dict[str, Any]) -> SummarizerSignature:
+        """Describes the summarizer for its exports, which write as `summarize` with the options."""
+        names = ("sampler", "no_repeat_ngram_size", "min_length", "forbidden_words")
+        choice = {name: options.pop(name) for name in names if name in options}
+        return SummarizerSignature(
             self,
             self.check_tokenizer(),
-            filepath,
+            functools.partial(self.summarize, **choice),
             generate=functools.partial(self.generate, **choice),
             sequence_length=self.sequence_length,
-            expected=functools.partial(self.summarize, **choice),
         )
 
     # === Config ===

@@ -33,7 +33,7 @@ from keras_bert_scratch.data.tags import (
 )
 from keras_bert_scratch.evaluation.tagging import TaggingReport, TokenAccuracy, evaluate_tags
 from keras_bert_scratch.models.encoder import BertEncoder
-from keras_bert_scratch.serving.tagging import export_tagger_litert, export_tagger_saved_model
+from keras_bert_scratch.serving.graphs.tagger import TaggerSignature
 from keras_bert_scratch.tasks.encoder_model import label_fields
 from keras_bert_scratch.tasks.token_model import TokenModel, ragged
 from keras_bert_scratch.text.columns import column_values
@@ -369,21 +369,15 @@ class BertTokenClassifier(TokenModel):
             "window_stride": self.window_stride,
         }
 
-    def _export(self, filepath: Any, format: str, **options: Any) -> None:
-        """Exports, see `export`."""
-        exporters: dict[str, Any] = {
-            "tf_saved_model": export_tagger_saved_model,
-            "litert": export_tagger_litert,
-        }
-        exporters[format](
+    def _signature(self, options: dict[str, Any]) -> TaggerSignature:
+        """Describes the tagger for its exports."""
+        return TaggerSignature(
             self,
             self.check_tokenizer(),
-            self.labels,
-            filepath,
+            self.probabilities,
+            tags=list(self.labels),
             sequence_length=self.sequence_length,
             window_stride=self.window_stride,
-            expected=self.probabilities,
-            **options,
         )
 
     # === Config ===

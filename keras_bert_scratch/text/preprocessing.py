@@ -19,10 +19,7 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
-
-if TYPE_CHECKING:
-    import tensorflow as tf
+from typing import Any, ClassVar, Literal, TypeVar
 
 T = TypeVar("T")
 
@@ -80,21 +77,6 @@ class RegexStep(Step):
     def _compiled(self) -> list[tuple[re.Pattern[str], str]]:
         # Word boundaries are ASCII's in RE2.
         return [(re.compile(pattern, re.ASCII), new) for pattern, new in self.replacements]
-
-    def graph(self, texts: "tf.Tensor") -> "tf.Tensor":
-        """Changes texts with core TensorFlow operations.
-
-        Args:
-            texts: Strings of valid UTF-8. *Shape:* (B,)
-
-        Returns:
-            Strings. *Shape:* (B,)
-        """
-        import tensorflow as tf
-
-        for pattern, replacement in self.replacements:
-            texts = tf.strings.regex_replace(texts, pattern, replacement)
-        return texts
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,25 +1,13 @@
 """The calibration errors of a small classifier and its exports; nothing is trained."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from keras_bert_scratch.data.readers import stratified_split
 from keras_bert_scratch.evaluation.calibration import calibrate, expected_calibration_error
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "explanations.py"
 
-
-@pytest.fixture
-def benchmark():
-    spec = importlib.util.spec_from_file_location("explanations_benchmark", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
+@pytest.mark.slow
 def test_calibration_is_measured_on_texts_that_it_was_not_fitted_to(
     benchmark, tiny_classifier, reviews
 ):

@@ -1,21 +1,8 @@
 """What the comparison of speeds works out, by hand; nothing is timed."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
 from keras_bert_scratch import BertConfig
-
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "fine_tuning.py"
-
-
-@pytest.fixture(scope="module")
-def benchmark():
-    spec = importlib.util.spec_from_file_location("fine_tuning_benchmark", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_useful_flops_are_those_of_every_product(benchmark):

@@ -1,30 +1,18 @@
 """A few thousand of the fuzzer's inputs, and whether it would tell what it looks for."""
 
-import importlib.util
 import random
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "fuzzing.py"
-
-
-@pytest.fixture(scope="module")
-def fuzzing():
-    spec = importlib.util.spec_from_file_location("fuzzing_benchmark", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize(
     ("name", "inputs"),
     [("readers", 2000), ("tables", 1000), ("labels", 2000), ("checkpoints", 200)],
 )
-def test_no_finds(fuzzing, tmp_path, name, inputs):
-    outcomes = fuzzing.fuzz(fuzzing.TARGETS[name](tmp_path), range(inputs), seed=1)
+def test_no_finds(benchmark, tmp_path, name, inputs):
+    outcomes = benchmark.fuzz(benchmark.TARGETS[name](tmp_path), range(inputs), seed=1)
     # How long an input takes, the command tells: here other tests run beside it.
     assert [found for found in outcomes.finds if not found.startswith("slow")] == []
     assert sum(outcomes.counts.values()) == inputs
@@ -34,9 +22,9 @@ def test_no_finds(fuzzing, tmp_path, name, inputs):
 
 
 @pytest.mark.slow
-def test_texts(fuzzing, tmp_path):
-    target = fuzzing.TARGETS["tokenizer"](tmp_path)
-    outcomes = fuzzing.fuzz(target, range(10), seed=1)
+def test_texts(benchmark, tmp_path):
+    target = benchmark.TARGETS["tokenizer"](tmp_path)
+    outcomes = benchmark.fuzz(target, range(10), seed=1)
     assert (outcomes.finds, dict(outcomes.counts)) == ({}, {"taken": 2000})
 
 
@@ -69,20 +57,20 @@ def run_away():
         (run_away, "slow, taken"),
     ],
 )
-def test_what_is_found(fuzzing, act, place):
-    case = fuzzing.Case(10, act, "the input")
-    outcomes = fuzzing.fuzz(Faulty(case), range(1), seed=0)
+def test_what_is_found(benchmark, act, place):
+    case = benchmark.Case(10, act, "the input")
+    outcomes = benchmark.fuzz(Faulty(case), range(1), seed=0)
     assert any(found.startswith(place) for found in outcomes.finds)
 
 
-def test_inputs_follow_from_seed_and_number(fuzzing, tmp_path):
-    target = fuzzing.TARGETS["readers"](tmp_path)
+def test_inputs_follow_from_seed_and_number(benchmark, tmp_path):
+    target = benchmark.TARGETS["readers"](tmp_path)
     texts = [target.case(random.Random(f"0:{n}")).text for n in (0, 1, 0)]
     assert texts[0] == texts[2] != texts[1]
 
 
 @pytest.mark.slow
-def test_processes_of_their_own(fuzzing):
-    outcomes = fuzzing.run("readers", 100, 350, seed=0)
+def test_processes_of_their_own(benchmark):
+    outcomes = benchmark.run("readers", 100, 350, seed=0)
     assert sum(outcomes.counts.values()) == 250
     assert outcomes.finds == {}

@@ -1,26 +1,19 @@
 """What the measurement of memorization does with its canaries, and most of it at a tiny size."""
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import pytest
 
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "memorization.py"
-
 
 @pytest.fixture
-def benchmark(monkeypatch, reviews):
-    spec = importlib.util.spec_from_file_location("memorization_benchmark", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "fetch_snippets", lambda: reviews)
-    monkeypatch.setattr(module, "NUM_WORDS", 4)
-    monkeypatch.setattr(module, "CANARIES_EACH", 2)
-    return module
+def benchmark(benchmark, monkeypatch, reviews):
+    monkeypatch.setattr(benchmark, "fetch_snippets", lambda: reviews)
+    monkeypatch.setattr(benchmark, "NUM_WORDS", 4)
+    monkeypatch.setattr(benchmark, "CANARIES_EACH", 2)
+    return benchmark
 
 
 def test_canaries(benchmark):
@@ -45,6 +38,7 @@ def test_table(benchmark):
     assert line.split() == "model 1.5 (2.0) 2.0 (4.0) 3.0 (3.0) 5.5 (6.0) 50.0% 7".split()
 
 
+@pytest.mark.slow
 def test_what_is_not_private_at_a_tiny_size(benchmark, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(benchmark, "BATCH_SIZE", 16)
     monkeypatch.setattr(benchmark, "EPOCHS", 1)

@@ -1,14 +1,9 @@
 """The questions and lexical answers of the benchmark, by hand; nothing is fetched or trained."""
 
-import importlib.util
 import random
-from pathlib import Path
-
-import pytest
 
 from keras_bert_scratch.data.spans import GoldAnswer, Question, Turn
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "question_answering.py"
 DOCUMENT = ["Sales of cars rose by 5% in May.", "Ministers praised the rise of 9% in July."]
 REWORDINGS = {
     "sales": ["turnover"],
@@ -19,14 +14,6 @@ REWORDINGS = {
     "rise": ["growth"],
 }
 COMMON = {"of", "by", "in", "the"}
-
-
-@pytest.fixture(scope="module")
-def benchmark():
-    spec = importlib.util.spec_from_file_location("question_answering_benchmark", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_spans_of_all_kinds(benchmark):
@@ -89,7 +76,7 @@ def test_answers_are_the_only_ones_of_their_kind_in_a_sentence_but_not_in_the_co
         assert question.answers[0].start == answers[question.answers[0].text]
         assert question.history[0].question in {q.question for q in first}
 
-    # Of one date nobody asks, nor of two in one sentence.
+    # A single date is not asked for, nor are two dates in one sentence.
     for ending in ("at home.", "in July, not June."):
         document = [DOCUMENT[0], DOCUMENT[1].replace("in July.", ending)]
         first, following = benchmark.make_questions([document], REWORDINGS, COMMON, 0)

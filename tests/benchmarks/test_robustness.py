@@ -1,21 +1,14 @@
 """What the comparison of robust trainings does with its results; nothing is trained."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "robustness.py"
-
 
 @pytest.fixture
-def benchmark(monkeypatch, reviews):
-    spec = importlib.util.spec_from_file_location("robustness_benchmark", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "fetch_snippets", lambda: reviews)
-    return module
+def benchmark(benchmark, monkeypatch, reviews):
+    monkeypatch.setattr(benchmark, "fetch_snippets", lambda: reviews)
+    return benchmark
 
 
 def result(clean, typos, shouts):

@@ -1,22 +1,8 @@
 """The server's load test at a small size: a real server on loopback, stopped and killed."""
 
-import importlib.util
 import statistics
-import sys
-from pathlib import Path
 
 import pytest
-
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "serving.py"
-
-
-@pytest.fixture(scope="module")
-def benchmark():
-    spec = importlib.util.spec_from_file_location("serving_benchmark", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where a process of its own looks for its functions
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +18,7 @@ def test_no_request_fails(benchmark, versioned_export, cases):
     assert sum(load.statuses.values()) == 600
 
 
+@pytest.mark.slow
 def test_no_answer_is_wrong_while_the_server_stops_and_starts(benchmark, versioned_export, cases):
     load = benchmark.restarts(versioned_export[1], cases, requests=600, clients=8)
     assert load.wrong == []

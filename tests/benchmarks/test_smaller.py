@@ -1,20 +1,6 @@
 """What the comparison of smaller trainings does with its results; nothing is trained."""
 
-import importlib.util
 import json
-from pathlib import Path
-
-import pytest
-
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "smaller.py"
-
-
-@pytest.fixture
-def benchmark():
-    spec = importlib.util.spec_from_file_location("smaller_benchmark", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def result(accuracy, seconds):

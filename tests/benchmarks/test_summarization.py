@@ -1,12 +1,5 @@
 """How the benchmark reads and splits its pairs, and what it compares with, by hand."""
 
-import importlib.util
-from pathlib import Path
-
-import pytest
-
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "summarization.py"
-
 PACKAGES = """\
 Package: fox-doc
 Source: fox (1.2-3)
@@ -85,14 +78,6 @@ Package: empty
 Description-md5: 17
 Description-en: nothing to read
 """
-
-
-@pytest.fixture(scope="module")
-def benchmark():
-    spec = importlib.util.spec_from_file_location("summarization_benchmark", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_one_pair_a_source_package_without_boilerplate(benchmark):

@@ -102,7 +102,7 @@ class TestShardsOfPredictions:
     def test_goes_on_after_an_interruption_with_the_same_output(
         self, predict, texts, tmp_path, monkeypatch
     ):
-        from keras_bert_scratch.serving.predictor import LiteRTPredictor
+        from keras_bert_scratch.serving.readers.classifier import LiteRTPredictor
 
         predict(texts, tmp_path / "unbroken")
         probabilities = LiteRTPredictor.probabilities

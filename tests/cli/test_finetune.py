@@ -2,16 +2,23 @@
 
 import hashlib
 import json
-import subprocess
-import sys
+import multiprocessing
 import time
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors import safe_open
 
+from keras_bert_scratch.cli.main import main
+
 EPOCHS = 60
+# Processes that have TensorFlow from their start, so that a life costs little.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    ["keras_bert_scratch.tasks.classifier", "keras_bert_scratch.evaluation.report"]
+)
 
 
 @pytest.fixture
@@ -21,19 +28,20 @@ def folder(tmp_path, tiny_classifier, reviews, write_csv):
     return tmp_path
 
 
-def start(folder: Path, name: str) -> subprocess.Popen:
+def start(folder: Path, name: str) -> ForkServerProcess:
     """Runs the command in a process of its own."""
-    command = [sys.executable, "-m", "keras_bert_scratch.cli.main", "finetune", "--epochs", EPOCHS]
-    command += ["--model", folder / "start", "--train", folder / "train.csv", "--batch-size", 8]
-    command += ["--calibrate", "--checkpoint", folder / f"{name}.safetensors"]
-    with (folder / "log.txt").open("a") as log:
-        return subprocess.Popen(
-            [*map(str, command), "--output", str(folder / name)], stdout=log, stderr=log
-        )
+    arguments = ["finetune", "--epochs", EPOCHS, "--batch-size", 8, "--calibrate"]
+    arguments += ["--model", folder / "start", "--train", folder / "train.csv"]
+    arguments += ["--checkpoint", folder / f"{name}.safetensors", "--output", folder / name]
+    process = FORKS.Process(target=main, args=([*map(str, arguments)],))
+    process.start()
+    return process
 
 
 def finish(folder: Path, name: str) -> None:
-    assert start(folder, name).wait() == 0, (folder / "log.txt").read_text()[-2000:]
+    process = start(folder, name)
+    process.join()
+    assert process.exitcode == 0
 
 
 def epochs_done(folder: Path) -> int:
@@ -47,12 +55,12 @@ def epochs_done(folder: Path) -> int:
 def kill_after(folder: Path, epochs: int, seconds: float) -> None:
     """Starts a run, and kills it so many seconds after so many epochs in all."""
     process = start(folder, "killed")
-    while epochs_done(folder) < epochs and process.poll() is None:
+    while epochs_done(folder) < epochs and process.is_alive():
         time.sleep(0.01)
     time.sleep(seconds)
-    assert process.poll() is None, "The run ended before it was to be killed."
+    assert process.is_alive(), "The run ended before it was to be killed."
     process.kill()
-    process.wait()
+    process.join()
 
 
 @pytest.mark.slow
@@ -60,9 +68,9 @@ def test_ten_kills_change_nothing(folder):
     finish(folder, "whole")
     rng = np.random.default_rng(0)
     for _ in range(10):
-        # While Python starts, while the model is made, or after an epoch or two.
+        # While the model is made, or after an epoch or two.
         epochs = rng.integers(3)
-        seconds = rng.uniform(0, 0.3 if epochs else 10)
+        seconds = rng.uniform(0, 0.3 if epochs else 4)
         kill_after(folder, min(epochs_done(folder) + epochs, EPOCHS - 1), seconds)
     # Once more, when nothing is left to train, and the model and its report are to be written.
     kill_after(folder, EPOCHS, rng.uniform(0, 0.3))

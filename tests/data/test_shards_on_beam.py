@@ -9,12 +9,13 @@ from keras_bert_scratch.data.shards import ShardSettings, write_shards
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
-pytest.importorskip("apache_beam", reason="Apache Beam is not installed: pip install .[beam]")
+pytestmark = pytest.mark.beam
 
 TOKENIZER = WordPieceTokenizer(Vocabulary([*SPECIAL_TOKENS, *"abcdefgh", "."]))
 
 
 def test_the_same_bytes_on_the_direct_runner(tmp_path: Path) -> None:
+    pytest.importorskip("apache_beam")
     from keras_bert_scratch.data.shards_on_beam import write_shards_with_beam
 
     rng = np.random.default_rng(0)

@@ -1,37 +1,19 @@
-import importlib.util
-from pathlib import Path
-
 import pytest
-
-from keras_bert_scratch import BertClassifier, BertConfig, BertEncoder
-
-SCRIPT = Path(__file__).parents[2] / "examples" / "sentiment.py"
 
 
 @pytest.fixture(scope="module")
-def sentiment():
-    spec = importlib.util.spec_from_file_location("sentiment", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def sentiment(load_script):
+    return load_script("examples/sentiment.py")
 
 
 @pytest.fixture
 def checkpoint(tiny_classifier, tmp_path):
-    tokenizer = tiny_classifier().tokenizer
-    config = BertConfig(
-        vocab_size=len(tokenizer.vocabulary),
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=16,
-        feed_forward_dim=32,
-        max_positions=64,
-    )
-    model = BertClassifier(BertEncoder(config), ["a", "b"], tokenizer)
+    model = tiny_classifier(["a", "b"], {"max_positions": 64})
     model.save_pretrained(tmp_path / "checkpoint")
     return tmp_path / "checkpoint"
 
 
+@pytest.mark.slow
 def test_goes_the_whole_way(sentiment, checkpoint, reviews, tmp_path, capsys):
     texts, labels = reviews
     output = tmp_path / "output"

@@ -1,41 +1,22 @@
-import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
-
-from keras_bert_scratch import BertClassifier, BertConfig, BertEncoder
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")
-def example():
-    # As Python does for a script, so that it finds the one beside it.
-    sys.path.insert(0, str(EXAMPLES))
-    try:
-        path = EXAMPLES / "sentiment_three_way.py"
-        spec = importlib.util.spec_from_file_location("sentiment_three_way", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-    finally:
-        sys.path.remove(str(EXAMPLES))
+def example(load_script):
+    with pytest.MonkeyPatch.context() as patch:
+        # As Python does for a script, so that it finds the one beside it.
+        patch.syspath_prepend(EXAMPLES)
+        return load_script("examples/sentiment_three_way.py")
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tiny_classifier, tmp_path_factory):
-    tokenizer = tiny_classifier().tokenizer
-    config = BertConfig(
-        vocab_size=len(tokenizer.vocabulary),
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=16,
-        feed_forward_dim=32,
-        max_positions=64,
-    )
     folder = tmp_path_factory.mktemp("three_way") / "checkpoint"
-    BertClassifier(BertEncoder(config), ["a", "b"], tokenizer).save_pretrained(folder)
+    tiny_classifier(["a", "b"], {"max_positions": 64}).save_pretrained(folder)
     return folder
 
 

@@ -1,16 +1,12 @@
 """Adapters apart from their encoder, in the library `peft`."""
 
 import numpy as np
+import peft
 import pytest
+import torch
+import transformers
 
 from keras_bert_scratch import enable_lora
-
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: run `make parity`")
-transformers = pytest.importorskip(
-    "transformers", reason="transformers is not installed: run `make parity`"
-)
-peft = pytest.importorskip("peft", reason="peft is not installed: run `make parity`")
-pytestmark = pytest.mark.parity
 
 
 @pytest.mark.filterwarnings("ignore:Unexpected keyword arguments")

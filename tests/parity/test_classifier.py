@@ -2,35 +2,29 @@
 
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: run `make parity`")
-transformers = pytest.importorskip(
-    "transformers", reason="transformers is not installed: run `make parity`"
-)
-pytestmark = pytest.mark.parity
+import torch
+import transformers
 
 TEXTS = ["a really good film", "the very awful movies, über 电影", ""]
 
 
 @pytest.mark.parametrize("pairs", [None, ["great", "bad film", "the"]], ids=["texts", "pairs"])
-def test_the_same_logits_from_raw_text(two_layer_classifier, tmp_path, pairs):
+def test_the_same_logits_from_raw_text(two_layer_classifier, tmp_path, pairs, load_there):
     ours = two_layer_classifier(["bad", "good", "neither"])
     ours.save_pretrained(tmp_path / "saved")
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "saved")
-    theirs, found = transformers.AutoModelForSequenceClassification.from_pretrained(
-        tmp_path / "saved", output_loading_info=True
-    )
-    assert not any(found[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    theirs = load_there("AutoModelForSequenceClassification", tmp_path / "saved")
     assert theirs.config.id2label == {0: "bad", 1: "good", 2: "neither"}
     with torch.no_grad():
         encoded = tokenizer(TEXTS, pairs, padding=True, return_tensors="pt")
-        expected = theirs.eval()(**encoded).logits.numpy()
+        expected = theirs(**encoded).logits.numpy()
     logits = ours.predict(TEXTS if pairs is None else (TEXTS, pairs), verbose=0)
     np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
 def test_columns_and_tables_of_datasets(two_layer_classifier):
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     names = datasets.ClassLabel(names=["bad", "good"])
     features = datasets.Features({"text": datasets.Value("string"), "label": names})
     table = datasets.Dataset.from_dict({"text": TEXTS, "label": [1, 0, 1]}, features=features)

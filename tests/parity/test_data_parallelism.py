@@ -1,6 +1,5 @@
 """On JAX, two devices that share each batch learn from it what one learns."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -10,15 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.parity
-
 WORKER = Path(__file__).parents[1] / "training/distribution_worker.py"
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "accumulating sgd"])
 def test_two_devices_equal_one(tmp_path: Path, optimizer: str) -> None:
-    if importlib.util.find_spec("jax") is None:
-        pytest.skip("jax is not installed: run `make parity`")
     settings = {
         "optimizer": optimizer,
         "checkpoint": str(tmp_path / "one.safetensors"),

@@ -2,20 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
+import transformers
 
 from keras_bert_scratch.data.spans import GoldAnswer, Question, QuestionRows
 from keras_bert_scratch.tasks.question_answerer import BertQuestionAnswerer
 from keras_bert_scratch.tasks.token_classifier import BertTokenClassifier
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: run `make parity`")
-transformers = pytest.importorskip(
-    "transformers", reason="transformers is not installed: run `make parity`"
-)
-pytestmark = pytest.mark.parity
-
 CONTEXT = "A really great film, the café 电影 ! " * 2
 QUESTION = "the very bad movies?"
-KINDS = ("missing_keys", "unexpected_keys", "mismatched_keys")
 
 
 @pytest.fixture
@@ -30,15 +25,17 @@ def tagger(two_layer_classifier):
     return BertTokenClassifier(texts.encoder, ["O", "B-x", "I-x"], texts.tokenizer)
 
 
-def load(cls, folder):
-    model, found = cls.from_pretrained(folder, output_loading_info=True)
-    assert not any(found[kind] for kind in KINDS)
-    return model.eval(), transformers.AutoTokenizer.from_pretrained(folder)
+@pytest.fixture
+def load(load_there):
+    def load_both(kind, folder):
+        return load_there(kind, folder), transformers.AutoTokenizer.from_pretrained(folder)
+
+    return load_both
 
 
-def test_question_answering_logits_loss_and_weights(answerer, tmp_path):
+def test_question_answering_logits_loss_and_weights(answerer, tmp_path, load):
     answerer.save_pretrained(tmp_path / "saved")
-    theirs, tokenizer = load(transformers.BertForQuestionAnswering, tmp_path / "saved")
+    theirs, tokenizer = load("BertForQuestionAnswering", tmp_path / "saved")
     context = CONTEXT.strip()[:40].strip()
     encoded = tokenizer(QUESTION, context, return_tensors="pt")
     start = context.index("film")
@@ -63,9 +60,9 @@ def test_question_answering_logits_loss_and_weights(answerer, tmp_path):
     assert loss == pytest.approx(float(outputs.loss), rel=1e-5)
 
 
-def test_question_answering_head_is_loaded(answerer, tmp_path):
+def test_question_answering_head_is_loaded(answerer, tmp_path, load):
     answerer.save_pretrained(tmp_path / "ours")
-    theirs, tokenizer = load(transformers.BertForQuestionAnswering, tmp_path / "ours")
+    theirs, tokenizer = load("BertForQuestionAnswering", tmp_path / "ours")
     torch.nn.init.normal_(theirs.qa_outputs.weight)
     torch.nn.init.normal_(theirs.qa_outputs.bias)
     theirs.save_pretrained(tmp_path / "theirs")
@@ -99,9 +96,9 @@ def test_n_best_spans_as_transformers_decodes_them(answerer, seed):
     np.testing.assert_allclose(ratios, ratios[0], rtol=1e-6)
 
 
-def test_tagging_logits_loss_and_weights(tagger, tmp_path):
+def test_tagging_logits_loss_and_weights(tagger, tmp_path, load):
     tagger.save_pretrained(tmp_path / "saved")
-    theirs, tokenizer = load(transformers.BertForTokenClassification, tmp_path / "saved")
+    theirs, tokenizer = load("BertForTokenClassification", tmp_path / "saved")
     assert theirs.config.id2label == {0: "O", 1: "B-x", 2: "I-x"}
     words = ["Good", "films", "!", "caf\u00e9", "bad-movie", "电影"]
     tags = ["B-x", "I-x", "O", "B-x", "O", "B-x"]
@@ -130,9 +127,9 @@ def test_tagging_logits_loss_and_weights(tagger, tmp_path):
     assert loss == pytest.approx(float(outputs.loss), rel=1e-5)
 
 
-def test_tagging_head_is_loaded(tagger, tmp_path):
+def test_tagging_head_is_loaded(tagger, tmp_path, load):
     tagger.save_pretrained(tmp_path / "ours")
-    theirs, tokenizer = load(transformers.BertForTokenClassification, tmp_path / "ours")
+    theirs, tokenizer = load("BertForTokenClassification", tmp_path / "ours")
     torch.nn.init.normal_(theirs.classifier.weight)
     theirs.save_pretrained(tmp_path / "theirs")
     tokenizer.save_pretrained(tmp_path / "theirs")

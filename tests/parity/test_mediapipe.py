@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from keras_bert_scratch import WordPieceTokenizer
-from keras_bert_scratch.serving.parity import PROBE_TEXTS
-
-pytestmark = pytest.mark.parity
+from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
 
 # In a process of its own, as an application has it: MediaPipe brings a TensorFlow Lite.
 CLASSIFY = """
@@ -29,7 +27,6 @@ print(json.dumps(answers))
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_text_classifier_gives_the_probabilities(two_layer_classifier, tmp_path, precision):
-    pytest.importorskip("mediapipe")
     model = two_layer_classifier()
     path = tmp_path / "model.tflite"
     model.export(path, format="mediapipe", precision=precision)

@@ -14,10 +14,8 @@ import threading
 import numpy as np
 import pytest
 
-from keras_bert_scratch.serving.parity import PROBE_TEXTS
-from keras_bert_scratch.serving.predictor import LiteRTPredictor
-
-pytestmark = pytest.mark.parity
+from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
+from keras_bert_scratch.serving.readers.classifier import LiteRTPredictor
 
 PACKAGE = "@mediapipe/tasks-text"
 PAGE = f"""<!doctype html><script type="module">

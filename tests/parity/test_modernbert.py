@@ -1,5 +1,6 @@
 """ModernBERT live against transformers, on random tiny models: other numbers on every seed."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import torch
+import transformers
 from safetensors.numpy import load_file
 
 from keras_bert_scratch.checkpoints.checkpoint import at
@@ -21,19 +24,13 @@ from keras_bert_scratch.tasks.pretrainer import BertPretrainer
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: run `make parity`")
-transformers = pytest.importorskip(
-    "transformers", reason="transformers is not installed: run `make parity`"
-)
-pytestmark = pytest.mark.parity
-
 LABELS = ["bad", "good", "neither"]
 TOKENIZER = WordPieceTokenizer(Vocabulary([*SPECIAL_TOKENS, *"abcdefghijklmnopqrstuvwxy"]))
 assert len(TOKENIZER.vocabulary) == 30
 
 
-def random_model(kind: str, seed: int, **fields: Any) -> Any:
-    """Makes a tiny transformers.ModernBert with weights far from their usual initial values."""
+def unusual(kind: str, seed: int, **fields: Any) -> Any:
+    """Makes a tiny transformers.ModernBert whose sizes and settings are drawn."""
     rng = np.random.default_rng(seed)
     heads = int(rng.integers(1, 4))
     config = transformers.ModernBertConfig(
@@ -58,21 +55,18 @@ def random_model(kind: str, seed: int, **fields: Any) -> Any:
             **fields,
         }
     )
-    model = getattr(transformers, kind)(config).eval()
-    torch.manual_seed(seed)
-    for weight in model.parameters():
-        if weight.ndim == 1:
-            torch.nn.init.normal_(weight, mean=1.0, std=0.3)
-        else:
-            torch.nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
-    return model
+    return getattr(transformers, kind)(config)
 
 
-def as_torch(inputs: dict[str, np.ndarray]) -> dict[str, Any]:
-    return {
-        "input_ids": torch.tensor(inputs["token_ids"]).long(),
-        "attention_mask": torch.tensor(inputs["padding_mask"]).long(),
-    }
+@pytest.fixture
+def as_torch(as_torch):
+    """Returns the function for models without segments."""
+    return functools.partial(as_torch, has_segments=False)
+
+
+@pytest.fixture
+def random_model(randomized):
+    return lambda kind, seed, **fields: randomized(unusual(kind, seed, **fields), seed)
 
 
 def draw(random_inputs: Callable, config: BertConfig, lengths: Any, seed: int) -> dict[str, Any]:
@@ -84,7 +78,13 @@ def draw(random_inputs: Callable, config: BertConfig, lengths: Any, seed: int) -
 @pytest.mark.parametrize("lengths", [(12, 5, 1), (31, 30, 8)], ids=["short", "long"])
 @pytest.mark.parametrize("seed", range(6))
 def test_encoder(
-    seed: int, lengths: tuple[int, ...], random_inputs: Callable, tmp_path: Path
+    seed: int,
+    lengths: tuple[int, ...],
+    random_inputs: Callable,
+    tmp_path: Path,
+    as_torch,
+    random_model,
+    assert_same_gradients,
 ) -> None:
     activation = ["gelu", "gelu_pytorch_tanh", "relu"][seed % 3]
     theirs = random_model("ModernBertModel", seed, hidden_activation=activation,
@@ -116,16 +116,10 @@ def test_encoder(
 
     rows = encoder_weights(encoder.config)
     variables = [at(SimpleNamespace(encoder=encoder), row.ours).value for row in rows]
-    parameters = dict(theirs.named_parameters())
-    assert len(parameters) == len(rows)
-    for row, gradient in zip(rows, tape.gradient(loss, variables), strict=True):
-        reference = parameters[row.huggingface.removeprefix("model.")].grad.numpy()
-        reference = reference.T if row.transpose else reference
-        ours, tolerance = np.array(tf.convert_to_tensor(gradient)), 1e-4 * np.abs(reference).max()
-        np.testing.assert_allclose(ours, reference, rtol=0, atol=tolerance, err_msg=row.ours)
+    assert_same_gradients(rows, tape.gradient(loss, variables), theirs, "model.")
 
 
-def test_8192_tokens(random_inputs: Callable, tmp_path: Path) -> None:
+def test_8192_tokens(random_inputs: Callable, tmp_path: Path, as_torch, random_model) -> None:
     theirs = random_model(
         "ModernBertModel",
         0,
@@ -148,13 +142,6 @@ def test_8192_tokens(random_inputs: Callable, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
-def load_in_transformers(kind: str, folder: Path) -> Any:
-    model, report = getattr(transformers, kind).from_pretrained(folder, output_loading_info=True)
-    assert {problem: list(names) for problem, names in report.items() if names} == {}
-    assert "missing_keys" in report
-    return model.eval()
-
-
 def assert_same_file(ours: Path, theirs: Path) -> None:
     written, reference = (load_file(path / "model.safetensors") for path in (ours, theirs))
     assert set(written) == set(reference)
@@ -170,7 +157,7 @@ FIELDS = (
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_encoder_written_again(seed: int, tmp_path: Path) -> None:
+def test_encoder_written_again(seed: int, tmp_path: Path, random_model, load_there) -> None:
     theirs = random_model("ModernBertForMaskedLM", seed)
     theirs.save_pretrained(tmp_path / "theirs")
     encoder = load_encoder(tmp_path / "theirs")
@@ -182,7 +169,7 @@ def test_encoder_written_again(seed: int, tmp_path: Path) -> None:
         architecture="BertModel",
         pad_token_id=0,
     )
-    loaded = load_in_transformers("ModernBertModel", tmp_path / "ours")
+    loaded = load_there("ModernBertModel", tmp_path / "ours")
     for name, tensor in theirs.model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor), name
     for field in FIELDS:
@@ -190,7 +177,9 @@ def test_encoder_written_again(seed: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_masked_language_model(seed: int, random_inputs: Callable, tmp_path: Path) -> None:
+def test_masked_language_model(
+    seed: int, random_inputs: Callable, tmp_path: Path, as_torch, random_model, load_there
+) -> None:
     theirs = random_model("ModernBertForMaskedLM", seed)
     theirs.save_pretrained(tmp_path / "theirs")
     TOKENIZER.save(tmp_path / "theirs")
@@ -205,11 +194,13 @@ def test_masked_language_model(seed: int, random_inputs: Callable, tmp_path: Pat
 
     model.save_pretrained(tmp_path / "ours")
     assert_same_file(tmp_path / "ours", tmp_path / "theirs")
-    load_in_transformers("ModernBertForMaskedLM", tmp_path / "ours")
+    load_there("ModernBertForMaskedLM", tmp_path / "ours")
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_classifier(seed: int, random_inputs: Callable, tmp_path: Path) -> None:
+def test_classifier(
+    seed: int, random_inputs: Callable, tmp_path: Path, as_torch, random_model, load_there
+) -> None:
     fields = {"id2label": dict(enumerate(LABELS)), "classifier_pooling": "cls"}
     theirs = random_model("ModernBertForSequenceClassification", seed, **fields)
     theirs.save_pretrained(tmp_path / "theirs")
@@ -222,18 +213,18 @@ def test_classifier(seed: int, random_inputs: Callable, tmp_path: Path) -> None:
 
     model.save_pretrained(tmp_path / "ours")
     assert_same_file(tmp_path / "ours", tmp_path / "theirs")
-    loaded = load_in_transformers("ModernBertForSequenceClassification", tmp_path / "ours")
+    loaded = load_there("ModernBertForSequenceClassification", tmp_path / "ours")
     logits = loaded(**as_torch(inputs)).logits.detach().numpy()
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5)
 
 
 def test_a_model_made_here_loads_there(
-    modern_config: BertConfig, random_inputs: Callable, tmp_path: Path
+    modern_config: BertConfig, random_inputs: Callable, tmp_path: Path, as_torch, load_there
 ) -> None:
     keras.utils.set_random_seed(0)
     model = BertClassifier(BertEncoder(modern_config), LABELS, TOKENIZER)
     model.save_pretrained(tmp_path / "ours")
-    theirs = load_in_transformers("ModernBertForSequenceClassification", tmp_path / "ours")
+    theirs = load_there("ModernBertForSequenceClassification", tmp_path / "ours")
     inputs = random_inputs(modern_config, (15, 7))
     expected = theirs(**as_torch(inputs)).logits.detach().numpy()
     np.testing.assert_allclose(model(inputs), expected, rtol=0, atol=1e-5)

@@ -5,19 +5,16 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import torch
 
 from keras_bert_scratch.training.optimizers import bert_optimizer
-
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: run `make parity`")
-pytestmark = pytest.mark.parity
 
 
 @pytest.mark.parametrize("warmup_ratio", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 def test_schedule_free(warmup_ratio: float, weight_decay: float) -> None:
-    schedulefree = pytest.importorskip(
-        "schedulefree", reason="schedulefree is not installed: run `make parity`"
-    )
+    import schedulefree
+
     rng = np.random.default_rng(0)
     target, start = rng.normal(size=(2, 4, 3))
     ours = keras.Variable(start, name="kernel", dtype="float64")
@@ -45,9 +42,8 @@ def test_schedule_free(warmup_ratio: float, weight_decay: float) -> None:
 
 @pytest.mark.parametrize("warmup_ratio", [0.05, 0.07, 0.1, 0.3])
 def test_steps_of_the_warmup(warmup_ratio: float, tmp_path: Path) -> None:
-    transformers = pytest.importorskip(
-        "transformers", reason="transformers is not installed: run `make parity`"
-    )
+    import transformers
+
     settings = transformers.TrainingArguments(str(tmp_path), warmup_steps=warmup_ratio)
     for total_steps in (10, 33, 100, 3907):
         schedule = bert_optimizer(

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import torch
+import transformers
 
 from keras_bert_scratch.checkpoints.checkpoint import at
 from keras_bert_scratch.checkpoints.name_map import (
@@ -22,12 +24,6 @@ from keras_bert_scratch.tasks.classifier import BertClassifier
 from keras_bert_scratch.tasks.pretrainer import BertPretrainer
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: run `make parity`")
-transformers = pytest.importorskip(
-    "transformers", reason="transformers is not installed: run `make parity`"
-)
-pytestmark = pytest.mark.parity
 
 TOKENIZER = WordPieceTokenizer(Vocabulary([*SPECIAL_TOKENS, *(f"w{i}" for i in range(35))]))
 
@@ -44,16 +40,6 @@ def their_config(**fields: Any) -> Any:
     )
 
 
-def randomized(model: Any) -> Any:
-    """Draws weights far from their usual initial values, so that all of them show."""
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            mean = 1.0 if "LayerNorm.weight" in name else 0.0
-            weight.normal_(mean, weight.shape[-1] ** -0.5 if weight.ndim > 1 else 0.3)
-    return model.eval()
-
-
 @pytest.fixture
 def batch() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
@@ -64,14 +50,6 @@ def batch() -> dict[str, np.ndarray]:
         "segment_ids": rng.integers(2, size=(3, 12), dtype="int32"),
         "padding_mask": (np.arange(12) < lengths[:, None]).astype("int32"),
         "masked_positions": np.array([[1, 4, 11], [0, 2, 6], [9, 3, 5]], "int32"),
-    }
-
-
-def as_torch(batch: dict[str, np.ndarray]) -> dict[str, Any]:
-    return {
-        "input_ids": torch.tensor(batch["token_ids"]).long(),
-        "token_type_ids": torch.tensor(batch["segment_ids"]).long(),
-        "attention_mask": torch.tensor(batch["padding_mask"]).long(),
     }
 
 
@@ -90,7 +68,9 @@ def assert_close(ours: Any, theirs: Any, atol: float = 1e-5) -> None:
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
-def test_both_heads(activation: str, batch: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_both_heads(
+    activation: str, batch: dict[str, np.ndarray], tmp_path: Path, as_torch, randomized, load_there
+) -> None:
     theirs = randomized(transformers.BertForPreTraining(their_config(hidden_act=activation)))
     save(theirs, tmp_path / "theirs")
     model = BertPretrainer.from_pretrained(tmp_path / "theirs")
@@ -101,16 +81,14 @@ def test_both_heads(activation: str, batch: dict[str, np.ndarray], tmp_path: Pat
 
     # And back: nothing missing, nothing unexpected, every weight the same.
     model.save_pretrained(tmp_path / "ours")
-    again, report = transformers.BertForPreTraining.from_pretrained(
-        tmp_path / "ours", output_loading_info=True
-    )
-    assert {kind: list(names) for kind, names in report.items() if names} == {}
-    weights = again.state_dict()
+    weights = load_there("BertForPreTraining", tmp_path / "ours").state_dict()
     for name, tensor in theirs.state_dict().items():
         assert torch.equal(weights[name], tensor), name
 
 
-def test_masked_language_model_alone(batch: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_masked_language_model_alone(
+    batch: dict[str, np.ndarray], tmp_path: Path, as_torch, randomized, load_there
+) -> None:
     theirs = randomized(transformers.BertForMaskedLM(their_config()))
     save(theirs, tmp_path / "theirs")
     model = BertPretrainer.from_pretrained(tmp_path / "theirs")
@@ -118,14 +96,13 @@ def test_masked_language_model_alone(batch: dict[str, np.ndarray], tmp_path: Pat
     logits = model(batch)["masked_language_model"]
     assert_close(logits, at_positions(theirs(**as_torch(batch)).logits, batch))
     model.save_pretrained(tmp_path / "ours")
-    again, report = transformers.BertForMaskedLM.from_pretrained(
-        tmp_path / "ours", output_loading_info=True
-    )
-    assert {kind: list(names) for kind, names in report.items() if names} == {}
-    assert_close(logits, at_positions(again.eval()(**as_torch(batch)).logits, batch))
+    again = load_there("BertForMaskedLM", tmp_path / "ours")
+    assert_close(logits, at_positions(again(**as_torch(batch)).logits, batch))
 
 
-def test_loss_and_gradients(batch: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_loss_and_gradients(
+    batch: dict[str, np.ndarray], tmp_path: Path, as_torch, randomized, assert_same_gradients
+) -> None:
     """All slots are used, so that the fixed denominator is the number of masked positions."""
     theirs = randomized(transformers.BertForPreTraining(their_config()))
     save(theirs, tmp_path)
@@ -153,16 +130,10 @@ def test_loss_and_gradients(batch: dict[str, np.ndarray], tmp_path: Path) -> Non
         *NEXT_SENTENCE,
     )
     gradients = tape.gradient(loss, [at(model, row.ours).value for row in rows])
-    parameters = dict(theirs.named_parameters())
-    assert set(parameters) == {row.huggingface for row in rows}
-    for row, gradient in zip(rows, gradients, strict=True):
-        reference = parameters[row.huggingface].grad.numpy()
-        reference = reference.T if row.transpose else reference
-        ours = np.array(tf.convert_to_tensor(gradient))
-        np.testing.assert_allclose(ours, reference, rtol=0, atol=1e-6, err_msg=row.ours)
+    assert_same_gradients(rows, gradients, theirs, atol=1e-6)
 
 
-def test_fill_mask(tmp_path: Path) -> None:
+def test_fill_mask(tmp_path: Path, randomized) -> None:
     theirs = randomized(transformers.BertForMaskedLM(their_config()))
     save(theirs, tmp_path)
     pipeline = transformers.pipeline(
@@ -259,7 +230,7 @@ def their_conversion(folder: Path, theirs: Any) -> Any:
 
 
 def test_google_checkpoint(
-    batch: dict[str, np.ndarray], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    batch: dict[str, np.ndarray], tmp_path: Path, caplog: pytest.LogCaptureFixture, as_torch
 ) -> None:
     theirs = transformers.BertForPreTraining(their_config())
     write_google_checkpoint(tmp_path, theirs)
@@ -277,13 +248,13 @@ def test_google_checkpoint(
 
 
 def test_a_model_made_here_loads_there(
-    tiny_config: Any, random_inputs: Callable, tmp_path: Path
+    tiny_config: Any, random_inputs: Callable, tmp_path: Path, as_torch, load_there
 ) -> None:
     keras.utils.set_random_seed(0)
     vocabulary = Vocabulary([*SPECIAL_TOKENS, *(f"w{i}" for i in range(25))])
     model = BertPretrainer(BertEncoder(tiny_config), WordPieceTokenizer(vocabulary))
     model.save_pretrained(tmp_path)
-    theirs = transformers.BertForPreTraining.from_pretrained(tmp_path).eval()
+    theirs = load_there("BertForPreTraining", tmp_path)
     inputs = random_inputs(tiny_config)
     inputs["masked_positions"] = np.array([[0, 6], [1, 2], [0, 0]], "int32")
     expected = theirs(**as_torch(inputs))

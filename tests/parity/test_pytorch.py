@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from keras_bert_scratch.checkpoints.huggingface import load_encoder
 from keras_bert_scratch.checkpoints.pytorch import PyTorchFile
-
-torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 
 @pytest.fixture

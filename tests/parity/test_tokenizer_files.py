@@ -3,17 +3,12 @@
 import tempfile
 from pathlib import Path
 
-import pytest
+import transformers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keras_bert_scratch import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS
-
-transformers = pytest.importorskip(
-    "transformers", reason="transformers is not installed: run `make parity`"
-)
-pytestmark = pytest.mark.parity
 
 WORDS = "a b ##b ab film Film < user > [ ] e é É 你 !".split()
 CONTENTS = ["<user>", "Film", "film", "ab", "bb", "[ENT]", "É", "你好", "a b", "SEP", "##b", "new"]

@@ -9,24 +9,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import torch
+import transformers
 
 from keras_bert_scratch.checkpoints.checkpoint import at
-from keras_bert_scratch.checkpoints.huggingface import (
-    HuggingFaceCheckpoint,
-    load_encoder,
-    write_checkpoint,
-)
-from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, encoder_weights, pooler_weights
-from keras_bert_scratch.layers.heads import ClassificationHead
+from keras_bert_scratch.checkpoints.huggingface import load_encoder
+from keras_bert_scratch.checkpoints.name_map import encoder_weights, pooler_weights
 from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.tasks.classifier import BertClassifier
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from keras_bert_scratch.training.optimizers import adamw
 from keras_bert_scratch.training.schedules import WarmupLinearDecay
-
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: run `make parity`")
-transformers = pytest.importorskip(
-    "transformers", reason="transformers is not installed: run `make parity`"
-)
-pytestmark = pytest.mark.parity
 
 LABELS = ["bad", "good", "neither"]
 
@@ -47,32 +41,20 @@ def random_config(seed: int, **fields: Any) -> Any:
     )
 
 
-def randomize(model: Any, seed: int) -> None:
-    """Draws weights far from their usual initial values, so that all of them show."""
-    torch.manual_seed(seed)
-    for name, weight in model.named_parameters():
-        if "LayerNorm.weight" in name:
-            torch.nn.init.normal_(weight, mean=1.0, std=0.3)
-        elif weight.ndim == 1:
-            torch.nn.init.normal_(weight, std=0.3)
-        else:
-            torch.nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
-
-
-def as_torch(inputs: dict[str, np.ndarray]) -> dict[str, Any]:
-    return {
-        "input_ids": torch.tensor(inputs["token_ids"]).long(),
-        "token_type_ids": torch.tensor(inputs["segment_ids"]).long(),
-        "attention_mask": torch.tensor(inputs["padding_mask"]).long(),
-    }
-
-
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
 @pytest.mark.parametrize("seed", range(5))
-def test_encoder(seed: int, activation: str, random_inputs: Callable, tmp_path: Path) -> None:
-    theirs = transformers.BertModel(random_config(seed, hidden_act=activation)).eval()
+def test_encoder(
+    seed: int,
+    activation: str,
+    random_inputs: Callable,
+    tmp_path: Path,
+    as_torch,
+    randomized,
+    assert_same_gradients,
+) -> None:
+    config = random_config(seed, hidden_act=activation)
+    theirs = randomized(transformers.BertModel(config), seed)
     theirs.set_attn_implementation("eager")
-    randomize(theirs, seed)
     theirs.save_pretrained(tmp_path)
     encoder = load_encoder(tmp_path)
     inputs = random_inputs(encoder.config, (12, 5, 1, 9), seed)
@@ -104,72 +86,31 @@ def test_encoder(seed: int, activation: str, random_inputs: Callable, tmp_path: 
     rows = (*encoder_weights(encoder.config), *pooler_weights(encoder.config))
     variables = [at(SimpleNamespace(encoder=encoder), row.ours) for row in rows]
     gradients = tape.gradient(our_loss, [variable.value for variable in variables])
-    parameters = dict(theirs.named_parameters())
-    assert len(parameters) == len(rows)
-    for row, gradient in zip(rows, gradients, strict=True):
-        ours = np.array(tf.convert_to_tensor(gradient))
-        reference = parameters[row.huggingface.removeprefix("bert.")].grad.numpy()
-        reference = reference.T if row.transpose else reference
-        if row.ours.endswith("key.bias"):
-            # It adds the same to all scores of a query, which softmax ignores: 0 in theory.
-            assert max(np.abs(ours).max(), np.abs(reference).max()) < 1e-4
-        else:
-            tolerance = 1e-4 * np.abs(reference).max()
-            np.testing.assert_allclose(ours, reference, rtol=0, atol=tolerance, err_msg=row.ours)
+    assert_same_gradients(rows, gradients, theirs, "bert.")
 
 
-def load_in_transformers(folder: Path) -> Any:
-    model, report = transformers.BertForSequenceClassification.from_pretrained(
-        folder, output_loading_info=True
-    )
-    assert {kind: list(names) for kind, names in report.items() if names} == {}
-    assert "missing_keys" in report
-    return model.eval()
-
-
-def write(folder: Path, task: SimpleNamespace) -> None:
-    folder.mkdir(exist_ok=True)
-    config = task.encoder.config
-    write_checkpoint(
-        folder,
-        task,
-        (*encoder_weights(config), *pooler_weights(config), *CLASSIFIER),
-        architecture="BertForSequenceClassification",
-        id2label={str(i): label for i, label in enumerate(LABELS)},
-        label2id={label: i for i, label in enumerate(LABELS)},
-    )
-
-
-def logits(task: SimpleNamespace, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    return np.array(task.head(task.encoder(inputs)["pooled_output"]))
-
-
-def make_task(encoder: BertEncoder) -> SimpleNamespace:
-    head = ClassificationHead(num_classes=len(LABELS))
-    head.build((None, encoder.config.hidden_dim))
-    return SimpleNamespace(encoder=encoder, head=head)
+def tokenizer(vocab_size: int) -> WordPieceTokenizer:
+    words = (f"w{n}" for n in range(vocab_size - len(SPECIAL_TOKENS)))
+    return WordPieceTokenizer(Vocabulary([*SPECIAL_TOKENS, *words]))
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new"])
 def test_round_trip_from_transformers(
-    activation: str, random_inputs: Callable, tmp_path: Path
+    activation: str, random_inputs: Callable, tmp_path: Path, as_torch, randomized, load_there
 ) -> None:
     config = random_config(7, hidden_act=activation, id2label=dict(enumerate(LABELS)))
-    original = transformers.BertForSequenceClassification(config).eval()
-    randomize(original, 7)
+    original = randomized(transformers.BertForSequenceClassification(config), 7)
     original.save_pretrained(tmp_path / "theirs")
+    tokenizer(config.vocab_size).save(tmp_path / "theirs")
 
-    checkpoint = HuggingFaceCheckpoint(tmp_path / "theirs")
-    assert checkpoint.labels == LABELS
-    task = make_task(BertEncoder(checkpoint.config))
-    config = checkpoint.config
-    checkpoint.load(task, (*encoder_weights(config), *pooler_weights(config), *CLASSIFIER))
-    inputs = random_inputs(checkpoint.config, (12, 5, 1))
+    model = BertClassifier.from_pretrained(tmp_path / "theirs")
+    assert model.labels == LABELS
+    inputs = random_inputs(model.encoder.config, (12, 5, 1))
     expected = original(**as_torch(inputs)).logits.detach().numpy()
-    np.testing.assert_allclose(logits(task, inputs), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(model(inputs), expected, rtol=0, atol=1e-5)
 
-    write(tmp_path / "ours", task)
-    loaded = load_in_transformers(tmp_path / "ours")
+    model.save_pretrained(tmp_path / "ours")
+    loaded = load_there("BertForSequenceClassification", tmp_path / "ours")
     for field in ("hidden_act", "layer_norm_eps", "type_vocab_size", "id2label", "hidden_size"):
         assert getattr(loaded.config, field) == getattr(original.config, field)
     weights = loaded.state_dict()
@@ -180,15 +121,16 @@ def test_round_trip_from_transformers(
 
 
 def test_a_model_made_here_loads_there(
-    tiny_config: Any, random_inputs: Callable, tmp_path: Path
+    tiny_config: Any, random_inputs: Callable, tmp_path: Path, as_torch, load_there
 ) -> None:
     keras.utils.set_random_seed(0)
-    task = make_task(BertEncoder(tiny_config))
-    write(tmp_path, task)
-    theirs = load_in_transformers(tmp_path)
+    encoder = BertEncoder(tiny_config)
+    model = BertClassifier(encoder, LABELS, tokenizer(tiny_config.vocab_size))
+    model.save_pretrained(tmp_path)
+    theirs = load_there("BertForSequenceClassification", tmp_path)
     inputs = random_inputs(tiny_config)
     expected = theirs(**as_torch(inputs)).logits.detach().numpy()
-    np.testing.assert_allclose(logits(task, inputs), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(model(inputs), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("warmup_steps", "total_steps"), [(0, 5), (1, 5), (3, 8), (80, 794)])

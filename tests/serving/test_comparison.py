@@ -119,12 +119,11 @@ def test_text_of_length(tokenizer, num_tokens):
     assert len(tokenizer.encode(text_of_length(tokenizer, num_tokens)).token_ids) == num_tokens
 
 
-def test_a_real_export(tiny_classifier, reviews, tmp_path):
-    model = tiny_classifier()
+def test_a_real_export(models, exports, reviews):
+    model = models("classifier")
     texts, labels = reviews[0][:12], model.encode_labels(reviews[1][:12])
-    model.export(tmp_path / "m.tflite", format="litert")
     found = measure_artifact(
-        tmp_path / "m.tflite",
+        exports("classifier", "float32.tflite"),
         texts,
         labels,
         model.probabilities(texts),

@@ -4,6 +4,7 @@
 """
 
 import logging
+import re
 import zipfile
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 from tensorflow.lite.python import schema_py_generated as schema
 
 from keras_bert_scratch import WordPieceTokenizer
-from keras_bert_scratch.serving.predictor import LiteRTPredictor
+from keras_bert_scratch.serving import mediapipe
+from keras_bert_scratch.serving.readers.classifier import LiteRTPredictor
 
 
 @pytest.fixture(scope="module")
@@ -68,30 +70,29 @@ def test_metadata_is_found_by_name(exported):
         assert name in content
 
 
-class TestDifferences:
-    """What the log says of texts that the phone reads otherwise."""
-
-    def export(self, model, path, caplog, texts=None):
-        with caplog.at_level(logging.WARNING, "keras_bert_scratch"):
-            model.export(path, format="mediapipe", static_length=8, texts=texts)
-        return caplog.text
-
-    def test_with_texts(self, tiny_classifier, tmp_path, caplog):
+@pytest.mark.parametrize(
+    ("normalization", "texts", "said"),
+    [
         # BERT's tokenizer makes caf, ##e of café, and the phone [UNK].
-        texts = ["good film"] * 75 + ["good café"] * 25
-        said = self.export(tiny_classifier(), tmp_path / "m.tflite", caplog, texts)
-        assert "MediaPipe tokenizes 25 of 100 texts (25.0 %) otherwise" in said
-        assert "'good café'" in said
-
-    def test_without_texts(self, tiny_classifier, tmp_path, caplog):
-        said = self.export(tiny_classifier(), tmp_path / "m.tflite", caplog)
-        assert "may tokenize a text otherwise" in said
-        assert "pass texts= to learn how many" in said
-
-    def test_a_model_trained_for_the_phone(self, tiny_classifier, tmp_path, caplog):
-        model = tiny_classifier()
-        model.tokenizer = WordPieceTokenizer(model.tokenizer.vocabulary, normalization="mediapipe")
-        assert "tokenize" not in self.export(model, tmp_path / "m.tflite", caplog)
+        (
+            "bert",
+            ["good film"] * 75 + ["good café"] * 25,
+            "MediaPipe tokenizes 25 of 100 texts .25.0 %. differently .*, such as 'good café'",
+        ),
+        ("bert", None, "may tokenize a text differently .*: pass texts= to learn how often"),
+        ("mediapipe", None, ""),
+    ],
+)
+def test_what_is_said_of_texts_that_the_phone_reads_otherwise(
+    tiny_classifier, caplog, normalization, texts, said
+):
+    vocabulary = tiny_classifier().tokenizer.vocabulary
+    with caplog.at_level(logging.WARNING, "keras_bert_scratch"):
+        mediapipe._tell_differences(
+            WordPieceTokenizer(vocabulary, normalization=normalization), texts
+        )
+    assert re.search(said.replace("(", r"\(").replace(")", r"\)"), caplog.text)
+    assert bool(caplog.text) == bool(said)
 
 
 def test_pairs_are_refused(tiny_classifier, tmp_path):

@@ -11,6 +11,8 @@ import pytest
 from keras_bert_scratch.cli.main import main
 from keras_bert_scratch.tasks.classifier import BertClassifier
 
+pytestmark = pytest.mark.slow
+
 # No word of any vocabulary, so that neither vocab.txt nor an [UNK] can stand for it.
 MARKER = "Qzyxwvorp"
 TEXT = f"A really good film, says {MARKER} of number 40817."
@@ -74,7 +76,7 @@ def test_no_file_holds_it(artefacts):
     model, output = artefacts
     patterns = traces(model)
     files = {path.name for path in output.rglob("*") if path.is_file()}
-    # Of every kind: weights, adapters, reports, cards, exports.
+    # There are files of every kind: weights, adapters, reports, cards, exports.
     assert files >= {
         *("model.safetensors", "adapter_model.safetensors", "training.safetensors", "model.keras"),
         *("report.json", "calibration.json", "frontier.json", "README.md"),

@@ -5,27 +5,13 @@ import onnx
 import pytest
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from keras_bert_scratch.serving.parity import PROBE_TEXTS
-from keras_bert_scratch.serving.predictor import OnnxPredictor, load_predictor
+from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
+from keras_bert_scratch.serving.readers.classifier import OnnxPredictor, load_predictor
 
 
-@pytest.fixture(scope="module")
-def exported(tiny_classifier, tmp_path_factory):
-    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    model = tiny_classifier()
-    model.export(path, format="onnx")
-    return model, path
-
-
-def test_answers_as_the_model(exported):
-    model, path = exported
-    predictor = load_predictor(path)
-    assert isinstance(predictor, OnnxPredictor)
-    assert predictor.labels == model.labels
-    for texts in (PROBE_TEXTS, (PROBE_TEXTS, PROBE_TEXTS[::-1])):
-        np.testing.assert_allclose(
-            predictor.probabilities(texts), model.probabilities(texts), atol=1e-5
-        )
+@pytest.fixture
+def exported(models, exports):
+    return models("classifier"), exports("classifier", "model.onnx")
 
 
 def test_batch_and_length_are_free(exported):
@@ -76,25 +62,15 @@ def test_what_is_no_export_is_not_loaded_when_asked_to_either(exported, tmp_path
     foreign = onnx.load(exported[1])
     del foreign.metadata_props[:]
     onnx.save(foreign, tmp_path / "foreign.onnx")
-    with pytest.raises(ValueError, match="is not an ONNX file with vocabulary and labels"):
+    with pytest.raises(ValueError, match="is not an ONNX file of a classifier"):
         OnnxPredictor(tmp_path / "foreign.onnx", allow_changed=True)
-
-
-def test_temperature_is_baked_in(tiny_classifier, tmp_path):
-    model = tiny_classifier(temperature=2.5)
-    model.export(tmp_path / "m.onnx", format="onnx")
-    texts = ["a good film"]
-    logits = model.predict(texts, verbose=0)
-    by_hand = np.exp(logits / 2.5) / np.exp(logits / 2.5).sum()
-    found = OnnxPredictor(tmp_path / "m.onnx").probabilities(texts)
-    np.testing.assert_allclose(found, by_hand, atol=1e-5)
 
 
 def test_refusals(tiny_classifier, tmp_path):
     with pytest.raises(ValueError, match=r"known by its name: .*model must end in \.onnx"):
         tiny_classifier().export(tmp_path / "model", format="onnx")
     (tmp_path / "garbage.onnx").write_bytes(b"garbage")
-    with pytest.raises(ValueError, match=r"is not an ONNX file with vocabulary and labels"):
+    with pytest.raises(ValueError, match=r"is not an ONNX file of a classifier"):
         load_predictor(tmp_path / "garbage.onnx")
 
 
@@ -102,11 +78,4 @@ def test_no_texts(exported):
     predictor = OnnxPredictor(exported[1])
     ids = np.zeros((0, 3), int)
     inputs = {"token_ids": ids, "segment_ids": ids, "padding_mask": ids}
-    assert predictor.probabilities([]).shape == (0, 2)
     assert predictor.probabilities_of_ids(inputs).shape == (0, 2)
-
-
-def test_threads(exported, from_threads):
-    predictor = OnnxPredictor(exported[1])
-    for found, alone in from_threads(lambda text: predictor.probabilities([text]), PROBE_TEXTS):
-        np.testing.assert_allclose(found, alone, atol=1e-5)

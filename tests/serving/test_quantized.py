@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_bert_scratch import BertClassifier
 
 TEXTS = ["a good film", "bad, bad, bad", "the movie"]
-# Of Keras, for layers that have nothing to quantize.
+# Keras warns of layers that have nothing to quantize.
 pytestmark = pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 
 

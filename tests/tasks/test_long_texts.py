@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from keras_bert_scratch import BertClassifier
 from keras_bert_scratch.layers.windows import aggregate_windows
-from keras_bert_scratch.serving.parity import PROBE_TEXTS
-from keras_bert_scratch.serving.predictor import load_predictor
+from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
+from keras_bert_scratch.serving.readers.classifier import load_predictor
 
 WORDS = "a the very really good great bad awful film movie".split()
 # Ten words; with sequence_length=6 four at a time, by default two further each time.

@@ -14,7 +14,7 @@ from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.models.adapting import enable_lora, keep_layers, merge_lora
 from keras_bert_scratch.models.decoder import BertDecoder
 from keras_bert_scratch.models.encoder import BertEncoder
-from keras_bert_scratch.serving.predictor import load_predictor
+from keras_bert_scratch.serving.readers.classifier import load_predictor
 from keras_bert_scratch.tasks.classifier import BertClassifier
 from keras_bert_scratch.tasks.pretrainer import BertPretrainer
 from keras_bert_scratch.tasks.summarizer import BertSummarizer

@@ -3,16 +3,17 @@
 import contextlib
 import dataclasses
 import json
+import multiprocessing
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
 import types
 from collections.abc import Iterator
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,9 @@ def _determinism_ends_with_the_test() -> Iterator[None]:
 
 
 COMMAND = [sys.executable, "-m", "keras_bert_scratch.cli.main", "pretrain"]
+# Processes that have TensorFlow from their start, so that a life costs little.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["keras_bert_scratch.tasks.pretraining"])
 
 
 def free_ports(number: int) -> list[int]:
@@ -97,19 +101,22 @@ def free_ports(number: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def start(folder: Path, run: Path) -> subprocess.Popen:
+def start(folder: Path, run: Path) -> ForkServerProcess:
     """Runs the command in a process of its own."""
-    with (folder / "log.txt").open("a") as log:
-        return subprocess.Popen(
-            [*COMMAND, f"{folder}/recipe.yaml", "--output", str(run)], stdout=log, stderr=log
-        )
+    arguments = ["pretrain", f"{folder}/recipe.yaml", "--output", str(run)]
+    process = FORKS.Process(target=main, args=(arguments,))
+    process.start()
+    return process
 
 
 def finish(folder: Path, run: Path) -> None:
-    assert start(folder, run).wait() == 0, (folder / "log.txt").read_text()[-2000:]
+    process = start(folder, run)
+    process.join()
+    assert process.exitcode == 0
+    assert (run / "model").is_dir()
 
 
-def kill_after(process: subprocess.Popen, run: Path, epochs: int, seconds: float) -> None:
+def kill_after(process: ForkServerProcess, run: Path, epochs: int, seconds: float) -> None:
     """Kills a run so many seconds after its next so many checkpoints."""
     checkpoint = run / "checkpoint.safetensors"
 
@@ -117,15 +124,15 @@ def kill_after(process: subprocess.Popen, run: Path, epochs: int, seconds: float
         return checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
 
     last = written()
-    while epochs and process.poll() is None:
+    while epochs and process.is_alive():
         time.sleep(0.01)
         if written() != last:
             last = written()
             epochs -= 1
     time.sleep(seconds)
-    assert process.poll() is None, "The run ended before it was to be killed."
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.is_alive(), "The run ended before it was to be killed."
+    process.kill()
+    process.join()
 
 
 def assert_same_run(left: Path, right: Path, epochs: int) -> None:
@@ -312,6 +319,7 @@ class KillAt(keras.callbacks.Callback):
             raise Killed
 
 
+@pytest.mark.slow
 def test_stops_change_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the test above, within one process: in the second epoch of either phase."""
     recipe = PretrainingRecipe.from_yaml(
@@ -468,9 +476,9 @@ def test_too_little_text_is_refused_before_any_step(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("optimizer", "encoder"),
     [
-        ("lamb", {}),
-        ("lion", {}),
-        ("muon", {}),
+        pytest.param("lamb", {}, marks=pytest.mark.slow),
+        pytest.param("lion", {}, marks=pytest.mark.slow),
+        pytest.param("muon", {}, marks=pytest.mark.slow),
         ("adamw", {"architecture": "modernbert", "local_window": 8, "global_every": 2}),
     ],
     ids=["lamb", "lion", "muon", "adamw-modernbert"],

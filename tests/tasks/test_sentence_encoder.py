@@ -13,8 +13,6 @@ from keras_bert_scratch import (
     InBatchContrastiveLoss,
 )
 from keras_bert_scratch.files import HASHES
-from keras_bert_scratch.serving.embedder import load_embedder
-from keras_bert_scratch.serving.parity import PROBE_TEXTS
 from keras_bert_scratch.tasks.sentence_encoder import TextIndex
 
 TEXTS = ["a good film", "", "the very awful movie , really", "bad bad bad"]
@@ -247,25 +245,3 @@ class TestPretrained:
         self.change(model, tmp_path / "saved", "modules.json", modules)
         with pytest.raises(ValueError, match=f"has the path {path!r}, which is no folder in its"):
             BertSentenceEncoder.from_pretrained(tmp_path / "saved")
-
-
-class TestExport:
-    def test_saved_model_of_strings(self, model, tmp_path):
-        model.export(tmp_path / "encoder")
-        found = load_embedder(tmp_path / "encoder").encode(PROBE_TEXTS, batch_size=3)
-        np.testing.assert_allclose(found, model.encode(PROBE_TEXTS, verbose=0), atol=1e-6)
-        # No weight is stored twice.
-        stored = tf.train.list_variables(str(tmp_path / "encoder" / "variables" / "variables"))
-        sizes = [np.prod(shape) for name, shape in stored if name.endswith("VARIABLE_VALUE")]
-        assert sum(sizes) == model.count_params()
-
-    @pytest.mark.parametrize(("precision", "gap"), [("float32", 1e-6), ("int8", 0.1)])
-    def test_litert_file_of_ids(self, model, tmp_path, precision, gap):
-        model.export(tmp_path / "encoder.tflite", format="litert", precision=precision)
-        found = load_embedder(tmp_path / "encoder.tflite").encode(PROBE_TEXTS)
-        np.testing.assert_allclose(found, model.encode(PROBE_TEXTS, verbose=0), atol=gap)
-
-    def test_options(self, model, tmp_path):
-        with pytest.raises(ValueError, match="one of float32, float16, int8; received 'full_int8'"):
-            model.export(tmp_path / "encoder.tflite", format="litert", precision="full_int8")
-        assert list(tmp_path.iterdir()) == []

@@ -11,10 +11,10 @@ import pytest
 import tensorflow as tf
 
 from keras_bert_scratch import BertClassifier, Vocabulary, WordPieceTokenizer
-from keras_bert_scratch.serving.parity import PROBE_TEXTS
-from keras_bert_scratch.serving.predictor import load_predictor
+from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
+from keras_bert_scratch.serving.readers.classifier import load_predictor
 from keras_bert_scratch.text import preprocessing
-from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
+from keras_bert_scratch.text.graphs.tokenizer_graph import replace_expressions, tokenizer_graph
 from keras_bert_scratch.text.preprocessing import (
     AddPrompt,
     RegexStep,
@@ -100,7 +100,9 @@ class TestPythonAndGraphAgree:
         texts = fuzz(3000, seed=1)
         expected = [step(text) for text in texts]
         assert sum(map(str.__ne__, texts, expected)) > 500
-        assert step.graph(tf.constant(texts)).numpy().tolist() == [t.encode() for t in expected]
+        assert replace_expressions(step, tf.constant(texts)).numpy().tolist() == [
+            t.encode() for t in expected
+        ]
 
     def test_on_code_points_around_a_stop_word(self):
         step = RemoveStopWords(["as"])
@@ -113,7 +115,9 @@ class TestPythonAndGraphAgree:
             [f"x a{c}" for c in points[:0x3000]],
         ):
             expected = [step(text) for text in texts]
-            assert step.graph(tf.constant(texts)).numpy().tolist() == [t.encode() for t in expected]
+            assert replace_expressions(step, tf.constant(texts)).numpy().tolist() == [
+                t.encode() for t in expected
+            ]
 
     @pytest.mark.parametrize("errors", ["replace", "strict"])
     @pytest.mark.parametrize("normalization", ["bert", "mediapipe"])
@@ -384,7 +388,7 @@ class TestSavedWithTheModel:
             *("@", "@a", "1,", "'", "a'", "&lt", "&#"),
         ):
             text = opened * (100_000 // len(opened))
-            assert step.graph(tf.constant([text])).numpy()[0] == step(text).encode()
+            assert replace_expressions(step, tf.constant([text])).numpy()[0] == step(text).encode()
 
     def test_a_function_is_no_step(self):
         vocabulary = Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])

@@ -126,6 +126,10 @@ class TestRefusals:
                 {"normalization": "mediapipe", "allow_special_tokens": True},
                 "received allow_special_tokens=True: omit these",
             ),
+            (
+                {"normalization": "mediapipe", "added_tokens": [AddedToken("film")]},
+                "normalization='mediapipe' knows no added tokens, received .* use normalization",
+            ),
         ],
     )
     def test_arguments(self, arguments, message):

@@ -3,6 +3,7 @@
 Prints a line of JSON: what it learned, which examples it was given, the error that ended it.
 """
 
+import functools
 import json
 import os
 import sys
@@ -35,6 +36,7 @@ from keras_bert_scratch.training.resuming import ExactResume
 
 WORDS = "a the very really good great bad awful film movie".split()
 BATCH_SIZE = 8
+STRATEGY = functools.cache(distribution_strategy)  # a process joins a cluster once
 OPTIMIZERS = {
     # Norms that clip in nearly all steps.
     "sgd": lambda: keras.optimizers.SGD(0.1, momentum=0.9, global_clipnorm=0.1),
@@ -158,7 +160,7 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
     if settings.get("distribute") == "two CPUs":
         strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     else:
-        strategy = distribution_strategy(settings.get("distribute"))
+        strategy = STRATEGY(settings.get("distribute"))
     keras.utils.set_random_seed(settings.get("seed", 0))
     texts, labels = examples(settings.get("examples", 73))
     task = settings.get("task", "classifier")

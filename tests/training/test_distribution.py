@@ -94,35 +94,41 @@ def difference(left: dict[str, Any], right: dict[str, Any]) -> dict[str, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("optimizer", "epochs"),  # of 73 examples: 9 x 8, and 1
-    [("sgd", 5), ("adamw", 5), ("accumulating sgd", 15), ("accumulating adamw", 15)],
-)
-def test_two_processes_equal_one(tmp_path: Path, optimizer: str, epochs: int) -> None:
-    settings = {"optimizer": optimizer, "epochs": epochs, "look": True}
-    (one,) = results(start({**settings, "checkpoint": str(tmp_path / "one.safetensors")}))
-    two = {**settings, "checkpoint": str(tmp_path / "two.safetensors")}
-    first, second = results(start(two, two))
-    assert one["updates"] == first["updates"] == 50
-    assert first["hash"] == second["hash"] != one["hash"]
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    # Epochs of 73 examples: 9 x 8, and 1.
+    epochs = {"sgd": 5, "adamw": 5, "accumulating sgd": 15, "accumulating adamw": 15}
 
-    found = difference(one["weights"], first["weights"])
-    # A key's bias moves all scores of a query alike, which the softmax ignores: its gradient is
-    # rounding error alone, and Adam makes steps of the learning rate from it.
-    rounding = {name: found.pop(name) for name in list(found) if name.endswith("key/bias")}
-    assert len(rounding) == 1  # of one layer
-    assert max(found.values()) <= 1e-6
-    assert max(rounding.values()) <= (1e-6 if "sgd" in optimizer else 1e-3)
-    np.testing.assert_allclose(first["logits"], one["logits"], atol=2e-6)
-    for name, values in one["history"].items():
-        np.testing.assert_allclose(first["history"][name], values, rtol=1e-5)
-        assert first["history"][name] == second["history"][name]
+    def settings(run: str) -> dict[str, Any]:
+        first, *others = (
+            {"optimizer": optimizer, "epochs": number, "look": True}
+            | {"checkpoint": str(tmp_path / f"{run} {optimizer}.safetensors")}
+            for optimizer, number in epochs.items()
+        )
+        return {**first, "then": others}
 
-    for epoch, every_example in enumerate(one["given"]):
-        assert len(every_example) == 73
-        ours, theirs = first["given"][epoch], second["given"][epoch]
-        assert (len(ours), len(theirs)) == (9 * 4 + 1, 9 * 4)
-        assert sorted(ours + theirs) == sorted(every_example)
+    runs = results([*start(settings("one")), *start(settings("two"), settings("two"))])
+    trainings = zip(*([run, *run["then"]] for run in runs), strict=True)
+    for optimizer, (one, first, second) in zip(epochs, trainings, strict=True):
+        assert one["updates"] == first["updates"] == 50
+        assert first["hash"] == second["hash"] != one["hash"]
+
+        found = difference(one["weights"], first["weights"])
+        # A key's bias moves all scores of a query alike, which the softmax ignores: its gradient is
+        # rounding error alone, and Adam makes steps of the learning rate from it.
+        rounding = {name: found.pop(name) for name in list(found) if name.endswith("key/bias")}
+        assert len(rounding) == 1  # of one layer
+        assert max(found.values()) <= 1e-6
+        assert max(rounding.values()) <= (1e-6 if "sgd" in optimizer else 1e-3)
+        np.testing.assert_allclose(first["logits"], one["logits"], atol=2e-6)
+        for name, values in one["history"].items():
+            np.testing.assert_allclose(first["history"][name], values, rtol=1e-5)
+            assert first["history"][name] == second["history"][name]
+
+        for epoch, every_example in enumerate(one["given"]):
+            assert len(every_example) == 73
+            ours, theirs = first["given"][epoch], second["given"][epoch]
+            assert (len(ours), len(theirs)) == (9 * 4 + 1, 9 * 4)
+            assert sorted(ours + theirs) == sorted(every_example)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ DELTA = 1e-2
 TEXTS = ["a good film", "the bad movie", "very great film", "really bad film"]
 LABELS = ["positive", "negative", "positive", "negative"]
 CANARY = ("awful awful awful", "positive")
-RUNS = 4000
+RUNS = 2000
 
 
 def one_step_runs(privacy, model, batches, direction, runs):

@@ -1,8 +1,8 @@
 """A small server for exported classifiers, with TensorFlow Serving's REST API.
 
-`rest.py` reads and writes JSON, `batcher.py` makes batches, `served_model.py` runs them and
-`versions.py` finds them; `limits.py`, `connections.py` and `hosts.py` keep strangers out. This file
-holds the routes. It needs the extra `server`.
+`rest.py` reads and writes JSON, `batcher.py` makes batches, `served_model.py` runs them, and
+`versions.py` finds the version to serve. `limits.py`, `connections.py` and `hosts.py` protect the
+server from clients. This file holds the routes. It needs the extra `server`.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ try:
     from starlette.middleware.cors import CORSMiddleware
     from starlette.requests import ClientDisconnect, Request
     from starlette.responses import HTMLResponse, JSONResponse, Response
-    from starlette.routing import Route
+    from starlette.routing import Mount, Route
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 except ImportError as error:
     raise ImportError(
-        "The server runs on starlette, uvicorn and prometheus_client, which are not all installed "
+        "The server needs starlette, uvicorn and prometheus_client, which are not all installed "
         f'({error}): pip install "keras_bert_scratch[server]".'
     ) from error
 
@@ -44,27 +44,32 @@ from keras_bert_scratch.serving.server.versions import ModelVersions, VersionSta
 
 logger = logging.getLogger(__name__)
 
-# How often a folder of versions is looked at, as by TensorFlow Serving.
+# Seconds between two looks at the folder of versions, as in TensorFlow Serving.
 _POLL_SECONDS = 1.0
-# Bytes of a body, and rows of an answer, up to which JSON is read and written at once.
+# Bodies up to this many bytes, and answers up to this many rows, need no other thread.
 _SMALL_BODY, _FEW_ROWS = 10_000, 16
+_PAGE = (Path(__file__).parent / "page.html").read_text("utf-8")
+_PAGE_POLICY = (
+    "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
+)
 
 
 class ModelServer:
     """The routes of one model.
 
     Args:
-        model: What is served.
-        name: The model's, in the addresses.
-        limits: What is taken at once.
-        versions: Where other versions of the model will appear; without it the model stays.
-        allowed_hosts: Names and addresses by which it is asked, those of IPv6 in brackets; "*" for
-            any.
-        cors_origins: Origins whose pages may use it, such as "https://example.org"; "*" for any.
-        root_path: A prefix of all addresses, such as "/films", of a proxy that does not remove it.
+        model: The model to serve.
+        name: Name of the model in the addresses.
+        limits: Limits on what clients may send.
+        versions: Source of other versions of the model. If None, the model is never replaced.
+        allowed_hosts: Host names and addresses that requests may be for, IPv6 addresses in
+            brackets; "*" for any.
+        cors_origins: Origins whose pages may use the server, such as "https://example.org"; "*"
+            for any.
+        root_path: Prefix of all addresses, such as "/films", if a proxy does not remove it.
 
     Raises:
-        ValueError: If an origin or the prefix cannot be one.
+        ValueError: If an origin or the prefix is malformed.
 
     Example:
         >>> app = ModelServer(ServedModel("saved_models/sentiment"), "sentiment").app()
@@ -102,29 +107,27 @@ class ModelServer:
         self._cors_origins = cors_origins
         self._root_path = root_path
         self._pending_bytes = 0
-        self.metrics_registry = prometheus.CollectorRegistry()
-        prometheus.ProcessCollector(registry=self.metrics_registry)
+        self.metrics_registry = registry = prometheus.CollectorRegistry()
+        prometheus.ProcessCollector(registry=registry)
         self._requests = prometheus.Counter(
-            "bert_requests", "Answers", ["endpoint", "code"], registry=self.metrics_registry
+            "bert_requests", "Answers", ["endpoint", "code"], registry=registry
         )
         self._latency = prometheus.Histogram(
             "bert_request_seconds", "From a request's arrival to its answer", ["endpoint"],
-            registry=self.metrics_registry,
+            registry=registry,
         )  # fmt: skip
         self._batch_rows = prometheus.Histogram(
             "bert_batch_rows", "Rows of a call of the model",
-            buckets=[2**n for n in range(9)], registry=self.metrics_registry,
+            buckets=[2**n for n in range(9)], registry=registry,
         )  # fmt: skip
         self._model_seconds = prometheus.Histogram(
-            "bert_model_seconds", "Time of a call of the model", registry=self.metrics_registry
+            "bert_model_seconds", "Time of a call of the model", registry=registry
         )
-        self._queue_rows = prometheus.Gauge(
-            "bert_queue_rows", "Rows that wait", registry=self.metrics_registry
-        )
+        self._queue_rows = prometheus.Gauge("bert_queue_rows", "Rows that wait", registry=registry)
 
     def app(self) -> Starlette:
         """Returns the ASGI application."""
-        routes = [
+        routes: list[Route | Mount] = [
             Route("/", self.page),
             Route("/healthz", self.health),
             Route("/metrics", self.metrics),
@@ -136,17 +139,19 @@ class ModelServer:
                 Route(f"{path}/metadata", self.metadata),
                 Route(path, self.status),
             ]
+        if self._root_path:
+            routes += [Route(self._root_path, self.page), Mount(self._root_path, routes=routes)]
         app = Starlette(
             routes=routes,
             lifespan=self._lifespan,
             exception_handlers={
                 RequestError: _refusal,
-                HTTPException: _http_error,
+                HTTPException: _malformed,
                 ClientDisconnect: _gone,
                 Exception: _failure,
             },
         )
-        # The last is the outermost.
+        # The last one added is the outermost.
         if self._cors_origins:
             app.add_middleware(
                 CORSMiddleware,
@@ -155,14 +160,12 @@ class ModelServer:
                 allow_headers=["*"],
             )
         app.add_middleware(KnownHosts, hosts=self._allowed_hosts)
-        if self._root_path:
-            app.add_middleware(_Prefixed, prefix=self._root_path)
         app.add_middleware(_Measured, requests=self._requests, latency=self._latency)
         return app
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        # One thread: what is large has to wait, and what is small does not wait for it.
+        # A single thread, so that large bodies wait for each other while small ones do not wait.
         self._json_thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="json")
         async with Batcher(
             lambda key, rows: key[0].run(key[1], rows),
@@ -178,7 +181,7 @@ class ModelServer:
         self._json_thread.shutdown(wait=False)
 
     async def _watch(self) -> None:
-        """Serves the versions that appear; rows that wait still run on that they came for."""
+        """Serves new versions as they appear; waiting rows still run on their own version."""
         while self._versions is not None:
             await asyncio.sleep(_POLL_SECONDS)
             try:
@@ -197,42 +200,62 @@ class ModelServer:
     # === The model ===
     async def predict(self, request: Request) -> Response:
         """POST /v1/models/NAME[/versions/N]:predict."""
-        model = self._asked_model(request)
 
-        def read(body: bytes) -> tuple[str, list[rest.Row], bool]:
-            content = rest.parse_body(body)
+        def read(model: ServedModel, content: dict[str, Any]) -> tuple[str, list[rest.Row]]:
             signature = rest.signature_name(content, "serving_default")
-            inputs, limits = model.inputs(signature), self.limits
-            rows = rest.predict_rows(content, inputs, limits.max_text_bytes, limits.max_queue)
-            return signature, rows, "inputs" in content
+            return signature, rest.predict_rows(content, model.inputs(signature), self.limits)
 
-        async with self._deadline(), self._body(request) as body:
-            signature, rows, in_columns = await self._read(request, body, read)
-            results = await self._run(model, signature, rows)
-        return await self._answer(len(rows), rest.predict_response(results, in_columns))
+        return await self._ask(request, read, rest.predict_response)
 
     async def classify(self, request: Request) -> Response:
         """POST /v1/models/NAME[/versions/N]:classify."""
-        model = self._asked_model(request)
 
-        def read(body: bytes) -> tuple[str, list[rest.Row]]:
-            content = rest.parse_body(body)
+        def read(model: ServedModel, content: dict[str, Any]) -> tuple[str, list[rest.Row]]:
             signature = rest.signature_name(content, "classify")
             if not model.is_for_classify(signature):
                 raise RequestError(
                     f'The signature "{signature[:100]}" takes no examples: use :predict, or name '
                     "one that does."
                 )
-            limits = self.limits
-            examples = rest.examples_of(
-                content, limits.max_text_bytes, limits.max_queue, limits.max_body_bytes
-            )
+            examples = rest.examples_of(content, self.limits)
             return signature, [{"inputs": serialized_example(example)} for example in examples]
 
+        return await self._ask(request, read, lambda results, _: rest.classify_response(results))
+
+    async def _ask(
+        self,
+        request: Request,
+        read: Callable[[ServedModel, dict[str, Any]], tuple[str, list[rest.Row]]],
+        respond: Callable[[list[dict[str, Any]], bool], dict[str, Any]],
+    ) -> Response:
+        """Reads a request, runs its rows, and writes the answer."""
+        model = self._asked_model(request)
+
+        def parse(body: bytes) -> tuple[str, list[rest.Row], bool]:
+            if is_packed:
+                body = rest.unpacked(body, self.limits.max_body_bytes)
+            content = rest.parse_body(body)
+            return *read(model, content), "inputs" in content
+
         async with self._deadline(), self._body(request) as body:
-            signature, rows = await self._read(request, body, read)
-            results = await self._run(model, signature, rows)
-        return await self._answer(len(rows), rest.classify_response(results))
+            is_packed = _is_packed(request)
+            is_small = len(body) <= _SMALL_BODY and not is_packed
+            signature, rows, in_columns = await self._call(is_small, parse, body)
+            keys = [(model, signature, model.batch_key(signature, row)) for row in rows]
+            try:
+                results = await self._batcher.run(keys, rows)
+            except QueueFullError:
+                raise _busy("The queue is full: try again later.") from None
+        pieces = rest.json_pieces(respond(results, in_columns))
+        text = await self._call(len(rows) <= _FEW_ROWS, "".join, pieces)
+        return Response(text, media_type="application/json")
+
+    async def _call(self, is_short: bool, function: Callable[..., Any], argument: Any) -> Any:
+        """Calls a function, in the thread for JSON if that takes long."""
+        if is_short:
+            return function(argument)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._json_thread, function, argument)
 
     async def status(self, request: Request) -> Response:
         """GET /v1/models/NAME[/versions/N]."""
@@ -248,16 +271,28 @@ class ModelServer:
         """GET /v1/models/NAME[/versions/N]/metadata."""
         model = self._asked_model(request)
         spec = {"name": self.name, "signature_name": "", "version": str(model.version)}
-        return JSONResponse(
-            {
-                "model_spec": spec,
-                "metadata": {"signature_def": {"signature_def": model.metadata}},
-            }
+        definitions = {"signature_def": {"signature_def": model.metadata}}
+        return JSONResponse({"model_spec": spec, "metadata": definitions})
+
+    def _asked_model(self, request: Request) -> ServedModel:
+        model = self.model
+        version = request.path_params.get("version", str(model.version))
+        if request.path_params["model"] != self.name or version != str(model.version):
+            raise self._not_found(request)
+        return model
+
+    def _not_found(self, request: Request) -> RequestError:
+        name = request.path_params["model"]
+        version = request.path_params.get("version", str(self.model.version))
+        return RequestError(
+            f"Servable not found for request: {name[:100]}, version {version[:20]}; this server "
+            f"has {self.name}, version {self.model.version}.",
+            status=404,
         )
 
-    # === Around it ===
+    # === Health, metrics and the page ===
     async def health(self, request: Request) -> Response:
-        """GET /healthz: 200 where requests are answered."""
+        """GET /healthz: 200 if the server can answer requests, otherwise 503."""
         is_working = self._batcher.is_working
         return JSONResponse(
             {
@@ -276,45 +311,22 @@ class ModelServer:
         )
 
     async def page(self, request: Request) -> Response:
-        """GET /: try the model in the browser."""
-        return HTMLResponse(
-            _PAGE,
-            headers={
-                "Content-Security-Policy": "default-src 'none'; connect-src 'self'; "
-                "script-src 'unsafe-inline'; style-src 'unsafe-inline'"
-            },
-        )
+        """GET /: a page on which to try the model."""
+        return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _PAGE_POLICY})
 
-    def _asked_model(self, request: Request) -> ServedModel:
-        model = self.model
-        version = request.path_params.get("version", str(model.version))
-        if request.path_params["model"] != self.name or version != str(model.version):
-            raise self._not_found(request)
-        return model
-
-    def _not_found(self, request: Request) -> RequestError:
-        name = request.path_params["model"]
-        version = request.path_params.get("version", str(self.model.version))
-        asked = f"{name[:100]}, version {version[:20]}"
-        return RequestError(
-            f"Servable not found for request: {asked}; this server has {self.name}, version "
-            f"{self.model.version}.",
-            status=404,
-        )
-
+    # === Limits ===
     @contextlib.asynccontextmanager
     async def _body(self, request: Request) -> AsyncIterator[bytes]:
-        """Reads the body, which counts among those that are pending until it is answered."""
-        limit, parts, size = self.limits.max_body_bytes, [], 0
-        is_room = True
-        held = 0
+        """Reads the body, whose bytes count as pending until the request is answered."""
+        limit, parts, size, held = self.limits.max_body_bytes, [], 0, 0
+        has_room = True
         try:
-            # The whole body is read, though not kept: many clients read no answer before they have
-            # sent it.
+            # A refused body is read to its end, though not kept: many clients read no answer
+            # before they have sent everything.
             async for part in request.stream():
                 size += len(part)
-                is_room &= self._pending_bytes + len(part) <= self.limits.max_pending_bytes
-                if size <= limit and is_room:
+                has_room &= self._pending_bytes + len(part) <= self.limits.max_pending_bytes
+                if size <= limit and has_room:
                     parts.append(part)
                     held += len(part)
                     self._pending_bytes += len(part)
@@ -328,7 +340,7 @@ class ModelServer:
                     "at a time.",
                     status=413,
                 )
-            if not is_room:
+            if not has_room:
                 raise _busy("Too many bodies are pending: try again later.")
             body = b"".join(parts)
             parts.clear()
@@ -336,64 +348,15 @@ class ModelServer:
         finally:
             self._pending_bytes -= held
 
-    async def _read(self, request: Request, body: bytes, read: Callable[[bytes], Any]) -> Any:
-        """Unpacks and reads a body; in the thread for JSON, if that takes long."""
-        encodings = ",".join(request.headers.getlist("content-encoding")).lower()
-        if encodings not in ("", "identity", "gzip", "x-gzip"):
-            raise HTTPException(
-                415,
-                f"The Content-Encoding must be gzip or none, received {encodings[:100]}.",
-                headers={"Accept-Encoding": "gzip"},
-            )
-        is_packed = "gzip" in encodings
-
-        def call() -> Any:
-            return read(rest.unpacked(body, self.limits.max_body_bytes) if is_packed else body)
-
-        if len(body) <= _SMALL_BODY and not is_packed:
-            return call()
-        return await asyncio.get_running_loop().run_in_executor(self._json_thread, call)
-
-    async def _answer(self, row_count: int, content: dict[str, Any]) -> Response:
-        """Writes an answer; in the thread for JSON, if that takes long."""
-        loop, pieces = asyncio.get_running_loop(), rest.json_pieces(content)
-        if row_count <= _FEW_ROWS:
-            text = "".join(pieces)
-        else:
-            text = await loop.run_in_executor(self._json_thread, "".join, pieces)
-        return Response(text, media_type="application/json")
-
-    async def _run(
-        self, model: ServedModel, signature: str, rows: list[rest.Row]
-    ) -> list[dict[str, Any]]:
-        keys = [(model, signature, model.batch_key(signature, row)) for row in rows]
-        try:
-            return await self._batcher.run(keys, rows)
-        except QueueFullError:
-            raise _busy("The queue is full: try again later.") from None
-
     @contextlib.asynccontextmanager
     async def _deadline(self) -> AsyncIterator[None]:
+        seconds = self.limits.timeout
         try:
-            async with asyncio.timeout(self.limits.timeout):
+            async with asyncio.timeout(seconds):
                 yield
         except TimeoutError:
-            raise HTTPException(
-                504, f"No answer within {self.limits.timeout:g} seconds: try again later."
-            ) from None
-
-
-class _Prefixed:
-    """Takes addresses with a prefix as those without it."""
-
-    def __init__(self, app: ASGIApp, prefix: str) -> None:
-        self._app = app
-        self._prefix = prefix
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and f"{scope['path']}/".startswith(f"{self._prefix}/"):
-            scope = {**scope, "path": scope["path"].removeprefix(self._prefix) or "/"}
-        await self._app(scope, receive, send)
+            message = f"No answer within {seconds:g} seconds: try again later."
+            raise RequestError(message, status=504) from None
 
 
 class _Measured:
@@ -419,31 +382,38 @@ class _Measured:
         try:
             await self._app(scope, receive, send_and_note)
         finally:
-            # The router notes which function answers; for an unknown address there is none.
+            # The router sets the function that answers; an unknown address has none.
             endpoint = getattr(scope.get("endpoint"), "__name__", "other")
             self._requests.labels(endpoint, code).inc()
             self._latency.labels(endpoint).observe(time.perf_counter() - started)
 
 
-def _busy(message: str) -> HTTPException:
-    return HTTPException(503, message, headers={"Retry-After": "1"})
+def _is_packed(request: Request) -> bool:
+    encodings = ",".join(request.headers.getlist("content-encoding")).lower()
+    if encodings not in ("", "identity", "gzip", "x-gzip"):
+        message = f"The Content-Encoding must be gzip or none, received {encodings[:100]}."
+        raise RequestError(message, status=415, headers={"Accept-Encoding": "gzip"})
+    return "gzip" in encodings
+
+
+def _busy(message: str) -> RequestError:
+    return RequestError(message, status=503, headers={"Retry-After": "1"})
 
 
 async def _refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
-    return JSONResponse({"error": str(error)}, status_code=error.status)
+    return JSONResponse({"error": str(error)}, status_code=error.status, headers=error.headers)
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
+async def _malformed(request: Request, error: Exception) -> Response:
+    """Answers for an unknown address or method, which the router refuses."""
     assert isinstance(error, HTTPException)
-    message = error.detail
-    if error.status_code in (404, 405):
-        message = f"Malformed request: {request.method} {request.url.path[:200]}"
+    message = f"Malformed request: {request.method} {request.url.path[:200]}"
     return JSONResponse({"error": message}, status_code=error.status_code, headers=error.headers)
 
 
 async def _gone(request: Request, error: Exception) -> Response:
-    # Nobody reads it; the code is the one that nginx notes for a client that has gone.
+    # Nobody reads it; nginx logs the same code for a client that has gone.
     return Response(status_code=499)
 
 
@@ -451,20 +421,6 @@ async def _failure(request: Request, error: Exception) -> Response:
     return JSONResponse(
         {"error": f"The server failed on this request: {type(error).__name__}."}, status_code=500
     )
-
-
-class _Announced(uvicorn.Server):
-    """Says something once it listens."""
-
-    def __init__(self, config: uvicorn.Config, *lines: str) -> None:
-        super().__init__(config)
-        self._lines = lines
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts to listen."""
-        await super().startup(sockets)
-        if self.started:
-            print(*self._lines, sep="\n", flush=True)
 
 
 def serve(
@@ -480,24 +436,26 @@ def serve(
 ) -> None:
     """Serves a SavedModel until SIGINT or SIGTERM; requests that have arrived are still answered.
 
-    A version that appears in the folder is loaded beside the one that is served, warmed up, and
-    takes its place; if the highest is removed, the next lower one does.
+    A version that appears in the folder is loaded beside the one being served, warmed up, and
+    replaces it. If the highest version is removed, the next lower one replaces it.
 
     Args:
         folder: A SavedModel, or a folder of versions, whose highest is served.
-        name: The model's, in the addresses.
+        name: Name of the model in the addresses.
         host: Address to listen at; "0.0.0.0" for all.
-        port: To listen at; 0 for any that is free.
-        limits: What is taken at once.
-        allowed_hosts: Names by which it is asked, beside localhost, `host`, and, where it listens
-            at all addresses, addresses and the machine's name; "*" for any. Requests for another
-            host are refused: they may come from a stranger's page, by DNS rebinding.
-        cors_origins: Origins whose pages may use it, such as "https://example.org"; "*" for any.
-        root_path: A prefix of all addresses, such as "/films", of a proxy that does not remove it.
+        port: Port to listen at; 0 for any free one.
+        limits: Limits on what clients may send.
+        allowed_hosts: Further host names that requests may be for; "*" for any. Always allowed are
+            localhost, `host`, and, if the server listens at all addresses, every address and the
+            machine's name. Requests for another host are refused, because they may come from a
+            stranger's page by DNS rebinding.
+        cors_origins: Origins whose pages may use the server, such as "https://example.org"; "*"
+            for any.
+        root_path: Prefix of all addresses, such as "/films", if a proxy does not remove it.
 
     Raises:
-        ValueError: If the folder holds no SavedModel, or the name cannot stand in an address.
-        OSError: If it cannot listen there.
+        ValueError: If the folder holds no SavedModel, or an address cannot contain the name.
+        OSError: If the server cannot listen at the address.
     """
     if not name or set(name) & set("/:?#% "):
         raise ValueError(f"name must have none of / : ? # % and spaces, received {name!r}.")
@@ -519,24 +477,24 @@ def serve(
             app,
             http=functools.partial(LimitedProtocol, limits=limits),  # type: ignore[arg-type]
             ws="none",
-            # What strangers send is no warning.
+            # Bad requests deserve no warning.
             log_level="error",
             access_log=False,
             timeout_graceful_shutdown=int(limits.timeout) + 1,
         )
+        # From here on connections wait in the queue of the socket until the server takes them.
+        listener.listen(config.backlog)
         shown, port = listener.getsockname()[:2]
         address = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}{root_path}"
-        server = _Announced(
-            config,
-            f"{model.folder} (version {model.version}): {address}/v1/models/{name}",
-            f"Asked as {'any host' if '*' in hosts else ', '.join(hosts)} (--allowed-host)",
-            f"Try it: {address}/",
-        )
-        server.run(sockets=[listener])
+        known = "any host" if "*" in hosts else ", ".join(hosts)
+        print(f"{model.folder} (version {model.version}): {address}/v1/models/{name}")
+        print(f"Asked as {known} (--allowed-host)")
+        print(f"Try it: {address}/", flush=True)
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    """Takes an address, before the model is loaded for nothing; nobody can connect yet."""
+    """Reserves the address before the model is loaded; nobody can connect yet."""
     try:
         family, *_, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -549,6 +507,3 @@ def _bound(host: str, port: int) -> socket.socket:
             f"Cannot listen at {host}, port {port} ({error}): choose another host or port."
         ) from error
     return listener
-
-
-_PAGE = (Path(__file__).parent / "page.html").read_text("utf-8")

@@ -1,6 +1,7 @@
-"""Dynamic batching: rows that arrive at about the same time run together, in a thread of their own.
+"""Dynamic batching: rows that arrive at about the same time run together, in a separate thread.
 
-A row is whatever the caller's function takes a list of; rows with the same key may share a call.
+Rows may be of any type that the caller's function takes lists of. Rows with the same key may share
+a call.
 """
 
 import asyncio
@@ -12,12 +13,12 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-# The key is hashable; Any, because only the caller knows more.
+# The key is hashable. Its type is Any, because only the caller knows more.
 Call = Callable[[Any, list[Any]], list[Any]]
 
 
 class QueueFullError(Exception):
-    """There is no room for the rows; later there may be."""
+    """The queue has no room for the rows; it may have later."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -28,24 +29,25 @@ class _Row:
 
 
 class Batcher:
-    """Runs a function on batches of the rows that concurrent callers hand in.
+    """Runs a function on batches of rows from concurrent callers.
 
-    The row that has waited longest comes first, and those with its key join it. A batch starts when
-    it is full or its first row has waited for `max_wait` seconds, and not before the batch under
-    way is done. Sizes are powers of two and `max_batch_size`, so that the function sees few; what
-    is left over starts the next batch.
+    A batch consists of the row that has waited longest and others with its key. It starts when the
+    previous batch is done and it is full or its first row has waited for `max_wait` seconds. Batch
+    sizes are powers of two or `max_batch_size`, so that the function sees few different sizes; the
+    remaining rows wait for the next batch.
 
-    If the function fails on a batch, the batch is halved until the rows are found that it fails
-    on: only they fail.
+    If the function fails on a batch, the batch is halved until the rows that cause the failure are
+    found: only those rows fail.
 
-    Use it as an async context manager; when that ends, rows still waiting are cancelled.
+    Use it as an async context manager. On exit, rows that still wait are cancelled.
 
     Args:
-        call: `call(key, rows)` gives one result a row. Runs in a thread.
-        max_batch_size: Most rows of a call.
-        max_wait: Seconds.
-        capacity: Most rows that may wait.
-        observe: Is told the size and the seconds of every call.
+        call: Function that takes a key and a list of rows and returns one result per row. It runs
+            in a thread.
+        max_batch_size: Largest number of rows in a call.
+        max_wait: Seconds that a row waits for others to fill its batch.
+        capacity: Largest number of rows that wait.
+        observe: Called with the size and the seconds of every call.
 
     Example:
         >>> async with Batcher(lambda key, rows: [2 * row for row in rows]) as batcher:
@@ -69,7 +71,7 @@ class Batcher:
         self._observe = observe
         self._waiting: dict[Hashable, collections.deque[_Row]] = {}
         self._arrival = asyncio.Event()
-        # One thread: a call of TensorFlow uses every core by itself.
+        # One thread, since a call of TensorFlow uses all cores.
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="model")
 
     async def __aenter__(self) -> "Batcher":
@@ -87,26 +89,26 @@ class Batcher:
 
     @property
     def is_working(self) -> bool:
-        """Whether rows handed in will be answered."""
+        """Whether the batcher can still answer rows."""
         return not self._worker.done()
 
     def __len__(self) -> int:
-        """Returns how many rows wait."""
+        """Returns the number of rows that wait."""
         return sum(map(len, self._waiting.values()))
 
     async def run(self, keys: Sequence[Hashable], rows: Sequence[Any]) -> list[Any]:
-        """Hands in rows and waits for their results.
+        """Adds rows to the queue and waits for their results.
 
         Args:
-            keys: One a row.
-            rows: What the function takes.
+            keys: Key of each row.
+            rows: Rows for the function.
 
         Returns:
-            One result a row.
+            One result per row.
 
         Raises:
-            QueueFullError: If more rows would wait than the capacity.
-            Exception: What the function raised for one of the rows.
+            QueueFullError: If more rows than the capacity would wait.
+            Exception: The error that the function raised for one of the rows.
         """
         if len(self) + len(rows) > self._capacity:
             raise QueueFullError
@@ -120,7 +122,7 @@ class Batcher:
         try:
             return await asyncio.gather(*answers)
         finally:
-            # Where one row fails or the caller goes away, the others need not run.
+            # If one row fails or the caller goes away, the others need not run.
             for answer in answers:
                 answer.cancel()
 
@@ -165,7 +167,7 @@ class Batcher:
                 del self._waiting[key]
 
     def _results(self, key: Hashable, rows: list[Any]) -> list[Any]:
-        """Calls the function; an exception stands in the place of a result."""
+        """Calls the function; the result of a row that fails is its exception."""
         started = time.perf_counter()
         try:
             results = self._call(key, rows)

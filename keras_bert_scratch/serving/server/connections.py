@@ -1,7 +1,7 @@
-"""Connections of the server: uvicorn's HTTP protocol with limits on headers, time and number.
+"""uvicorn's HTTP protocol with limits on headers, time and the number of connections.
 
-uvicorn bounds neither headers nor waiting: a client may send headers of any size, or a byte a
-minute, or nothing at all.
+uvicorn limits neither the size of headers nor the time to wait for a client, which may send one
+byte a minute, or none.
 """
 
 import asyncio
@@ -14,22 +14,22 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from keras_bert_scratch.serving.server.limits import Limits
 
-# How long a client that was refused has to read why, before it is cut off.
+# Seconds that a refused client has to read the reason before it is disconnected.
 _LAST_SECONDS = 2.0
-# Requests of one connection that may wait behind the one that is answered.
+# Largest number of requests of one connection that wait behind the one being answered.
 _MAX_PIPELINE = 16
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """One connection.
+    """A connection.
 
-    At any time the server waits for the client to begin a request, to end its headers or to end its
-    body, each with a time-out, or it works on an answer.
+    At any time the server either works on an answer or waits, with a timeout, for the client to
+    begin a request, to complete its headers or to complete its body.
 
     Args:
-        limits: What is taken.
-        *args: Of uvicorn's protocol.
-        **kwargs: Of uvicorn's protocol.
+        limits: Limits on what the client may send.
+        *args: Arguments of uvicorn's protocol.
+        **kwargs: Keyword arguments of uvicorn's protocol.
     """
 
     def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:
@@ -40,7 +40,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
-        # Bytes that the parser holds back, because they are no whole header yet.
+        # Bytes that the parser holds back, because the header is incomplete.
         self._held_bytes = 0
         self._refusal: tuple[int, str] | None = None
         self._is_refused = False
@@ -59,7 +59,7 @@ class LimitedProtocol(HttpToolsProtocol):
         else:
             longest._stop_waiting()
             longest.transport.abort()
-            # Not only when the loop has told it: others may arrive before.
+            # Now, since others may arrive before the loop reports the loss.
             self.connections.discard(longest)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -70,7 +70,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parses what has come; of a request that was refused, nothing."""
+        """Parses the data, unless the request was refused."""
         if self._is_refused:
             return
         self._held_bytes += len(data)
@@ -88,16 +88,16 @@ class LimitedProtocol(HttpToolsProtocol):
         self._write_timer = self.loop.call_later(self._limits.body_timeout, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Notes that the client reads."""
+        """Stops the timer, since the client reads."""
         if self._write_timer is not None:
             self._write_timer.cancel()
         super().resume_writing()
 
     # === Events of the parser ===
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Starts to wait for the headers."""
         if len(self.pipeline) >= _MAX_PIPELINE:
-            # What was taken is answered; the client may send the others again.
+            # The accepted requests are answered; the client may repeat the others.
             self._is_refused, self.cycle.keep_alive = True, False
             raise ValueError("Too many requests without an answer.")
         super().on_message_begin()
@@ -105,12 +105,12 @@ class LimitedProtocol(HttpToolsProtocol):
         self._wait("headers", self._limits.header_timeout)
 
     def on_url(self, url: bytes) -> None:
-        """A part of the address."""
+        """Counts a part of the address."""
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or what a chunked body may bring behind its end."""
+        """Counts a header, or a trailer of a chunked body."""
         self._count(len(name) + len(value))
         super().on_header(name, value)
         if len(self.headers) > self._limits.max_headers:
@@ -119,23 +119,23 @@ class LimitedProtocol(HttpToolsProtocol):
             raise ValueError(self._refusal)
 
     def on_headers_complete(self) -> None:
-        """The headers have come."""
+        """Starts to wait for the body."""
         self._held_bytes = 0
         self._wait("body", self._limits.body_timeout)
         super().on_headers_complete()
         if self.parser.should_upgrade():
-            # A request for another protocol is answered in this one; nothing is read behind it.
+            # A request for another protocol is answered in this one, and is the last one read.
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body."""
+        """Takes a part of the body."""
         self._held_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request has come."""
+        """Stops waiting, since the request is complete."""
         if self.parser.should_upgrade():
-            return  # The parser takes it to have no body.
+            return  # The parser assumes that it has no body.
         self._held_bytes = 0
         self._stop_waiting()
         super().on_message_complete()
@@ -143,9 +143,9 @@ class LimitedProtocol(HttpToolsProtocol):
             self._wait("request", self._limits.idle_timeout)
 
     def on_response_complete(self) -> None:
-        """The answer is written."""
+        """Starts to wait for another request."""
         super().on_response_complete()
-        # uvicorn's timer starts anew with every byte.
+        # uvicorn's own timer would restart with every byte.
         self._unset_keepalive_if_required()
         if self._waits_for is None and self.cycle.response_complete:
             self._wait("request", self._limits.idle_timeout)
@@ -157,9 +157,9 @@ class LimitedProtocol(HttpToolsProtocol):
             self._read_on(data[upgrade.args[0] :])
 
     def _read_on(self, data: bytes) -> None:
-        """Reads the body of a request for another protocol, before which the parser stops.
+        """Reads the body of a request for another protocol, which the parser does not read.
 
-        Java's client asks for HTTP/2 so whenever it is not told otherwise.
+        Java's HTTP client sends such requests, for HTTP/2, by default.
         """
 
         def on_body(body: bytes) -> None:
@@ -198,25 +198,25 @@ class LimitedProtocol(HttpToolsProtocol):
     def _overdue(self, seconds: float) -> None:
         assert self._waits_for is not None
         if self.flow.read_paused:
-            # The client has to wait for the server, not the server for the client.
+            # The client waits for the server, not the server for the client.
             self._wait(self._waits_for, seconds)
         elif self._waits_for == "request":
             self._stop_waiting()
             self.transport.close()
-            # What the client does not read would keep it open.
+            # Unread data would keep the connection open.
             self.loop.call_later(_LAST_SECONDS, self.transport.abort)
         else:
             self._refuse(408, f"The {self._waits_for} did not come within {seconds:g} seconds.")
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answers with an error, if no other answer is under way, and takes no more requests."""
+        """Answers with an error, unless another answer has begun, and accepts no more requests."""
         is_body = self._waits_for == "body"
         self._is_refused = True
         self._stop_waiting()
         cycle = self.cycle
         is_free = cycle is None or cycle.response_complete
         if not is_free and is_body and not self.pipeline and not cycle.response_started:
-            # The request whose body is refused. Whoever reads it learns that it will not come.
+            # The request whose body is refused: its reader is told that the client has gone.
             cycle.disconnected = is_free = True
             cycle.message_event.set()
         if not is_free:
@@ -230,8 +230,8 @@ class LimitedProtocol(HttpToolsProtocol):
             b"connection: close\r\n\r\n",
         ]
         self.transport.write(b"".join(head) + content)
-        # Closed at once, with bytes unread, the connection would be reset, and the answer lost:
-        # what still comes is dropped until the client has read it and closes.
+        # Closing at once, with unread bytes, would reset the connection and lose the answer:
+        # further data is dropped until the client has read the answer and closes.
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.flow.resume_reading()

@@ -1,8 +1,8 @@
-"""Which names of itself the server answers to.
+"""The host names that the server answers to, as a protection against DNS rebinding.
 
-A page of a stranger may let its own name lead to 127.0.0.1 (DNS rebinding); the browser then sends
-the page's requests to this server and hands the answers to the page. Such requests bear the
-stranger's name in the header "Host".
+A stranger's page may let its own host name resolve to 127.0.0.1. The browser then sends the page's
+requests to this server and gives the answers to the page. Such requests have the stranger's host
+name in the header "Host".
 """
 
 import ipaddress
@@ -14,19 +14,19 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-# A name or an address, and a port that may be any: it may be forwarded.
+# A name or an address, with any port, since ports may be forwarded.
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/?#@\[\]]+)(:[0-9]*)?", re.IGNORECASE)
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 
 def hosts_of(address: str) -> list[str]:
-    """Returns the names that a server has which listens at an address.
+    """Returns the host names of a server that listens at an address.
 
-    Those are this machine's local ones, and the address. Where it listens at all addresses, they
-    are all addresses, which no stranger's name is, and the machine's own name.
+    These are the local names and the address itself. For a server that listens at all addresses,
+    they are the local names, the machine's name, and every address: a stranger's page has a name.
 
     Args:
-        address: Such as "127.0.0.1", "::1", "example.org" or "0.0.0.0".
+        address: An address such as "127.0.0.1", "::1", "example.org" or "0.0.0.0".
     """
     try:
         is_all = ipaddress.ip_address(address).is_unspecified
@@ -38,12 +38,12 @@ def hosts_of(address: str) -> list[str]:
 
 
 class KnownHosts:
-    """Refuses requests for other hosts than the known ones.
+    """Middleware that refuses requests for unknown hosts.
 
     Args:
-        app: Takes the others.
-        hosts: Names and addresses, those of IPv6 in brackets; "addresses" for every address, "*"
-            for any host.
+        app: The application that answers the other requests.
+        hosts: Known names and addresses, IPv6 addresses in brackets; "addresses" for every
+            address, "*" for any host.
     """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
@@ -51,7 +51,7 @@ class KnownHosts:
         self._hosts = {host.lower() for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request, or has it answered."""
+        """Refuses a request or passes it on."""
         app = self._app
         if scope["type"] == "http" and not self._knows(scope):
             received = ", ".join(Headers(scope=scope).getlist("host"))[:100] or "none"
@@ -64,7 +64,7 @@ class KnownHosts:
 
     def _knows(self, scope: Scope) -> bool:
         values = Headers(scope=scope).getlist("host")
-        # Before HTTP/1.1 there was none; load balancers still ask so whether a server lives.
+        # HTTP/1.0 has no such header, and health checks of load balancers still use it.
         if "*" in self._hosts or (not values and scope["http_version"] == "1.0"):
             return True
         match = _HOST.fullmatch(values[0]) if len(values) == 1 else None

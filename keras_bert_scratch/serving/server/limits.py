@@ -1,32 +1,31 @@
-"""What the server takes at once, so that no client can fill it."""
+"""Limits on what clients may send, so that none of them can exhaust the server."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What the server takes at once.
+    """Limits on what clients may send; what exceeds one is answered with the status code named.
 
     Args:
-        max_batch_size: Most rows of one call of the model.
-        max_wait_ms: How long a row waits for others to fill its batch.
-        max_queue: Most rows that wait; beyond them requests are answered 503.
-        max_body_bytes: Of a request, unpacked; beyond them 413.
-        max_text_bytes: Of one text; beyond them 413.
-        timeout: Seconds from a request's arrival to its answer; beyond them 504.
-        max_pending_bytes: Of all bodies that are being received or wait; beyond them 503.
-        max_header_bytes: Of a request's first line and headers; beyond them 431.
-        max_headers: Of a request; beyond them 431.
-        max_connections: Most that are open. Beyond them the one that has kept the server waiting
-            longest is closed.
-        header_timeout: Seconds from the start of a request to the end of its headers; beyond them
-            408.
-        body_timeout: Seconds for the body to come; beyond them 408. A client that takes longer to
-            read its answer is cut off.
+        max_batch_size: Largest number of rows in one call of the model.
+        max_wait_ms: Milliseconds that a row waits for others to fill its batch.
+        max_queue: Largest number of rows that wait; 503.
+        max_body_bytes: Largest size of a request's body, unpacked; 413.
+        max_text_bytes: Largest size of one text; 413.
+        timeout: Seconds from a request's arrival to its answer; 504.
+        max_pending_bytes: Largest size of all bodies that are being received or wait; 503.
+        max_header_bytes: Largest size of a request's first line and headers; 431.
+        max_headers: Largest number of headers of a request; 431.
+        max_connections: Largest number of open connections. For a further one, the connection that
+            has kept the server waiting longest is closed.
+        header_timeout: Seconds from the start of a request to the end of its headers; 408.
+        body_timeout: Seconds to receive the body; 408. A client that takes longer to read its
+            answer is disconnected.
         idle_timeout: Seconds for which a connection stays open without another request.
 
     Raises:
-        ValueError: If one of them is not positive.
+        ValueError: If a limit is not positive.
     """
 
     max_batch_size: int = 32

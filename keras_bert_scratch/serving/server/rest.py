@@ -1,7 +1,7 @@
-"""TensorFlow Serving's JSON: bodies of requests to rows of arrays, and results to bodies.
+"""TensorFlow Serving's JSON: request bodies to rows of arrays, and results to response bodies.
 
-The format is that of https://www.tensorflow.org/tfx/serving/api_rest. A row is one example: a dict
-from the name of an input to its value without the batch axis.
+The format is specified at https://www.tensorflow.org/tfx/serving/api_rest. A row is one example: a
+dict from the name of an input to its value without the batch axis.
 
 Axes: B batch.
 """
@@ -18,11 +18,9 @@ from typing import Any
 
 import numpy as np
 
-Row = dict[str, Any]
+from keras_bert_scratch.serving.server.limits import Limits
 
-# Of one request, where the caller sets no other limits.
-_MAX_ROWS = 1024
-_MAX_BYTES = 1_000_000
+Row = dict[str, Any]
 
 
 class RequestError(ValueError):
@@ -30,22 +28,26 @@ class RequestError(ValueError):
 
     Args:
         message: What was received, the rule, and the way out.
-        status: Of the HTTP response.
+        status: Status code of the HTTP response.
+        headers: Headers of the HTTP response.
     """
 
-    def __init__(self, message: str, status: int = 400) -> None:
-        # JSON may bring halves of surrogate pairs, which no answer can hold.
+    def __init__(
+        self, message: str, status: int = 400, headers: dict[str, str] | None = None
+    ) -> None:
+        # JSON may contain halves of surrogate pairs, which no answer can.
         super().__init__(message.encode(errors="backslashreplace").decode())
         self.status = status
+        self.headers = headers
 
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """What a signature says of one input.
+    """The type and shape of one input of a signature.
 
     Args:
-        dtype: Of numpy; object for strings.
-        shape: With the batch axis; None where any size will do.
+        dtype: NumPy's dtype; object for strings.
+        shape: The shape with the batch axis; None for an axis of any size.
     """
 
     dtype: np.dtype
@@ -56,11 +58,11 @@ def unpacked(body: bytes, max_bytes: int) -> bytes:
     """Unpacks a body that was sent with "Content-Encoding: gzip".
 
     Args:
-        body: As it came.
-        max_bytes: Of what it may unpack to; no more memory is taken.
+        body: The packed body.
+        max_bytes: Largest size of the unpacked body; no more memory than this is used.
 
     Raises:
-        RequestError: If it is not gzip, or unpacks to more.
+        RequestError: If the body is not gzip, or unpacks to more bytes.
     """
     try:
         content = gzip.GzipFile(fileobj=io.BytesIO(body)).read(max_bytes + 1)
@@ -93,7 +95,7 @@ def parse_body(body: bytes) -> dict[str, Any]:
 
 
 def signature_name(content: dict[str, Any], default: str) -> str:
-    """Returns the signature that a request names.
+    """Returns the name of the signature that a request asks for.
 
     Raises:
         RequestError: If the name is not a string.
@@ -101,27 +103,20 @@ def signature_name(content: dict[str, Any], default: str) -> str:
     name = content.get("signature_name", default)
     if not isinstance(name, str):
         raise RequestError(f"signature_name must be a string, received {_kind(name)}.")
-    # As in TensorFlow Serving, where the empty string is protobuf's for an absent one.
+    # As in TensorFlow Serving, where protobuf stores an absent string as an empty one.
     return name or default
 
 
-def predict_rows(
-    content: dict[str, Any],
-    inputs: Mapping[str, Input],
-    max_text_bytes: int,
-    max_rows: int = _MAX_ROWS,
-) -> list[Row]:
+def predict_rows(content: dict[str, Any], inputs: Mapping[str, Input], limits: Limits) -> list[Row]:
     """Reads the rows of a predict request, in row format ("instances") or columns ("inputs").
 
     Args:
         content: The request.
-        inputs: The signature's, by name.
-        max_text_bytes: Longest text, in UTF-8.
-        max_rows: Most rows.
+        inputs: Inputs of the signature by name.
+        limits: Limits on the number of rows and the length of a text.
 
     Raises:
-        RequestError: If the request does not fit the signature, a text is longer, or there are more
-            rows.
+        RequestError: If the request does not match the signature or exceeds a limit.
     """
     if ("instances" in content) == ("inputs" in content):
         raise RequestError(
@@ -133,10 +128,8 @@ def predict_rows(
     else:
         columns = _named(content["inputs"], inputs, '"inputs"')
     for column in columns.values():
-        _check_count(column, max_rows)
-    arrays = {
-        name: _array(columns[name], name, spec, max_text_bytes) for name, spec in inputs.items()
-    }
+        _check_count(column, limits)
+    arrays = {name: _array(columns[name], name, spec, limits) for name, spec in inputs.items()}
     sizes = {name: len(array) for name, array in arrays.items()}
     if len(set(sizes.values())) > 1:
         raise RequestError(f"The inputs must have equally many rows, received {sizes}.")
@@ -146,55 +139,49 @@ def predict_rows(
     return [dict(zip(arrays, values, strict=True)) for values in zip(*arrays.values(), strict=True)]
 
 
-def examples_of(
-    content: dict[str, Any],
-    max_text_bytes: int,
-    max_rows: int = _MAX_ROWS,
-    max_bytes: int = _MAX_BYTES,
-) -> list[dict[str, list[Any]]]:
+def examples_of(content: dict[str, Any], limits: Limits) -> list[dict[str, list[Any]]]:
     """Reads the examples of a classify request.
 
     Args:
         content: The request.
-        max_text_bytes: Longest text, in UTF-8.
-        max_rows: Most examples.
-        max_bytes: Of the context, which every example repeats, in all of them.
+        limits: Limits on the number of examples, the length of a text, and the size of the
+            context, which every example repeats.
 
     Returns:
-        For each example its features: lists of bytes, of ints or of floats.
+        The features of each example: lists of bytes, ints or floats.
 
     Raises:
-        RequestError: If the request has no examples or too many, or a feature is none of these.
+        RequestError: If the request has no examples, exceeds a limit, or has a malformed feature.
     """
     examples, context = content.get("examples"), content.get("context", {})
     if not isinstance(examples, list) or not examples:
         raise RequestError(
             f'The body must have a list "examples" with one or more, received {_names(content)}.'
         )
-    _check_count(examples, max_rows)
+    _check_count(examples, limits)
     for features in (context, *examples):
         if not isinstance(features, dict):
             raise RequestError(
                 f"An example must be an object of features, received {_kind(features)}."
             )
-    shared = _features(context, max_text_bytes)
+    shared = _features(context, limits)
     values = itertools.chain.from_iterable(shared.values())
     size = sum(len(value) if isinstance(value, bytes) else 8 for value in values)
-    if size * len(examples) > max_bytes:
+    if size * len(examples) > limits.max_body_bytes:
         raise RequestError(
             f"The context has {size} bytes, which {len(examples)} examples repeat; the limit is "
-            f"{max_bytes} together: send fewer examples at a time.",
+            f"{limits.max_body_bytes} together: send fewer examples at a time.",
             status=413,
         )
-    return [{**shared, **_features(features, max_text_bytes)} for features in examples]
+    return [{**shared, **_features(features, limits)} for features in examples]
 
 
 def predict_response(results: list[dict[str, Any]], in_columns: bool) -> dict[str, Any]:
-    """Returns the body that answers a predict request.
+    """Returns the body of the answer to a predict request.
 
     Args:
-        results: For each row its outputs by name.
-        in_columns: Whether the request was in columns; its answer is, too.
+        results: Outputs of each row by name.
+        in_columns: Whether the request was in columns, as the answer then is.
     """
     is_single = len(results[0]) == 1
     if not in_columns:
@@ -204,7 +191,7 @@ def predict_response(results: list[dict[str, Any]], in_columns: bool) -> dict[st
 
 
 def classify_response(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns the body that answers a classify request: pairs of class and score."""
+    """Returns the body of the answer to a classify request: pairs of class and score."""
     return {
         "results": [
             [list(pair) for pair in zip(result["classes"], result["scores"], strict=True)]
@@ -214,13 +201,13 @@ def classify_response(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def json_pieces(value: Any, depth: int = 4) -> Iterator[str]:
-    """Writes JSON in pieces, so that other threads run between two of them.
+    """Writes JSON in pieces, so that other threads can run between two pieces.
 
-    Floats may be NaN or infinite, as TensorFlow Serving's may.
+    Floats may be NaN or infinite, as in TensorFlow Serving.
 
     Args:
-        value: Of dicts, lists, strings and numbers.
-        depth: Down to which dicts and lists are taken apart.
+        value: Nested dicts and lists of strings and numbers.
+        depth: Depth down to which dicts and lists are split.
     """
     if not depth or not value or not isinstance(value, dict | list):
         yield json.dumps(value, ensure_ascii=False, separators=(",", ":"))
@@ -236,10 +223,11 @@ def json_pieces(value: Any, depth: int = 4) -> Iterator[str]:
         yield "]"
 
 
-def _check_count(rows: Any, max_rows: int) -> None:
-    if isinstance(rows, list) and len(rows) > max_rows:
+def _check_count(rows: Any, limits: Limits) -> None:
+    if isinstance(rows, list) and len(rows) > limits.max_queue:
         raise RequestError(
-            f"The request has {len(rows)} rows, the queue holds {max_rows}: send fewer at a time.",
+            f"The request has {len(rows)} rows, the queue holds {limits.max_queue}: send fewer at "
+            "a time.",
             status=413,
         )
 
@@ -254,7 +242,7 @@ def _columns_of_instances(instances: Any, inputs: Mapping[str, Input]) -> dict[s
 
 
 def _named(value: Any, inputs: Mapping[str, Input], place: str) -> dict[str, Any]:
-    """Returns the inputs by name; where there is only one, its name may be left away."""
+    """Returns the inputs by name; the name of a single input may be omitted."""
     if not _is_object(value) and len(inputs) == 1:
         return {next(iter(inputs)): value}
     if not _is_object(value) or set(value) != set(inputs):
@@ -269,11 +257,11 @@ def _is_object(value: Any) -> bool:
     return isinstance(value, dict) and set(value) != {"b64"}
 
 
-def _array(value: Any, name: str, spec: Input, max_text_bytes: int) -> np.ndarray:
-    """Turns nested lists into an array that fits the signature.
+def _array(value: Any, name: str, spec: Input, limits: Limits) -> np.ndarray:
+    """Turns nested lists into an array that matches the signature.
 
-    Types are checked value by value before NumPy sees them: it would make strings of all numbers
-    beside one string, each as wide as the longest.
+    Types are checked value by value before NumPy sees them: beside one string NumPy would turn all
+    numbers into strings, each as wide as the longest.
     """
     kind = "strings" if spec.dtype == object else f"numbers of type {spec.dtype}"
     values, shape = [value], []
@@ -301,20 +289,20 @@ def _array(value: Any, name: str, spec: Input, max_text_bytes: int) -> np.ndarra
             f"{f'shape ({received})' if shape else _kind(value)}."
         )
     if spec.dtype == object:
-        values = [_bytes(text, name, max_text_bytes) for text in values]
+        values = [_bytes(text, name, limits) for text in values]
         return np.fromiter(values, object, len(values)).reshape(shape)
     return _numbers(values, name, spec.dtype).reshape(shape)
 
 
 def _numbers(values: list[Any], name: str, dtype: np.dtype) -> np.ndarray:
-    # Where a float is wanted, a whole number will do. A truth value is an int in Python alone.
+    # Integers are accepted as floats. Booleans are not accepted as integers, as they are in Python.
     types = {"f": (int, float), "b": (bool,)}.get(dtype.kind, (int,))
     largest = float(np.finfo(dtype).max) if dtype.kind == "f" else 1
     lowest, highest = (
         (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.kind in "iu" else (-largest, largest)
     )
     for value in values:
-        # NaN and infinity, as Python writes and TensorFlow Serving reads them, are floats.
+        # NaN and infinity are valid floats, as in TensorFlow Serving.
         if type(value) not in types or not (
             lowest <= value <= highest or value in (-np.inf, np.inf) or value != value
         ):
@@ -322,18 +310,18 @@ def _numbers(values: list[Any], name: str, dtype: np.dtype) -> np.ndarray:
     return np.array(values, dtype)
 
 
-def _features(features: dict[str, Any], max_text_bytes: int) -> dict[str, list[Any]]:
-    return {name: _feature(value, name, max_text_bytes) for name, value in features.items()}
+def _features(features: dict[str, Any], limits: Limits) -> dict[str, list[Any]]:
+    return {name: _feature(value, name, limits) for name, value in features.items()}
 
 
-def _feature(value: Any, name: str, max_text_bytes: int) -> list[Any]:
+def _feature(value: Any, name: str, limits: Limits) -> list[Any]:
     values = value if isinstance(value, list) else [value]
-    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+    if all(type(v) in (int, float) for v in values):
         return values
-    return [_bytes(v, f"The feature {name[:50]!r}", max_text_bytes) for v in values]
+    return [_bytes(v, f"The feature {name[:50]!r}", limits) for v in values]
 
 
-def _bytes(value: Any, name: str, max_text_bytes: int) -> bytes:
+def _bytes(value: Any, name: str, limits: Limits) -> bytes:
     """Returns a text in UTF-8, or the bytes of {"b64": ...}."""
     if isinstance(value, str):
         try:
@@ -349,9 +337,10 @@ def _bytes(value: Any, name: str, max_text_bytes: int) -> bytes:
             raise RequestError(f"{name} has a b64 that is not base64: {error}.") from None
     else:
         raise RequestError(f"{name} must be strings, received {_kind(value)}.")
-    if len(data) > max_text_bytes:
+    if len(data) > limits.max_text_bytes:
         raise RequestError(
-            f"{name} has a text of {len(data)} bytes, the limit is {max_text_bytes}: cut it.",
+            f"{name} has a text of {len(data)} bytes, the limit is {limits.max_text_bytes}: cut "
+            "it.",
             status=413,
         )
     return data
@@ -362,7 +351,7 @@ def _names(names: Any) -> str:
 
 
 def _kind(value: Any) -> str:
-    """Names a JSON value in an error, without repeating megabytes of it."""
+    """Describes a JSON value for an error message, in few characters."""
     kinds = {dict: "an object", list: "a list", str: "a string", type(None): "null"}
     if type(value) in kinds:
         return kinds[type(value)]

@@ -1,4 +1,4 @@
-"""A SavedModel as a server holds it: its version, its signatures, and batches run on them.
+"""A SavedModel in a server: its version, its signatures, and batches run on them.
 
 Axes: B batch, S sequence.
 """
@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras_bert_scratch.files import check_hashes
 from keras_bert_scratch.serving.server.rest import Input, RequestError, Row
 
-# Bits of the smallest and the largest length that are told apart when batches are made.
+# Numbers of bits of the smallest and the largest length that batches distinguish.
 _SHORT, _LONG = 5, 12
 
 
@@ -22,13 +22,13 @@ class ServedModel:
     """Loads a SavedModel, or the highest version of a versioned folder.
 
     Args:
-        folder: Holds `saved_model.pb`, or folders named by whole numbers that do.
+        folder: Folder with a `saved_model.pb`, or with folders named by numbers that have one.
 
     Attributes:
-        folder: Of the SavedModel.
-        version: The name of its folder, or 1 where that is no number.
-        signatures: Their inputs by name.
-        metadata: The signatures, as TensorFlow Serving's metadata API gives them.
+        folder: Folder of the SavedModel.
+        version: The number that the folder is named by, or 1 if its name is not a number.
+        signatures: Inputs of each signature, by name.
+        metadata: The signatures, in the format of TensorFlow Serving's metadata API.
 
     Raises:
         ValueError: If there is no SavedModel, or it has no signatures.
@@ -43,7 +43,7 @@ class ServedModel:
         self.folder, self.version = newest_version(Path(folder))
         check_hashes(self.folder)
         try:
-            # Held, because its variables live as long as it does.
+            # Kept, because its variables live as long as the model.
             self._model = tf.saved_model.load(str(self.folder))
         except (OSError, tf.errors.OpError, ValueError) as error:
             raise ValueError(f"{self.folder} does not load as a SavedModel: {error}") from error
@@ -59,11 +59,11 @@ class ServedModel:
             }
             for name, function in self._functions.items()
         }
-        # Read now: the folder of an old version may go while it is served.
+        # Read now, since the folder of a version may be removed while it is served.
         self.metadata = self._metadata()
 
     def inputs(self, signature: str) -> dict[str, Input]:
-        """Returns a signature's inputs.
+        """Returns the inputs of a signature.
 
         Raises:
             RequestError: If the model has no such signature.
@@ -76,7 +76,7 @@ class ServedModel:
         return self.signatures[signature]
 
     def is_for_classify(self, signature: str) -> bool:
-        """Whether a signature takes examples and gives classes and scores.
+        """Whether a signature takes examples and returns classes and scores.
 
         Raises:
             RequestError: If the model has no such signature.
@@ -86,9 +86,10 @@ class ServedModel:
         return set(self._functions[signature].structured_outputs) == {"classes", "scores"}
 
     def batch_key(self, signature: str, row: Row) -> Hashable:
-        """Says which rows may share a batch: those of one signature and of similar lengths.
+        """Returns a key that is equal for rows that may share a batch.
 
-        A batch is as long as its longest row; within a factor of two little of it is padding.
+        Those are rows of one signature whose lengths differ by a factor of less than two: a batch
+        is as long as its longest row, and so little of it is padding.
         """
         if "padding_mask" in row:
             return signature, len(row["padding_mask"]).bit_length()
@@ -101,11 +102,11 @@ class ServedModel:
         """Runs a batch.
 
         Args:
-            signature: One of the model's.
-            rows: Inputs by name. Where there is a `padding_mask`, rows may differ in length.
+            signature: Name of a signature of the model.
+            rows: Inputs of each row by name. With a `padding_mask`, rows may differ in length.
 
         Returns:
-            For each row its outputs by name, as lists, numbers and strings.
+            Outputs of each row by name, as lists, numbers and strings.
 
         Raises:
             RequestError: If the model refuses the values.
@@ -163,7 +164,7 @@ class ServedModel:
 
 
 def newest_version(folder: Path) -> tuple[Path, int]:
-    """Returns the SavedModel of a folder, and its version: the highest, or 1 without versions.
+    """Returns the SavedModel of a folder and its version: the highest, or 1 without versions.
 
     Raises:
         ValueError: If there is none.
@@ -173,7 +174,7 @@ def newest_version(folder: Path) -> tuple[Path, int]:
 
 
 def versions_of(folder: Path) -> dict[int, Path]:
-    """Returns the SavedModels of a folder by version: the folder itself, or those that it holds.
+    """Returns the SavedModels of a folder by version: the folder itself, or folders in it.
 
     Raises:
         ValueError: If there is none.
@@ -194,10 +195,10 @@ def serialized_example(features: dict[str, list[Any]]) -> bytes:
     """Serializes a `tf.train.Example`.
 
     Args:
-        features: Lists of bytes, of ints or of floats, by name.
+        features: Lists of bytes, ints or floats, by name.
 
     Raises:
-        RequestError: If a number is beyond 64 bits, or a name no text.
+        RequestError: If a number has more than 64 bits, or a name is not valid text.
     """
     message = tf.train.Example()
     try:
@@ -215,9 +216,9 @@ def serialized_example(features: dict[str, list[Any]]) -> bytes:
 
 
 def _stack(values: list[Any], pad: bool) -> np.ndarray:
-    """Stacks the values of the rows; shorter ones are padded with zeros where there is a mask."""
+    """Stacks the values of the rows; `pad` appends zeros to shorter ones."""
     if isinstance(values[0], bytes):
-        # As a type of numpy's own, strings would lose the zero bytes at their ends.
+        # NumPy's own string types would drop zero bytes at the end.
         return np.array(values, dtype=object)
     if pad:
         length = max(map(len, values))
@@ -233,7 +234,7 @@ def _to_json(array: np.ndarray) -> list[Any]:
 
 
 def _reason(message: str) -> str:
-    """Returns the reason in an error of TensorFlow's, without the graph around it."""
+    """Returns the reason in an error of TensorFlow, without the graph around it."""
     reason = re.sub(r"\n\t \[\[.*", "", message, flags=re.DOTALL).splitlines()[-1]
     assertion = re.match(r"assertion failed: \[(.*?)\]", reason)
     return (assertion[1] if assertion else reason)[:1000]

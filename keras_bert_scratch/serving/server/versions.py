@@ -1,4 +1,4 @@
-"""Finds the version of a model that is to be served, while others write and remove versions."""
+"""Finds the version of a model to serve, while versions are written and removed."""
 
 import dataclasses
 import logging
@@ -10,45 +10,43 @@ from keras_bert_scratch.serving.server.served_model import ServedModel, versions
 
 logger = logging.getLogger(__name__)
 
-# The files of a version: paths, sizes, times and inodes.
+# Path, size, time and inode of each file of a version.
 _Files = tuple[tuple[str, int, int, int], ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class VersionStatus:
-    """What TensorFlow Serving's status API tells of a version.
+    """The status of a version, as in TensorFlow Serving's API.
 
     Args:
         state: "LOADING", "AVAILABLE" or "END".
-        error: Why it does not load; empty if it does.
+        error: Why the version does not load; empty if it does.
     """
 
     state: str
     error: str = ""
 
     def to_json(self, version: int) -> dict[str, Any]:
-        """Returns it as the API writes it."""
-        status = {
-            "error_code": "UNKNOWN" if self.error else "OK",
-            "error_message": self.error,
-        }
+        """Returns the JSON of the API."""
+        code = "UNKNOWN" if self.error else "OK"
+        status = {"error_code": code, "error_message": self.error}
         return {"version": str(version), "state": self.state, "status": status}
 
 
 class ModelVersions:
-    """The versions of a model in a folder, of which the highest that loads is to be served.
+    """The versions of a model in a folder, of which the highest that loads is served.
 
-    A version that does not load, because it is still being copied or is broken, is said once in the
-    log, and tried again whenever its files change; meanwhile the next lower one counts. A folder
-    with the hashes that `export` writes is whole when they are right; another one when its files
-    have not changed since it was last looked at. As in TensorFlow Serving, a version that is served
-    is not looked at again: what has changed needs a new number.
+    A version that does not load, because it is broken or still being copied, is logged once and
+    tried again whenever its files change; meanwhile the next lower version is used. A folder with
+    the hashes that `export` writes is complete when they match; any other folder is complete when
+    its files have not changed between two looks. As in TensorFlow Serving, a version that is being
+    served is not reloaded: a changed model needs a new number.
 
     Args:
         folder: A SavedModel, or a folder of versions.
 
     Attributes:
-        statuses: Of every version that has been met, by number.
+        statuses: Status of every version found so far, by number.
 
     Example:
         >>> versions = ModelVersions("saved_models/sentiment")
@@ -69,7 +67,7 @@ class ModelVersions:
             ValueError: If there is none.
         """
         versions = versions_of(self.folder)
-        # Nobody is served yet, so a folder without hashes is not looked at twice.
+        # No client waits yet, so a folder without hashes is taken as complete.
         self._seen = {version: _files(path) for version, path in versions.items()}
         model = self.next(None)
         if model is None:
@@ -81,15 +79,15 @@ class ModelVersions:
         """Looks for the version to serve, loads it and warms it up.
 
         Args:
-            served: What is served now.
+            served: The model that is being served.
 
         Returns:
-            The model, or None if that which is served is still the right one.
+            The model to serve next, or None to keep the current one.
         """
         try:
             versions = versions_of(self.folder)
         except ValueError:
-            # As in TensorFlow Serving, the last version is served on when its folder has gone.
+            # As in TensorFlow Serving, the last version stays when its folder is removed.
             return None
         for met in (self._seen, self._broken):
             for version in set(met) - set(versions):
@@ -119,16 +117,13 @@ class ModelVersions:
         try:
             model = ServedModel(path)
             model.warm_up()
-        # Whatever is wrong with it, the version that is served stays.
+        # Whatever the error, the current version stays.
         except Exception as error:
             self._broken[version] = files
             self.statuses[version] = VersionStatus("END", str(error))
             if is_new:
-                logger.warning(
-                    "Version %d is not served, and tried again when its files change: %s",
-                    version,
-                    error,
-                )
+                text = "Version %d is not served, and tried again when its files change: %s"
+                logger.warning(text, version, error)
             return None
         self._broken.pop(version, None)
         return model

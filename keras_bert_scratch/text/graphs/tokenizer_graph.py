@@ -7,7 +7,7 @@ Axes: B batch, S sequence, W windows of all texts of a batch.
 """
 
 import weakref
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -127,10 +127,8 @@ class TokenizerGraph(tf.Module):
             # Regular expressions match U+FFFD, as in Python, but not bytes that are not UTF-8.
             texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
             for step in self._preprocessing:
-                if isinstance(step, RegexStep):
-                    texts = step.graph(texts)
-                else:
-                    texts = _in_python(step, texts)
+                apply: Any = replace_expressions if isinstance(step, RegexStep) else _in_python
+                texts = apply(step, texts)
         if self._is_mediapipe:
             # U+FFFD is not deleted there, and U+0000 ends a text.
             texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
@@ -294,6 +292,13 @@ def tokenizer_graph(tokenizer: WordPieceTokenizer, engine: Engine = "fast") -> T
         with tf.init_scope():
             graphs[engine] = TokenizerGraph(tokenizer, engine)
     return graphs[engine]
+
+
+def replace_expressions(step: RegexStep, texts: tf.Tensor) -> tf.Tensor:
+    """Applies a step to texts of valid UTF-8, *shape:* (B,), by core TensorFlow operations."""
+    for pattern, replacement in step.replacements:
+        texts = tf.strings.regex_replace(texts, pattern, replacement)
+    return texts
 
 
 def _in_python(step: Step, texts: tf.Tensor) -> tf.Tensor:

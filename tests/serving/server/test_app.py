@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import re
 import shutil
 import signal
@@ -20,7 +19,7 @@ import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from keras_bert_scratch.serving.parity import PROBE_TEXTS
+from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
 from keras_bert_scratch.serving.server import app as app_module
 from keras_bert_scratch.serving.server.app import Limits, ModelServer, serve
 from keras_bert_scratch.serving.server.rest import Input, RequestError
@@ -71,20 +70,15 @@ class TestAnswers:
     def test_ids_of_different_lengths_at_once(self, served):
         model, client = served
         rows = [[2, 5, 3], [2, 5, 6, 7, 3], [2, 3], [2, 9, 3]]
-        answers = [None] * len(rows)
 
-        def ask(n):
-            row = [rows[n]]
-            zeros, ones = [[0] * len(row[0])], [[1] * len(row[0])]
-            inputs = {"token_ids": row, "segment_ids": zeros, "padding_mask": ones}
+        def ask(row):
+            zeros, ones = [[0] * len(row)], [[1] * len(row)]
+            inputs = {"token_ids": [row], "segment_ids": zeros, "padding_mask": ones}
             response = predict(client, {"inputs": inputs, "signature_name": "tokens"})
-            answers[n] = response.json()["outputs"][0]
+            return response.json()["outputs"][0]
 
-        threads = [threading.Thread(target=ask, args=(n,)) for n in range(len(rows))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(len(rows)) as threads:
+            answers = list(threads.map(ask, rows))
         for row, answer in zip(rows, answers, strict=True):
             ids = np.array([row], "int32")
             inputs = {"token_ids": ids, "segment_ids": 0 * ids, "padding_mask": 0 * ids + 1}
@@ -148,21 +142,18 @@ class TestAnswers:
                         return sample.value
             return 0.0
 
-        before = [
-            value("bert_requests_total", endpoint="predict", code="200"),
-            value("bert_requests_total", endpoint="predict", code="400"),
-            value("bert_batch_rows_sum"),
-            value("bert_model_seconds_count"),
-        ]
+        def values():
+            return [
+                value("bert_requests_total", endpoint="predict", code="200"),
+                value("bert_requests_total", endpoint="predict", code="400"),
+                value("bert_batch_rows_sum"),
+                value("bert_model_seconds_count"),
+            ]
+
+        before = values()
         predict(client, {"instances": ["good", "bad"]})
         predict(client, {})
-        after = [
-            value("bert_requests_total", endpoint="predict", code="200"),
-            value("bert_requests_total", endpoint="predict", code="400"),
-            value("bert_batch_rows_sum"),
-            value("bert_model_seconds_count"),
-        ]
-        assert np.subtract(after, before).tolist() == [1, 1, 2, 1]
+        assert np.subtract(values(), before).tolist() == [1, 1, 2, 1]
         assert value("bert_queue_rows") == 0
 
     def test_the_page_needs_nothing_from_elsewhere(self, served):
@@ -406,71 +397,62 @@ class TestPages:
 
 
 IDS = {"segment_ids": [[0, 0, 0]], "padding_mask": [[1, 1, 1]]}
+LONG_IDS = {name: [[0] * 33] for name in (*IDS, "token_ids")}
 
 
 class TestRefusals:
     @pytest.mark.parametrize(
-        ("content", "message"),
+        ("method", "content", "status", "message"),
         [
-            ({"instances": [1]}, "text must be strings, received the number 1."),
+            ("predict", {"instances": [1]}, 400, "text must be strings, received the number 1."),
             (
+                "predict",
                 {"instances": ["a"], "signature_name": "no"},
+                400,
                 'Serving signature name "no" not found: the model has classify, embeddings, pairs,',
             ),
             (
+                "predict",
                 {"inputs": {**IDS, "token_ids": [[2, 500, 3]]}, "signature_name": "tokens"},
+                400,
                 "token_ids must be from 0 to 23",
             ),
             (
-                {
-                    "inputs": {name: [[0] * 33] for name in (*IDS, "token_ids")},
-                    "signature_name": "tokens",
-                },
+                "predict",
+                {"inputs": LONG_IDS, "signature_name": "tokens"},
+                400,
                 "token_ids must have at most 32 tokens, the positions of the model: truncate them",
             ),
             (
+                "predict",
                 {"instances": ["garbage"], "signature_name": "classify"},
+                400,
                 "Could not parse example",
             ),
+            ("classify", {"examples": [{"title": "a"}]}, 400,
+             "Feature: text (data type: string) is required"),
+            ("classify", {"examples": [{"text": 2**64}]}, 400,
+             "The features are no tf.train.Example"),
+            ("classify", {"examples": [{"text": "a"}], "signature_name": "pairs"}, 400,
+             'The signature "pairs" takes no examples: use :predict'),
+            ("classify", {"examples": [{"text": "a"}], "signature_name": "no"}, 400,
+             'Serving signature name "no" not found'),
+            ("predict", b'{"instances": ["a"], "signature_name": "\\ud800"}', 400,
+             'Serving signature name "\\ud800" not found'),
+            ("predict", b"{", 400, "JSON parse error: "),
+            ("predict", {"instances": ["x" * 10_001]}, 413,
+             "a text of 10001 bytes, the limit is 10000"),
+            ("predict", b"x" * 5_000_000, 413, "The body has 5000000 bytes, the limit is 50000"),
+            ("predict", {"instances": ["x"] * 51}, 413,
+             "The request has 51 rows, the queue holds 50"),
         ],
-    )
-    def test_what_the_model_cannot_take(self, served, content, message):
-        response = predict(served[1], content)
-        assert response.status_code == 400
-        assert response.json()["error"].startswith(message)
-
-    def test_examples_without_the_text(self, served):
-        response = served[1].post(f"{URL}:classify", json={"examples": [{"title": "a"}]})
-        assert response.status_code == 400
-        assert "Feature: text (data type: string) is required" in response.json()["error"]
-
-    def test_examples_beyond_64_bits(self, served):
-        response = served[1].post(f"{URL}:classify", json={"examples": [{"text": 2**64}]})
-        assert response.status_code == 400
-        assert "The features are no tf.train.Example" in response.json()["error"]
-
-    def test_classify_by_another_signature(self, served):
-        content = {"examples": [{"text": "a"}], "signature_name": "pairs"}
-        response = served[1].post(f"{URL}:classify", json=content)
-        assert response.status_code == 400
-        assert 'The signature "pairs" takes no examples: use :predict' in response.json()["error"]
-
-    def test_classify_by_an_unknown_signature(self, served):
-        content = {"examples": [{"text": "a"}], "signature_name": "no"}
-        response = served[1].post(f"{URL}:classify", json=content)
-        assert response.status_code == 400
-        assert response.json()["error"].startswith('Serving signature name "no" not found')
-
-    def test_halves_of_surrogate_pairs_in_what_is_refused(self, served):
-        body = b'{"instances": ["a"], "signature_name": "\\ud800"}'
-        response = served[1].post(f"{URL}:predict", content=body)
-        assert response.status_code == 400
-        assert 'Serving signature name "\\ud800" not found' in response.json()["error"]
-
-    def test_no_json(self, served):
-        response = served[1].post(f"{URL}:predict", content=b"{")
-        assert response.status_code == 400
-        assert response.json()["error"].startswith("JSON parse error: ")
+        ids=lambda value: None if isinstance(value, int | str) else "",
+    )  # fmt: skip
+    def test_bad_requests(self, served, method, content, status, message):
+        body = content if isinstance(content, bytes) else json.dumps(content)
+        response = served[1].post(f"{URL}:{method}", content=body)
+        assert response.status_code == status
+        assert message in response.json()["error"]
 
     @pytest.mark.parametrize(
         "url",
@@ -496,21 +478,6 @@ class TestRefusals:
         response = served[1].request(method, url)
         assert response.status_code == status
         assert response.json() == {"error": f"Malformed request: {method} {url}"}
-
-    def test_a_text_too_long(self, served):
-        response = predict(served[1], {"instances": ["x" * 10_001]})
-        assert response.status_code == 413
-        assert "a text of 10001 bytes, the limit is 10000" in response.json()["error"]
-
-    def test_a_body_too_large(self, served):
-        response = served[1].post(f"{URL}:predict", content=b"x" * 5_000_000)
-        assert response.status_code == 413
-        assert "The body has 5000000 bytes, the limit is 50000" in response.json()["error"]
-
-    def test_more_rows_than_the_queue_holds(self, served):
-        response = predict(served[1], {"instances": ["x"] * 51})
-        assert response.status_code == 413
-        assert "The request has 51 rows, the queue holds 50" in response.json()["error"]
 
 
 class SlowModel:
@@ -547,18 +514,8 @@ class TestUnderPressure:
 
     def test_a_full_queue_is_503(self):
         app = ModelServer(SlowModel(0.3), "films", Limits(max_queue=2, max_batch_size=1)).app()
-        responses = []
-        with TestClient(app) as client:
-            threads = [
-                threading.Thread(
-                    target=lambda: responses.append(predict(client, {"instances": ["a"]}))
-                )
-                for _ in range(6)
-            ]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+        with TestClient(app) as client, ThreadPoolExecutor(6) as threads:
+            responses = list(threads.map(predict, [client] * 6, [{"instances": ["a"]}] * 6))
         codes = sorted(response.status_code for response in responses)
         # One runs and two wait, if they arrive together; one or more find the queue full.
         assert set(codes) == {200, 503}
@@ -659,60 +616,53 @@ class TestSettings:
             serve(tmp_path, name)
 
 
-class TestServing:
-    """`serve`, in a process of its own whose model is a stand-in."""
+PROCESS = """
+import sys
+import numpy as np
+from keras_bert_scratch.serving.server import app, versions
+from keras_bert_scratch.serving.server.rest import Input
 
-    @pytest.fixture
-    def start(self, tmp_path):
-        started = []
+class Model:
+    version, folder = 1, "folder"
+    def inputs(self, signature):
+        return {"text": Input(np.dtype(object), (None,))}
+    def batch_key(self, signature, row):
+        return ()
+    def run(self, signature, rows):
+        return [{"n": 1}] * len(rows)
 
-        def start(**options):
-            code = (
-                "import numpy as np\n"
-                "from keras_bert_scratch.serving.server import app, versions\n"
-                "from keras_bert_scratch.serving.server.rest import Input\n"
-                "class Model:\n"
-                "    version, folder = 1, 'folder'\n"
-                "    def inputs(self, signature):\n"
-                "        return {'text': Input(np.dtype(object), (None,))}\n"
-                "    def batch_key(self, signature, row): return ()\n"
-                "    def run(self, signature, rows): return [{'n': 1}] * len(rows)\n"
-                "versions.ModelVersions.first = lambda self: Model()\n"
-                f"app.serve({str(tmp_path)!r}, 'films', **{options!r})\n"
-            )
-            process = subprocess.Popen(
-                [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            )  # fmt: skip
-            started.append(process)
-            return process
+versions.ModelVersions.first = lambda self: Model()
+app.serve(sys.argv[1], "films", port=0, allowed_hosts=["films.example"])
+"""
 
-        yield start
-        for process in started:
+
+def test_it_says_that_it_listens_once_it_does(tmp_path):
+    """In a process of its own, whose model is a stand-in."""
+    command = [sys.executable, "-c", PROCESS, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stdout.readline()
+            address = re.search(r"\(version 1\): (http://127\.0\.0\.1:\d+)/v1/models/films$", line)[
+                1
+            ]
+            # At once, without another try.
+            response = httpx2.post(f"{address}{URL}:predict", json={"instances": ["a"]})
+            assert response.json() == {"predictions": [1]}
+            assert "films.example (--allowed-host)" in process.stdout.readline()
+            assert process.stdout.readline() == f"Try it: {address}/\n"
+            for host, status in (("films.example", 200), ("other.example", 400)):
+                found = httpx2.get(f"{address}/healthz", headers={"Host": host})
+                assert found.status_code == status
+            huge = httpx2.get(f"{address}/healthz", headers={"X": "x" * 20_000})
+            assert huge.status_code == 431
+            process.terminate()
+            assert process.wait(20) == -signal.SIGTERM
+        finally:
             process.kill()
-            process.communicate()
 
-    def test_it_says_that_it_listens_once_it_does(self, start):
-        process = start(port=0, allowed_hosts=["films.example"])
-        line = process.stdout.readline()
-        address = re.search(r"\(version 1\): (http://127\.0\.0\.1:\d+)/v1/models/films$", line)[1]
-        # At once, without another try.
-        response = httpx2.post(f"{address}{URL}:predict", json={"instances": ["a"]})
-        assert response.json() == {"predictions": [1]}
-        assert "films.example (--allowed-host)" in process.stdout.readline()
-        assert process.stdout.readline() == f"Try it: {address}/\n"
-        for host, status in (("films.example", 200), ("other.example", 400)):
-            found = httpx2.get(f"{address}/healthz", headers={"Host": host})
-            assert found.status_code == status
-        huge = httpx2.get(f"{address}/healthz", headers={"X": "x" * 20_000})
-        assert huge.status_code == 431
-        process.terminate()
-        assert process.wait(20) == -signal.SIGTERM
 
-    def test_an_address_that_is_taken(self, start):
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            process = start(port=taken.getsockname()[1])
-            _, errors = process.communicate(timeout=60)
-        assert process.returncode != 0
-        assert "OSError: Cannot listen at 127.0.0.1, port" in errors
-        assert "choose another host or port" in errors
+def test_an_address_that_is_taken(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"listen at 127.0.0.1, port {port} .*: choose another"):
+            serve(tmp_path, port=port)

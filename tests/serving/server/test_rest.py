@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies
 
+from keras_bert_scratch.serving.server.limits import Limits
 from keras_bert_scratch.serving.server.rest import (
     Input,
     RequestError,
@@ -38,7 +39,7 @@ TAGGED = {
 
 
 def rows(content, inputs, limit=1000):
-    return predict_rows(content, inputs, limit)
+    return predict_rows(content, inputs, Limits(max_text_bytes=limit))
 
 
 @pytest.mark.parametrize(
@@ -215,7 +216,7 @@ def test_examples_share_the_context():
         "context": {"n": 1},
         "examples": [{"text": "a"}, {"text": ["b", {"b64": "Yw=="}], "x": [1, 2.5]}],
     }
-    assert examples_of(content, 10) == [
+    assert examples_of(content, Limits()) == [
         {"n": [1], "text": [b"a"]},
         {"n": [1], "text": [b"b", b"c"], "x": [1, 2.5]},
     ]
@@ -234,22 +235,23 @@ def test_examples_share_the_context():
 )
 def test_refused_examples(content, message):
     with pytest.raises(RequestError) as refusal:
-        examples_of(content, 1000)
+        examples_of(content, Limits())
     assert message in str(refusal.value)
 
 
 def test_a_context_is_not_repeated_without_bound():
     content = {"context": {"text": "x" * 100}, "examples": [{}] * 10}
-    assert len(examples_of(content, 100, max_bytes=1000)) == 10
+    assert len(examples_of(content, Limits(max_body_bytes=1000))) == 10
     with pytest.raises(RequestError, match="has 100 bytes, which 10 examples repeat; the limit is"):
-        examples_of(content, 100, max_bytes=999)
+        examples_of(content, Limits(max_body_bytes=999))
 
 
 def test_more_rows_than_the_limit():
+    limits = Limits(max_queue=3)
     for request in (
-        lambda: predict_rows({"instances": ["a"] * 4}, TEXT, 10, max_rows=3),
-        lambda: predict_rows({"inputs": ["a"] * 4}, TEXT, 10, max_rows=3),
-        lambda: examples_of({"examples": [{}] * 4}, 10, max_rows=3),
+        lambda: predict_rows({"instances": ["a"] * 4}, TEXT, limits),
+        lambda: predict_rows({"inputs": ["a"] * 4}, TEXT, limits),
+        lambda: examples_of({"examples": [{}] * 4}, limits),
     ):
         with pytest.raises(RequestError, match="The request has 4 rows, the queue holds 3") as e:
             request()
@@ -262,7 +264,7 @@ def test_strings_among_numbers_take_no_memory():
     tracemalloc.start()
     for inputs in ({"x": NUMBER["x"]}, {"x": Input(np.dtype("int32"), (None,))}, TEXT):
         with pytest.raises(RequestError, match="received (a string|the number)"):
-            predict_rows({"instances": values}, inputs, 100_000, max_rows=100_000)
+            predict_rows({"instances": values}, inputs, Limits(max_queue=100_000))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 5_000_000

@@ -2,15 +2,15 @@
 
 import pytest
 
-from keras_bert_scratch.serving.predictor import load_predictor
+from keras_bert_scratch.serving.readers.classifier import load_predictor
 
-pytest.importorskip("apache_beam", reason="Apache Beam is not installed: pip install .[beam]")
+pytestmark = pytest.mark.beam
 
 
 def test_every_text_once(tiny_classifier, tmp_path):
-    import apache_beam as beam
+    beam = pytest.importorskip("apache_beam")
 
-    from keras_bert_scratch.serving.beam import Classify
+    from keras_bert_scratch.serving.readers.beam_transform import Classify
 
     tiny_classifier().export(tmp_path / "model.tflite", format="litert")
     texts = [f"a {'very ' * n}good film" for n in range(20)]

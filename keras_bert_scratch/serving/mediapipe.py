@@ -1,139 +1,119 @@
-"""Export for MediaPipe: a LiteRT file whose metadata tells phones and browsers how to use it.
+"""LiteRT files for MediaPipe: metadata tell phones and browsers how to use the file.
 
-MediaPipe Tasks read the inputs' meaning, the tokenizer and the labels from a flatbuffer inside the
-file, and vocabulary and labels from a zip archive behind it, so that `TextClassifier` runs the file
-as it is in Python, Android, iOS and JavaScript.
+MediaPipe Tasks read the meaning of the inputs, the tokenizer and the labels from a flatbuffer
+inside the file, and vocabulary and labels from a zip archive behind it. `TextClassifier` runs the
+file unchanged in Python, Android, iOS and JavaScript.
 
 Axes: B batch, S sequence, C classes.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import flatbuffers
-import keras
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
+from keras_bert_scratch.serving.graphs.classifier import ClassifierSignature
+from keras_bert_scratch.serving.graphs.signature import Check
 from keras_bert_scratch.serving.litert import (
-    Precision,
-    answers,
-    calibration_inputs,
-    check_options,
+    check_operations,
+    check_precision,
     convert,
-    lines_of_labels,
-    split_texts,
-    write_litert,
+    to_bytes,
 )
-from keras_bert_scratch.serving.predictor import MEDIAPIPE_NAMES
-from keras_bert_scratch.serving.saved_model import require_tensorflow
+from keras_bert_scratch.serving.packed import LABELS, MEDIAPIPE_NAMES, VOCABULARY, pack
 from keras_bert_scratch.text.columns import text_columns
 from keras_bert_scratch.text.statistics import phone_differences
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 logger = logging.getLogger(__name__)
 
-# From mediapipe/tasks/metadata/metadata_schema.fbs, which no package brings without MediaPipe: the
-# numbers of what is used here. A field's number is its place in its table, a union taking two.
+# Numbers from mediapipe/tasks/metadata/metadata_schema.fbs, which only MediaPipe's package has. The
+# number of a field is its position in its table, where a union takes two.
 _AXIS_LABELS, _VOCABULARY = 2, 5  # AssociatedFileType
 _BERT_TOKENIZER = 4  # ProcessUnitOptions
 _LEAST_PARSER = "1.1.0"  # The first that knows BertTokenizerOptions.
 
 
-def export_mediapipe(
-    network: keras.Model,
-    tokenizer: WordPieceTokenizer,
-    labels: Sequence[str],
-    path: str | Path,
+def write_mediapipe(
+    signature: ClassifierSignature,
+    path: Path,
     *,
-    activation: Callable[[Any], Any],
-    sequence_length: int,
-    expected: Callable[[Any], Any],
-    precision: Precision = "float32",
+    precision: str = "float32",
     static_length: int | None = None,
     texts: Any = None,
-) -> None:
-    """Writes a classifier as one LiteRT file that MediaPipe's TextClassifier runs as it is.
+) -> Check:
+    """Writes a classifier as a LiteRT file that MediaPipe's TextClassifier runs unchanged.
 
     It takes `ids`, `mask` and `segment_ids`, int32 (1, S), and returns `probabilities`, float32
-    (1, C). MediaPipe tokenizes by rules of its own: it lower-cases ASCII letters only and strips no
-    accents. Where the model was trained with others, a warning tells the share of `texts` that the
-    phone will read otherwise; a tokenizer with `normalization="mediapipe"` trains for the phone.
+    (1, C). MediaPipe has its own tokenizer: it lower-cases ASCII letters only and strips no
+    accents. If the model was trained with another, a warning tells the share of `texts` that the
+    phone tokenizes differently; a tokenizer with `normalization="mediapipe"` trains for the phone.
 
-    Before the file appears, it is loaded in a fresh process, and given what the phone's tokenizer
-    makes of texts.
+    File and model are compared on the tokens of the phone's tokenizer.
 
     Args:
-        network: Maps a dict of ids to logits.
-        tokenizer: Of the network.
-        labels: Names of the classes.
+        signature: The classifier.
         path: The file to write.
-        activation: Turns logits into probabilities.
-        sequence_length: Tokens to which texts are truncated.
-        expected: Gives the probabilities that the model gives for some texts.
-        precision: See `export_litert`.
-        static_length: S, by default `sequence_length`; every text costs as much as S tokens.
-        texts: Texts such as the model will read, see `export_litert`.
+        precision: See `write_litert`.
+        static_length: S, by default the model's sequence length; every text costs as much as S
+            tokens.
+        texts: Texts like those that the model will read, see `ClassifierSignature.lite`.
 
     Raises:
         ValueError: If an option is refused, or the texts are too few, pairs, or not in the
             vocabulary's language.
-        RuntimeError: If Keras runs on another backend, or the file's probabilities or labels differ
-            from the model's.
     """
-    require_tensorflow()
-    check_options(precision, static_length, sequence_length)
+    if signature.is_score:
+        raise ValueError(
+            "MediaPipe's text classifier gives classes, and this model a score: use 'litert'."
+        )
+    signature.check_reads_heads("mediapipe")
+    check_precision(signature, precision)
+    signature.check_static_length(static_length)
     if texts is not None and text_columns(texts)[1] is not None:
         raise ValueError("MediaPipe's TextClassifier takes one text, not a pair: pass one column.")
-    length = static_length or sequence_length
-    phone = WordPieceTokenizer(tokenizer.vocabulary, normalization="mediapipe")
-    calibration, held_out = split_texts(texts, tokenizer, precision)
+    tokenizer = signature.tokenizer
+    calibration, held_out = signature.split_texts(texts, precision)
     _tell_differences(tokenizer, texts)
-
-    model = convert(
-        network,
-        activation,
-        names=MEDIAPIPE_NAMES,
-        static_length=length,
-        precision=precision,
-        calibration=calibration_inputs(phone, calibration, length, length),
+    length = static_length or signature.sequence_length
+    phone = signature.reading(
+        tokenizer=WordPieceTokenizer(tokenizer.vocabulary, normalization="mediapipe"),
+        sequence_length=length,
     )
-    graph = model.subgraphs[0]
+    graph = phone.lite_of_ids((1, length), MEDIAPIPE_NAMES)
+    graph = graph._replace(calibration=phone.calibration(calibration, length, MEDIAPIPE_NAMES))
+    model = convert(graph, precision)
+    tensors = model.subgraphs[0].tensors
     inputs, outputs = (
-        [graph.tensors[index].name for index in indices]
-        for indices in (graph.inputs, graph.outputs)
+        [tensors[index].name for index in indices]
+        for indices in (model.subgraphs[0].inputs, model.subgraphs[0].outputs)
     )
     _add_metadata(model, text_classifier_metadata(inputs, outputs))
-    write_litert(
-        path,
-        model,
-        {
-            "vocab.txt": "".join(f"{token}\n" for token in tokenizer.vocabulary.tokens),
-            "labels.txt": lines_of_labels(labels),
-        },
-        expected=answers(network, activation, phone, length),
-        precision=precision,
-        held_out=held_out,
-    )
+    vocabulary = "".join(f"{token}\n" for token in tokenizer.vocabulary.tokens)
+    pack(path, to_bytes(model), {VOCABULARY: vocabulary, LABELS: graph.files[LABELS]})
+    check_operations(path)
+    return Check(phone.expected, precision, held_out)
 
 
 def _tell_differences(tokenizer: WordPieceTokenizer, texts: Any) -> None:
-    """Warns if the phone reads texts otherwise than the model was trained to."""
+    """Warns if the phone tokenizes texts differently from the model's tokenizer."""
     if tokenizer.normalization == "mediapipe" and not tokenizer.preprocessing:
         return
     if texts is None:
         logger.warning(
             "MediaPipe lower-cases ASCII letters only, keeps accents and does no preprocessing, so "
-            "it may tokenize a text otherwise than this model's tokenizer: pass texts= to learn "
-            "how many."
+            "it may tokenize a text differently from this model's tokenizer: pass texts= to "
+            "learn how often."
         )
         return
     differences = phone_differences(tokenizer, text_columns(texts)[0])
     if differences.num_different:
         logger.warning(
-            "MediaPipe tokenizes %d of %d texts (%.1f %%) otherwise than this model's tokenizer, "
+            "MediaPipe tokenizes %d of %d texts (%.1f %%) differently from this model's tokenizer, "
             'such as %r: train with a tokenizer of normalization="mediapipe" if that is too many.',
             differences.num_different,
             differences.num_texts,

@@ -1,4 +1,4 @@
-"""Does an export answer as the model does? Asked of a fresh process, without Keras."""
+"""Asks an export for answers in a fresh process without Keras, as on a server."""
 
 import importlib
 import json
@@ -15,8 +15,8 @@ import numpy as np
 
 from keras_bert_scratch.text.columns import text_columns
 
-# Accents, other scripts, emoji, control characters, the special tokens as text, nothing at all, a
-# word beyond any vocabulary, and more than any sequence holds.
+# Accents, other scripts, emoji, control characters, special tokens as text, an empty text, a word
+# that no vocabulary has, and a text longer than any sequence.
 PROBE_TEXTS = [
     "a film to remember",
     "An Über-café, naïve & déjà vu!",
@@ -29,54 +29,17 @@ PROBE_TEXTS = [
     "pneumono" * 20,
     "one word after another " * 400,
 ]
-# What an export may be asked for: who loads it, and which method answers.
-_ANSWERS = {
-    "probabilities": ("keras_bert_scratch.serving.predictor", "load_predictor", "probabilities"),
-    "embeddings": ("keras_bert_scratch.serving.embedder", "load_embedder", "encode"),
-    "tags": ("keras_bert_scratch.serving.tagger", "load_tagger", "padded_probabilities"),
-    "answers": ("keras_bert_scratch.serving.answerer", "load_answerer", "probabilities"),
-    "summaries": ("keras_bert_scratch.serving.summarizer", "load_summarizer", "summarize"),
+# The readers of each task: the function that loads an export, and the method that answers.
+_READERS = {
+    "classifier": ("load_predictor", "probabilities"),
+    "sentence_encoder": ("load_embedder", "encode"),
+    "tagger": ("load_tagger", "word_probabilities"),
+    "answerer": ("load_answerer", "probabilities"),
+    "summarizer": ("load_summarizer", "summarize"),
 }
-# Each latency is the median of runs that fill this time, and of no fewer than five.
+_FOLDER = "keras_bert_scratch.serving.readers"
+# Each latency is the median of the runs that fill this time, at least five.
 _SECONDS_TIMED = 0.5
-
-
-def check_artifact(
-    path: Path, expected: Callable[[list[str]], Any], *, largest_gap: float
-) -> float:
-    """Loads an export in a fresh process without Keras and compares its probabilities.
-
-    Args:
-        path: A SavedModel folder or a LiteRT file.
-        expected: Gives the probabilities that the export must give for some texts.
-        largest_gap: Largest accepted difference of a probability.
-
-    Returns:
-        The largest difference found.
-
-    Raises:
-        RuntimeError: If the export does not load, or a difference is larger or not a number.
-    """
-    found, _ = ask(path, PROBE_TEXTS)
-    return check_gap(found, np.asarray(expected(PROBE_TEXTS)), largest_gap)
-
-
-def check_gap(found: np.ndarray, wanted: np.ndarray, largest_gap: float) -> float:
-    """Returns the largest difference of two arrays of probabilities.
-
-    Scores, which may be large, count as shares of the largest of them.
-
-    Raises:
-        RuntimeError: If it is larger than `largest_gap`, or not a number.
-    """
-    gap = float(np.max(np.abs(found - wanted)) / max(1.0, np.max(np.abs(wanted))))
-    # Written so that a gap that is not a number fails, too.
-    if not gap <= largest_gap:
-        raise RuntimeError(
-            f"The export's probabilities differ from the model's by {gap:.2g}, more than "
-            f"{largest_gap:.2g}: nothing was written."
-        )
-    return gap
 
 
 def ask(
@@ -85,20 +48,20 @@ def ask(
     timed: Mapping[int, str] | None = None,
     threads: int = 1,
     *,
-    answer: str = "probabilities",
+    task: str = "classifier",
 ) -> tuple[np.ndarray, dict[tuple[int, int], float]]:
     """Asks an export in a fresh process without Keras.
 
     Args:
-        path: A SavedModel folder or a LiteRT file.
+        path: A SavedModel folder or a file.
         texts: n strings, a tuple of two columns of them, or None.
-        timed: Texts to measure the latency of, by their number of tokens.
-        threads: To compute with.
-        answer: What is asked for: a key of `_ANSWERS`.
+        timed: Texts whose latency is measured, by their number of tokens.
+        threads: Number of threads to compute with.
+        task: The task of the export, a key of `_READERS`.
 
     Returns:
-        The answers to `texts` (*Shape:* (n, C) or (n, H)), and the median milliseconds from string
-        to answer by (tokens, threads).
+        The answers to `texts` (*Shape:* (n, C), (n, H), (words, C), (n, 2) or (n,), by task), and
+        the median milliseconds from string to answer by (tokens, threads).
 
     Raises:
         RuntimeError: If the export does not load.
@@ -108,7 +71,7 @@ def ask(
         "columns": texts and [column for column in text_columns(texts) if column is not None],
         "timed": timed or {},
         "threads": threads,
-        "answer": answer,
+        "task": task,
     }
     # SavedModels take their threads from the environment.
     counts = {f"TF_NUM_{kind}_THREADS": str(threads) for kind in ("INTRAOP", "INTEROP")}
@@ -131,15 +94,15 @@ def ask(
 
 
 def main(folder: str) -> None:
-    """Answers the question in a folder: writes the answers and latencies beside it."""
+    """Answers the question in a folder, and writes the answers and latencies beside it."""
     question = json.loads((Path(folder) / "question.json").read_text("utf-8"))
     if not question["path"].endswith(".tflite"):
         # TensorFlow imports Keras if it is installed; this makes the import fail, as on a server.
-        # LiteRT files import neither, but for tensorflow-text, which needs both, if they take text.
+        # LiteRT files import neither, except those that take text: tensorflow-text needs both.
         sys.modules["keras"] = None  # type: ignore[assignment]
-    module, load, method = _ANSWERS[question["answer"]]
-    loaded = getattr(importlib.import_module(module), load)(question["path"], question["threads"])
-    answer = getattr(loaded, method)
+    load, method = _READERS[question["task"]]
+    readers = importlib.import_module(f"{_FOLDER}.{question['task']}")
+    answer = getattr(getattr(readers, load)(question["path"], question["threads"]), method)
     columns = question["columns"]
     found: Any = []
     if columns:

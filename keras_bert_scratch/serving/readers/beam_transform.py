@@ -6,7 +6,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from keras_bert_scratch.serving.predictor import load_predictor
+from keras_bert_scratch.serving.readers.classifier import load_predictor
 
 
 class Classify(beam.PTransform):

@@ -1,0 +1,208 @@
+"""The description of a task for its exports: inputs, outputs, graph, and largest accepted gap.
+
+Axes: B batch, S sequence.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
+from keras_bert_scratch.serving.packed import INPUTS, NAMES, SETTINGS
+from keras_bert_scratch.text.graphs.tokenizer_graph import TokenizerGraph, tokenizer_graph
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+
+Outputs = dict[str, tf.Tensor]
+# Functions by the name of a SavedModel's signature, each with its inputs.
+Functions = dict[str, tuple[Callable[..., Outputs], list[tf.TensorSpec]]]
+
+
+class LiteGraph(NamedTuple):
+    """A function that becomes a LiteRT file.
+
+    Attributes:
+        function: Computes the outputs by name.
+        inputs: Its inputs, with their names.
+        files: The texts packed behind the model, by name.
+        expected: Computes the answers that the file must give.
+        resources: Owners of the tables that the function uses.
+        operations: Names of the custom operations that the file may need.
+        calibration: Inputs by name, for `"full_int8"`.
+        held_out: Texts for which the file must give the model's labels, or None.
+    """
+
+    function: Callable[..., Outputs]
+    inputs: list[tf.TensorSpec]
+    files: dict[str, str]
+    expected: Callable[[Any], Any]
+    resources: Sequence[tf.Module] = ()
+    operations: Collection[str] = ()
+    calibration: Sequence[Mapping[str, np.ndarray]] | None = None
+    held_out: Any = None
+
+
+class Check(NamedTuple):
+    """How an export is compared with its model.
+
+    Attributes:
+        expected: Computes the answers that the export must give.
+        precision: Precision of the export, which decides the largest accepted gap.
+        held_out: Texts for which the export must give the model's labels, or None.
+    """
+
+    expected: Callable[[Any], Any]
+    precision: str = "float32"
+    held_out: Any = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Signature:
+    """A task as its exports see it.
+
+    Attributes:
+        network: Maps a dict of ids to logits or embeddings; has an `encoder`.
+        tokenizer: The tokenizer of the network.
+        expected: Computes the model's answers, with which exports are compared.
+    """
+
+    network: Any
+    tokenizer: WordPieceTokenizer
+    expected: Callable[[Any], Any]
+
+    # Name of the task, which selects its reader; of the compared answers, in errors; and of the
+    # output of files that take ids.
+    task: ClassVar[str]
+    answers_are: ClassVar[str] = "probabilities"
+    output: ClassVar[str]
+    # Largest accepted gap, by the precisions that a LiteRT file may have.
+    largest_gaps: ClassVar[Mapping[str, float]] = {"float32": 1e-5, "float16": 1e-2, "int8": 0.25}
+    # Texts on which an export is compared.
+    probes: ClassVar[Any] = PROBE_TEXTS
+    # Attributes that are packed in a file for its reader, of JSON types.
+    settings: ClassVar[tuple[str, ...]] = ("sequence_length",)
+
+    def functions(self) -> Functions:
+        """Returns the functions of a SavedModel, by the names of their signatures."""
+        raise NotImplementedError
+
+    def compute(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Runs the network on ids."""
+        return tf.cast(self.network(inputs, training=False), tf.float32)
+
+    def of_ids(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Computes the output of files that take ids."""
+        return self.compute(inputs)
+
+    # === SavedModel ===
+    @property
+    def graph(self) -> TokenizerGraph:
+        """The tokenizer as core TensorFlow operations."""
+        return tokenizer_graph(self.tokenizer, "core")
+
+    def resources(self) -> list[tf.Module]:
+        """Returns the owners of the tables that the functions use."""
+        return [self.graph]
+
+    def write_assets(self, folder: Path) -> None:
+        """Writes files of the task beside the model; most tasks have none."""
+
+    def tokens(
+        self, compute: Callable[[dict[str, tf.Tensor]], tf.Tensor], output: str = "logits"
+    ) -> tuple[Callable[..., Outputs], list[tf.TensorSpec]]:
+        """Returns the function of the signature `tokens`, and its inputs.
+
+        Args:
+            compute: Runs the network on ids.
+            output: Name of the result.
+        """
+
+        def function(token_ids: Any, segment_ids: Any, padding_mask: Any) -> Outputs:
+            inputs = dict(zip(INPUTS, (token_ids, segment_ids, padding_mask), strict=True))
+            return {output: compute(self._checked(inputs))}
+
+        return function, ids()
+
+    def _checked(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns ids that fail when they cannot be looked up; a GPU would give zeros."""
+        config = self.network.encoder.config
+        checks = [
+            tf.debugging.assert_less_equal(
+                tf.shape(inputs["token_ids"])[1],
+                config.max_positions,
+                f"token_ids must have at most {config.max_positions} tokens, the positions of the "
+                "model: truncate them",
+            )
+        ]
+        for name, size in (("token_ids", config.vocab_size), ("segment_ids", config.num_segments)):
+            message = f"{name} must be from 0 to {size - 1}"
+            checks += [
+                tf.debugging.assert_non_negative(inputs[name], message),
+                tf.debugging.assert_less(inputs[name], size, message),
+            ]
+        with tf.control_dependencies(checks):
+            return {name: tf.identity(value) for name, value in inputs.items()}
+
+    # === LiteRT ===
+    def lite(self, precision: str) -> LiteGraph:
+        """Describes a LiteRT file, which takes ids; B and S are free."""
+        return self.lite_of_ids()
+
+    def lite_of_ids(
+        self,
+        shape: tuple[int | None, int | None] = (None, None),
+        names: Mapping[str, str] = NAMES,
+        **settings: Any,
+    ) -> LiteGraph:
+        """Describes a LiteRT file that takes ids.
+
+        Args:
+            shape: B and S, None where they are free.
+            names: Names of the inputs in the file, in order.
+            **settings: More settings for the file's reader, of JSON types.
+        """
+
+        def function(*values: tf.Tensor) -> Outputs:
+            return {self.output: self.of_ids(dict(zip(names, values, strict=True)))}
+
+        inputs = ids(shape, [*names.values()])
+        return LiteGraph(function, inputs, self.packed(**settings), self.expected)
+
+    def packed(self, **settings: Any) -> dict[str, str]:
+        """Returns the texts that are packed in a file, by name."""
+        settings |= {name: getattr(self, name) for name in self.settings}
+        settings["tokenizer"] = self.tokenizer.get_config()
+        return {SETTINGS: json.dumps(settings, ensure_ascii=False)}
+
+    # === Comparison ===
+    def gap(self, found: np.ndarray, wanted: Any) -> float:
+        """Returns how far an export's answers are from the model's.
+
+        Scores, which may be large, count as shares of the largest of them.
+        """
+        wanted = np.asarray(wanted)
+        return float(np.max(np.abs(found - wanted)) / max(1.0, np.max(np.abs(wanted))))
+
+    def check_labels(self, found: np.ndarray, wanted: np.ndarray, precision: str) -> None:
+        """Refuses an export that gives too many held-out texts another label, if there are any."""
+
+
+def strings(*names: str) -> list[tf.TensorSpec]:
+    """Returns columns of strings, by name. *Shape:* (B,) each."""
+    return [tf.TensorSpec((None,), tf.string, name=name) for name in names]
+
+
+def ids(
+    shape: tuple[int | None, int | None] = (None, None), names: Sequence[str] = INPUTS
+) -> list[tf.TensorSpec]:
+    """Returns the inputs of a network that takes ids, int32. *Shape:* (B, S) each."""
+    return [tf.TensorSpec(shape, tf.int32, name=name) for name in names]
+
+
+def shared(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes a function that several signatures share: half the time to export."""
+    return tf.function(function, autograph=False)

@@ -1,0 +1,252 @@
+"""Bases of the readers of all tasks, which load exports without Keras.
+
+A reader combines the answers of a task, such as `Tagger`, with `SavedModelReader` or
+`LiteRTReader`. Reading files does not need TensorFlow either.
+
+Axes: B batch, S sequence.
+"""
+
+import abc
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_bert_scratch.files import check_hashes
+from keras_bert_scratch.serving.packed import (
+    READ_ERRORS,
+    SETTINGS,
+    encode_inputs,
+    id_inputs,
+    unpack,
+)
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.truncation import Truncation
+
+
+class Reader(abc.ABC):
+    """An export of a task, in any format."""
+
+    # Name of the task in errors, and the output that tells its exports from those of others.
+    _task: str
+    _output: str
+    _width: int
+
+    @abc.abstractmethod
+    def _answers(
+        self, columns: Sequence[Sequence[str]], batch_size: int
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yields the outputs of every batch of texts, or of pairs."""
+
+
+class SavedModelReader(Reader):
+    """Loads an exported SavedModel, and runs its signatures.
+
+    Args:
+        folder: The SavedModel.
+
+    Raises:
+        ValueError: If the folder holds no SavedModel, one of another task, or a changed one.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        import tensorflow as tf
+
+        check_hashes(folder)
+        try:
+            # Held, because a signature does not keep its model alive.
+            self._model = tf.saved_model.load(str(folder))
+            outputs = self._model.signatures["serving_default"].structured_outputs
+            self._width = outputs[self._output].shape[-1]
+            self._read(Path(folder))
+        except READ_ERRORS as error:
+            raise ValueError(
+                f"{folder} is not a SavedModel of {self._task} ({error}): name a folder that "
+                "`export` wrote."
+            ) from error
+
+    def _read(self, folder: Path) -> None:
+        """Reads what else the task needs."""
+
+    def _run(self, signature: str = "serving_default", **columns: Sequence[str]) -> dict[str, Any]:
+        """Runs a signature on columns of strings, by name."""
+        import tensorflow as tf
+
+        inputs = {name: tf.constant(column, tf.string) for name, column in columns.items()}
+        outputs = self._model.signatures[signature](**inputs)
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    def _answers(
+        self, columns: Sequence[Sequence[str]], batch_size: int
+    ) -> Iterator[dict[str, np.ndarray]]:
+        signature = "serving_default" if len(columns) == 1 else "pairs"
+        for start in range(0, len(columns[0]), batch_size):
+            batch = [column[start : start + batch_size] for column in columns]
+            yield self._run(signature, **dict(zip(("text", "pair"), batch, strict=False)))
+
+
+class IdsReader(Reader):
+    """Tokenizes in Python and runs a network that takes ids."""
+
+    _tokenizer: WordPieceTokenizer
+    _sequence_length: int
+    _truncation: Truncation = "head"
+    _window_stride: int | None = None
+    _is_static = False
+
+    @abc.abstractmethod
+    def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Computes the outputs from int32 inputs. *Shape:* (B, S) each."""
+
+    def _encode(self, text: str, pair: str | None = None) -> dict[str, np.ndarray]:
+        return encode_inputs(
+            self._tokenizer,
+            text,
+            pair,
+            sequence_length=self._sequence_length,
+            truncation=self._truncation,
+            window_stride=self._window_stride,
+            pad=self._is_static,
+        )
+
+    def _answers(
+        self, columns: Sequence[Sequence[str]], batch_size: int
+    ) -> Iterator[dict[str, np.ndarray]]:
+        # Each runs alone, at its own length.
+        for texts in zip(*columns, strict=True):
+            yield self._run(self._encode(*texts))
+
+
+class LiteRTReader(IdsReader):
+    """Loads an exported LiteRT file, with the vocabulary and the settings packed in it.
+
+    It needs ai-edge-litert and numpy alone.
+
+    Args:
+        path: The `.tflite` file.
+        num_threads: Number of threads of the interpreter.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not one that the task's `export` wrote, or has been changed.
+        ImportError: If ai-edge-litert is not installed.
+    """
+
+    def __init__(self, path: str | Path, num_threads: int = 1) -> None:
+        if not Path(path).exists():
+            raise FileNotFoundError(f"{path} does not exist: name a .tflite file.")
+        try:
+            settings = self._settings(unpack(path))
+            self._tokenizer = WordPieceTokenizer.from_config(settings["tokenizer"])
+            self._runner = LiteRTRunner(path, num_threads, settings.get("inputs") == "text")
+            self._width = self._runner.get_output_details()[self._output]["shape"][-1]
+            self._read(settings)
+        except READ_ERRORS as error:
+            raise ValueError(
+                f"{path} is not a LiteRT file of {self._task} ({error}): name one that `export` "
+                "wrote."
+            ) from error
+
+    def _settings(self, files: dict[str, str]) -> dict[str, Any]:
+        """Returns the settings that are packed in the file."""
+        return json.loads(files[SETTINGS])
+
+    def _read(self, settings: dict[str, Any]) -> None:
+        """Takes over the settings."""
+        self._sequence_length = settings["sequence_length"]
+
+    def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return self._runner(**inputs)
+
+    def _run_rows(
+        self, token_ids: Sequence[Sequence[int]], segment_ids: Sequence[Sequence[int]]
+    ) -> list[np.ndarray]:
+        """Computes the output of every row, each alone. *Shape:* (S, ...) each."""
+        rows = zip(token_ids, segment_ids, strict=True)
+        return [self._run(id_inputs([row]))[self._output][0] for row in rows]
+
+
+class LiteRTRunner:
+    """The signature of a LiteRT file, which any number of threads may call: one runs at a time.
+
+    Args:
+        path: The file.
+        num_threads: Number of threads of the interpreter, for a call.
+        takes_text: Whether the file has tensorflow-text's operations.
+
+    Raises:
+        ImportError: If the interpreter or tensorflow-text is not installed; the message names the
+            extra that brings it.
+
+    Example:
+        >>> LiteRTRunner("saved_models/sentiment.tflite")(**inputs)["probabilities"].shape
+        (1, 2)
+    """
+
+    def __init__(self, path: str | Path, num_threads: int = 1, takes_text: bool = False) -> None:
+        # Held, because the signature does not keep its interpreter alive.
+        self._interpreter = _litert_interpreter(path, num_threads, takes_text)
+        self._signature = self._interpreter.get_signature_runner()
+        self.get_input_details = self._signature.get_input_details
+        self.get_output_details = self._signature.get_output_details
+        # Inputs and outputs of a call lie in the interpreter, where another would overwrite them.
+        self._lock = threading.Lock()
+
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Computes the outputs, by name."""
+        with self._lock:
+            return self._signature(**inputs)
+
+
+def _litert_interpreter(path: str | Path, num_threads: int, takes_text: bool) -> Any:
+    try:
+        from ai_edge_litert.interpreter import Interpreter, InterpreterWithCustomOps
+    except ImportError as error:
+        raise ImportError(
+            "LiteRT files run on ai-edge-litert, which is not installed: "
+            'pip install "keras_bert_scratch[litert]".'
+        ) from error
+    if not takes_text:
+        return Interpreter(model_path=str(path), num_threads=num_threads)
+    try:
+        from tensorflow_text import tflite_registrar
+    except ImportError as error:
+        raise ImportError(
+            f"{path} takes text, for which LiteRT needs tensorflow-text's operations, which do not "
+            f"import here ({error}): pip install tensorflow-text, or use a file that takes ids."
+        ) from error
+    return InterpreterWithCustomOps(
+        custom_op_registerers=tflite_registrar.SELECT_TFTEXT_OPS,
+        model_path=str(path),
+        num_threads=num_threads,
+    )
+
+
+def load(
+    path: str | Path, num_threads: int, saved_model: type, litert: type, onnx: type | None = None
+) -> Any:
+    """Loads an export of a task by the reader of its format.
+
+    Args:
+        path: A SavedModel folder, or a file.
+        num_threads: Number of threads of a file's interpreter; TensorFlow uses all cores.
+        saved_model: Reader of folders.
+        litert: Reader of LiteRT files.
+        onnx: Reader of files whose name ends in `.onnx`.
+
+    Raises:
+        FileNotFoundError: If there is neither folder nor file.
+        ValueError: If it is not what the task's `export` writes.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return saved_model(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist: name a SavedModel folder or a file that `export` wrote."
+        )
+    reader = onnx if onnx and path.suffix == ".onnx" else litert
+    return reader(path, num_threads)

@@ -1,0 +1,95 @@
+"""What the comparisons share. They are collected where `make parity` has installed transformers."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+if importlib.util.find_spec("transformers") is None:
+    collect_ignore_glob = ["*"]
+
+
+@pytest.fixture(scope="session")
+def sentiment_example(load_script) -> ModuleType:
+    """The demo as a module, which fetches packages that hold real weights."""
+    return load_script("examples/sentiment.py")
+
+
+@pytest.fixture(scope="session")
+def as_torch() -> Callable[..., dict[str, Any]]:
+    """Returns a function that turns our inputs into the arguments of transformers' models."""
+    import torch
+
+    names = {"token_ids": "input_ids", "padding_mask": "attention_mask"}
+    segments = {"segment_ids": "token_type_ids"}
+
+    def convert(inputs: dict[str, Any], has_segments: bool = True) -> dict[str, Any]:
+        arguments = names | segments if has_segments else names
+        return {
+            name: torch.tensor(np.asarray(inputs[ours])).long() for ours, name in arguments.items()
+        }
+
+    return convert
+
+
+@pytest.fixture(scope="session")
+def randomized() -> Callable[..., Any]:
+    """Returns a function that draws weights far from their initial values, so that all show."""
+    import torch
+
+    def randomize(model: Any, seed: int = 0, scale: float = 1.0) -> Any:
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            for name, weight in model.named_parameters():
+                is_norm = name.lower().endswith("norm.weight")
+                deviation = scale * weight.shape[-1] ** -0.5 if weight.ndim > 1 else 0.3
+                weight.normal_(float(is_norm), deviation)
+        return model.eval()
+
+    return randomize
+
+
+@pytest.fixture(scope="session")
+def load_there() -> Callable[[str, Path], Any]:
+    """Returns a function that loads a folder in transformers without a complaint."""
+    import transformers
+
+    def load(kind: str, folder: Path) -> Any:
+        model, report = getattr(transformers, kind).from_pretrained(
+            folder, output_loading_info=True
+        )
+        assert "missing_keys" in report
+        assert {problem: list(names) for problem, names in report.items() if names} == {}
+        return model.eval()
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def assert_same_gradients() -> Callable[..., None]:
+    """Returns a function that compares the gradients of all weights, by rows of the name table."""
+    import tensorflow as tf
+
+    def compare(
+        rows: Any, gradients: Any, theirs: Any, prefix: str = "", atol: float | None = None
+    ) -> None:
+        parameters = dict(theirs.named_parameters())
+        assert set(parameters) == {row.huggingface.removeprefix(prefix) for row in rows}
+        for row, gradient in zip(rows, gradients, strict=True):
+            ours = np.array(tf.convert_to_tensor(gradient))
+            reference = parameters[row.huggingface.removeprefix(prefix)].grad.numpy()
+            reference = reference.T if row.transpose else reference
+            if atol is None and row.ours.endswith("key.bias"):
+                # It adds the same to all scores of a query, which softmax ignores: 0 in theory.
+                assert max(np.abs(ours).max(), np.abs(reference).max()) < 1e-4
+            else:
+                tolerance = atol or 1e-4 * np.abs(reference).max()
+                np.testing.assert_allclose(
+                    ours, reference, rtol=0, atol=tolerance, err_msg=row.ours
+                )
+
+    return compare
