@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from keras_bert_scratch.tasks.classifier import BertClassifier as BertClassifier
     from keras_bert_scratch.tasks.distiller import Distiller as Distiller
     from keras_bert_scratch.tasks.pretrainer import BertPretrainer as BertPretrainer
-    from keras_bert_scratch.tasks.pretraining import PretrainingRecipe as PretrainingRecipe
-    from keras_bert_scratch.tasks.pretraining import pretrain as pretrain
+    from keras_bert_scratch.tasks.pretraining_recipe import PretrainingRecipe as PretrainingRecipe
+    from keras_bert_scratch.tasks.pretraining_recipe import pretrain as pretrain
     from keras_bert_scratch.tasks.question_answerer import (
         BertQuestionAnswerer as BertQuestionAnswerer,
     )
@@ -67,8 +67,8 @@ _MODULE_OF = {
     "BertDecoder": "models.decoder",
     "BeamSearch": "models.beam_search",
     "BertPretrainer": "tasks.pretrainer",
-    "PretrainingRecipe": "tasks.pretraining",
-    "pretrain": "tasks.pretraining",
+    "PretrainingRecipe": "tasks.pretraining_recipe",
+    "pretrain": "tasks.pretraining_recipe",
     "BertClassifier": "tasks.classifier",
     "Distiller": "tasks.distiller",
     "BertSentenceEncoder": "tasks.sentence_encoder",

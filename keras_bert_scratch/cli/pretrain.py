@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
-    from keras_bert_scratch.tasks.pretraining import PretrainingRecipe, pretrain
+    from keras_bert_scratch.tasks.pretraining_recipe import PretrainingRecipe, pretrain
     from keras_bert_scratch.training.distribution import distribution_strategy
 
     logging.basicConfig(stream=sys.stderr, format="%(message)s")

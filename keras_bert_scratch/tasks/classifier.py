@@ -14,8 +14,7 @@ import tensorflow as tf
 
 from keras_bert_scratch.checkpoints.adapters import AdapterCheckpoint, write_adapter
 from keras_bert_scratch.checkpoints.google import open_checkpoint
-from keras_bert_scratch.checkpoints.huggingface import write_checkpoint
-from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, encoder_weights, pooler_weights
+from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, Weight
 from keras_bert_scratch.data.labels import (
     class_ids,
     class_names,
@@ -42,7 +41,8 @@ from keras_bert_scratch.models.adapting import keep_heads, keep_layers
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.models.state import copy_state
 from keras_bert_scratch.serving.graphs.classifier import ClassifierSignature
-from keras_bert_scratch.tasks.text_model import TextModel
+from keras_bert_scratch.tasks.encoder_model import label_fields
+from keras_bert_scratch.tasks.text_model import TextExamples, TextModel
 from keras_bert_scratch.text.preprocessing import Step
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.tokenizer_files import max_length
@@ -53,7 +53,7 @@ from keras_bert_scratch.training.privacy import DifferentialPrivacy, Spent, chec
 
 logger = logging.getLogger(__name__)
 
-# Losses whose targets are the probabilities of all classes, and those whose targets are ids.
+# Losses whose targets are the probabilities of all classes, and losses whose targets are ids.
 _OF_PROBABILITIES = (
     keras.losses.CategoricalCrossentropy,
     keras.losses.CategoricalFocalCrossentropy,
@@ -64,7 +64,7 @@ _OF_IDS = (
     SmoothedCrossentropy,
     SparseCategoricalFocalCrossentropy,
 )
-# Keras' functions of the same losses, which their names stand for.
+# Keras' functions of the same losses, to which Keras resolves their names; True for probabilities.
 _FUNCTIONS = {
     keras.losses.categorical_crossentropy: True,
     keras.losses.categorical_focal_crossentropy: True,
@@ -82,23 +82,24 @@ class BertClassifier(TextModel):
     Args:
         encoder: The encoder below the head.
         labels: Names of the C classes, in the order of their ids; whole numbers and booleans become
-            strings. A single one names a score instead, a number that the model learns by its
-            squared error, as rerankers and ratings have it.
+            strings. A single label names a score: a number, such as a rating, that the model
+            learns by its squared error.
         tokenizer: Turns texts into ids; None if only ready inputs are used.
         sequence_length: Tokens to which texts are truncated; by default all that the encoder's
             positions cover. Short texts cost only their own length.
         truncation: What is read of a longer text: `"head"`, its first tokens; `"tail"`, its last;
             `"head_tail"`, a quarter from its start and the rest from its end; or `"windows"`, all
             of it, in windows that slide. In `fit` a window is an example like any other, with its
-            text's label; answers, metrics and exports are those of the text. Pairs have `"head"`.
+            text's label; answers, metrics and exports are for whole texts. Pairs take
+            `"head"` only.
         window_stride: Tokens from the start of a window to the start of the next; by default half
-            of those that a window has, so that all but the ends is read twice.
+            of the tokens of a window, so that all but the ends is read twice.
         aggregation: Makes a text's logits from those of its windows: `"mean"` or `"max"`.
         multi_label: Whether a text may have any number of the labels (sigmoid) instead of
             exactly one (softmax); a single label is then a yes or no.
         temperature: Divides the logits in all answers and exports; `calibrate` finds it.
         privacy_spent: What private trainings of the weights have spent, as
-            `DifferentialPrivacy.spent` tells it; those to come go on from there.
+            `DifferentialPrivacy.spent` returns it; later trainings add to it.
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Raises:
@@ -115,6 +116,7 @@ class BertClassifier(TextModel):
         [{'good': 0.99, 'bad': 0.01}]
     """
 
+    architecture = "BertForSequenceClassification"
     export_formats = ("tf_saved_model", "litert", "mediapipe", "onnx")
     takes_truncation = True
 
@@ -177,8 +179,8 @@ class BertClassifier(TextModel):
 
         Args:
             inputs: `token_ids`, `segment_ids` and `padding_mask`, int32. *Shape:* (B, S) each. With
-                `num_windows`, int32, (B,), their rows are windows instead, (W, S), of which so many
-                belong to each text.
+                `num_windows`, int32, (B,), the number of windows of each text, their rows are
+                windows, (W, S).
             training: Whether dropout acts.
 
         Returns:
@@ -191,52 +193,50 @@ class BertClassifier(TextModel):
         return logits
 
     # === Training ===
-    def compile(
-        self,
-        optimizer: Any,
-        loss: Any = "auto",
-        *,
-        metrics: Any = "auto",
-        training_step: Any = None,
-        **kwargs: Any,
+    def compile(  # type: ignore[override]
+        self, optimizer: Any, loss: Any = "auto", *, training_step: Any = None, **kwargs: Any
     ) -> None:
         """Compiles as `keras.Model.compile` does, with defaults that fit the task.
 
         Args:
             optimizer: A Keras optimizer; see `keras_bert_scratch.adamw`.
-            loss: By default cross-entropy on the logits: sparse, or binary with `multi_label`; of a
-                score the squared error. Losses on one-hot vectors get those.
-            metrics: By default accuracy and macro precision, recall and F1; with `multi_label`
-                binary accuracy and micro precision and recall and macro F1; of a score the mean
-                absolute error and Pearson's correlation.
+            loss: By default cross-entropy on the logits: sparse, or binary with `multi_label`; for
+                a score the squared error. Losses on one-hot vectors get those.
             training_step: How `fit` trains on a batch, by default as Keras does: a
                 `DifferentialPrivacy` or an `AdversarialTraining`.
-            **kwargs: The other arguments of `keras.Model.compile`.
+            **kwargs: The other arguments of `keras.Model.compile`. `metrics` are by default
+                accuracy and macro precision, recall and F1; with `multi_label` binary accuracy,
+                micro precision and recall, and macro F1; for a score the mean absolute error and
+                Pearson's correlation.
         """
         if isinstance(loss, str) and loss == "auto":
-            loss = self._default_loss()
+            loss = self.default_loss()
         self._takes_probabilities = _takes_probabilities(loss)
-        if isinstance(metrics, str) and metrics == "auto":
-            metrics = self._default_metrics()
         if training_step is not None and self._strategy is not None:
             raise ValueError(
                 f"{type(training_step).__name__} does not work under tf.distribute, which has a "
                 "step of its own: make and compile the model outside of a strategy's scope."
             )
-        self._privacy_spent = self.privacy_spent
-        if isinstance(training_step, DifferentialPrivacy):
-            training_step.continue_after(self._privacy_spent)
-        self.training_step = training_step
-        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
+        spent, self.training_step = self.privacy_spent, training_step
+        self._continue_after(spent)
+        super().compile(optimizer, loss, **kwargs)
 
-    def _default_loss(self) -> keras.losses.Loss:
+    def _continue_after(self, spent: Spent) -> None:
+        """Counts what earlier private trainings of the weights have spent."""
+        self._privacy_spent = check_spent(spent)
+        if isinstance(self.training_step, DifferentialPrivacy):
+            self.training_step.continue_after(self._privacy_spent)
+
+    def default_loss(self) -> keras.losses.Loss:
+        """Returns the loss that `compile` uses by default."""
         if self.is_score:
             return keras.losses.MeanSquaredError()
         if self.multi_label:
             return keras.losses.BinaryCrossentropy(from_logits=True)
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
-    def _default_metrics(self) -> list[keras.metrics.Metric]:
+    def default_metrics(self) -> list[keras.metrics.Metric]:
+        """Returns the metrics that `compile` uses by default."""
         if self.is_score:
             return [keras.metrics.MeanAbsoluteError("mae"), PearsonCorrelation(name="pearson")]
         if self.multi_label:
@@ -359,10 +359,11 @@ class BertClassifier(TextModel):
             )
         return encode_class_weight(class_weight, self.labels)
 
-    def check_training_labels(self, y: np.ndarray) -> None:
+    def check_training_labels(self, examples: TextExamples) -> None:
         """Refuses labels that are all the same."""
         if self.multi_label:
             return
+        y = examples.targets
         rows = y.argmax(axis=1) if y.ndim == 2 and not self.is_score else y.ravel()
         if len(np.unique(rows)) < 2 and not (y.ndim == 2 and y.max() < 1):
             what = f"score {rows[0]:g}" if self.is_score else f"label {self.labels[rows[0]]!r}"
@@ -440,7 +441,7 @@ class BertClassifier(TextModel):
             layers: Numbers of the blocks to copy, counted from 0.
 
         Raises:
-            ValueError: If `layers` is empty, or names a block that there is not.
+            ValueError: If `layers` is empty, or names a block that does not exist.
         """
         return self._with_encoder(keep_layers(self.encoder, layers))
 
@@ -448,7 +449,7 @@ class BertClassifier(TextModel):
         """Makes a smaller classifier of some of the encoder's attention heads; see `keep_heads`.
 
         Args:
-            heads: Of each block, the numbers of the heads to keep, counted from 0.
+            heads: For each block, the numbers of the heads to keep, counted from 0.
 
         Raises:
             ValueError: If there are no such heads, or another number of them in some block.
@@ -475,7 +476,7 @@ class BertClassifier(TextModel):
 
     # === Weights in and out ===
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]
         cls,
         path_or_hub_id: str | Path,
         labels: Sequence[str] | None = None,
@@ -490,9 +491,9 @@ class BertClassifier(TextModel):
     ) -> "BertClassifier":
         """Loads a checkpoint of Hugging Face `transformers`, or of google-research/bert.
 
-        A trained head comes along if the checkpoint has one with as many classes: `labels` puts its
+        A trained head is loaded if the checkpoint has one with as many classes: `labels` puts its
         classes in another order or changes their names. With another number of labels the head is
-        new, and said to be.
+        new, and a warning says so.
 
         Args:
             path_or_hub_id: A local folder or the name of weights that come with this package, for
@@ -507,7 +508,7 @@ class BertClassifier(TextModel):
             multi_label: See the class; by default what the checkpoint says.
             preprocessing: Steps that change texts before the tokenizer, see
                 `text.preprocessing`; by default the checkpoint's.
-            dtype: Of the computation, such as `"mixed_bfloat16"`.
+            dtype: Dtype of the computation, such as `"mixed_bfloat16"`.
 
         Raises:
             FileNotFoundError: If the checkpoint or one of its files cannot be found.
@@ -536,73 +537,50 @@ class BertClassifier(TextModel):
             )
         if multi_label is None:
             multi_label = problem == "multi_label_classification"
-        given = {
-            "truncation": truncation,
-            "window_stride": window_stride,
-            "aggregation": aggregation,
-        }
-        # A saved stride belongs to its truncation.
-        long_texts = {name: saved[name] for name in given if name in saved and truncation is None}
-        long_texts |= {name: value for name, value in given.items() if value is not None}
+        if truncation is None:  # the other two belong to it
+            truncation = saved.get("truncation")
+            window_stride = window_stride or saved.get("window_stride")
+            aggregation = aggregation or saved.get("aggregation")
         changes = {} if preprocessing is None else {"preprocessing": preprocessing}
         order = checkpoint.match_labels(labels) if theirs else None
-        head = () if order is None else CLASSIFIER
-        model = cls(
-            BertEncoder(checkpoint.config, dtype=dtype),
-            labels,
-            WordPieceTokenizer.from_directory(checkpoint.folder, **changes),
+        if order is None:
+            logger.warning("Newly initialized, to be trained: the head for %s.", ", ".join(labels))
+        return cls._from_checkpoint(
+            checkpoint,
+            tokenizer=WordPieceTokenizer.from_directory(checkpoint.folder, **changes),
+            head=() if order is None else CLASSIFIER,
+            order=order,
+            labels=labels,
             sequence_length=sequence_length
             or saved.get("sequence_length")
             or max_length(checkpoint.folder, checkpoint.config.max_positions),
-            **long_texts,
+            truncation=truncation or "head",
+            window_stride=window_stride,
+            aggregation=aggregation or "mean",
             multi_label=multi_label,
-            temperature=saved.get("temperature", 1.0) if head else 1.0,
+            temperature=1.0 if order is None else saved.get("temperature", 1.0),
             privacy_spent=saved.get("privacy_spent", ()),
             dtype=dtype,
         )
-        if order is None:
-            logger.warning("Newly initialized, to be trained: the head for %s.", ", ".join(labels))
-        rows, pooler = encoder_weights(checkpoint.config), pooler_weights(checkpoint.config)
-        checkpoint.load(model, (*rows, *head), optional=pooler)
-        if order is not None:
-            model.head.set_weights([w[..., order] for w in model.head.get_weights()])
-        return model
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes a folder that `from_pretrained` and Hugging Face `transformers` load.
+    def other_weights(self) -> tuple[Weight, ...]:
+        """Returns the rows of the pooler and of the head."""
+        return (*super().other_weights(), *CLASSIFIER)
 
-        Args:
-            folder: Where to write: must not exist, or be empty.
-
-        Raises:
-            FileExistsError: If the folder is not empty.
-            ValueError: If the model has no tokenizer.
-        """
-        tokenizer = self.check_tokenizer()
-        config = self.encoder.config
-        with new_folder(folder) as temporary:
-            write_checkpoint(
-                temporary,
-                self,
-                (*encoder_weights(config), *pooler_weights(config), *CLASSIFIER),
-                architecture="BertForSequenceClassification",
-                id2label={str(class_id): label for class_id, label in enumerate(self.labels)},
-                label2id={label: class_id for class_id, label in enumerate(self.labels)},
-                problem_type="regression"
-                if self.is_score
-                else "multi_label_classification"
-                if self.multi_label
-                else "single_label_classification",
-                pad_token_id=tokenizer.vocabulary.pad_id,
-                sequence_length=self.sequence_length,
-                truncation=self.truncation,
-                window_stride=self.window_stride,
-                aggregation=self.aggregation,
-                temperature=self.temperature,
-                privacy_spent=self.privacy_spent,
-            )
-            tokenizer.save(temporary)
-            write_hashes(temporary)
+    def checkpoint_fields(self) -> dict[str, Any]:
+        """Returns the classes, how texts are read and what was spent, as fields of config.json."""
+        kind = "multi_label" if self.multi_label else "single_label"
+        return {
+            **super().checkpoint_fields(),
+            **label_fields(self.labels),
+            "problem_type": "regression" if self.is_score else f"{kind}_classification",
+            "sequence_length": self.sequence_length,
+            "truncation": self.truncation,
+            "window_stride": self.window_stride,
+            "aggregation": self.aggregation,
+            "temperature": self.temperature,
+            "privacy_spent": self.privacy_spent,
+        }
 
     def save_adapter(self, folder: str | Path) -> None:
         """Writes what was trained after `enable_lora`, the low-rank updates and the head.
@@ -648,9 +626,7 @@ class BertClassifier(TextModel):
         spent = [*self.privacy_spent, *check_spent(saved.get("privacy_spent", ()))]
         adapter.load_adapter(self, CLASSIFIER)
         self.temperature = saved.get("temperature", 1.0)
-        self._privacy_spent = spent
-        if isinstance(self.training_step, DifferentialPrivacy):
-            self.training_step.continue_after(spent)
+        self._continue_after(spent)
         # Functions that Keras has traced do not know of the new weights.
         self.train_function = self.test_function = self.predict_function = None
 

@@ -4,6 +4,7 @@ Axes: B batch, C classes.
 """
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -23,20 +24,20 @@ from keras_bert_scratch.training.losses import (
 class Distiller(TextModel):
     """Trains a student on labels and on a teacher's logits (Hinton et al. 2015).
 
-    On request, also on what the teacher's layers do (Jiao et al. 2020, "TinyBERT", section 3.1):
-    with k times as many, every k-th is the model of one of the student's.
+    On request, also on what the teacher's layers compute (Jiao et al. 2020, "TinyBERT", section
+    3.1): if the teacher has k times as many layers, the student's learn from every k-th of them.
 
     The teacher answers once, before the first epoch, so that an epoch costs what the student costs.
     With a weight on hidden states or attention, the teacher reads every batch, too. Compile and fit
-    this as you would the student; the student's weights change.
+    this model as you would the student; the student's weights change.
 
     Args:
         student: What is trained; see `models.adapting.keep_layers` for how to start.
         teacher: A fine-tuned classifier with the same labels.
         temperature: Divides the logits of both; see `training.losses.DistillationLoss`.
         teacher_weight: Share of the teacher in the loss, the rest is the labels'.
-        hidden_weight: Of the `training.losses.hidden_distance` of all layers, added to the loss.
-        attention_weight: Of their `attention_distance`, added to the loss.
+        hidden_weight: Weight of all layers' `training.losses.hidden_distance`, added to the loss.
+        attention_weight: Weight of their `attention_distance`, added to the loss.
 
     Raises:
         ValueError: If the two have other labels or a text may have several, a number is refused, or
@@ -134,7 +135,9 @@ class Distiller(TextModel):
             self.add_loss(attention_weight * sum(attention_distance(*pair, mask) for pair in pairs))
         return self.student.head(ours["pooled_output"], training=True)
 
-    def compile(self, optimizer: Any, **kwargs: Any) -> None:
+    def compile(  # type: ignore[override]
+        self, optimizer: Any, **kwargs: Any
+    ) -> None:
         """Compiles with the loss of the class, and the student's accuracy on labels.
 
         Args:
@@ -156,6 +159,10 @@ class Distiller(TextModel):
 
         super().compile(optimizer, self.loss_of_both, metrics=[accuracy], **kwargs)
 
+    def write_files(self, folder: Path) -> None:
+        """Writes the student, see `BertClassifier.save_pretrained`."""
+        self.student.write_files(folder)
+
     def encode_labels(self, y: Any) -> np.ndarray:
         """Turns names or ids into ids. *Shape:* (n,)."""
         return class_ids(self.student.encode_labels(y))
@@ -164,9 +171,9 @@ class Distiller(TextModel):
         """Returns the weight of each class. *Shape:* (C,)."""
         return self.student.encode_class_weight(class_weight)
 
-    def check_training_labels(self, y: np.ndarray) -> None:
+    def check_training_labels(self, examples: TextExamples) -> None:
         """Refuses labels that are all the same."""
-        self.student.check_training_labels(y)
+        self.student.check_training_labels(examples)
 
     def batches_of(self, examples: TextExamples, **settings: Any) -> LengthBucketedBatches:
         """Adds the teacher's logits to the labels; see `TextModel.batches_of`."""
@@ -180,6 +187,6 @@ class Distiller(TextModel):
 
 
 def _every(layers: list[Any], number: int) -> list[Any]:
-    """Returns so many of what layers computed, evenly spaced, the last among them."""
+    """Returns a number of layers' outputs, evenly spaced, the last one included."""
     every = len(layers) // number
     return layers[every - 1 :: every]

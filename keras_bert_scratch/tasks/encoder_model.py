@@ -1,10 +1,17 @@
-"""What every task shares: an encoder, and the tokenizer that it was trained with."""
+"""What every task shares: an encoder, its tokenizer, `compile`, weights in and out, `export`."""
 
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import keras
 
+from keras_bert_scratch.checkpoints.checkpoint import Checkpoint
+from keras_bert_scratch.checkpoints.google import open_checkpoint
+from keras_bert_scratch.checkpoints.huggingface import write_checkpoint
+from keras_bert_scratch.checkpoints.name_map import Weight, encoder_weights, pooler_weights
+from keras_bert_scratch.files import new_folder, write_hashes
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.models.state import set_state, state_config
 from keras_bert_scratch.serving.graphs.signature import Signature
@@ -14,7 +21,7 @@ from keras_bert_scratch.training.distribution import DistributableModel
 
 logger = logging.getLogger(__name__)
 
-# Rows that fill an embedding up to a multiple of 128, as hardware likes it, are fewer.
+# Embeddings that are padded to a multiple of 128, for the hardware, have fewer additional rows.
 _LARGEST_PADDING = 128
 
 
@@ -32,12 +39,14 @@ class EncoderModel(DistributableModel):
 
     # Formats that the task exports itself, with its tokenizer.
     export_formats: tuple[str, ...] = ()
+    # The class of transformers that reads what `save_pretrained` writes.
+    architecture: str
 
     def __init__(
         self, encoder: BertEncoder, tokenizer: WordPieceTokenizer | None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        # Embeddings may have more rows, to fill up a multiple of 8 or 64: no text reads them.
+        # Embeddings may have more rows, as padding to a multiple of 8 or 64, which no text reads.
         if tokenizer is not None and len(tokenizer.vocabulary) > encoder.config.vocab_size:
             raise ValueError(
                 f"The vocabulary has {len(tokenizer.vocabulary)} tokens, the encoder's embedding "
@@ -61,22 +70,148 @@ class EncoderModel(DistributableModel):
             ValueError: If there is none.
         """
         if self.tokenizer is None:
-            raise ValueError(f"{self.name} has no tokenizer: pass tokenizer= when making it.")
+            raise ValueError(
+                f"{self.name} has no tokenizer: pass tokenizer= when making it. Without one it "
+                "takes dicts of token_ids, segment_ids and padding_mask."
+            )
         return self.tokenizer
 
-    def check_length(self, sequence_length: int | None) -> int:
-        """Returns a sequence length, by default all that the encoder's positions cover.
+    # === Training ===
+    def compile(
+        self,
+        optimizer: Any,
+        loss: Any = "auto",
+        *,
+        metrics: Any = "auto",
+        weighted_metrics: Any = "auto",
+        **kwargs: Any,
+    ) -> None:
+        """Compiles as `keras.Model.compile` does, with defaults that fit the task.
+
+        Args:
+            optimizer: A Keras optimizer; see `keras_bert_scratch.adamw`.
+            loss: By default what `default_loss` returns.
+            metrics: By default what `default_metrics` returns.
+            weighted_metrics: By default what `default_weighted_metrics` returns.
+            **kwargs: The other arguments of `keras.Model.compile`.
+        """
+        given = {"loss": loss, "metrics": metrics, "weighted_metrics": weighted_metrics}
+        for name, value in given.items():
+            if isinstance(value, str) and value == "auto":
+                given[name] = getattr(self, f"default_{name}")()
+        super().compile(optimizer=optimizer, **given, **kwargs)
+
+    def default_loss(self) -> Any:
+        """Returns the loss that `compile` uses by default: none, it has to be chosen."""
+
+    def default_metrics(self) -> Any:
+        """Returns the metrics that `compile` uses by default: none."""
+
+    def default_weighted_metrics(self) -> Any:
+        """Returns the weighted metrics that `compile` uses by default: none."""
+
+    # === Weights in and out ===
+    @classmethod
+    def from_pretrained(
+        cls, path_or_hub_id: str | Path, *, dtype: Any = None, **settings: Any
+    ) -> Self:
+        """Loads a checkpoint of Hugging Face `transformers`, or of google-research/bert.
+
+        Heads that the checkpoint lacks are new, and a warning says so.
+
+        Args:
+            path_or_hub_id: A local folder or the name of weights that come with this package, for
+                which no network is used, or the id of a model on the hub.
+            dtype: Dtype of the computation, such as `"mixed_bfloat16"`.
+            **settings: Arguments of the class; by default what the checkpoint says.
 
         Raises:
-            ValueError: If it exceeds the positions.
+            FileNotFoundError: If the checkpoint or one of its files cannot be found.
+            ValueError: If it is not BERT's, is damaged, or does not fit its config or vocabulary.
         """
-        positions = self.encoder.config.max_positions
-        if sequence_length is not None and sequence_length > positions:
-            raise ValueError(
-                f"sequence_length must be at most the encoder's max_positions, received "
-                f"{sequence_length} and {positions}: choose a smaller one."
-            )
-        return sequence_length or positions
+        checkpoint = open_checkpoint(path_or_hub_id)
+        return cls._from_checkpoint(checkpoint, dtype=dtype, **settings)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes a folder that `from_pretrained` and the library of `architecture` load.
+
+        That is Hugging Face `transformers`, for sentence encoders also sentence-transformers.
+
+        Args:
+            folder: Where to write: must not exist, or be empty.
+
+        Raises:
+            FileExistsError: If the folder is not empty.
+            ValueError: If the model has no tokenizer, is quantized, or `transformers` has no such
+                class.
+        """
+        self.check_tokenizer()
+        with new_folder(folder) as temporary:
+            self.write_files(temporary)
+            write_hashes(temporary)
+
+    def write_files(self, folder: Path) -> None:
+        """Writes the files of `save_pretrained` into an existing folder."""
+        write_checkpoint(
+            folder,
+            self,
+            (*encoder_weights(self.encoder.config), *self.other_weights()),
+            architecture=self.architecture,
+            **self.checkpoint_fields(),
+        )
+        self.saved_tokenizer().save(folder)
+
+    def saved_tokenizer(self) -> WordPieceTokenizer:
+        """Returns the tokenizer that `save_pretrained` writes."""
+        return self.check_tokenizer()
+
+    def other_weights(self) -> tuple[Weight, ...]:
+        """Returns the rows of the name table that `save_pretrained` writes beside the encoder's."""
+        return pooler_weights(self.encoder.config)
+
+    def checkpoint_fields(self) -> dict[str, Any]:
+        """Returns the fields of config.json that `save_pretrained` adds to the encoder's."""
+        return {"pad_token_id": self.check_tokenizer().vocabulary.pad_id}
+
+    def optional_weights(self, checkpoint: Checkpoint) -> Sequence[Weight]:
+        """Returns the rows of the name table that a checkpoint may lack."""
+        return pooler_weights(checkpoint.config)
+
+    @classmethod
+    def _from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        tokenizer: WordPieceTokenizer | None = None,
+        head: Sequence[Weight] = (),
+        order: Sequence[int] | None = None,
+        dtype: Any = None,
+        **settings: Any,
+    ) -> Self:
+        """Makes a model with a checkpoint's weights.
+
+        Args:
+            checkpoint: The checkpoint.
+            tokenizer: By default the checkpoint's.
+            head: Rows of the name table that are loaded beside the encoder's.
+            order: For each output of the head, its number in the checkpoint's, if they differ.
+            dtype: See `from_pretrained`.
+            **settings: The other arguments of the class.
+        """
+        model = cls(
+            encoder=BertEncoder(checkpoint.config, dtype=dtype),
+            tokenizer=tokenizer or WordPieceTokenizer.from_directory(checkpoint.folder),
+            dtype=dtype,
+            **settings,
+        )
+        checkpoint.load(
+            model,
+            (*encoder_weights(checkpoint.config), *head),
+            optional=model.optional_weights(checkpoint),
+        )
+        if order is not None:
+            model.head.set_weights([w[..., order] for w in model.head.get_weights()])
+        return model
 
     # === Export ===
     def export(
@@ -160,3 +295,19 @@ class EncoderModel(DistributableModel):
         model = cls(**{**arguments, "encoder": encoder, "tokenizer": tokenizer})
         set_state(model, state)
         return model
+
+
+def label_fields(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Returns the fields of config.json that name the classes of a head.
+
+    Args:
+        labels: The names, in the order of their ids.
+
+    Example:
+        >>> label_fields(["bad", "good"])["label2id"]
+        {'bad': 0, 'good': 1}
+    """
+    return {
+        "id2label": {str(class_id): label for class_id, label in enumerate(labels)},
+        "label2id": {label: class_id for class_id, label in enumerate(labels)},
+    }

@@ -3,23 +3,19 @@
 Axes: B batch, S sequence, P predictions, V vocabulary.
 """
 
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
 
-from keras_bert_scratch.checkpoints.google import open_checkpoint
-from keras_bert_scratch.checkpoints.huggingface import write_checkpoint
+from keras_bert_scratch.checkpoints.checkpoint import Checkpoint
 from keras_bert_scratch.checkpoints.name_map import (
     NEXT_SENTENCE,
     Weight,
-    encoder_weights,
     masked_language_model_weights,
     pooler_weights,
 )
 from keras_bert_scratch.evaluation.metrics import Perplexity
-from keras_bert_scratch.files import new_folder, write_hashes
 from keras_bert_scratch.layers.heads import ClassificationHead, MaskedLanguageModelHead
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.encoder_model import EncoderModel
@@ -101,7 +97,7 @@ class BertPretrainer(EncoderModel):
 
         Returns:
             A dict of `masked_language_model`, *shape:* (B, P, V), and `next_sentence`, *shape:*
-            (B, 2), of which 0 says that the second segment follows the first.
+            (B, 2); class 0 means that the second segment follows the first.
         """
         outputs = self.encoder(inputs, training=training)
         logits = {
@@ -116,26 +112,8 @@ class BertPretrainer(EncoderModel):
         return logits
 
     # === Training ===
-    def compile(
-        self,
-        optimizer: Any,
-        loss: Any = "auto",
-        *,
-        weighted_metrics: Any = "auto",
-        **kwargs: Any,
-    ) -> None:
-        """Compiles as `keras.Model.compile` does, with the losses and metrics of pretraining.
-
-        The loss is the sum of the two heads' (A.2). The masked-LM head's is the cross-entropy,
-        summed over the masked positions and divided by all B x P slots: a denominator that is the
-        same for every batch, so that gradients accumulated over small batches are those of the
-        large one. Perplexity and accuracy are means over the masked positions alone.
-
-        Args:
-            optimizer: A Keras optimizer; see `training.optimizers.bert_optimizer`.
-            loss: By default cross-entropy for both heads.
-            weighted_metrics: By default accuracy for both heads, and perplexity.
-            **kwargs: The other arguments of `keras.Model.compile`.
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compiles, see `EncoderModel.compile`.
 
         Raises:
             ValueError: If there is a `training_step`, as `BertClassifier` has.
@@ -147,18 +125,32 @@ class BertPretrainer(EncoderModel):
                 " of several documents, and differential privacy is of examples. Pretrain on text "
                 "that is public, and fine-tune a BertClassifier privately."
             )
+        super().compile(*args, **kwargs)
+
+    def default_loss(self) -> dict[str, keras.losses.Loss]:
+        """Returns cross-entropy for both heads; the loss is their sum (A.2).
+
+        The masked-LM head's is summed over the masked positions and divided by all B x P slots: a
+        denominator that is the same for every batch, so that gradients accumulated over small
+        batches are those of the large one.
+        """
+        return {
+            head: keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            for head in self._heads
+        }
+
+    def default_weighted_metrics(self) -> dict[str, list[keras.metrics.Metric]]:
+        """Returns accuracy for both heads, and perplexity: means over the masked positions."""
+        metrics: dict[str, list[keras.metrics.Metric]] = {
+            head: [keras.metrics.SparseCategoricalAccuracy("accuracy")] for head in self._heads
+        }
+        metrics["masked_language_model"].append(Perplexity())
+        return metrics
+
+    @property
+    def _heads(self) -> list[str]:
         heads = ["masked_language_model"]
-        heads += ["next_sentence"] if self.next_sentence is not None else []
-        if loss == "auto":
-            loss = {
-                head: keras.losses.SparseCategoricalCrossentropy(from_logits=True) for head in heads
-            }
-        if weighted_metrics == "auto":
-            weighted_metrics = {
-                head: [keras.metrics.SparseCategoricalAccuracy("accuracy")] for head in heads
-            }
-            weighted_metrics["masked_language_model"].append(Perplexity())
-        super().compile(optimizer=optimizer, loss=loss, weighted_metrics=weighted_metrics, **kwargs)
+        return heads if self.next_sentence is None else [*heads, "next_sentence"]
 
     # === Answers ===
     def fill_mask(self, text: str, top_k: int = 5) -> list[dict[str, float]]:
@@ -210,67 +202,28 @@ class BertPretrainer(EncoderModel):
 
     # === Weights in and out ===
     @classmethod
-    def from_pretrained(
-        cls, path_or_hub_id: str | Path, *, next_sentence: bool | None = None, dtype: Any = None
-    ) -> "BertPretrainer":
-        """Loads a checkpoint of Hugging Face `transformers`, or of google-research/bert.
+    def _from_checkpoint(cls, checkpoint: Checkpoint, **settings: Any) -> Self:
+        """Makes a model, by default with a next-sentence head if the checkpoint has one."""
+        if settings.get("next_sentence") is None:
+            settings["next_sentence"] = checkpoint.has(NEXT_SENTENCE)
+        return super()._from_checkpoint(checkpoint, **settings)
 
-        Heads that the checkpoint lacks are new, and said to be.
+    @property
+    def architecture(self) -> str:  # type: ignore[override]
+        """`BertForPreTraining` with, `BertForMaskedLM` without a next-sentence head."""
+        return "BertForMaskedLM" if self.next_sentence is None else "BertForPreTraining"
 
-        Args:
-            path_or_hub_id: A local folder or the name of weights that come with this package, for
-                which no network is used, or the id of a model on the hub.
-            next_sentence: Whether to have a next-sentence head; by default if the checkpoint has.
-            dtype: Of the computation, such as `"mixed_bfloat16"`.
-
-        Raises:
-            FileNotFoundError: If the checkpoint or one of its files cannot be found.
-            ValueError: If it is not BERT's, is damaged, or does not fit its config or vocabulary.
-        """
-        checkpoint = open_checkpoint(path_or_hub_id)
-        model = cls(
-            BertEncoder(checkpoint.config, dtype=dtype),
-            WordPieceTokenizer.from_directory(checkpoint.folder),
-            next_sentence=checkpoint.has(NEXT_SENTENCE) if next_sentence is None else next_sentence,
-            dtype=dtype,
-        )
-        encoder, heads = model._weights_of_encoder_and_heads()
-        checkpoint.load(model, encoder, optional=heads)
-        return model
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes a folder that `from_pretrained` and Hugging Face `transformers` load.
-
-        It is a `BertForPreTraining` with, a `BertForMaskedLM` without a next-sentence head.
-
-        Args:
-            folder: Where to write: must not exist, or be empty.
-
-        Raises:
-            FileExistsError: If the folder is not empty.
-            ValueError: If the model has no tokenizer.
-        """
-        tokenizer = self.check_tokenizer()
-        encoder, heads = self._weights_of_encoder_and_heads()
-        with new_folder(folder) as temporary:
-            write_checkpoint(
-                temporary,
-                self,
-                (*encoder, *heads),
-                architecture="BertForMaskedLM"
-                if self.next_sentence is None
-                else "BertForPreTraining",
-                pad_token_id=tokenizer.vocabulary.pad_id,
-            )
-            tokenizer.save(temporary)
-            write_hashes(temporary)
-
-    def _weights_of_encoder_and_heads(self) -> tuple[tuple[Weight, ...], tuple[Weight, ...]]:
+    def other_weights(self) -> tuple[Weight, ...]:
+        """Returns the rows of the heads, and of the pooler below the next-sentence head."""
         config = self.encoder.config
-        encoder, masked = encoder_weights(config), masked_language_model_weights(config)
+        masked = masked_language_model_weights(config)
         if self.next_sentence is None:
-            return encoder, masked
-        return encoder, (*pooler_weights(config), *masked, *NEXT_SENTENCE)
+            return masked
+        return (*pooler_weights(config), *masked, *NEXT_SENTENCE)
+
+    def optional_weights(self, checkpoint: Checkpoint) -> tuple[Weight, ...]:
+        """Returns the rows of the heads, which are new where a checkpoint lacks them."""
+        return self.other_weights()
 
     # === Config ===
     def get_config(self) -> dict[str, Any]:

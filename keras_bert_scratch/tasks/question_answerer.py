@@ -5,14 +5,13 @@ Axes: B batch, S sequence.
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_bert_scratch.checkpoints.google import open_checkpoint
+from keras_bert_scratch.checkpoints.checkpoint import Checkpoint
 from keras_bert_scratch.checkpoints.name_map import SPAN
 from keras_bert_scratch.data.batching import LengthBucketedBatches
 from keras_bert_scratch.data.spans import (
@@ -32,10 +31,17 @@ from keras_bert_scratch.evaluation.question_answering import (
 from keras_bert_scratch.layers.attention import padding_bias
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.serving.graphs.answerer import AnswererSignature
-from keras_bert_scratch.tasks.token_model import TokenModel, ragged, refuse_given
+from keras_bert_scratch.tasks.token_model import TokenModel, ragged
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 logger = logging.getLogger(__name__)
+
+
+class QuestionExamples(NamedTuple):
+    """Questions in windows, and for each window the places of the answer's first and last token."""
+
+    rows: list[QuestionRows]
+    labels: np.ndarray | None = None
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
@@ -53,7 +59,7 @@ class BertQuestionAnswerer(TokenModel):
         window_stride: Tokens from the start of a window to the start of the next; by default half
             of those of the context that a window has.
         max_question_length: Tokens of a question with its history, by default 64, and at most half
-            of the window. Of a longer question the first stay, and then of its history the last.
+            of the window. A longer question keeps its first tokens; history before it its last.
         max_answer_length: Most tokens of an answer.
         history_turns: Previous turns of a conversation that are read.
         no_answer_threshold: There is no answer if its score exceeds that of the best span by more;
@@ -121,51 +127,34 @@ class BertQuestionAnswerer(TokenModel):
             training: Whether dropout acts.
 
         Returns:
-            Of starts, and of ends. *Shape:* (B, 2, S).
+            The logits of starts, and of ends. *Shape:* (B, 2, S).
         """
         sequence_output = self.encoder(inputs, training=training)["sequence_output"]
         logits = ops.transpose(self.head(sequence_output, training=training), (0, 2, 1))
         return logits + ops.squeeze(padding_bias(inputs["padding_mask"], logits.dtype), 1)
 
     # === Training ===
-    def compile(
-        self, optimizer: Any, loss: Any = "auto", *, metrics: Any = "auto", **kwargs: Any
-    ) -> None:
-        """Compiles as `keras.Model.compile` does, with defaults that fit the task.
+    def default_loss(self) -> keras.losses.Loss:
+        """Returns the mean of the cross-entropies of start and end."""
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
-        Args:
-            optimizer: A Keras optimizer; see `keras_bert_scratch.adamw`.
-            loss: By default the mean of the cross-entropies of start and end.
-            metrics: By default the accuracy of the two.
-            **kwargs: The other arguments of `keras.Model.compile`.
-        """
-        if loss == "auto":
-            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        if metrics == "auto":
-            metrics = [keras.metrics.SparseCategoricalAccuracy("accuracy")]
-        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
+    def default_metrics(self) -> list[keras.metrics.Metric]:
+        """Returns the accuracy of the two."""
+        return [keras.metrics.SparseCategoricalAccuracy("accuracy")]
 
-    def batches(
-        self, x: Any, y: Any = None, *, batch_size: int = 32, seed: int | None = None
-    ) -> LengthBucketedBatches:
-        """Turns questions into batches of windows of similar lengths, with their answers.
+    def examples(
+        self, x: Any, y: Any = None, sample_weight: Any = None, *, labelled: bool = False
+    ) -> QuestionExamples:
+        """Checks questions to learn from, see `check_questions`, and finds their answers.
 
         A window that does not hold the answer has [CLS] for start and end.
-
-        Args:
-            x: Questions.
-            y: Must be None: the answers stand in the questions.
-            batch_size: B.
-            seed: Of the order; None sorts by length.
-
-        Raises:
-            ValueError: If a question is refused, see `check_questions`.
         """
         if y is not None:
             raise ValueError(
                 f"The answers stand in the questions, received y of type {type(y).__name__}: leave "
                 "it out."
             )
+        _refuse_weights(sample_weight=sample_weight)
         x = check_questions(x)
         rows = question_rows(self.check_tokenizer(), x, self.settings)
         labels = [question.labels() for question in rows]
@@ -178,69 +167,36 @@ class BertQuestionAnswerer(TokenModel):
                 len(lost),
                 lost.index(True),
             )
-        return self._batches(rows, np.concatenate(labels), batch_size, seed)
+        return QuestionExamples(rows, np.concatenate(labels))
 
-    def _batches(
+    def weigh_classes(self, examples: QuestionExamples, class_weight: Any) -> QuestionExamples:
+        """Refuses weights: there are no classes."""
+        _refuse_weights(class_weight=class_weight)
+        return examples
+
+    def batches_of(
         self,
-        rows: Sequence[QuestionRows],
-        labels: np.ndarray | None,
+        examples: QuestionExamples,
+        *,
         batch_size: int,
         seed: int | None = None,
+        training: bool = False,
     ) -> LengthBucketedBatches:
+        """Batches the windows of some questions; see `ExampleModel.batches_of`."""
         return LengthBucketedBatches(
-            ragged([row for question in rows for row in question.token_ids]),
-            ragged([row for question in rows for row in question.segment_ids]),
+            ragged([row for question in examples.rows for row in question.token_ids]),
+            ragged([row for question in examples.rows for row in question.segment_ids]),
             batch_size=batch_size,
             pad_id=self.check_tokenizer().vocabulary.pad_id,
-            labels=labels,
+            labels=examples.labels,
             seed=seed,
         )
 
-    def evaluate(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        verbose: Any = "auto",
-        sample_weight: Any = None,
-        steps: int | None = None,
-        callbacks: Any = None,
-        return_dict: bool = False,
-        **kwargs: Any,
-    ) -> Any:
-        """Evaluates as `keras.Model.evaluate` does; on questions, scores the answers.
-
-        Args:
-            x: Questions, or whatever Keras takes.
-            y: For questions None: they hold their answers.
-            batch_size: B, by default 32.
-            verbose: For ready inputs only.
-            sample_weight: For ready inputs only: questions count alike.
-            steps: For ready inputs only.
-            callbacks: For ready inputs only.
-            return_dict: See Keras; for questions it is always a dict.
-            **kwargs: What Keras' `fit` passes on.
-
-        Returns:
-            For questions the figures of `evaluate_answers`, in percent.
-
-        Raises:
-            ValueError: If an argument for ready inputs is given with questions.
-        """
-        if not isinstance(x, list):
-            return super().evaluate(
-                x,
-                y,
-                batch_size,
-                verbose=verbose,
-                sample_weight=sample_weight,
-                steps=steps,
-                callbacks=callbacks,
-                return_dict=return_dict,
-                **kwargs,
-            )
-        refuse_given(y=y, sample_weight=sample_weight, steps=steps, callbacks=callbacks)
-        return evaluate_answers([found.answer.text for found in self.predict(x, batch_size)], x)
+    def score(self, x: Any, y: Any, batch_size: int) -> dict[str, float]:
+        """Returns the figures of `evaluate_answers` for some questions, in percent."""
+        if y is not None:
+            raise ValueError("The answers stand in the questions, received y: leave it out.")
+        return evaluate_answers([found.answer.text for found in self.answers(x, batch_size)], x)
 
     def tune_no_answer(self, questions: list[Question], batch_size: int = 32) -> float:
         """Sets the threshold for no answer with the best F1 on held-out questions.
@@ -252,7 +208,7 @@ class BertQuestionAnswerer(TokenModel):
         Returns:
             The threshold.
         """
-        found = self.predict(questions, batch_size)
+        found = self.answers(questions, batch_size)
         self.no_answer_threshold = best_no_answer_threshold(
             [prediction.no_answer_score for prediction in found],
             [prediction.n_best[0].text if prediction.n_best else "" for prediction in found],
@@ -261,45 +217,26 @@ class BertQuestionAnswerer(TokenModel):
         return self.no_answer_threshold
 
     # === Answers ===
-    def predict(
-        self,
-        x: Any,
-        batch_size: int | None = None,
-        verbose: Any = "auto",
-        steps: int | None = None,
-        callbacks: Any = None,
-        *,
-        n_best: int = 20,
-    ) -> Any:
-        """Predicts as `keras.Model.predict` does; for questions, answers them.
+    def answers(self, x: Any, batch_size: int = 32, *, n_best: int = 20) -> list[Prediction]:
+        """Answers questions; `predict` does the same.
 
         Args:
-            x: Questions, or whatever Keras takes.
-            batch_size: B, by default 32.
-            verbose: For ready inputs only.
-            steps: For ready inputs only.
-            callbacks: For ready inputs only.
+            x: Questions.
+            batch_size: B.
             n_best: Most spans of each answer.
-
-        Returns:
-            For questions one `Prediction` each.
 
         Raises:
             ValueError: If a question is empty, see `check_asked`.
         """
-        if not isinstance(x, list):
-            return super().predict(x, batch_size, verbose=verbose, steps=steps, callbacks=callbacks)
-        refuse_given(steps=steps, callbacks=callbacks)
         check_asked(x)
-        return self._answer(x, batch_size or 32, n_best)
+        return self._answers(x, batch_size, n_best)
 
-    def _answer(
-        self, questions: Sequence[Question], batch_size: int = 32, n_best: int = 20
-    ) -> list[Prediction]:
+    def _answers(self, questions: Sequence[Question], batch_size: int, n_best: int) -> list[Any]:
         rows = question_rows(self.check_tokenizer(), questions, self.settings)
         if not rows:
             return []
-        logits = iter(self.predict_rows(self._batches(rows, None, batch_size)))
+        batches = self.batches_of(QuestionExamples(rows), batch_size=batch_size)
+        logits = iter(self.predict_rows(batches))
         return [row.predict([next(logits) for _ in row.token_ids], n_best) for row in rows]
 
     def answer(
@@ -319,7 +256,7 @@ class BertQuestionAnswerer(TokenModel):
         Raises:
             ValueError: If the question is empty, or the history is no list of pairs.
         """
-        return self.predict([Question(question, context, history=tuple(history))])[0].answer
+        return self.answers([Question(question, context, history=tuple(history))])[0].answer
 
     def probabilities(self, texts: tuple[list[str], list[str]]) -> np.ndarray:
         """Computes how probable the best answers are, and that there is none.
@@ -330,45 +267,22 @@ class BertQuestionAnswerer(TokenModel):
         Returns:
             *Shape:* (number of questions, 2).
         """
-        found = self._answer([Question(*texts) for texts in zip(*texts, strict=True)], n_best=1)
+        found = self._answers([Question(*pair) for pair in zip(*texts, strict=True)], 32, n_best=1)
         return np.array(
             [(p.n_best[0].probability if p.n_best else 0.0, p.no_answer_probability) for p in found]
         ).reshape(-1, 2)
 
     # === Weights in and out ===
     @classmethod
-    def from_pretrained(
-        cls, path_or_hub_id: str | Path, *, dtype: Any = None, **settings: Any
-    ) -> "BertQuestionAnswerer":
-        """Loads a checkpoint of Hugging Face `transformers`, or of google-research/bert.
-
-        The head comes along from a `BertForQuestionAnswering`; otherwise it is new, and said to be.
-
-        Args:
-            path_or_hub_id: A local folder (no network is used) or the id of a model on the hub.
-            dtype: Of the computation, such as `"mixed_bfloat16"`.
-            **settings: See the class; by default what the checkpoint says.
-
-        Raises:
-            FileNotFoundError: If the checkpoint or one of its files cannot be found.
-            ValueError: If it is not BERT's, is damaged, or does not fit its config or vocabulary.
-        """
-        checkpoint = open_checkpoint(path_or_hub_id)
+    def _from_checkpoint(cls, checkpoint: Checkpoint, **settings: Any) -> Self:
+        """Makes a model, by default with the settings of a checkpoint of this kind."""
         kinds = dict.fromkeys(SpanSettings._fields, int) | {"no_answer_threshold": float}
         saved = checkpoint.settings(**kinds) if cls._has_head(checkpoint) else {}
-        return cls._from_checkpoint(checkpoint, dtype=dtype, **{**saved, **settings})
+        return super()._from_checkpoint(checkpoint, **{**saved, **settings})
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes a folder that `from_pretrained` and Hugging Face `transformers` load.
-
-        Args:
-            folder: Where to write: must not exist, or be empty.
-
-        Raises:
-            FileExistsError: If the folder is not empty.
-            ValueError: If the model has no tokenizer.
-        """
-        self._write(folder, **self.settings._asdict())
+    def checkpoint_fields(self) -> dict[str, Any]:
+        """Returns how questions are read and answered, as fields of config.json."""
+        return {**super().checkpoint_fields(), **self.settings._asdict()}
 
     def _signature(self, options: dict[str, Any]) -> AnswererSignature:
         """Describes the question answerer for its exports."""
@@ -380,3 +294,10 @@ class BertQuestionAnswerer(TokenModel):
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {**super().get_config(), **self.settings._asdict()}
+
+
+def _refuse_weights(**weights: Any) -> None:
+    if given := [name for name, value in weights.items() if value is not None]:
+        raise ValueError(
+            f"BertQuestionAnswerer counts all examples alike, received {given[0]}: leave it out."
+        )

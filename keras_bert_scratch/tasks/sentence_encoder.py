@@ -4,11 +4,9 @@ Axes: B batch, S sequence, H hidden.
 """
 
 import functools
-import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,28 +14,22 @@ import tensorflow as tf
 from keras import ops
 
 from keras_bert_scratch.checkpoints.google import open_checkpoint
-from keras_bert_scratch.checkpoints.huggingface import find_checkpoint, write_checkpoint
-from keras_bert_scratch.checkpoints.name_map import encoder_weights, pooler_weights
+from keras_bert_scratch.checkpoints.huggingface import find_checkpoint
+from keras_bert_scratch.checkpoints.sentence_transformers import (
+    read_length,
+    read_modules,
+    write_modules,
+)
 from keras_bert_scratch.data.batching import LengthBucketedBatches, PairBatches
-from keras_bert_scratch.files import check_folder, new_folder, read_json, write_hashes
+from keras_bert_scratch.files import check_folder
 from keras_bert_scratch.layers.pooling import Pooling, check_pooling, pool_tokens
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.serving.graphs.sentence_encoder import SentenceEncoderSignature
-from keras_bert_scratch.tasks.text_model import TextExamples, TextModel, tokenize_in_chunks
+from keras_bert_scratch.tasks.text_model import TextExamples, TextModel
 from keras_bert_scratch.text.columns import column_values, text_columns
-from keras_bert_scratch.text.graphs.tokenizer_graph import TokenizerGraph, tokenizer_graph
+from keras_bert_scratch.text.graphs.tokenizer_graph import TokenizerGraph
 from keras_bert_scratch.text.preprocessing import AddPrompt
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
-
-# What sentence-transformers calls the poolings in 1_Pooling/config.json.
-_POOLING_FIELDS = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-    "pooling_mode_lasttoken": "lasttoken",
-}
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
@@ -46,10 +38,11 @@ class BertSentenceEncoder(TextModel):
 
     `fit` takes pairs of texts, each text a sequence of its own: with `InBatchContrastiveLoss` pairs
     that belong together, without y; with `CosineSimilarityLoss` any pairs, and their similarities
-    as y. The same column twice is unsupervised SimCSE: two drop-outs of one text belong together.
+    as y. The same column twice is unsupervised SimCSE: a text read twice, with different dropout,
+    belongs to itself.
 
     Args:
-        encoder: The encoder. Its pooler takes no part, and is not trained.
+        encoder: The encoder. Its pooler is not used, nor trained.
         tokenizer: Turns texts into ids; None if only ready inputs are used.
         pooling: `"mean"`, over a text's tokens, `"cls"`, the state of its first, or another of
             `layers.pooling.pool_tokens`.
@@ -73,6 +66,7 @@ class BertSentenceEncoder(TextModel):
         [[0.58, 0.25]]
     """
 
+    architecture = "BertModel"
     export_formats = ("tf_saved_model", "litert")
 
     def __init__(
@@ -93,7 +87,7 @@ class BertSentenceEncoder(TextModel):
         self.prompts = dict(prompts or {})
 
         # === Layers ===
-        # Nothing of the loss reaches it: an optimizer would ask for gradients that do not exist.
+        # The loss does not depend on it: an optimizer would miss its gradients.
         self.encoder.pooler.trainable = False
         self.built = True
 
@@ -116,31 +110,16 @@ class BertSentenceEncoder(TextModel):
         return ops.normalize(embeddings, epsilon=1e-12) if self.normalize else embeddings
 
     # === Training ===
-    def examples(
-        self, x: Any, y: Any = None, sample_weight: Any = None, *, labelled: bool = False
-    ) -> TextExamples:
-        """Checks texts, or pairs to learn from; see `TextModel.examples`.
-
-        Args:
-            x: Texts; or a tuple of two columns of strings, of which each text becomes a sequence
-                of its own.
-            y: One similarity from -1 to 1 a pair for `CosineSimilarityLoss`; nothing for
-                `InBatchContrastiveLoss`.
-            sample_weight: One weight a pair, or None.
-            labelled: Whether there must be pairs.
-        """
-        texts, pairs = text_columns(x)
-        if pairs is not None and y is None:
-            y = _text_ids(texts, pairs)
-        columns = texts if pairs is None else (texts, pairs)
-        return super().examples(columns, y, sample_weight, labelled=labelled)
+    def _targets(self, texts: list[str], pairs: list[str] | None, y: Any, labelled: bool) -> Any:
+        if y is None and pairs is not None:
+            return _text_ids(texts, pairs)
+        return super()._targets(texts, pairs, y, labelled)
 
     def encode_labels(self, y: Any) -> np.ndarray:
         """Checks what pairs are learned by.
 
         Args:
-            y: One similarity from -1 to 1 a pair; or what stands for its two texts, *shape:*
-                (n, 2).
+            y: One similarity from -1 to 1 a pair; or the ids of its two texts, *shape:* (n, 2).
 
         Returns:
             float32. *Shape:* (n, 1) or (n, 2).
@@ -179,23 +158,19 @@ class BertSentenceEncoder(TextModel):
         """Tokenizes texts, or both texts of each pair by themselves; see `TextModel.batches_of`."""
         if examples.pairs is None:
             return super().batches_of(examples, batch_size=batch_size, seed=seed, training=training)
-        tokenizer = self.check_takes_texts()
-        tokenize = functools.partial(
-            tokenizer_graph(tokenizer, "fast").ragged, sequence_length=self.sequence_length
-        )
-        first, second = (tokenize_in_chunks(tokenize, [column])[0] for column in examples.columns)
+        first, second = (self.tokenize(column)[0] for column in examples.columns)
         return PairBatches(
             first,
             second,
             labels=examples.targets,
             sample_weight=examples.sample_weight,
-            pad_id=tokenizer.vocabulary.pad_id,
+            pad_id=self.check_tokenizer().vocabulary.pad_id,
             batch_size=batch_size,
             seed=seed,
         )
 
     def _tokenize_batch(self, graph: TokenizerGraph, columns: tuple[tf.Tensor, ...]) -> Any:
-        """Makes a sequence of its own of each text of a pair."""
+        """Makes each text of a pair a sequence of its own."""
         tokenize = super()._tokenize_batch
         inputs = tuple(tokenize(graph, (column,)) for column in columns)
         return inputs if len(inputs) > 1 else inputs[0]
@@ -232,7 +207,7 @@ class BertSentenceEncoder(TextModel):
 
     # === Weights in and out ===
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]
         cls,
         path_or_hub_id: str | Path,
         *,
@@ -249,7 +224,7 @@ class BertSentenceEncoder(TextModel):
             normalize: See the class; by default what the folder says. As in sentence-transformers,
                 a plain checkpoint's embeddings are not normalized.
             sequence_length: See the class; by default what the folder says.
-            dtype: Of the computation, such as `"mixed_bfloat16"`.
+            dtype: Dtype of the computation, such as `"mixed_bfloat16"`.
 
         Raises:
             FileNotFoundError: If the checkpoint or one of its files cannot be found.
@@ -258,9 +233,9 @@ class BertSentenceEncoder(TextModel):
         """
         folder = find_checkpoint(path_or_hub_id)
         check_folder(folder)
-        saved = _read_modules(folder)
+        saved = read_modules(folder)
         checkpoint = open_checkpoint(saved["transformer"])
-        length = _read_length(saved["transformer"], checkpoint.config.max_positions)
+        length = read_length(saved["transformer"], checkpoint.config.max_positions)
         tokenizer = WordPieceTokenizer.from_directory(saved["transformer"])
         changes: dict[str, Any] = {}
         if saved["lowercase"] and not tokenizer.lowercase:
@@ -269,9 +244,9 @@ class BertSentenceEncoder(TextModel):
             changes["preprocessing"] = (*tokenizer.preprocessing, AddPrompt(saved["prompt"]))
         if changes:
             tokenizer = WordPieceTokenizer.from_directory(saved["transformer"], **changes)
-        model = cls(
-            BertEncoder(checkpoint.config, dtype=dtype),
-            tokenizer,
+        return cls._from_checkpoint(
+            checkpoint,
+            tokenizer=tokenizer,
             prompts=saved["prompts"],
             pooling=pooling or saved["pooling"],
             normalize=saved["normalize"] if normalize is None else normalize,
@@ -280,69 +255,33 @@ class BertSentenceEncoder(TextModel):
             or checkpoint.settings(sequence_length=int).get("sequence_length"),
             dtype=dtype,
         )
-        rows, pooler = encoder_weights(checkpoint.config), pooler_weights(checkpoint.config)
-        checkpoint.load(model, rows, optional=pooler)
-        return model
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes a folder that `from_pretrained` and sentence-transformers load.
+    def saved_tokenizer(self) -> WordPieceTokenizer:
+        """Returns the tokenizer without its prompt, which `write_files` writes."""
+        tokenizer = self.check_tokenizer()
+        if self._prompt() is None:
+            return tokenizer
+        plain = tokenizer.get_config()
+        plain["preprocessing"].pop()
+        return WordPieceTokenizer.from_config(plain)
 
-        Args:
-            folder: Where to write: must not exist, or be empty.
+    def _prompt(self) -> str | None:
+        """Returns what the tokenizer sets before every text, if anything."""
+        *_, last = (None, *self.check_tokenizer().preprocessing)
+        return last.prompt if isinstance(last, AddPrompt) else None
 
-        Raises:
-            FileExistsError: If the folder is not empty.
-            ValueError: If the model has no tokenizer.
-        """
-        tokenizer, config = self.check_tokenizer(), self.encoder.config
-        with new_folder(folder) as temporary:
-            write_checkpoint(
-                temporary,
-                self,
-                (*encoder_weights(config), *pooler_weights(config)),
-                architecture="BertModel",
-                pad_token_id=tokenizer.vocabulary.pad_id,
-            )
-            prompt = None
-            if tokenizer.preprocessing and isinstance(tokenizer.preprocessing[-1], AddPrompt):
-                # sentence-transformers has a file of its own for it.
-                prompt = tokenizer.preprocessing[-1].prompt
-                plain = tokenizer.get_config()
-                plain["preprocessing"].pop()
-                tokenizer = WordPieceTokenizer.from_config(plain)
-            tokenizer.save(temporary)
-            modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
-            modules += [("2_Normalize", "Normalize")] * self.normalize
-            documents = {
-                "modules.json": [
-                    {
-                        "idx": number,
-                        "name": str(number),
-                        "path": path,
-                        "type": f"sentence_transformers.models.{kind}",
-                    }
-                    for number, (path, kind) in enumerate(modules)
-                ],
-                "sentence_bert_config.json": {
-                    "max_seq_length": self.sequence_length,
-                    "do_lower_case": False,
-                },
-                "1_Pooling/config.json": {
-                    "word_embedding_dimension": self.encoder.config.hidden_dim,
-                    **{field: self.pooling == name for field, name in _POOLING_FIELDS.items()},
-                },
-            }
-            if prompt is not None or self.prompts:
-                documents["config_sentence_transformers.json"] = _prompt_fields(
-                    self.prompts, prompt
-                )
-            for path, _ in modules[1:]:
-                (temporary / path).mkdir()
-            for name, document in documents.items():
-                (temporary / name).write_text(
-                    json.dumps(document, indent=2) + "\n", encoding="utf-8"
-                )
-            write_hashes(temporary)
+    def write_files(self, folder: Path) -> None:
+        """Writes the files of `transformers`, and beside them those of sentence-transformers."""
+        super().write_files(folder)
+        write_modules(
+            folder,
+            pooling=self.pooling,
+            normalize=self.normalize,
+            sequence_length=self.sequence_length,
+            hidden_dim=self.encoder.config.hidden_dim,
+            prompts=self.prompts,
+            prompt=self._prompt(),
+        )
 
     def _signature(self, options: dict[str, Any]) -> SentenceEncoderSignature:
         """Describes the sentence encoder for its exports."""
@@ -409,95 +348,3 @@ def _text_ids(texts: Sequence[str], pairs: Sequence[str]) -> np.ndarray:
         [numbers.setdefault(text, len(numbers)) for text in column] for column in (texts, pairs)
     ]
     return np.array(columns).T
-
-
-def _prompt_fields(prompts: dict[str, str], prompt: str | None) -> dict[str, Any]:
-    """Returns what config_sentence_transformers.json says of prompts, one of them the default."""
-    if prompt is None:
-        return {"prompts": prompts}
-    name = next((name for name, text in prompts.items() if text == prompt), "default")
-    return {"prompts": {**prompts, name: prompt}, "default_prompt_name": name}
-
-
-def _read_length(folder: Path, max_positions: int) -> int | None:
-    """Returns the length that sentence-transformers wrote beside the transformer, if any."""
-    found = None
-    # sentence-transformers 6 leaves the length to the tokenizer; transformers means "any" by 1e30.
-    for name, field in (
-        ("tokenizer_config.json", "model_max_length"),
-        ("sentence_bert_config.json", "max_seq_length"),
-    ):
-        if (folder / name).exists():
-            length = read_json(folder / name).get(field)
-            if type(length) is int and 1 <= length <= max_positions:
-                found = length
-    return found
-
-
-def _read_modules(folder: Path) -> dict[str, Any]:
-    """Reads what sentence-transformers wrote beside the checkpoint; its defaults if nothing."""
-    settings: dict[str, Any] = {
-        "transformer": folder,
-        "pooling": "mean",
-        "normalize": False,
-        "lowercase": False,
-        "prompt": "",
-        "prompts": {},
-    }
-    if not (folder / "modules.json").exists():
-        return settings
-    modules = read_json(folder / "modules.json", list)
-    try:
-        kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
-    except (TypeError, KeyError) as error:
-        raise ValueError(
-            f"{folder / 'modules.json'} is not a list of modules ({error!r}): fetch it again."
-        ) from error
-    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-        raise ValueError(
-            f"{folder / 'modules.json'} lists {', '.join(kinds)}; only Transformer, Pooling and, "
-            "if need be, Normalize can be loaded: choose another checkpoint."
-        )
-    first, name = modules[0].get("path", ""), modules[1].get("path")
-    for path, pattern in ((first, r"(\w[\w.-]*)?"), (name, r"\w[\w.-]*")):
-        if not isinstance(path, str) or not re.fullmatch(pattern, path):
-            raise ValueError(
-                f"{folder / 'modules.json'} has the path {path!r}, which is no folder in its own: "
-                "do not use it."
-            )
-    settings["transformer"] = folder / first
-    path = folder / name / "config.json"
-    fields = read_json(path)
-    poolings = [name for field, name in _POOLING_FIELDS.items() if fields.get(field)]
-    # sentence-transformers 5 and later write one field instead.
-    found = fields.get("pooling_mode") or (poolings[0] if len(poolings) == 1 else poolings)
-    if found not in get_args(Pooling):
-        raise ValueError(
-            f"{path} has the pooling {found!r}; only one of {', '.join(get_args(Pooling))} can be "
-            "loaded: choose another checkpoint."
-        )
-    settings.update(pooling=found, normalize=kinds[-1] == "Normalize")
-    settings.update(_read_prompts(folder))
-    if settings["prompt"] and fields.get("include_prompt", True) is not True:
-        raise ValueError(
-            f"{path} has include_prompt {fields['include_prompt']!r}, which leaves the prompt's "
-            "tokens out of the pooling; only true can be loaded: choose another checkpoint."
-        )
-    if (settings["transformer"] / "sentence_bert_config.json").exists():
-        saved = read_json(settings["transformer"] / "sentence_bert_config.json")
-        settings["lowercase"] = bool(saved.get("do_lower_case"))
-    return settings
-
-
-def _read_prompts(folder: Path) -> dict[str, Any]:
-    """Reads the prompts, and the one that is set before every text."""
-    path = folder / "config_sentence_transformers.json"
-    fields = read_json(path) if path.exists() else {}
-    prompts, name = fields.get("prompts") or {}, fields.get("default_prompt_name")
-    if not isinstance(prompts, dict) or not all(isinstance(p, str) for p in prompts.values()):
-        raise ValueError(f"{path} has prompts {prompts!r}, which are no texts by name: mend it.")
-    if name is not None and name not in prompts:
-        raise ValueError(
-            f"{path} has default_prompt_name {name!r}, the prompts are {list(prompts)}: mend it."
-        )
-    return {"prompts": prompts, "prompt": prompts[name] if name is not None else ""}

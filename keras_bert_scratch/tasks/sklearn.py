@@ -36,7 +36,7 @@ class BertSklearnClassifier(ClassifierMixin, BaseEstimator):
         sequence_length: Tokens to which texts are truncated; by default what the checkpoint says.
         class_weight: `"balanced"`, or a dict of label to weight, as scikit-learn has them; not for
             several labels a text.
-        dtype: Of the computation, such as `"mixed_bfloat16"`.
+        dtype: Dtype of the computation, such as `"mixed_bfloat16"`.
         random_state: Seed, or None for other numbers each time. A seed repeats a fit: it is given
             to `keras.utils.set_random_seed`, which seeds numpy's and Python's generators, too.
         verbose: As in Keras' `fit`: 0, 1 or 2.

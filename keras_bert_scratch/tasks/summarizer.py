@@ -31,14 +31,13 @@ from keras_bert_scratch.checkpoints.name_map import (
 from keras_bert_scratch.data.batching import LengthBucketedBatches
 from keras_bert_scratch.data.teacher_forcing import TeacherForcedBatches
 from keras_bert_scratch.evaluation.metrics import Perplexity
-from keras_bert_scratch.files import new_folder, read_json, write_hashes
+from keras_bert_scratch.files import read_json
 from keras_bert_scratch.models.beam_search import GREEDY
 from keras_bert_scratch.models.decoder import BertDecoder
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.serving.graphs.summarizer import SummarizerSignature
-from keras_bert_scratch.tasks.text_model import TextExamples, TextModel, tokenize_in_chunks
+from keras_bert_scratch.tasks.text_model import TextExamples, TextModel
 from keras_bert_scratch.text.columns import text_columns
-from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.training.label_smoothing import SmoothedCrossentropy
 
@@ -54,7 +53,7 @@ class BertSummarizer(TextModel):
     Args:
         encoder: Reads the text.
         decoder: Writes the summary; of the encoder's width and vocabulary.
-        tokenizer: Of both; None if only ready inputs are used.
+        tokenizer: The tokenizer of both; None if only ready inputs are used.
         sequence_length: Tokens to which texts are truncated; by default all that the encoder's
             positions cover.
         summary_length: Most tokens of a summary, [CLS] and [SEP] included.
@@ -126,32 +125,19 @@ class BertSummarizer(TextModel):
         )
 
     # === Training ===
-    def compile(
-        self,
-        optimizer: Any,
-        loss: Any = "auto",
-        *,
-        weighted_metrics: Any = "auto",
-        **kwargs: Any,
-    ) -> None:
-        """Compiles as `keras.Model.compile` does, with defaults that fit the task.
-
-        Args:
-            optimizer: A Keras optimizer; see `keras_bert_scratch.adamw`.
-            loss: By default cross-entropy with a label smoothing of 0.1.
-            weighted_metrics: By default the accuracy and the perplexity of the next token.
-            **kwargs: The other arguments of `keras.Model.compile`.
-        """
-        if loss == "auto":
-            loss = SmoothedCrossentropy(label_smoothing=0.1)
-        if weighted_metrics == "auto":
-            weighted_metrics = [
-                keras.metrics.SparseCategoricalAccuracy("accuracy"),
-                Perplexity(),
-            ]
-        # As Keras' own functions, these are traced again: layers may have changed, by LoRA say.
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compiles, see `EncoderModel.compile`."""
+        # Like Keras' own functions, these are traced again: layers may have changed, as by LoRA.
         self._generators.clear()
-        super().compile(optimizer=optimizer, loss=loss, weighted_metrics=weighted_metrics, **kwargs)
+        super().compile(*args, **kwargs)
+
+    def default_loss(self) -> keras.losses.Loss:
+        """Returns the cross-entropy with a label smoothing of 0.1."""
+        return SmoothedCrossentropy(label_smoothing=0.1)
+
+    def default_weighted_metrics(self) -> list[keras.metrics.Metric]:
+        """Returns the accuracy and the perplexity of the next token."""
+        return [keras.metrics.SparseCategoricalAccuracy("accuracy"), Perplexity()]
 
     def encode_labels(self, y: Any) -> np.ndarray:
         """Turns summaries into the tokens to predict: those after [CLS], up to [SEP], then padding.
@@ -165,42 +151,29 @@ class BertSummarizer(TextModel):
         Raises:
             ValueError: If a summary has no token, or the model has no tokenizer.
         """
-        tokenizer = self.check_tokenizer()
         summaries, _ = text_columns(y)
-        tokenize = functools.partial(
-            tokenizer_graph(tokenizer, "fast").ragged, sequence_length=self.summary_length
-        )
-        token_ids, _ = tokenize_in_chunks(tokenize, [summaries])
+        token_ids, _ = self.tokenize(summaries, sequence_length=self.summary_length)
         empty = np.flatnonzero(token_ids.row_lengths() < 3)
         if len(empty):
             raise ValueError(
                 f"{len(empty)} of {len(summaries)} summaries are empty, the first at position "
                 f"{empty[0]}: {summaries[empty[0]]!r}. Remove them with their texts."
             )
-        return token_ids[:, 1:].to_tensor(tokenizer.vocabulary.pad_id).numpy()
+        return token_ids[:, 1:].to_tensor(self.check_tokenizer().vocabulary.pad_id).numpy()
 
-    def examples(
-        self, x: Any, y: Any = None, sample_weight: Any = None, *, labelled: bool = False
-    ) -> TextExamples:
-        """Checks texts and their summaries; see `TextModel.examples`.
-
-        Raises:
-            ValueError: If there is not one summary a text, or a text is a pair.
-        """
-        texts, pairs = text_columns(x)
+    def _targets(self, texts: list[str], pairs: list[str] | None, y: Any, labelled: bool) -> Any:
         if y is not None and pairs is not None:
             raise ValueError("A summary is of one text, received pairs of texts: join them.")
-        if y is not None:
-            summaries, _ = text_columns(y)
-            if len(summaries) != len(texts):
-                more, fewer = ("text", "summary")
-                if len(summaries) > len(texts):
-                    more, fewer = fewer, more
-                raise ValueError(
-                    f"There are {len(texts)} texts but {len(summaries)} summaries: the {more} at "
-                    f"position {min(len(texts), len(summaries))} has no {fewer}."
-                )
-        return super().examples(x, y, sample_weight, labelled=labelled)
+        targets = super()._targets(texts, pairs, y, labelled)
+        if targets is not None and len(targets) != len(texts):
+            more, fewer = "text", "summary"
+            if len(targets) > len(texts):
+                more, fewer = fewer, more
+            raise ValueError(
+                f"There are {len(texts)} texts but {len(targets)} summaries: the {more} at "
+                f"position {min(len(texts), len(targets))} has no {fewer}."
+            )
+        return targets
 
     def batches_of(
         self,
@@ -213,12 +186,8 @@ class BertSummarizer(TextModel):
         """Tokenizes texts, and their summaries if given; see `TextModel.batches_of`."""
         if examples.targets is None:
             return super().batches_of(examples, batch_size=batch_size, seed=seed)
-        tokenizer = self.check_tokenizer()
-        tokenize = functools.partial(
-            tokenizer_graph(tokenizer, "fast").ragged, sequence_length=self.sequence_length
-        )
-        token_ids, segment_ids = tokenize_in_chunks(tokenize, [examples.texts])
-        vocabulary = tokenizer.vocabulary
+        token_ids, segment_ids = self.tokenize(examples.texts)
+        vocabulary = self.check_tokenizer().vocabulary
         return TeacherForcedBatches(
             token_ids,
             segment_ids,
@@ -244,13 +213,13 @@ class BertSummarizer(TextModel):
         Args:
             inputs: `token_ids`, `segment_ids` and `padding_mask`, int32. *Shape:* (B, S) each.
             sampler: How to choose among the tokens.
-            no_repeat_ngram_size: Of the n-grams that may come only once.
+            no_repeat_ngram_size: Length of the n-grams that may come only once.
             min_length: Tokens before which no summary ends, [CLS] included.
             forbidden_words: Words that are not written.
 
         Returns:
-            int32 ids, [CLS] and [SEP] included. *Shape:* (B, summary_length). Of a text without
-            tokens these two alone.
+            int32 ids, [CLS] and [SEP] included; for a text without tokens these two alone. *Shape:*
+            (B, summary_length).
 
         Raises:
             ValueError: If the model has no tokenizer, or an argument is out of its range.
@@ -326,7 +295,7 @@ class BertSummarizer(TextModel):
             sampler: By default the most probable token, each time; `BeamSearch(...)`; or a sampler
                 of keras-nlp, such as `keras_hub.samplers.TopPSampler(p=0.9, seed=0)`. It is traced
                 once: keep one for several calls.
-            no_repeat_ngram_size: N-grams of so many tokens come only once in a summary; 0 forbids
+            no_repeat_ngram_size: N-grams of this length come only once in a summary; 0 forbids
                 nothing.
             min_length: Tokens before which no summary ends, [CLS] included, as `min_length` of
                 transformers' `generate`; 0 or 1 allows empty summaries.
@@ -384,7 +353,7 @@ class BertSummarizer(TextModel):
 
     # === Weights in and out ===
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]
         cls,
         path_or_hub_id: str | Path,
         *,
@@ -405,9 +374,9 @@ class BertSummarizer(TextModel):
                 transformers' EncoderDecoderModel of two BERTs, or of a BERT encoder.
             sequence_length: See the class; by default what the checkpoint says.
             summary_length: See the class; by default what the checkpoint says, or 64.
-            num_decoder_layers: Of a decoder that starts from the encoder's first blocks; by default
-                as many as it has.
-            dtype: Of the computation, such as `"mixed_bfloat16"`.
+            num_decoder_layers: Layers of a decoder that starts from the encoder's first blocks; by
+                default as many as it has.
+            dtype: Dtype of the computation, such as `"mixed_bfloat16"`.
 
         Raises:
             FileNotFoundError: If the checkpoint or one of its files cannot be found.
@@ -461,30 +430,21 @@ class BertSummarizer(TextModel):
                 block.cross_attention.set_weights(block.attention.get_weights())
         return model
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes a folder that `from_pretrained` and transformers' EncoderDecoderModel load.
+    def write_files(self, folder: Path) -> None:
+        """Writes the files of transformers' EncoderDecoderModel."""
+        write_encoder_decoder(folder, self, **self.checkpoint_fields())
+        self.saved_tokenizer().save(folder)
 
-        Args:
-            folder: Where to write: must not exist, or be empty.
-
-        Raises:
-            FileExistsError: If the folder is not empty.
-            ValueError: If the model has no tokenizer.
-        """
-        tokenizer = self.check_tokenizer()
-        vocabulary = tokenizer.vocabulary
-        with new_folder(folder) as temporary:
-            write_encoder_decoder(
-                temporary,
-                self,
-                decoder_start_token_id=vocabulary.cls_id,
-                eos_token_id=vocabulary.sep_id,
-                pad_token_id=vocabulary.pad_id,
-                sequence_length=self.sequence_length,
-                summary_length=self.summary_length,
-            )
-            tokenizer.save(temporary)
-            write_hashes(temporary)
+    def checkpoint_fields(self) -> dict[str, Any]:
+        """Returns the special tokens and the lengths, as fields of config.json."""
+        vocabulary = self.check_tokenizer().vocabulary
+        return {
+            **super().checkpoint_fields(),
+            "decoder_start_token_id": vocabulary.cls_id,
+            "eos_token_id": vocabulary.sep_id,
+            "sequence_length": self.sequence_length,
+            "summary_length": self.summary_length,
+        }
 
     def _signature(self, options: dict[str, Any]) -> SummarizerSignature:
         """Describes the summarizer for its exports, which write as `summarize` with the options."""

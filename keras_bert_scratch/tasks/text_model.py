@@ -1,11 +1,11 @@
-"""What tasks about whole texts share: `fit`, `evaluate` and `predict` that take raw strings.
+"""What tasks about whole texts share: what they make of strings, wherever Keras takes `x`.
 
 Axes: B batch, S sequence.
 """
 
 import functools
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ from keras_bert_scratch.data.batching import LengthBucketedBatches, WindowBatche
 from keras_bert_scratch.data.labels import class_ids, encode_sample_weight
 from keras_bert_scratch.data.readers import stratified_split
 from keras_bert_scratch.models.encoder import BertEncoder
-from keras_bert_scratch.tasks.encoder_model import EncoderModel
+from keras_bert_scratch.tasks.example_model import ExampleModel, new_seed, refuse_given
 from keras_bert_scratch.text.columns import check_not_empty, is_text, text_columns
 from keras_bert_scratch.text.graphs.tokenizer_graph import TokenizerGraph, tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
@@ -27,8 +27,6 @@ from keras_bert_scratch.text.truncation import (
     check_truncation,
     check_window_stride,
 )
-from keras_bert_scratch.training.memory import check_training_fits
-from keras_bert_scratch.training.privacy import DifferentialPrivacy
 
 # Texts tokenized at a time: bounds the memory of one call of the graph.
 _CHUNK = 4096
@@ -68,13 +66,8 @@ class TextExamples:
             sample_weight=None if self.sample_weight is None else self.sample_weight[indices],
         )
 
-    def weighted(self, weights: np.ndarray) -> Self:
-        """Multiplies the weights by others. *Shape:* (n,)."""
-        before = 1.0 if self.sample_weight is None else self.sample_weight
-        return replace(self, sample_weight=(before * weights).astype("float32"))
 
-
-class TextModel(EncoderModel):
+class TextModel(ExampleModel):
     """A model that takes texts; subclasses add a head and labels.
 
     Where Keras takes `x`, this takes texts, too: a column of strings in a list, numpy, pandas,
@@ -101,8 +94,6 @@ class TextModel(EncoderModel):
 
     # Whether `truncation` may be other than "head": answers of windows have to be joined.
     takes_truncation = False
-    # Trains in the place of Keras' own step; for tasks whose `compile` takes one.
-    training_step: Callable[[keras.Model, Any], dict[str, Any]] | None = None
 
     def __init__(
         self,
@@ -114,8 +105,7 @@ class TextModel(EncoderModel):
         window_stride: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(encoder, tokenizer, **kwargs)
-        self.sequence_length = self.check_length(sequence_length)
+        super().__init__(encoder, tokenizer, sequence_length, **kwargs)
         check_truncation(truncation)
         if truncation != "head" and not self.takes_truncation:
             raise ValueError(
@@ -168,60 +158,41 @@ class TextModel(EncoderModel):
             "example as sample_weight."
         )
 
-    def check_training_labels(self, y: np.ndarray) -> None:
-        """Raises a ValueError if nothing can be learned from the targets."""
-
-    # === The door ===
+    # === From texts to batches ===
     def examples(
         self, x: Any, y: Any = None, sample_weight: Any = None, *, labelled: bool = False
     ) -> TextExamples:
-        """Checks texts, labels and weights, and takes them by position.
-
-        Args:
-            x: Texts, see the class.
-            y: One label a text, or None.
-            sample_weight: One weight a text, or None.
-            labelled: Whether there must be labels.
-
-        Raises:
-            ValueError: If the columns differ in length, or a label or weight is refused.
-            TypeError: If a text is not a string, or a column is not understood.
-        """
+        """Checks texts, labels and weights, and takes them by position."""
         texts, pairs = text_columns(x)
-        targets = self.encode_targets(y) if labelled or y is not None else None
+        if pairs is not None:
+            check_truncation(self.truncation, num_texts=2)
+        targets = self._targets(texts, pairs, y, labelled)
         if targets is not None and len(targets) != len(texts):
             raise ValueError(
                 f"There are {len(texts)} texts but {len(targets)} labels: give one for each."
             )
         return TextExamples(texts, pairs, targets, encode_sample_weight(sample_weight, len(texts)))
 
-    def batches(
-        self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        *,
-        batch_size: int = 32,
-        seed: int | None = None,
-        training: bool = False,
-    ) -> LengthBucketedBatches:
-        """Tokenizes texts held in memory, once, into batches of similar lengths.
+    def _targets(self, texts: list[str], pairs: list[str] | None, y: Any, labelled: bool) -> Any:
+        """Returns the targets of some texts, if they have or must have labels."""
+        return self.encode_targets(y) if labelled or y is not None else None
 
-        Args:
-            x: Texts or a tuple of two, see the class.
-            y: One label a text, or None.
-            sample_weight: One weight a text, or None.
-            batch_size: B.
-            seed: Seed of the batch order; None sorts by length.
-            training: Makes each window of a text an example with its label and weight; otherwise
-                the windows of a text come together. Only for `truncation="windows"`.
+    def check_examples(self, examples: TextExamples) -> None:
+        """Refuses empty texts."""
+        check_not_empty(examples.texts, examples.pairs)
 
-        Raises:
-            ValueError: If the model has no tokenizer, or the columns differ in length.
-            TypeError: If a text is not a string.
-        """
-        examples = self.examples(x, y, sample_weight)
-        return self.batches_of(examples, batch_size=batch_size, seed=seed, training=training)
+    def split(self, examples: TextExamples, share: float) -> tuple[TextExamples, TextExamples]:
+        """Splits examples so that both parts have the same shares of each label."""
+        train, held_out = stratified_split(examples.targets, share, seed=new_seed())
+        return examples.take(train), examples.take(held_out)
+
+    def weigh_classes(self, examples: TextExamples, class_weight: Any) -> TextExamples:
+        """Multiplies the weights of texts by those of their classes."""
+        if not class_weight:
+            return examples
+        before = 1.0 if examples.sample_weight is None else examples.sample_weight
+        weights = before * self.encode_class_weight(class_weight)[class_ids(examples.targets)]
+        return replace(examples, sample_weight=weights.astype("float32"))
 
     def batches_of(
         self,
@@ -232,321 +203,93 @@ class TextModel(EncoderModel):
         training: bool = False,
     ) -> LengthBucketedBatches:
         """Tokenizes checked examples; see `batches`."""
-        tokenizer = self.check_takes_texts()
-        check_truncation(self.truncation, len(examples.columns))
-        graph = tokenizer_graph(tokenizer, "fast")
-        is_windows = self.truncation == "windows"
-        if is_windows:
-            tokenize = functools.partial(graph.windows, window_stride=self.window_stride)
-        else:
-            tokenize = functools.partial(graph.ragged, truncation=self.truncation)
-        token_ids, second = tokenize_in_chunks(
-            functools.partial(tokenize, sequence_length=self.sequence_length), examples.columns
-        )
-        segment_ids = tf.zeros_like(token_ids) if is_windows else second
-        labels, weights = examples.targets, examples.sample_weight
-        settings: dict[str, Any] = {
-            "batch_size": batch_size,
-            "pad_id": tokenizer.vocabulary.pad_id,
-        }
-        if is_windows:
-            num_windows = second.numpy()
-            if not training:
-                return WindowBatches(
-                    token_ids,
-                    segment_ids,
-                    num_windows=num_windows,
-                    labels=labels,
-                    sample_weight=weights,
-                    **settings,
-                )
-            labels, weights = (
-                None if column is None else np.repeat(column, num_windows, axis=0)
-                for column in (labels, weights)
-            )
-        settings.update(labels=labels, sample_weight=weights, seed=seed)
-        if training and isinstance(self.training_step, DifferentialPrivacy):
-            return self.training_step.draw_batches(token_ids, segment_ids, **settings)
-        return LengthBucketedBatches(token_ids, segment_ids, **settings)
-
-    def check_takes_texts(self) -> WordPieceTokenizer:
-        """Returns the tokenizer.
-
-        Raises:
-            ValueError: If there is none.
-        """
-        if self.tokenizer is None:
-            raise ValueError(
-                f"{self.name} has no tokenizer, so it cannot take texts: pass tokenizer=, or a "
-                "dict of token_ids, segment_ids and padding_mask."
-            )
-        return self.tokenizer
-
-    # === Keras' methods, on texts, too ===
-    def fit(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        epochs: int = 1,
-        verbose: Any = "auto",
-        callbacks: Any = None,
-        validation_split: float = 0.0,
-        validation_data: Any = None,
-        shuffle: bool = True,
-        class_weight: Any = None,
-        sample_weight: Any = None,
-        initial_epoch: int = 0,
-        steps_per_epoch: int | None = None,
-        validation_steps: int | None = None,
-        validation_batch_size: int | None = None,
-        validation_freq: Any = 1,
-    ) -> keras.callbacks.History:
-        """Trains as `keras.Model.fit` does, on texts, too.
-
-        With texts, batches hold texts of similar lengths, in an order that follows from
-        `keras.utils.set_random_seed` and the epoch; `validation_split` is stratified by label.
-
-        Args:
-            x: Texts, see the class, or whatever Keras takes.
-            y: One label a text.
-            batch_size: B, by default 32.
-            epochs: As in Keras.
-            verbose: As in Keras.
-            callbacks: Keras callbacks.
-            validation_split: Share of the texts held out for validation.
-            validation_data: `(x, y)` or `(x, y, sample_weight)`, or a dataset.
-            shuffle: Whether the order changes with every epoch.
-            class_weight: A dict of class, by name or id, to weight.
-            sample_weight: One weight a text.
-            initial_epoch: As in Keras.
-            steps_per_epoch: As in Keras.
-            validation_steps: As in Keras.
-            validation_batch_size: B of the validation, by default `batch_size`.
-            validation_freq: As in Keras.
-
-        Raises:
-            ValueError: If a text is empty, labels are unknown or all of one class, or a batch needs
-                more memory than there is; with `DifferentialPrivacy`, if it cannot hold; under
-                `tf.distribute`, if the workers' texts or seeds differ, or the replicas cannot share
-                a batch evenly.
-        """
-        privacy = self.training_step
-        if isinstance(privacy, DifferentialPrivacy):
-            privacy.check_fit(
-                self,
-                draws=is_text(x) and shuffle and steps_per_epoch is None,
-                callbacks=callbacks,
-                class_weight=class_weight,
-            )
-        if is_text(x):
-            examples = self.examples(x, y, sample_weight, labelled=True)
-            check_not_empty(examples.texts, examples.pairs)
-            if validation_split:
-                train, held_out = stratified_split(
-                    examples.targets, validation_split, seed=int(np.random.randint(2**31))
-                )
-                validation_data, examples = examples.take(held_out), examples.take(train)
-            self.check_training_labels(examples.targets)
-            if class_weight:
-                weights = self.encode_class_weight(class_weight)[class_ids(examples.targets)]
-                examples, class_weight = examples.weighted(weights), None
-            # numpy's generator is one of those that keras.utils.set_random_seed seeds.
-            seed = int(np.random.randint(2**31)) if shuffle else None
-            batches = self.batches_of(
-                examples, batch_size=batch_size or 32, seed=seed, training=True
-            )
-            # Rows that are held at a time: private batches are worked off in parts, and those of a
-            # strategy on several replicas.
-            rows = min(batches.batch_size, len(batches.lengths))
-            if isinstance(privacy, DifferentialPrivacy):
-                rows = privacy.microbatch_size
-            elif self._strategy is not None:
-                rows = -(-rows // self._strategy.num_replicas_in_sync)
-            check_training_fits(
-                self.encoder,
-                sum(int(np.prod(weight.shape)) for weight in self.trainable_weights),
-                rows,
-                int(batches.lengths.max()),
-            )
-            self.check_workers(batches)
-            callbacks = [batches.follow_epochs(), *keras.tree.flatten(callbacks or [])]
-            if isinstance(privacy, DifferentialPrivacy):
-                callbacks.insert(0, privacy.start(batches, epochs, initial_epoch))
-            # A dataset brings its own order, and Keras warns if told to shuffle it.
-            x, y, sample_weight, shuffle = batches.dataset(), None, None, False
-            batch_size, validation_split = None, 0.0
-        else:
-            x, y = self._ready(x, y, training=True)
-            shuffle = shuffle and not isinstance(x, tf.data.Dataset)
-            if class_weight:
-                class_weight = dict(enumerate(self.encode_class_weight(class_weight).tolist()))
-        return super().fit(
-            x,
-            y,
+        token_ids, segment_ids = self.tokenize(*examples.columns)
+        make: Callable[..., Any] = self._step.make_batches if training else LengthBucketedBatches
+        if self.truncation == "windows":
+            num_windows, segment_ids = segment_ids.numpy(), tf.zeros_like(token_ids)
+            if training:
+                examples = examples.take(np.repeat(np.arange(len(num_windows)), num_windows))
+            else:
+                make = functools.partial(WindowBatches, num_windows=num_windows)
+        return make(
+            token_ids,
+            segment_ids,
             batch_size=batch_size,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            validation_split=validation_split,
-            validation_data=self._validation(validation_data, validation_batch_size or batch_size),
-            shuffle=shuffle,
-            class_weight=class_weight,
-            sample_weight=sample_weight,
-            initial_epoch=initial_epoch,
-            steps_per_epoch=steps_per_epoch,
-            validation_steps=validation_steps,
-            validation_batch_size=validation_batch_size,
-            validation_freq=validation_freq,
+            pad_id=self.check_tokenizer().vocabulary.pad_id,
+            labels=examples.targets,
+            sample_weight=examples.sample_weight,
+            seed=seed,
         )
 
-    def train_step(self, *args: Any) -> Any:
-        """Trains on a batch as Keras does, or as `training_step` does."""
-        if self.training_step is None:
-            return super().train_step(*args)
-        return self.training_step(self, *args)
-
-    def evaluate(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        verbose: Any = "auto",
-        sample_weight: Any = None,
-        steps: int | None = None,
-        callbacks: Any = None,
-        return_dict: bool = False,
-        **kwargs: Any,
-    ) -> Any:
-        """Evaluates as `keras.Model.evaluate` does, on texts, too.
+    def tokenize(
+        self, *columns: list[str], sequence_length: int | None = None
+    ) -> tuple[tf.RaggedTensor, Any]:
+        """Tokenizes texts or pairs, a bounded number of them at a time.
 
         Args:
-            x: Texts, see the class, or whatever Keras takes.
-            y: One label a text.
-            batch_size: B, by default 32.
-            verbose: As in Keras.
-            sample_weight: One weight a text.
-            steps: As in Keras; not for texts held in memory.
-            callbacks: Keras callbacks.
-            return_dict: As in Keras.
-            **kwargs: As in Keras.
-
-        Raises:
-            ValueError: If a text is empty or a label unknown.
-        """
-        if is_text(x):
-            _refuse_steps(steps)
-            examples = self.examples(x, y, sample_weight, labelled=True)
-            check_not_empty(examples.texts, examples.pairs)
-            x = self.batches_of(examples, batch_size=batch_size or 32).dataset()
-            y, sample_weight, batch_size = None, None, None
-        else:
-            x, y = self._ready(x, y)
-        return super().evaluate(
-            x,
-            y,
-            batch_size,
-            verbose=verbose,
-            sample_weight=sample_weight,
-            steps=steps,
-            callbacks=callbacks,
-            return_dict=return_dict,
-            **kwargs,
-        )
-
-    def predict(
-        self,
-        x: Any,
-        batch_size: int | None = None,
-        verbose: Any = "auto",
-        steps: int | None = None,
-        callbacks: Any = None,
-    ) -> Any:
-        """Predicts as `keras.Model.predict` does, on texts, too, in the order of the texts.
-
-        Args:
-            x: Texts, see the class, or whatever Keras takes.
-            batch_size: B, by default 32.
-            verbose: As in Keras.
-            steps: As in Keras; not for texts held in memory.
-            callbacks: Keras callbacks.
+            *columns: One list of texts, or two for pairs.
+            sequence_length: Tokens to which they are truncated; by default the model's.
 
         Returns:
-            What `call` returns, for all texts, as numpy arrays. *Shape:* (number of texts, ...).
+            The token ids, and the segment ids, of each text or pair; with `truncation="windows"`
+            the token ids of each window, and the number of windows of each text.
         """
-        settings = {"verbose": verbose, "steps": steps, "callbacks": callbacks}
-        if not is_text(x):
-            return super().predict(self._ready(x, labelled=False)[0], batch_size, **settings)
-        _refuse_steps(steps)
+        graph = tokenizer_graph(self.check_tokenizer(), "fast")
+        settings: dict[str, Any] = {"sequence_length": sequence_length or self.sequence_length}
+        if self.truncation == "windows":
+            tokenize: Callable[..., Any] = graph.windows
+            settings["window_stride"] = self.window_stride
+        else:
+            tokenize = graph.ragged
+            settings["truncation"] = self.truncation
+        chunks = [
+            tokenize(
+                *(tf.constant(column[start : start + _CHUNK], tf.string) for column in columns),
+                **settings,
+            )
+            for start in range(0, len(columns[0]), _CHUNK)
+        ]
+        first, second = (tf.concat(parts, 0) for parts in zip(*chunks, strict=True))
+        return first, second
+
+    def predict_examples(self, x: Any, batch_size: int, **settings: Any) -> Any:
+        """Predicts texts, in their order; see `predict`."""
+        refuse_given(steps=settings["steps"])
         examples = self.examples(x)
         if not examples.texts:
             # One text tells the shape of the answers.
             columns = [[""] for _ in examples.columns]
             rows = self.predict(tuple(columns) if len(columns) > 1 else columns[0], verbose=0)
             return keras.tree.map_structure(lambda row: row[:0], rows)
-        batches = self.batches_of(examples, batch_size=batch_size or 32)
-        by_length = super().predict(batches.dataset(), **settings)
+        batches = self.batches_of(examples, batch_size=batch_size)
+        # Not `ExampleModel.predict`: the batches are ready.
+        by_length = super(ExampleModel, self).predict(batches.dataset(), **settings)
         # Row i of the prediction belongs to text order[i]; argsort of a permutation inverts it.
         original = np.argsort(np.concatenate(batches.order(0)))
         return keras.tree.map_structure(lambda rows: rows[original], by_length)
 
-    def train_on_batch(
-        self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        class_weight: Any = None,
-        return_dict: bool = False,
-    ) -> Any:
-        """Trains on one batch as `keras.Model.train_on_batch` does, on texts, too.
-
-        Raises:
-            ValueError: If the training is private, whose batches are drawn by `fit`.
-        """
-        if isinstance(self.training_step, DifferentialPrivacy):
-            raise ValueError(
-                "train_on_batch takes a batch that was chosen, and differential privacy holds for "
-                "batches drawn at random: train by fit, or compile without the training_step."
-            )
-        if class_weight:
-            class_weight = dict(enumerate(self.encode_class_weight(class_weight).tolist()))
-        batch = self._ready_batch((x, y, sample_weight), training=True)
-        return super().train_on_batch(*batch, class_weight=class_weight, return_dict=return_dict)
-
-    def test_on_batch(
-        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
-    ) -> Any:
-        """Evaluates one batch as `keras.Model.test_on_batch` does, on texts, too."""
-        return super().test_on_batch(
-            *self._ready_batch((x, y, sample_weight)), return_dict=return_dict
-        )
-
-    def predict_on_batch(self, x: Any) -> Any:
-        """Predicts one batch as `keras.Model.predict_on_batch` does, on texts, too."""
-        return super().predict_on_batch(self._ready_batch((x,))[0])
-
     # === Ready inputs and batches of others ===
-    def _validation(self, data: Any, batch_size: int | None) -> Any:
-        """Makes what Keras takes of `validation_data`."""
-        if isinstance(data, tuple | list) and data and is_text(data[0]):
-            data = self.examples(*data, labelled=True)
-            check_not_empty(data.texts, data.pairs)
-        if isinstance(data, TextExamples):
-            return self.batches_of(data, batch_size=batch_size or 32).dataset()
-        if isinstance(data, tuple | list) and len(data) > 1:
-            return (*self._ready(data[0], data[1]), *data[2:])
-        return self._ready(data)[0]
+    def _validation(self, data: Any, held_out: Any, batch_size: int | None) -> Any:
+        # Keras takes lists of inputs and labels, too.
+        data = tuple(data) if isinstance(data, list) else data
+        return super()._validation(data, held_out, batch_size)
 
-    def _ready(
+    def ready_class_weight(self, class_weight: Any) -> Any:
+        """Returns the weights of all classes by their ids."""
+        if not class_weight:
+            return None
+        return dict(enumerate(self.encode_class_weight(class_weight).tolist()))
+
+    def ready(
         self, x: Any, y: Any = None, *, training: bool = False, labelled: bool = True
     ) -> tuple[Any, Any]:
-        """Makes what Keras takes of what is no texts in memory: inputs and targets.
+        """Returns inputs and targets as Keras takes them, of anything but texts in memory.
 
         Args:
             x: Ready inputs; or a dataset, a `PyDataset` or a generator, of texts or ready inputs.
             y: The labels of ready inputs.
-            training: Makes each window of a text an example with its label and weight.
-            labelled: Whether the labels that come with x are of use.
+            training: Whether each window of a text is an example with its label and weight.
+            labelled: Whether labels that come with x are used.
         """
         if isinstance(x, tf.data.Dataset):
             return self._ready_dataset(x, training=training, labelled=labelled), y
@@ -561,16 +304,13 @@ class TextModel(EncoderModel):
         self, batch: Any, *, training: bool = False, labelled: bool = True
     ) -> tuple[Any, ...]:
         """Turns a batch in memory, of texts or ready inputs, into inputs, targets and weights."""
-        # Keras would take the first texts of a bare list for inputs and labels.
+        # Keras would take the first texts of a bare list as inputs and labels.
         is_bare = not isinstance(batch, tuple)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight((batch,) if is_bare else batch)
         if not labelled:
             y = sample_weight = None
         if is_text(x):
-            examples = self.examples(x, y, sample_weight)
-            batches = self.batches_of(examples, batch_size=max(1, len(examples)), training=training)
-            # All rows, in the order in which they came.
-            return batches.batch(np.sort(np.concatenate(batches.order(0))))
+            return self._whole_batch(self.examples(x, y, sample_weight), training=training)
         return _batch(x, None if y is None else self.encode_ready_labels(y), sample_weight)
 
     def _ready_dataset(
@@ -583,8 +323,8 @@ class TextModel(EncoderModel):
                 model has no tokenizer.
         """
         spec = dataset.element_spec
-        columns_of = self._text_columns_of(spec[0] if isinstance(spec, tuple) else spec)
-        graph = tokenizer_graph(self.check_takes_texts(), "fast") if columns_of else None
+        has_texts = bool(_text_columns(spec[0] if isinstance(spec, tuple) else spec))
+        graph = tokenizer_graph(self.check_tokenizer(), "fast") if has_texts else None
 
         def prepare(*batch: Any) -> Any:
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
@@ -592,8 +332,8 @@ class TextModel(EncoderModel):
                 y = sample_weight = None
             if y is not None:
                 y = self.encode_ready_labels(y)
-            if columns_of and graph:
-                x = self._tokenize_batch(graph, tuple(map(_one_axis, columns_of(x))))
+            if graph is not None:
+                x = self._tokenize_batch(graph, tuple(map(_one_axis, _text_columns(x))))
                 if training and "num_windows" in x:
                     num_windows = x.pop("num_windows")
                     y, sample_weight = (
@@ -604,32 +344,6 @@ class TextModel(EncoderModel):
 
         return dataset.map(prepare, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
-    def _text_columns_of(self, spec: Any) -> Callable[[Any], tuple[Any, ...]] | None:
-        """Returns what takes the one or two columns of texts out of a dataset's inputs, if any."""
-        leaves = keras.tree.flatten(spec)
-        is_string = [leaf.dtype == tf.string for leaf in leaves]
-        if not any(is_string):
-            return None
-        keys: Any = spec.keys() if isinstance(spec, dict) else range(len(leaves))
-        if keys == {"text", "pair"}:
-            keys = ("text", "pair")
-        elif not all(is_string) or len(keys) > (1 if isinstance(spec, dict) else 2):
-            raise ValueError(
-                "A dataset's texts are strings, a tuple of two for pairs, or a dict of one column "
-                f"or of 'text' and 'pair'; received {spec}: map it to those, such as "
-                '.map(lambda x, y: (x["title"], y)).'
-            )
-        for leaf in leaves:
-            rank = leaf.shape.rank
-            if rank == 0 or (rank is not None and rank > 1 and leaf.shape[1:] != (1,) * (rank - 1)):
-                raise ValueError(
-                    "A dataset of strings must be batched (strings of shape (B,)), received "
-                    f"{spec}: call .batch(32) on it."
-                )
-        if isinstance(spec, dict):
-            return lambda x: tuple(x[key] for key in keys)
-        return lambda x: x if isinstance(x, tuple) else (x,)
-
     def _tokenize_batch(self, graph: TokenizerGraph, columns: tuple[tf.Tensor, ...]) -> Any:
         """Turns one column of strings, or two, into what `call` takes, within a dataset."""
         return graph(
@@ -638,11 +352,6 @@ class TextModel(EncoderModel):
             truncation=self.truncation,
             window_stride=self.window_stride,
         )
-
-    # === Config ===
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments that these tasks have."""
-        return {**super().get_config(), "sequence_length": self.sequence_length}
 
 
 class _PreparedBatches(keras.utils.PyDataset):
@@ -676,6 +385,34 @@ def _batch(x: Any, y: Any, sample_weight: Any) -> tuple[Any, ...]:
     return tuple(part for part in (x, y, sample_weight) if part is not None)
 
 
+def _text_columns(x: Any) -> tuple[Any, ...]:
+    """Returns the one or two columns of texts of a dataset's inputs, or of their specs, if any.
+
+    Raises:
+        ValueError: If they are something else, or not batched.
+    """
+    columns = tuple(keras.tree.flatten(x))
+    is_string = [column.dtype == tf.string for column in columns]
+    if not any(is_string):
+        return ()
+    if isinstance(x, dict) and x.keys() == {"text", "pair"}:
+        columns = x["text"], x["pair"]
+    elif not all(is_string) or len(columns) > (1 if isinstance(x, dict) else 2):
+        raise ValueError(
+            "A dataset's texts are strings, a tuple of two for pairs, or a dict of one column or "
+            f"of 'text' and 'pair'; received {x}: map it to those, such as "
+            '.map(lambda x, y: (x["title"], y)).'
+        )
+    for column in columns:
+        rank = column.shape.rank
+        if rank == 0 or (rank is not None and rank > 1 and column.shape[1:] != (1,) * (rank - 1)):
+            raise ValueError(
+                "A dataset of strings must be batched (strings of shape (B,)), received "
+                f"{x}: call .batch(32) on it."
+            )
+    return columns
+
+
 def _one_axis(column: tf.Tensor) -> tf.Tensor:
     """Makes (B,) of strings of shape (B,), (B, 1), or one that is known only when they come."""
     if column.shape.rank == 1:
@@ -687,31 +424,3 @@ def _one_axis(column: tf.Tensor) -> tf.Tensor:
     )
     with tf.control_dependencies([check]):
         return tf.reshape(column, [-1])
-
-
-def _refuse_steps(steps: int | None) -> None:
-    if steps is not None:
-        raise ValueError(
-            f"steps={steps} is for datasets without an end: leave it out with texts held in "
-            "memory, which are read once."
-        )
-
-
-def tokenize_in_chunks(
-    tokenize: Callable[..., tuple[Any, Any]], columns: Sequence[list[str]]
-) -> tuple[Any, Any]:
-    """Tokenizes columns of texts, a bounded number of texts at a time.
-
-    Args:
-        tokenize: Turns string tensors, one a column, into two tensors of one row a text, or more.
-        columns: One list of texts a column.
-
-    Returns:
-        The two tensors of all texts.
-    """
-    chunks = [
-        tokenize(*(tf.constant(column[start : start + _CHUNK], tf.string) for column in columns))
-        for start in range(0, len(columns[0]), _CHUNK)
-    ]
-    first, second = (tf.concat(parts, 0) for parts in zip(*chunks, strict=True))
-    return first, second

@@ -5,13 +5,13 @@ Axes: B batch, S sequence, C classes, W words.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.checkpoints.google import open_checkpoint
+from keras_bert_scratch.checkpoints.checkpoint import Checkpoint
 from keras_bert_scratch.checkpoints.name_map import CLASSIFIER
 from keras_bert_scratch.data.batching import LengthBucketedBatches, TokenBatches
 from keras_bert_scratch.data.labels import (
@@ -34,7 +34,8 @@ from keras_bert_scratch.data.tags import (
 from keras_bert_scratch.evaluation.tagging import TaggingReport, TokenAccuracy, evaluate_tags
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.serving.graphs.tagger import TaggerSignature
-from keras_bert_scratch.tasks.token_model import TokenModel, ragged, refuse_given
+from keras_bert_scratch.tasks.encoder_model import label_fields
+from keras_bert_scratch.tasks.token_model import TokenModel, ragged
 from keras_bert_scratch.text.columns import column_values
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.tokenizer_files import max_length
@@ -42,6 +43,15 @@ from keras_bert_scratch.text.truncation import check_sequence_length, check_wind
 
 # Logits below float32's rounding after the softmax.
 _SURELY_NOT = -60.0
+_WEIGHTS_WITHOUT_TAGS = "Weights are for training: give tags, too, or leave them out."
+
+
+class TaggedTexts(NamedTuple):
+    """Texts in windows; for each of their words the id of its tag, and its weight."""
+
+    texts: list[WordRows]
+    tags: list[np.ndarray] | None = None
+    weights: list[np.ndarray] | None = None
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
@@ -52,20 +62,20 @@ class BertTokenClassifier(TokenModel):
     digits, single signs of punctuation, single ideographs. A given word, such as "U.S.", may
     consist of several of these. Training labels each of them, the first with the word's tag and the
     others with what continues it (`I-person` after `B-person`), so that strings are answered as
-    they were trained: "U.S." is found whole. The tag of a given word is that of its first. Words of
-    which the tokenizer drops every character, and empty ones, are `O`.
+    in training: "U.S." is found whole. The tag of a given word is that of its first part. Empty
+    words, and words of which the tokenizer drops every character, are `O`.
 
     Texts come in a list, a numpy array, or a column of pandas, polars, pyarrow or datasets, and may
     have any length: they are read in windows that overlap, and each word is tagged in the window
     that shows most around it.
 
-    A checkpoint that was trained elsewhere on the first tokens of words alone knows nothing of the
+    A checkpoint that was trained elsewhere on the first tokens of words alone does not know the
     others: give it lists of words.
 
     Args:
         encoder: The encoder below the head.
         labels: Names of the tags, in the order of their ids; C of them, at least two. Without
-            `O`, words that no token stands for get the first.
+            `O`, words without tokens get the first.
         tokenizer: Turns texts into ids; None if only ready inputs are used.
         sequence_length: Tokens of a window; by default all that the encoder's positions cover.
         window_stride: Tokens from the start of a window to the start of the next; by default half
@@ -86,7 +96,6 @@ class BertTokenClassifier(TokenModel):
 
     architecture = "BertForTokenClassification"
     head_weights = CLASSIFIER
-    takes_labels = True
 
     def __init__(
         self,
@@ -127,88 +136,87 @@ class BertTokenClassifier(TokenModel):
         return self.head(sequence_output, training=training)
 
     # === Training ===
-    def compile(
-        self, optimizer: Any, loss: Any = "auto", *, metrics: Any = "auto", **kwargs: Any
-    ) -> None:
-        """Compiles as `keras.Model.compile` does, with defaults that fit the task.
+    def default_loss(self) -> keras.losses.Loss:
+        """Returns the cross-entropy over the words of BERT that have a label.
 
-        Args:
-            optimizer: A Keras optimizer; see `keras_bert_scratch.adamw`.
-            loss: By default the cross-entropy, summed over the words of BERT that have a label,
-                each times its weight, and divided by their number. PyTorch and `transformers`
-                divide by the sum of the weights.
-            metrics: By default their accuracy.
-            **kwargs: The other arguments of `keras.Model.compile`.
+        It is summed, each times its weight, and divided by their number. PyTorch and `transformers`
+        divide by the sum of the weights.
         """
-        if loss == "auto":
-            loss = keras.losses.SparseCategoricalCrossentropy(
-                from_logits=True, ignore_class=IGNORED
-            )
-        if metrics == "auto":
-            metrics = [TokenAccuracy("accuracy")]
-        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=IGNORED)
 
-    def batches(
-        self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        class_weight: Any = None,
-        *,
-        batch_size: int = 32,
-        seed: int | None = None,
-    ) -> LengthBucketedBatches:
-        """Turns texts into batches of windows of similar lengths.
+    def default_metrics(self) -> list[keras.metrics.Metric]:
+        """Returns the accuracy of these words."""
+        return [TokenAccuracy("accuracy")]
+
+    def examples(
+        self, x: Any, y: Any = None, sample_weight: Any = None, *, labelled: bool = False
+    ) -> TaggedTexts:
+        """Checks texts, tags and weights, and takes them by position.
 
         Args:
             x: Texts, see the class.
-            y: One list of tags, names or ids, a text: one for each of its words.
+            y: One list of tags, names or ids, a text: one for each of its words; or None.
             sample_weight: One weight a text, or one list of weights, one for each of its words.
-            class_weight: A dict from tags, names or ids, to weights, 1 for those that it lacks; a
-                word's weight is multiplied by that of its tag.
-            batch_size: B.
-            seed: Of the order; None sorts by length.
-
-        Raises:
-            TypeError: If a text is neither a string nor a list of words.
-            ValueError: If there is no text, not one tag a word, a tag is unknown, tags break BIO,
-                or a weight is refused.
+            labelled: Whether there must be tags.
         """
+        if labelled and y is None:
+            raise ValueError(
+                f"{type(self).__name__} learns labels, received y=None: pass them as y, for "
+                "validation as (x, y)."
+            )
         texts = self._rows(x)
         if not texts:
             raise ValueError("There are no texts: give at least one.")
         if y is None:
-            if sample_weight is not None or class_weight is not None:
-                raise ValueError("Weights are for training: give tags, too, or leave them out.")
-            return self._batches(texts, batch_size)
+            if sample_weight is not None:
+                raise ValueError(_WEIGHTS_WITHOUT_TAGS)
+            return TaggedTexts(texts)
         tags = self._label_ids(y)
         check_same_lengths([text.words.offsets for text in texts], list(map(list, tags)))
         check_bio([[self.labels[i] for i in row] for row in tags])
-        inner = continuations(self.labels)
-        weights = None
-        if sample_weight is not None or class_weight is not None:
-            of_tags = encode_class_weight(class_weight or {}, self.labels)
-            weights = [
-                row
-                for text, ids, of_words in zip(
-                    texts, tags, word_weights(sample_weight, tags), strict=True
-                )
-                for row in text.weights(of_words * of_tags[ids])
-            ]
+        if sample_weight is None:
+            return TaggedTexts(texts, tags)
+        return TaggedTexts(texts, tags, word_weights(sample_weight, tags))
+
+    def weigh_classes(self, examples: TaggedTexts, class_weight: Any) -> TaggedTexts:
+        """Multiplies the weights of words by those of their tags."""
+        if class_weight is None:
+            return examples
+        if examples.tags is None:
+            raise ValueError(_WEIGHTS_WITHOUT_TAGS)
+        of_tags = encode_class_weight(class_weight, self.labels)
+        before = examples.weights or word_weights(None, examples.tags)
+        weights = [row * of_tags[ids] for row, ids in zip(before, examples.tags, strict=True)]
+        return examples._replace(weights=weights)
+
+    def batches_of(
+        self,
+        examples: TaggedTexts,
+        *,
+        batch_size: int,
+        seed: int | None = None,
+        training: bool = False,
+    ) -> LengthBucketedBatches:
+        """Batches the windows of some texts; see `ExampleModel.batches_of`."""
+        texts, tags, weights = examples
         token_ids = ragged([row for text in texts for row in text.token_ids])
+        settings: dict[str, Any] = {
+            "batch_size": batch_size,
+            "pad_id": self.check_tokenizer().vocabulary.pad_id,
+            "seed": seed,
+        }
+        if tags is None:
+            return LengthBucketedBatches(token_ids, tf.zeros_like(token_ids), **settings)
+        inner = continuations(self.labels)
+        labels = [
+            row for text, ids in zip(texts, tags, strict=True) for row in text.labels(ids, inner)
+        ]
+        if weights is not None:
+            settings["sample_weight"] = [
+                row for text, of in zip(texts, weights, strict=True) for row in text.weights(of)
+            ]
         return TokenBatches(
-            token_ids,
-            tf.zeros_like(token_ids),
-            labels=[
-                row
-                for text, ids in zip(texts, tags, strict=True)
-                for row in text.labels(ids, inner)
-            ],
-            sample_weight=weights,
-            ignored=IGNORED,
-            batch_size=batch_size,
-            pad_id=self.check_tokenizer().vocabulary.pad_id,
-            seed=seed,
+            token_ids, tf.zeros_like(token_ids), labels=labels, ignored=IGNORED, **settings
         )
 
     def _rows(self, x: Any) -> list[WordRows]:
@@ -222,15 +230,6 @@ class BertTokenClassifier(TokenModel):
             )
             for text in word_columns(x)
         ]
-
-    def _batches(self, texts: list[WordRows], batch_size: int) -> LengthBucketedBatches:
-        token_ids = ragged([row for text in texts for row in text.token_ids])
-        return LengthBucketedBatches(
-            token_ids,
-            tf.zeros_like(token_ids),
-            batch_size=batch_size,
-            pad_id=self.check_tokenizer().vocabulary.pad_id,
-        )
 
     def _label_ids(self, y: Any) -> list[np.ndarray]:
         """Turns names or ids of tags into ids."""
@@ -248,53 +247,12 @@ class BertTokenClassifier(TokenModel):
             ids.append(row)
         return ids
 
-    def evaluate(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        verbose: Any = "auto",
-        sample_weight: Any = None,
-        steps: int | None = None,
-        callbacks: Any = None,
-        return_dict: bool = False,
-        **kwargs: Any,
-    ) -> Any:
-        """Evaluates as `keras.Model.evaluate` does; on texts, finds how good the spans are.
+    def score(self, x: Any, y: Any, batch_size: int) -> dict[str, float]:
+        """Returns the `accuracy` of words, and `precision`, `recall` and `f1` of spans.
 
-        Args:
-            x: Texts, see the class, or whatever Keras takes.
-            y: One list of tags a text.
-            batch_size: B, by default 32.
-            verbose: For ready inputs only.
-            sample_weight: For ready inputs only: spans count alike.
-            steps: For ready inputs only.
-            callbacks: For ready inputs only.
-            return_dict: See Keras; for texts it is always a dict.
-            **kwargs: What Keras' `fit` passes on.
-
-        Returns:
-            For texts a dict of `accuracy`, of words, and `precision`, `recall` and `f1`, of spans;
-            see `report` for each type's. For their loss, evaluate
-            `model.dataset(model.batches(x, y))`.
-
-        Raises:
-            ValueError: If an argument for ready inputs is given with texts.
+        See `report` for those of each type.
         """
-        if not self._is_examples(x):
-            return super().evaluate(
-                x,
-                y,
-                batch_size,
-                verbose=verbose,
-                sample_weight=sample_weight,
-                steps=steps,
-                callbacks=callbacks,
-                return_dict=return_dict,
-                **kwargs,
-            )
-        refuse_given(sample_weight=sample_weight, steps=steps, callbacks=callbacks)
-        report = self.report(x, y, batch_size or 32)
+        report = self.report(x, y, batch_size)
         return {name: getattr(report, name) for name in ("accuracy", "precision", "recall", "f1")}
 
     def report(self, x: Any, y: Any, batch_size: int = 32) -> TaggingReport:
@@ -303,37 +261,24 @@ class BertTokenClassifier(TokenModel):
         return evaluate_tags(names, self.tag(x, batch_size), self.labels)
 
     # === Answers ===
-    def predict(
-        self,
-        x: Any,
-        batch_size: int | None = None,
-        verbose: Any = "auto",
-        steps: int | None = None,
-        callbacks: Any = None,
-    ) -> Any:
-        """Predicts as `keras.Model.predict` does; for texts the logits of their words.
+    def answers(self, x: Any, batch_size: int = 32) -> list[np.ndarray]:
+        """Computes the logits of every word of each text; `predict` does the same.
 
         Args:
-            x: Texts, see the class, or whatever Keras takes.
-            batch_size: B, by default 32.
-            verbose: For ready inputs only.
-            steps: For ready inputs only.
-            callbacks: For ready inputs only.
+            x: Texts, see the class.
+            batch_size: B.
 
         Returns:
-            For texts a list with the logits of each. *Shape:* (W, C).
+            The logits of each text. *Shape:* (W, C).
 
         Raises:
             TypeError: If a text is neither a string nor a list of words.
-            ValueError: If an argument for ready inputs is given with texts.
         """
-        if not self._is_examples(x):
-            return super().predict(x, batch_size, verbose=verbose, steps=steps, callbacks=callbacks)
-        refuse_given(steps=steps, callbacks=callbacks)
         texts = self._rows(x)
         if not texts:
             return []
-        rows = iter(self.predict_rows(self._batches(texts, batch_size or 32)))
+        batches = self.batches_of(TaggedTexts(texts), batch_size=batch_size)
+        rows = iter(self.predict_rows(batches))
         without_tokens = np.zeros(len(self.labels), "float32")
         if OUTSIDE in self.labels:
             without_tokens += _SURELY_NOT
@@ -346,14 +291,14 @@ class BertTokenClassifier(TokenModel):
         """Computes the probability of every tag, for every word of each text. *Shape:* (W, C)."""
         return [
             keras.ops.convert_to_numpy(keras.ops.softmax(logits))
-            for logits in self.predict(x, batch_size)
+            for logits in self.answers(x, batch_size)
         ]
 
     def tag(self, x: Any, batch_size: int = 32) -> list[list[str]]:
         """Returns the most probable tag of every word of each text."""
         return [
             [self.labels[i] for i in logits.argmax(axis=-1)]
-            for logits in self.predict(x, batch_size)
+            for logits in self.answers(x, batch_size)
         ]
 
     def find_spans(self, texts: Any, batch_size: int = 32) -> list[list[TaggedSpan]]:
@@ -374,64 +319,55 @@ class BertTokenClassifier(TokenModel):
     # === Weights in and out ===
     @classmethod
     def from_pretrained(
-        cls,
-        path_or_hub_id: str | Path,
-        labels: Sequence[str] | None = None,
-        *,
-        sequence_length: int | None = None,
-        window_stride: int | None = None,
-        dtype: Any = None,
-    ) -> "BertTokenClassifier":
-        """Loads a checkpoint of Hugging Face `transformers`, or of google-research/bert.
+        cls, path_or_hub_id: str | Path, labels: Sequence[str] | None = None, **settings: Any
+    ) -> Self:
+        """Loads a checkpoint; see `EncoderModel.from_pretrained`.
 
-        The head comes along from a `BertForTokenClassification` with as many tags, whose names
-        `labels` changes or puts in another order; otherwise it is new, and said to be.
+        The head comes along from a `BertForTokenClassification` with as many tags.
 
         Args:
-            path_or_hub_id: A local folder (no network is used) or the id of a model on the hub.
-            labels: Names of the tags; by default the checkpoint's, or LABEL_0, LABEL_1, ... if it
-                has none.
-            sequence_length: See the class; by default what the checkpoint says.
-            window_stride: See the class; by default what the checkpoint says.
-            dtype: Of the computation, such as `"mixed_bfloat16"`.
+            path_or_hub_id: The checkpoint.
+            labels: Names of the tags, which may rename the checkpoint's or put them in another
+                order; by default those, or LABEL_0, LABEL_1, ... if it has none.
+            **settings: `dtype`, and arguments of the class.
 
         Raises:
-            FileNotFoundError: If the checkpoint or one of its files cannot be found.
-            ValueError: If it is not BERT's, is damaged, does not fit its config or vocabulary, or
-                has no tags and none are given.
+            ValueError: If the checkpoint has no tags and none are given, or it cannot be loaded.
         """
-        checkpoint = open_checkpoint(path_or_hub_id)
+        return super().from_pretrained(path_or_hub_id, labels=labels, **settings)
+
+    @classmethod
+    def _from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        labels: Sequence[str] | None = None,
+        sequence_length: int | None = None,
+        window_stride: int | None = None,
+        **settings: Any,
+    ) -> Self:
         saved = checkpoint.settings(sequence_length=int, window_stride=int)
         if labels is None and not cls._has_head(checkpoint):
             raise ValueError(
                 f"{checkpoint.folder} has no head for tags: pass labels=, the names of the tags."
             )
-        return cls._from_checkpoint(
+        return super()._from_checkpoint(
             checkpoint,
             labels=list(checkpoint.labels or ()) if labels is None else class_names(labels),
             sequence_length=sequence_length
             or saved.get("sequence_length")
             or max_length(checkpoint.folder, checkpoint.config.max_positions),
             window_stride=window_stride or saved.get("window_stride"),
-            dtype=dtype,
+            **settings,
         )
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes a folder that `from_pretrained` and Hugging Face `transformers` load.
-
-        Args:
-            folder: Where to write: must not exist, or be empty.
-
-        Raises:
-            FileExistsError: If the folder is not empty.
-            ValueError: If the model has no tokenizer.
-        """
-        self._write(
-            folder,
-            id2label={str(class_id): label for class_id, label in enumerate(self.labels)},
-            label2id={label: class_id for class_id, label in enumerate(self.labels)},
-            window_stride=self.window_stride,
-        )
+    def checkpoint_fields(self) -> dict[str, Any]:
+        """Returns the names of the tags and the stride, as fields of config.json."""
+        return {
+            **super().checkpoint_fields(),
+            **label_fields(self.labels),
+            "window_stride": self.window_stride,
+        }
 
     def _signature(self, options: dict[str, Any]) -> TaggerSignature:
         """Describes the tagger for its exports."""
@@ -519,7 +455,7 @@ def word_weights(sample_weight: Any, tags: list[np.ndarray]) -> list[np.ndarray]
 
     Args:
         sample_weight: One weight a text, one column of weights a text, or None for 1.
-        tags: Of the texts. *Shape:* (W,) each.
+        tags: Ids of the tags of each text. *Shape:* (W,) each.
 
     Returns:
         float32. *Shape:* (W,) each.

@@ -10,9 +10,11 @@ from typing import Any, Self
 import keras
 import tensorflow as tf
 
+from keras_bert_scratch.training.training_step import TrainingStep
+
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
-class AdversarialTraining:
+class AdversarialTraining(TrainingStep):
     """Adds to the loss of each batch that under the worst perturbation of its token embeddings.
 
     The perturbation r of a text, (S, H), has an L2 norm of at most `radius`. With one step it is

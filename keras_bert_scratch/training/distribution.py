@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from keras_bert_scratch.data.batching import LengthBucketedBatches
 from keras_bert_scratch.training.losses import InBatchContrastiveLoss
+from keras_bert_scratch.training.training_step import TrainingStep
 
 # Errors that TensorFlow raises on the other workers when one has died, depending on what they did.
 _LOST = (
@@ -334,10 +335,18 @@ class DistributableModel(keras.Model):
     gradient token by token, before those of the same token are summed.
     """
 
+    # Trains in the place of Keras' own step; for tasks whose `compile` takes one.
+    training_step: TrainingStep | None = None
+
     @property
     def _strategy(self) -> tf.distribute.Strategy | None:
-        # Of TensorFlow's trainer only.
+        # Only TensorFlow's trainer has it.
         return getattr(self, "_distribute_strategy", None)
+
+    @property
+    def num_replicas(self) -> int:
+        """Number of devices that share a batch."""
+        return 1 if self._strategy is None else self._strategy.num_replicas_in_sync
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compiles as Keras does.
@@ -525,7 +534,9 @@ class DistributableModel(keras.Model):
         return super().make_train_function(force)
 
     def train_step(self, *args: Any) -> Any:
-        """Does the step of a global batch; on JAX and PyTorch, Keras' own."""
+        """Does `training_step`, or that of a global batch; on JAX and PyTorch, Keras' own."""
+        if self.training_step is not None:
+            return self.training_step(self, *args)
         if keras.backend.backend() != "tensorflow":
             *state, data = args
             return super().train_step(*state, _split(data))

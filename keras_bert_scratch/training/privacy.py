@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from keras_bert_scratch.data.batching import LengthBucketedBatches, PoissonBatches
 from keras_bert_scratch.layers.dropout import Dropout, keyed_bits, keyed_dropout, mix_bits
+from keras_bert_scratch.training.training_step import TrainingStep
 
 # Less noise protects nothing; more leaves nothing to learn from.
 _NOISE_MULTIPLIERS = (0.25, 1000.0)
@@ -40,7 +41,7 @@ Spent = Sequence[Mapping[str, Any]]
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
-class DifferentialPrivacy:
+class DifferentialPrivacy(TrainingStep):
     """Trains by DP-SGD with any Keras optimizer (Abadi et al. 2016, algorithm 1).
 
     In each step every example is drawn with the same probability q. The gradient of each is clipped
@@ -205,20 +206,9 @@ class DifferentialPrivacy:
         self._is_fitting = False
 
     def check_fit(
-        self,
-        model: keras.Model,
-        *,
-        draws: bool,
-        callbacks: Any = None,
-        class_weight: Any = None,
+        self, model: keras.Model, *, draws: bool, callbacks: Any = None, class_weight: Any = None
     ) -> None:
-        """Refuses a `fit` that is not private, before any work; `fit` calls it.
-
-        Args:
-            model: Compiled.
-            draws: Whether the batches are drawn from texts in memory.
-            callbacks: Those of `fit`.
-            class_weight: That of `fit`.
+        """Refuses a `fit` that is not private; see `TrainingStep.check_fit`.
 
         Raises:
             ValueError: If the privacy would be less than what is told.
@@ -250,17 +240,23 @@ class DifferentialPrivacy:
             )
         _check_model(model)
 
-    def draw_batches(self, *args: Any, **kwargs: Any) -> PoissonBatches:
-        """Returns batches whose draws nobody can repeat; `fit` trains on them.
+    def check_single_batch(self) -> None:
+        """Refuses batches that were not drawn at random."""
+        raise ValueError(
+            "train_on_batch takes a batch that was chosen, and differential privacy holds for "
+            "batches drawn at random: train by fit, or compile without the training_step."
+        )
 
-        Args:
-            *args: `token_ids` and `segment_ids` of `PoissonBatches`.
-            **kwargs: Its settings, of which `seed` is not used.
-        """
+    def make_batches(self, *args: Any, **kwargs: Any) -> PoissonBatches:
+        """Makes batches whose draws nobody can repeat; `seed` is not used."""
         seed = int.from_bytes(self._random_bytes(16), "little")
         return PoissonBatches(
             *args, **{**kwargs, "seed": seed, "microbatch_size": self.microbatch_size}
         )
+
+    def rows_at_once(self, batches: LengthBucketedBatches) -> int:
+        """Returns the size of a microbatch."""
+        return self.microbatch_size
 
     def start(
         self, batches: LengthBucketedBatches, epochs: int = 1, initial_epoch: int = 0

@@ -36,16 +36,6 @@ def test_learns(model: BertClassifier, reviews: tuple[list[str], list[str]]) -> 
     assert model.evaluate(*reviews, return_dict=True, verbose=0)["accuracy"] > 0.95
 
 
-def test_checkpoint_round_trip(
-    model: BertClassifier, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    model.save_pretrained(tmp_path / "model")
-    loaded = BertClassifier.from_pretrained(tmp_path / "model")
-    assert caplog.text == ""
-    assert loaded.encoder.config == model.encoder.config
-    np.testing.assert_array_equal(loaded.predict(TEXTS, verbose=0), model.predict(TEXTS, verbose=0))
-
-
 def test_low_rank_adapters(model: BertClassifier, tmp_path: Path) -> None:
     enable_lora(model.encoder, 2)
     start = model.predict(TEXTS, verbose=0)

@@ -1,7 +1,6 @@
 import io
 import pickle
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -171,14 +170,6 @@ class TestPickle:
         assert again.classes_.tolist() == fitted.classes_.tolist()
         # Pickling changes nothing of what was pickled.
         assert isinstance(fitted.model_, BertClassifier)
-
-    def test_joblib(self, fitted, reviews):
-        file = io.BytesIO()
-        joblib.dump(fitted, file)
-        file.seek(0)
-        np.testing.assert_array_equal(
-            joblib.load(file).predict(reviews[0]), fitted.predict(reviews[0])
-        )
 
     def test_holds_no_code_of_the_model(self, fitted):
         # Everything that a pickle calls, it has to find first.

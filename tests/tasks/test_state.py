@@ -6,45 +6,8 @@ import pytest
 
 from keras_bert_scratch import BertClassifier, enable_lora, freeze_layers
 from keras_bert_scratch.models.decoder import BertDecoder
-from keras_bert_scratch.tasks.pretrainer import BertPretrainer
-from keras_bert_scratch.tasks.question_answerer import BertQuestionAnswerer
 from keras_bert_scratch.tasks.sentence_encoder import BertSentenceEncoder
 from keras_bert_scratch.tasks.summarizer import BertSummarizer
-from keras_bert_scratch.tasks.token_classifier import BertTokenClassifier
-
-TASKS = {
-    "classifier": lambda of: of,
-    "tagger": lambda of: BertTokenClassifier(of.encoder, ["O", "B-x", "I-x"], of.tokenizer),
-    "answerer": lambda of: BertQuestionAnswerer(of.encoder, of.tokenizer),
-    "sentence encoder": lambda of: BertSentenceEncoder(of.encoder, of.tokenizer),
-    "summarizer": lambda of: BertSummarizer(
-        of.encoder, BertDecoder(of.encoder.config), of.tokenizer, summary_length=8
-    ),
-    "pretrainer": lambda of: BertPretrainer(of.encoder, of.tokenizer),
-}
-
-
-@pytest.fixture(params=TASKS)
-def model(request, two_layer_classifier):
-    return TASKS[request.param](two_layer_classifier())
-
-
-def freeze_all_but_one_block(model):
-    model.encoder.trainable = False
-    model.encoder.blocks[1].trainable = True
-
-
-def freeze_a_matrix(model):
-    model.encoder.blocks[0].attention.query.trainable = False
-
-
-def freeze_a_weight(model):
-    model.encoder.blocks[1].feed_forward.expand.bias.trainable = False
-
-
-def freeze_the_last_layer(model):
-    # A head, or the last of the decoder's layers.
-    [layer for layer in model._flatten_layers() if layer.weights][-1].trainable = False
 
 
 def adapt(model):
@@ -54,39 +17,9 @@ def adapt(model):
             weight.assign(np.random.default_rng(0).normal(size=weight.shape))
 
 
-def freeze_and_adapt(model):
-    adapt(model)
-    freeze_layers(model.encoder, 1)
-
-
 def flags(model):
     layers = [layer.trainable for layer in model._flatten_layers()]
     return layers, {weight.path: weight.trainable for weight in model.weights}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        freeze_all_but_one_block,
-        freeze_a_matrix,
-        freeze_a_weight,
-        freeze_the_last_layer,
-        adapt,
-        freeze_and_adapt,
-    ],
-)
-def test_files_and_clones_are_what_the_model_is(model, change, tmp_path):
-    before = flags(model)
-    change(model)
-    assert flags(model) != before
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    clone = keras.models.clone_model(model)
-    for other in (loaded, clone):
-        assert flags(other) == flags(model)
-        assert flags(other.encoder) == flags(model.encoder)
-    for theirs, ours in zip(loaded.get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_array_equal(theirs, ours)
 
 
 def test_what_was_not_changed_is_not_in_the_config(two_layer_classifier):
@@ -98,17 +31,6 @@ def test_an_encoder_alone(two_layer_classifier, tmp_path):
     freeze_layers(encoder, 1)
     encoder.save(tmp_path / "encoder.keras")
     assert flags(keras.saving.load_model(tmp_path / "encoder.keras")) == flags(encoder)
-
-
-# Keras warns of every layer that cannot be quantized.
-@pytest.mark.filterwarnings("ignore:Layer .* does not have a .quantize. method")
-def test_a_quantized_model_is_not_saved_as_another(model, tmp_path):
-    model.quantize("int8")
-    with pytest.raises(ValueError, match="quantized to int8, which its config does not tell: sav"):
-        model.save(tmp_path / "model.keras")
-    with pytest.raises(ValueError, match="is quantized to int8"):
-        keras.models.clone_model(model)
-    assert list(tmp_path.iterdir()) == []
 
 
 class TestLora:

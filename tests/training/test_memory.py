@@ -9,7 +9,7 @@ import pytest
 
 from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.models.encoder import BertEncoder
-from keras_bert_scratch.tasks import text_model
+from keras_bert_scratch.tasks import example_model
 from keras_bert_scratch.tasks.classifier import BertClassifier
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import Vocabulary
@@ -97,7 +97,7 @@ def test_private_batches_are_held_in_parts(
         held.append(rows)
         raise InterruptedError
 
-    monkeypatch.setattr(text_model, "check_training_fits", stop)
+    monkeypatch.setattr(example_model, "check_training_fits", stop)
     for step in (None, DifferentialPrivacy(noise_multiplier=1.0, delta=0.1, microbatch_size=2)):
         model.compile("sgd", training_step=step)
         with pytest.raises(InterruptedError):

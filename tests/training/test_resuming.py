@@ -1,4 +1,4 @@
-"""A training that was stopped goes on exactly; tests/tasks/test_pretraining.py kills whole runs."""
+"""A training that was stopped goes on exactly; test_pretraining_recipe.py kills whole runs."""
 
 from pathlib import Path
 from typing import Any

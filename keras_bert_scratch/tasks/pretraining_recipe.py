@@ -1,4 +1,4 @@
-"""The recipe of a pretraining: from files of text to an encoder with its vocabulary and weights."""
+"""The recipe of a pretraining: from text files to an encoder with its vocabulary and weights."""
 
 import dataclasses
 import functools
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 class Phase:
     """A part of the training with batches of one shape.
 
-    Several phases make a schedule of lengths (short sequences first) or a ramp of batch sizes.
+    With several phases, sequences become longer or batches larger in the course of the training.
 
     Args:
         sequence_length: S.
@@ -80,10 +80,10 @@ class PretrainingRecipe:
         vocabulary: A vocab.txt, or the size of a vocabulary to learn from `train`.
         encoder: Fields of `BertConfig`; `preset` names a size. The vocabulary sets `vocab_size`.
         start: A checkpoint to go on from, as `from_pretrained` takes it (domain adaptation), in
-            place of `vocabulary` and `encoder`: it brings its sizes, tokenizer and weights, and its
-            heads where it has them. Those it lacks are new, which is logged.
+            place of `vocabulary` and `encoder`: its sizes, tokenizer, weights and heads are used.
+            Heads that it lacks are new, and a warning says so.
         next_sentence: Whether to train on pairs and next-sentence prediction, or full sentences.
-        repeats: How often the text is cut into examples, each time otherwise.
+        repeats: How often the text is cut into examples, each time at other places.
         masking_rate: Share of the tokens to hide.
         whole_words: Whether to hide the tokens of a word together.
         static_masking: Whether to hide the same tokens each time.
@@ -93,11 +93,11 @@ class PretrainingRecipe:
             from the text, and log it. See `data.documents.read_documents`.
         optimizer: One of `training.optimizers.bert_optimizer`.
         warmup_ratio: Share of the updates in which the rate rises.
-        weight_decay: Of matrices and tables.
+        weight_decay: Decay of matrices and tables.
         gradient_accumulation: Parts in which the gradients of a batch are computed.
-        dtype: Of the computation, such as `"mixed_bfloat16"`.
-        steps_per_execution: Updates between two visits to Python.
-        seed: Of everything that is drawn.
+        dtype: Dtype of the computation, such as `"mixed_bfloat16"`.
+        steps_per_execution: Updates that run in one call of the compiled function.
+        seed: Seed of everything that is drawn.
         deterministic: Whether to use TensorFlow's deterministic operations, which make two runs
             equal to the last bit.
 
@@ -268,7 +268,7 @@ class PretrainingRecipe:
             raise ValueError(f"{path} is refused: {error}") from error
 
     def config(self, vocab_size: int) -> BertConfig:
-        """Returns the encoder's config; that of a checkpoint has a vocabulary of its own."""
+        """Returns the encoder's config; `vocab_size` is ignored if there is a checkpoint."""
         if self.start is not None:
             return self.checkpoint.config
         fields = {**(self.encoder or {}), "vocab_size": vocab_size}
@@ -306,9 +306,9 @@ def pretrain(
         output: The folder of the run. In it, `model` is the result, a checkpoint for
             `from_pretrained`, and history.json its curves; `logs` is for TensorBoard.
         num_processes: Files of text that are made into examples at the same time.
-        strategy: Of `training.distribution.distribution_strategy`. Of several workers the first
-            makes the examples, while the others wait; where these have no disk in common with
-            it, they make them again, and need a copy of its checkpoint to go on.
+        strategy: What `training.distribution.distribution_strategy` returns. With several workers,
+            the first makes the examples while the others wait; workers that share no disk with it
+            make them again, and need a copy of its checkpoint to go on.
 
     Returns:
         The model.
@@ -351,35 +351,7 @@ def pretrain(
         resume.restore(model)
 
     callbacks = [keras.callbacks.TensorBoard(output / "logs")] if is_chief(strategy) else []
-    masking: dict[str, Any] = {
-        "masking_rate": recipe.masking_rate,
-        "whole_words": recipe.whole_words,
-    }
-    batches_per_epoch = recipe.evaluate_every * recipe.gradient_accumulation
-    first_epoch = 0
-    for number, phase in enumerate(recipe.phases):
-        last_epoch = first_epoch + phase.steps // recipe.evaluate_every
-        if resume.epochs_done < last_epoch:
-            train, held_out = shards[phase.sequence_length]
-            batch_size = phase.batch_size // recipe.gradient_accumulation
-            seed = recipe.seed + number
-            model.fit(
-                train.training(
-                    batch_size,
-                    seed=seed,
-                    start=(resume.epochs_done - first_epoch) * batches_per_epoch,
-                    **masking,
-                ),
-                epochs=last_epoch,
-                initial_epoch=resume.epochs_done,
-                steps_per_epoch=batches_per_epoch,
-                validation_data=held_out.evaluation(batch_size, seed=seed, **masking),
-                shuffle=False,  # the dataset is
-                callbacks=[resume, *callbacks],
-                verbose=2,
-            )
-        first_epoch = last_epoch
-
+    _fit_phases(model, recipe, shards, resume, callbacks)
     with chief_first(strategy):
         if is_chief(strategy):
             with new_file(output / "history.json") as temporary:
@@ -387,6 +359,40 @@ def pretrain(
             if not (output / "model").exists():
                 model.save_pretrained(output / "model")
     return model
+
+
+def _fit_phases(
+    model: BertPretrainer,
+    recipe: PretrainingRecipe,
+    shards: dict[int, tuple[ShardedExamples, ShardedExamples]],
+    resume: ExactResume,
+    callbacks: list[keras.callbacks.Callback],
+) -> None:
+    """Trains what is left of each phase, in order."""
+    masking: dict[str, Any] = {
+        "masking_rate": recipe.masking_rate,
+        "whole_words": recipe.whole_words,
+    }
+    batches_per_epoch = recipe.evaluate_every * recipe.gradient_accumulation
+    last_epoch = 0
+    for number, phase in enumerate(recipe.phases):
+        first_epoch, last_epoch = last_epoch, last_epoch + phase.steps // recipe.evaluate_every
+        if resume.epochs_done >= last_epoch:
+            continue
+        train, held_out = shards[phase.sequence_length]
+        batch_size = phase.batch_size // recipe.gradient_accumulation
+        seed = recipe.seed + number
+        start = (resume.epochs_done - first_epoch) * batches_per_epoch
+        model.fit(
+            train.training(batch_size, seed=seed, start=start, **masking),
+            epochs=last_epoch,
+            initial_epoch=resume.epochs_done,
+            steps_per_epoch=batches_per_epoch,
+            validation_data=held_out.evaluation(batch_size, seed=seed, **masking),
+            shuffle=False,  # the dataset is
+            callbacks=[resume, *callbacks],
+            verbose=2,
+        )
 
 
 def _model(recipe: PretrainingRecipe, tokenizer: WordPieceTokenizer) -> BertPretrainer:
@@ -419,7 +425,7 @@ def _tokenizer(recipe: PretrainingRecipe, output: Path) -> WordPieceTokenizer:
         try:
             with text.open("w", encoding="utf-8") as plain:
                 for path in recipe.train:
-                    # The words are the same, whatever line breaks are.
+                    # Line breaks do not change the words.
                     documents = read_documents(path, recipe.text_column, lines="sentences")
                     plain.writelines(f"{document}\n" for document in documents)
             train_vocabulary([text], recipe.vocabulary, lowercase=lowercase).to_file(file)
