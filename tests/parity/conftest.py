@@ -3,7 +3,6 @@
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,6 @@ import pytest
 
 if importlib.util.find_spec("transformers") is None:
     collect_ignore_glob = ["*"]
-
-
-@pytest.fixture(scope="session")
-def sentiment_example(load_script) -> ModuleType:
-    """The demo as a module, which fetches packages that hold real weights."""
-    return load_script("examples/sentiment.py")
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import transformers
 
 from keras_bert_scratch import BertClassifier, BertPretrainer
 from keras_bert_scratch.checkpoints.huggingface import load_encoder
+from keras_bert_scratch.checkpoints.registry import fetch_package
 
 pytestmark = pytest.mark.slow
 
@@ -28,9 +29,9 @@ INPUTS = {
 
 
 @pytest.fixture(scope="module")
-def models(sentiment_example, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rxnfp")
-    with zipfile.ZipFile(sentiment_example.fetch(*PACKAGE)) as package:
+    with zipfile.ZipFile(fetch_package(*PACKAGE)) as package:
         package.extractall(folder)
     return folder / "rxnfp" / "models" / "transformers"
 

