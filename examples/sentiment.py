@@ -68,7 +68,7 @@ steps, batches of 32, three epochs.
 
 
 def fine_tune(
-    checkpoint: Path,
+    checkpoint: str | Path,
     train: tuple[list[str], list[str]],
     held_out: tuple[list[str], list[str]],
     *,
@@ -98,7 +98,7 @@ def split(texts: list[str], labels: list[str]) -> tuple[tuple, tuple]:
 
 
 def main(
-    checkpoint: Path,
+    checkpoint: str | Path,
     texts: list[str],
     labels: list[str],
     output: Path,

@@ -74,7 +74,7 @@ focal loss, with which what is right already counts less (`"focal"`).
 
 
 def fine_tune(
-    checkpoint: Path,
+    checkpoint: str | Path,
     texts: list[str],
     labels: list[str],
     balance: str,
@@ -104,7 +104,7 @@ what each class stands for on the scale of the ratings.
 
 
 def main(
-    checkpoint: Path,
+    checkpoint: str | Path,
     texts: list[str],
     ratings: list[float],
     balance: str = "weights",

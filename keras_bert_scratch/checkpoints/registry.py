@@ -57,7 +57,7 @@ def fetch_package(requirement: str, sha256: str) -> Path:
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
             requirements = Path(folder) / "requirements.txt"
             requirements.write_text(f"{requirement} --hash=sha256:{sha256}\n", encoding="utf-8")
-            command = [
+            command: list[str | Path] = [
                 *(sys.executable, "-m", "pip", "download", "--disable-pip-version-check"),
                 *("--no-deps", "--require-hashes", "--requirement", requirements),
                 *("--dest", Path(folder) / "package"),
