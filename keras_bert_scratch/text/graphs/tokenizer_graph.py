@@ -64,15 +64,9 @@ class TokenizerGraph(tf.Module):
                 "and apply it to the texts before they reach the model; or export to LiteRT, whose "
                 "predictor is Python."
             )
-        if engine == "fast":
-            # A server may lack tensorflow-text.
-            from keras_bert_scratch.text.graphs.fast_engine import FastEngine
-
-            self._engine: tf.Module = FastEngine(tokenizer)
-        elif engine == "core":
-            self._engine = CoreEngine(tokenizer)
-        else:
+        if engine not in ("fast", "core"):
             raise ValueError(f"engine must be 'fast' or 'core', received {engine!r}.")
+        self._engine = CoreEngine(tokenizer) if engine == "core" else _fast_engine(tokenizer)
         self._added_tokens = (
             AddedTokensGraph(tokenizer, self._marks, self._engine) if tokenizer.finders else None
         )
@@ -264,13 +258,21 @@ _GRAPHS: weakref.WeakKeyDictionary[WordPieceTokenizer, dict[str, TokenizerGraph]
 )
 
 
+def _fast_engine(tokenizer: WordPieceTokenizer) -> Any:
+    try:
+        from keras_bert_scratch.text.graphs.fast_engine import FastEngine
+    except ModuleNotFoundError:  # no wheels of tensorflow-text for Windows
+        return CoreEngine(tokenizer)
+    return FastEngine(tokenizer)
+
+
 def tokenizer_graph(tokenizer: WordPieceTokenizer, engine: Engine = "fast") -> TokenizerGraph:
     """Returns a tokenizer for `tf.data`, `tf.function` and SavedModels.
 
     Args:
         tokenizer: The tokenizer whose ids the graph computes.
-        engine: "fast" uses tensorflow-text; "core" uses core TensorFlow operations only, for
-            SavedModels that a stock server loads.
+        engine: "fast" uses tensorflow-text, or core TensorFlow operations where it is not
+            installed; "core" uses those only, for SavedModels that a stock server loads.
 
     Returns:
         The graph; the same one whenever the same tokenizer is given.

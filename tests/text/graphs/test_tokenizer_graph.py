@@ -129,16 +129,14 @@ def test_graphs_go_with_their_tokenizer(engine):
     assert alive() is None
 
 
-def test_the_core_engine_needs_no_tensorflow_text(tokenizer, monkeypatch):
+def test_no_engine_needs_tensorflow_text(tokenizer, engine, monkeypatch):
     for name, module in [*vars(graphs).items()]:
         if isinstance(module, types.ModuleType):
             monkeypatch.delitem(sys.modules, module.__name__)
             monkeypatch.delattr(graphs, name)
     monkeypatch.setitem(sys.modules, "tensorflow_text", None)
     fresh = importlib.import_module(f"{graphs.__name__}.tokenizer_graph")
-    assert fresh.tokenizer_graph(tokenizer, "core").tokenize(["FILM"]).to_list() == [[5]]
-    with pytest.raises(ModuleNotFoundError, match="tensorflow_text"):
-        fresh.tokenizer_graph(tokenizer, "fast")
+    assert fresh.tokenizer_graph(tokenizer, engine).tokenize(["FILM"]).to_list() == [[5]]
 
 
 def test_can_first_be_made_inside_a_function(engine):
