@@ -33,7 +33,7 @@ class TestConstruction:
     @pytest.mark.parametrize(
         ("labels", "message"),
         [
-            (["same", "same"], "Classes need different names, 'same' comes twice"),
+            (["same", "same"], "Classes need different names, 'same' occurs twice"),
             ([], "at least two different names, or one for a score, received none"),
         ],
     )

@@ -223,7 +223,7 @@ class TestExports:
     @pytest.mark.parametrize("format", ["mediapipe", "onnx"])
     def test_formats_that_read_heads_only(self, plain, tmp_path, format):
         with pytest.raises(ValueError, match=f"'{format}' reads the heads .* truncation='tail'"):
-            windowed(plain, truncation="tail").export(tmp_path / "model", format=format)
+            windowed(plain, truncation="tail").export(tmp_path / "model.onnx", format=format)
 
     def test_text_input_reads_heads_only(self, plain, tmp_path):
         with pytest.raises(

@@ -318,7 +318,7 @@ class TestRefusals:
                 train(inputs, labels, class_weight={0: 2.0})
 
     def test_labels(self):
-        with pytest.raises(ValueError, match="'O' comes twice"):
+        with pytest.raises(ValueError, match="'O' occurs twice"):
             make(labels=["O", "O"])
         with pytest.raises(ValueError, match="at least two different names"):
             make(labels=["O"])

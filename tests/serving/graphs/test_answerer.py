@@ -33,7 +33,8 @@ def exported(tiny_classifier, tmp_path_factory):
         max_answer_length=4,
     )
     # Between two scores, so that half of the questions have an answer.
-    scores = [found.no_answer_score for found in model._answer([Question(*p) for p in PAIRS])]
+    questions = [Question(*pair) for pair in PAIRS]
+    scores = [found.no_answer_score for found in model.answers(questions)]
     model.no_answer_threshold = float(np.mean(sorted(scores)[len(scores) // 2 - 1 :][:2]))
     model.export(folder / "saved_model")
     model.export(folder / "float32.tflite", format="litert")
@@ -51,7 +52,7 @@ def test_float_exports_answer_as_the_model(exported, name):
     model, folder = exported
     answerer = load_answerer(folder / name)
     assert answerer.settings == model.settings
-    predictions = model._answer([Question(*pair) for pair in PAIRS])
+    predictions = model.answers([Question(*pair) for pair in PAIRS])
     texts = {prediction.answer.text for prediction in predictions}
     assert "" in texts
     assert len(texts) > 4
@@ -82,7 +83,7 @@ def test_saved_model_signatures(exported):
         question=tf.constant([question for question, _ in pairs]),
         context=tf.constant([context for _, context in pairs]),
     )
-    predictions = model._answer([Question(*pair) for pair in pairs])
+    predictions = model._answers([Question(*pair) for pair in pairs], 32, n_best=1)
     for n, prediction in enumerate(predictions):
         assert outputs["answer"][n].numpy().decode() == prediction.answer.text
         assert outputs["start"][n] == prediction.answer.start
