@@ -123,7 +123,9 @@ class TestFloat16:
     def test_an_encoder_whose_loss_is_not_scaled(self, two_layer_classifier):
         model = two_layer_classifier()
         encoder = type(model.encoder)(model.encoder.config, dtype="mixed_float16")
-        with pytest.raises(ValueError, match="compute in float16, .* make the whole model, not only its encoder"):
+        with pytest.raises(
+            ValueError, match="compute in float16, .* make the whole model, not only its encoder"
+        ):
             BertClassifier(encoder, model.labels).compile("adam")
 
     def test_mixed_float16_learns(self, two_layer_classifier, reviews):
