@@ -7,23 +7,6 @@ import logging
 from keras_bert_scratch.cli import common
 from keras_bert_scratch.serving.server.limits import Limits
 
-# What --help says about the limits.
-LIMITS = {
-    "max_batch_size": "rows of one call of the model",
-    "max_wait_ms": "how long a row waits for others",
-    "max_queue": "rows that may wait; beyond: 503",
-    "max_body_bytes": "bytes of a request's body, unpacked; beyond: 413",
-    "max_text_bytes": "bytes of one text; beyond: 413",
-    "timeout": "seconds to an answer; beyond: 504",
-    "max_pending_bytes": "bytes of all bodies that wait; beyond: 503",
-    "max_header_bytes": "bytes of a request's headers; beyond: 431",
-    "max_headers": "headers of a request; beyond: 431",
-    "max_connections": "open connections; beyond, the one that waits longest is closed",
-    "header_timeout": "seconds for the headers to come; beyond: 408",
-    "body_timeout": "seconds for the body to come; beyond: 408",
-    "idle_timeout": "seconds for which a connection stays open without a request",
-}
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
@@ -57,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             common.flag(field.name),
             type=type(field.default),
             default=field.default,
-            help=f"{LIMITS[field.name]} (default: %(default)s)",
+            help=f"{field.metadata['meaning']} (default: %(default)s)",
         )
 
 
