@@ -1,4 +1,4 @@
-"""What tasks on raw examples share: Keras' methods for training, which take examples, too.
+"""What tasks on raw examples share: Keras' methods for training, which also take examples.
 
 The way of an example: `examples` checks it, `batches_of` tokenizes it, Keras trains on it.
 
@@ -189,7 +189,7 @@ class ExampleModel(EncoderModel):
         validation_batch_size: int | None = None,
         validation_freq: Any = 1,
     ) -> keras.callbacks.History:
-        """Trains as `keras.Model.fit` does, on raw examples, too.
+        """Trains as `keras.Model.fit` does, also on raw examples.
 
         With examples, batches hold rows of similar lengths, in an order that follows from
         `keras.utils.set_random_seed` and the epoch.
@@ -296,7 +296,7 @@ class ExampleModel(EncoderModel):
         return_dict: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """Evaluates as `keras.Model.evaluate` does, on raw examples, too.
+        """Evaluates as `keras.Model.evaluate` does, also on raw examples.
 
         Args:
             x: Examples, see the class, or whatever Keras takes.
@@ -338,7 +338,7 @@ class ExampleModel(EncoderModel):
         callbacks: Any = None,
         **options: Any,
     ) -> Any:
-        """Predicts as `keras.Model.predict` does, on raw examples, too, in their order.
+        """Predicts as `keras.Model.predict` does, also on raw examples, in their order.
 
         Args:
             x: Examples, see the class, or whatever Keras takes.
@@ -371,7 +371,7 @@ class ExampleModel(EncoderModel):
         class_weight: Any = None,
         return_dict: bool = False,
     ) -> Any:
-        """Trains on one batch as `keras.Model.train_on_batch` does, on raw examples, too.
+        """Trains on one batch as `keras.Model.train_on_batch` does, also on raw examples.
 
         Raises:
             ValueError: If the training is private, whose batches are drawn by `fit`.
@@ -384,7 +384,7 @@ class ExampleModel(EncoderModel):
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """Evaluates one batch as `keras.Model.test_on_batch` does, on raw examples, too."""
+        """Evaluates one batch as `keras.Model.test_on_batch` does, also on raw examples."""
         batch = self._single_batch(x, y, sample_weight)
         return super().test_on_batch(*batch, return_dict=return_dict)
 

@@ -364,7 +364,7 @@ class BertSummarizer(TextModel):
     ) -> "BertSummarizer":
         """Loads a summarizer, or an encoder from which both encoder and decoder start.
 
-        Of an encoder's checkpoint, the decoder's embeddings, attentions and feed-forward layers
+        From an encoder's checkpoint, the decoder's embeddings, attentions and feed-forward layers
         start with the encoder's weights, and its head with the masked-LM's if there is one.
         Cross-attention starts as self-attention does: from random weights, the decoder learns
         summaries by heart long before it learns to read the text.

@@ -70,7 +70,7 @@ class TextExamples:
 class TextModel(ExampleModel):
     """A model that takes texts; subclasses add a head and labels.
 
-    Where Keras takes `x`, this takes texts, too: a column of strings in a list, numpy, pandas,
+    Where Keras takes `x`, this also takes texts: a column of strings in a list, numpy, pandas,
     polars, pyarrow or `datasets`; a tuple of two of them, or a table of two columns, for pairs; a
     `tf.data` dataset, a `PyDataset` or a generator of batches of them. Anything else, such as a
     dict of ready inputs, goes to Keras as it is.

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 class TokenModel(ExampleModel):
     """An encoder, and a head on the state of every token; subclasses say what its outputs mean.
 
-    Where Keras takes `x`, this takes examples, too: a list or another column held in memory.
+    Where Keras takes `x`, this also takes examples: a list or another column held in memory.
     Anything else, such as a dict or a dataset of ready inputs, goes to Keras as it is. The
     encoder's pooler is not used, nor trained.
 
