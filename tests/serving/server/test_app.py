@@ -322,6 +322,13 @@ class TestBodies:
             assert model_server._pending_bytes == 0
             assert predict(client, content).status_code == 200
 
+    def test_a_limit_is_the_largest_size_taken(self):
+        body = b'{"instances": ["%s"]}' % (b"x" * 100)
+        for size, status in ((len(body), 200), (len(body) - 1, 413)):
+            limits = Limits(max_body_bytes=size, max_pending_bytes=size)
+            with TestClient(ModelServer(SlowModel(), "films", limits).app()) as client:
+                assert client.post(f"{URL}:predict", content=body).status_code == status
+
     def test_no_rows_are_refused_as_by_tensorflow_serving(self, client):
         response = predict(client, {"instances": []})
         assert response.status_code == 400
