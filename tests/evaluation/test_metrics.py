@@ -35,6 +35,11 @@ def random_batch():
 
 
 @pytest.mark.parametrize(
+    "y_true",
+    [[0, 0, 0, 1], [[0.6, 0.4, 0.0], [0.5, 0.2, 0.3], [0.9, 0.0, 0.1], [0.1, 0.8, 0.1]]],
+    ids=["ids", "probabilities"],
+)
+@pytest.mark.parametrize(
     ("metric_class", "expected"),
     # Confusion matrix, rows true: [[2, 1, 0], [0, 1, 0], [0, 0, 0]]; class 2 counts as 0.
     [
@@ -43,9 +48,9 @@ def random_batch():
         (MacroF1, (4 / 5 + 2 / 3 + 0) / 3),
     ],
 )
-def test_by_hand(metric_class, expected):
+def test_by_hand(metric_class, expected, y_true):
     metric = metric_class(num_classes=3)
-    metric.update_state([0, 0, 0, 1], np.eye(3)[[0, 0, 1, 1]])
+    metric.update_state(y_true, np.eye(3)[[0, 0, 1, 1]])
     assert float(metric.result()) == pytest.approx(expected, abs=1e-6)
 
 
