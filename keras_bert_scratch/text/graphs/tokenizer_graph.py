@@ -261,7 +261,9 @@ _GRAPHS: weakref.WeakKeyDictionary[WordPieceTokenizer, dict[str, TokenizerGraph]
 def _fast_engine(tokenizer: WordPieceTokenizer) -> Any:
     try:
         from keras_bert_scratch.text.graphs.fast_engine import FastEngine
-    except ModuleNotFoundError:  # no wheels of tensorflow-text for Windows
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow_text":  # which has no wheels for Windows
+            raise
         return CoreEngine(tokenizer)
     return FastEngine(tokenizer)
 

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from keras_bert_scratch.text import graphs
-from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
+from keras_bert_scratch.text.graphs.tokenizer_graph import TokenizerGraph, tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
@@ -137,6 +137,12 @@ def test_no_engine_needs_tensorflow_text(tokenizer, engine, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_text", None)
     fresh = importlib.import_module(f"{graphs.__name__}.tokenizer_graph")
     assert fresh.tokenizer_graph(tokenizer, engine).tokenize(["FILM"]).to_list() == [[5]]
+
+
+def test_no_other_package_may_be_missing(tokenizer, monkeypatch):
+    monkeypatch.setitem(sys.modules, f"{graphs.__name__}.fast_engine", None)
+    with pytest.raises(ModuleNotFoundError, match="fast_engine"):
+        TokenizerGraph(tokenizer, "fast")
 
 
 def test_can_first_be_made_inside_a_function(engine):
