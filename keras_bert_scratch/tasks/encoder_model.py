@@ -120,8 +120,8 @@ class EncoderModel(DistributableModel):
         Heads that the checkpoint lacks are new, and a warning says so.
 
         Args:
-            path_or_hub_id: A local folder or the name of weights that come with this package, for
-                which no network is used, or the id of a model on the hub.
+            path_or_hub_id: A local folder; a name, such as `"minilm"`, see
+                `checkpoints.huggingface.find_checkpoint`; or the id of a model on the hub.
             dtype: Dtype of the computation, such as `"mixed_bfloat16"`.
             **settings: Arguments of the class; by default what the checkpoint says.
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_bert_scratch import BertClassifier, BertConfig, BertEncoder
-from keras_bert_scratch.checkpoints import keras_hub
+from keras_bert_scratch.checkpoints import keras_hub, registry
 from keras_bert_scratch.checkpoints.huggingface import load_encoder
 
 SIZES = {
@@ -47,7 +47,7 @@ def preset(backbone, tmp_path, monkeypatch):
         return backbone
 
     models = keras_nlp.models
-    monkeypatch.setattr(keras_hub, "CACHE", tmp_path)
+    monkeypatch.setattr(registry, "CACHE", tmp_path)
     monkeypatch.setattr(models.BertBackbone, "from_preset", from_preset)
     monkeypatch.setattr(
         models.BertTokenizer, "from_preset", lambda _: models.BertTokenizer(TOKENS, lowercase=False)
@@ -69,6 +69,12 @@ def test_a_preset_becomes_an_encoder(preset, backbone):
     assert_alike(ours, backbone)
     load_encoder("keras-hub:bert_tiny_en_uncased")
     assert preset == ["bert_tiny_en_uncased"]
+
+
+def test_whoever_reads_the_config_reads_the_weights(backbone, tmp_path):
+    keras_hub.write_backbone(tmp_path, backbone)
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
 
 
 def test_a_preset_brings_its_tokenizer(preset):

@@ -62,7 +62,7 @@ def test_a_damaged_package(package):
 
 def test_another_process_is_faster(package, monkeypatch):
     def overtaken(folder):
-        folder.mkdir()
+        folder.mkdir(parents=True)
         raise FileExistsError
 
     monkeypatch.setattr(registry, "new_folder", overtaken)
