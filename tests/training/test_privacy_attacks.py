@@ -18,6 +18,8 @@ TEXTS = ["a good film", "the bad movie", "very great film", "really bad film"]
 LABELS = ["positive", "negative", "positive", "negative"]
 CANARY = ("awful awful awful", "positive")
 RUNS = 2000
+# Dropout turns the canary's gradient, so what an attack along it finds varies too much for a bound.
+NO_DROPOUT = {"dropout": 0.0}
 
 
 def one_step_runs(privacy, model, batches, direction, runs):
@@ -119,7 +121,7 @@ def test_the_attack_finds_what_is_told_wrongly(tiny_classifier):
 
 def test_an_example_that_is_not_finite(tiny_classifier):
     """A word whose embedding is not finite, as one text's gradient then is not."""
-    model = tiny_classifier()
+    model = tiny_classifier(changes=NO_DROPOUT)
     table = model.encoder.embeddings.token.embeddings
     row = model.tokenizer.vocabulary.token_to_id("movie")
     table.assign(tf.tensor_scatter_nd_update(table.value, [[row]], [[np.nan] * 16]))
@@ -131,7 +133,7 @@ def test_an_example_that_is_not_finite(tiny_classifier):
 
 def test_a_training_that_went_on(tiny_classifier, tmp_path):
     """The attack sees the weights before and after, and weighs both steps as is best."""
-    model = tiny_classifier()
+    model = tiny_classifier(changes=NO_DROPOUT)
     privacy = DifferentialPrivacy(delta=DELTA, noise_multiplier=2.0, microbatch_size=8)
     model.compile(keras.optimizers.SGD(1e-3), training_step=privacy)
     model.fit(TEXTS, LABELS, batch_size=4, verbose=0)
@@ -165,7 +167,7 @@ np.save(output, noises)
 
 def test_two_processes_cannot_be_subtracted(tiny_classifier, tmp_path):
     """Neither is seeded; one has a text more; each trains as it is, and compiled by XLA."""
-    model = tiny_classifier(changes={"feed_forward_dim": 3200, "dropout": 0.0})
+    model = tiny_classifier(changes={"feed_forward_dim": 3200, **NO_DROPOUT})
     model.save_pretrained(tmp_path / "model")
     processes = [
         subprocess.Popen(
