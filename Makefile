@@ -5,7 +5,7 @@ VENV ?= .venv
 LOCK = requirements/ci.txt
 PYTEST = $(VENV)/bin/python -m pytest -n auto --maxprocesses 4
 
-.PHONY: demo test lint parity slow lock clean
+.PHONY: demo test lint parity slow docs lock clean
 
 # Real weights, real film reviews: fine-tune, evaluate, export, predict. About five minutes.
 demo: $(VENV)/installed
@@ -31,6 +31,11 @@ slow: $(VENV)/parity-installed $(VENV)-beam/installed
 	$(PYTEST) --dist worksteal -m slow
 	$(VENV)-beam/bin/python -m pytest -m beam tests/data tests/serving
 
+# The site, in site/: runs the guide, and fails on warnings and on dead links. The guide fetches real
+# weights and texts once, as the demo does.
+docs: $(VENV)/docs-installed
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
+
 $(VENV)/installed: pyproject.toml $(LOCK)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --constraint $(LOCK) --editable ".[dev]"
@@ -38,6 +43,10 @@ $(VENV)/installed: pyproject.toml $(LOCK)
 
 $(VENV)/parity-installed: $(VENV)/installed
 	$(VENV)/bin/python -m pip install --quiet --constraint $(LOCK) --editable ".[dev,parity]"
+	touch $@
+
+$(VENV)/docs-installed: $(VENV)/installed
+	$(VENV)/bin/python -m pip install --quiet --constraint $(LOCK) --editable ".[dev,docs]"
 	touch $@
 
 # Beam wants other versions of some packages: they stand in front of those of the other environment.
@@ -51,7 +60,7 @@ $(VENV)-beam/installed: $(VENV)/installed requirements/beam.txt
 # Writes down the newest versions that pyproject.toml allows, without the names of builds.
 lock:
 	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --editable ".[dev,parity]"
+	.venv-lock/bin/python -m pip install --quiet --editable ".[dev,parity,docs]"
 	.venv-lock/bin/python -m pip freeze --exclude-editable > .venv-lock/versions
 	sed -e 's/+[^ ]*$$//' -e '/ @ /d' .venv-lock/versions > .venv-lock/lock
 	mv .venv-lock/lock $(LOCK)
@@ -62,4 +71,4 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-beam .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-beam site .pytest_cache .mypy_cache .ruff_cache
