@@ -35,7 +35,7 @@ from keras_bert_scratch.evaluation.stress import stress_test
 
 A filter marks 5 of 20 mails as spam. 4 of them are spam; it misses 2 more.
 
-| | marked | not marked |
+| mails | marked | not marked |
 |---|---|---|
 | **spam** | 4 | 2 |
 | **mail** | 1 | 13 |

@@ -159,9 +159,13 @@ def read_squad(path: str | Path, *, skip_faulty: bool = False) -> list[Question]
             first by position and id.
 
     Example:
-        >>> questions = read_squad("train-v1.1.json")
-        >>> questions[0].answers
-        (GoldAnswer(text='Saint Bernadette Soubirous', start=515),)
+        >>> answers = [{"text": "in Bath", "answer_start": 11}]
+        >>> question = {"id": "1", "question": "Where did she live?", "answers": answers}
+        >>> paragraph = {"context": "Jane lived in Bath.", "qas": [question]}
+        >>> data = {"data": [{"title": "Jane", "paragraphs": [paragraph]}]}
+        >>> _ = Path("train.json").write_text(json.dumps(data))
+        >>> read_squad("train.json")[0].answers
+        (GoldAnswer(text='in Bath', start=11),)
     """
     path = existing_file(path)
     try:

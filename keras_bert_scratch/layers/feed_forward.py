@@ -85,7 +85,7 @@ class FeedForward(BaseLayer):
 
     Example:
         >>> FeedForward(hidden_dim=8, feed_forward_dim=32)(np.ones((1, 5, 8), "float32")).shape
-        (1, 5, 8)
+        TensorShape([1, 5, 8])
     """
 
     def __init__(

@@ -30,7 +30,7 @@ class GatedFeedForward(BaseLayer):
 
     Example:
         >>> GatedFeedForward(hidden_dim=8, feed_forward_dim=12)(np.ones((1, 5, 8), "float32")).shape
-        (1, 5, 8)
+        TensorShape([1, 5, 8])
     """
 
     def __init__(

@@ -29,8 +29,10 @@ def enable_lora(encoder: BertEncoder, rank: int) -> None:
         ValueError: If the rank is not an integer from 1, or the encoder has such updates already.
 
     Example:
-        >>> enable_lora(model.encoder, rank=8)
-        >>> model.compile(adamw(1e-3, total_steps=800))
+        >>> encoder = BertEncoder(BertConfig.preset("tiny"))
+        >>> enable_lora(encoder, rank=8)
+        >>> len(encoder.trainable_weights)  # two for each dense layer of attention and blocks
+        24
     """
     if not isinstance(rank, int) or rank < 1:
         raise ValueError(f"The rank of LoRA must be a whole number from 1, received {rank!r}.")
@@ -50,8 +52,11 @@ def merge_lora(encoder: BertEncoder) -> None:
         encoder: The encoder; one without updates stays as it is.
 
     Example:
-        >>> merge_lora(model.encoder)
-        >>> model.export("saved_models/films.tflite", format="litert", precision="int8")
+        >>> encoder = BertEncoder(BertConfig.preset("tiny"))
+        >>> enable_lora(encoder, rank=8)
+        >>> merge_lora(encoder)
+        >>> any(weight.name.startswith("lora_") for weight in encoder.weights)
+        False
     """
     # Not the difference to `dense.kernel`, which is rounded to the compute dtype.
     updates = {
@@ -72,7 +77,11 @@ def remove_lora(encoder: BertEncoder) -> None:
         encoder: The encoder; one without updates stays as it is.
 
     Example:
-        >>> remove_lora(model.encoder)
+        >>> encoder = BertEncoder(BertConfig.preset("tiny"))
+        >>> enable_lora(encoder, rank=8)
+        >>> remove_lora(encoder)
+        >>> any(weight.name.startswith("lora_") for weight in encoder.weights)
+        False
     """
     adapted = [dense for dense in _dense_layers(encoder) if dense.lora_enabled]
     for dense in adapted:
@@ -101,7 +110,10 @@ def freeze_layers(encoder: BertEncoder, num_layers: int) -> None:
         ValueError: If the encoder has fewer blocks.
 
     Example:
-        >>> freeze_layers(model.encoder, 3)
+        >>> encoder = BertEncoder(BertConfig.preset("tiny"))
+        >>> freeze_layers(encoder, 1)
+        >>> [block.trainable for block in encoder.blocks]
+        [False, True]
     """
     if not 0 <= num_layers <= len(encoder.blocks):
         raise ValueError(
@@ -130,9 +142,8 @@ def keep_layers(encoder: BertEncoder, layers: Sequence[int]) -> BertEncoder:
             a ModernBERT, whose blocks depend on their number.
 
     Example:
-        >>> student = BertClassifier(
-        ...     keep_layers(teacher.encoder, [0, 3]), teacher.labels, teacher.tokenizer
-        ... )
+        >>> keep_layers(BertEncoder(BertConfig.preset("mini")), [0, 3]).config.num_layers
+        2
     """
     if not layers or not set(layers) <= set(range(len(encoder.blocks))):
         raise ValueError(
@@ -170,9 +181,9 @@ def keep_heads(encoder: BertEncoder, heads: Sequence[Sequence[int]] | np.ndarray
             heads than the first block; or if the encoder is a ModernBERT or has adapters.
 
     Example:
-        >>> encoder = keep_heads(model.encoder, [[0, 2], [1, 3]])
-        >>> encoder.config.num_heads
-        2
+        >>> encoder = BertEncoder(BertConfig.preset("tiny"))
+        >>> keep_heads(encoder, [[0], [1]]).config.num_heads
+        1
     """
     config = encoder.config
     if config.architecture != "bert" or any(d.lora_enabled for d in _dense_layers(encoder)):

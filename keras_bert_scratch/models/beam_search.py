@@ -32,7 +32,10 @@ class BeamSearch:
         ValueError: If an argument is out of its range.
 
     Example:
-        >>> model.summarize(texts, BeamSearch(num_beams=4, length_penalty=1.0))
+        >>> model = BertSummarizer.from_pretrained("tiny-en", summary_length=8)
+        >>> summaries = model.summarize(["A long text."], BeamSearch(num_beams=4))
+        >>> len(summaries)
+        1
     """
 
     num_beams: int = 4

@@ -56,7 +56,8 @@ class BertDecoder(keras.Model):
         ...         "padding_mask": np.ones((1, 7)),
         ...     }
         ... )
-        >>> logits.shape  # (1, 2, 30522)
+        >>> logits.shape
+        TensorShape([1, 2, 30522])
     """
 
     def __init__(self, config: BertConfig, **kwargs: Any) -> None:

@@ -36,7 +36,7 @@ class BertEncoder(keras.Model):
         ...     {"token_ids": ids, "segment_ids": 0 * ids, "padding_mask": np.sign(ids)}
         ... )
         >>> outputs["sequence_output"].shape, outputs["pooled_output"].shape
-        ((1, 4, 128), (1, 128))
+        (TensorShape([1, 4, 128]), TensorShape([1, 128]))
     """
 
     def __init__(self, config: BertConfig, *, rematerialize: bool = False, **kwargs: Any) -> None:

@@ -44,11 +44,13 @@ class Distiller(TextModel):
             their layers, widths, heads or tokens cannot be compared.
 
     Example:
-        >>> teacher = BertClassifier.from_pretrained("saved_models/films")
-        >>> student = BertClassifier.from_pretrained("tiny-en", teacher.labels)
+        >>> teacher = BertClassifier.from_pretrained("tiny-en", labels=["bad", "good"])
+        >>> student = BertClassifier(
+        ...     keep_layers(teacher.encoder, [0]), teacher.labels, teacher.tokenizer
+        ... )
         >>> distiller = Distiller(student, teacher)
-        >>> distiller.compile(adamw(5e-4, total_steps=800))
-        >>> distiller.fit(texts, labels, epochs=3)
+        >>> distiller.compile(adamw(5e-4, total_steps=1))
+        >>> history = distiller.fit(["a good film", "a bad film"], ["good", "bad"])
         >>> student.save_pretrained("saved_models/small_films")
     """
 

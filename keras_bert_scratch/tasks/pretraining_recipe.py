@@ -105,8 +105,17 @@ class PretrainingRecipe:
         ValueError: If a value is refused, or the values do not fit together.
 
     Example:
-        >>> PretrainingRecipe.from_yaml("examples/tiny_en/recipe.yaml").vocabulary
-        8000
+        >>> recipe = PretrainingRecipe(
+        ...     train=["corpus.txt"],
+        ...     held_out=["held_out.txt"],
+        ...     vocabulary=8000,
+        ...     encoder={"preset": "tiny"},
+        ...     phases=[Phase(sequence_length=128, batch_size=32, steps=10_000)],
+        ...     learning_rate=1e-3,
+        ...     evaluate_every=500,
+        ... )
+        >>> recipe.masking_rate
+        0.15
     """
 
     train: Sequence[str]
@@ -297,7 +306,7 @@ def pretrain(
     num_processes: int = 1,
     strategy: tf.distribute.Strategy | None = None,
 ) -> BertPretrainer:
-    """Pretrains an encoder, or goes on from a checkpoint on other text.
+    r"""Pretrains an encoder, or goes on from a checkpoint on other text.
 
     Called again after it was stopped, it goes on exactly.
 
@@ -320,8 +329,20 @@ def pretrain(
         WorkerLostError: If another worker stopped.
 
     Example:
-        >>> recipe = PretrainingRecipe.from_yaml("recipe.yaml")
-        >>> pretrain(recipe, "run").fill_mask("In the [MASK] God created the heaven.")
+        >>> text = "A door opened. A man came in. He sat down.\n\nRain fell. The river rose.\n"
+        >>> _ = Path("corpus.txt").write_text(text)
+        >>> recipe = PretrainingRecipe(
+        ...     train=["corpus.txt"],
+        ...     held_out=["corpus.txt"],
+        ...     start="tiny-en",
+        ...     phases=[Phase(sequence_length=32, batch_size=2, steps=1)],
+        ...     learning_rate=1e-4,
+        ...     evaluate_every=1,
+        ...     deterministic=False,
+        ... )
+        >>> model = pretrain(recipe, "run")
+        >>> len(model.fill_mask("A man opened the [MASK]."))
+        1
     """
     output = Path(output)
     strategy = strategy or tf.distribute.get_strategy()

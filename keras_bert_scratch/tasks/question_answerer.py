@@ -70,16 +70,18 @@ class BertQuestionAnswerer(TokenModel):
         ValueError: If the tokenizer or one of the lengths does not fit.
 
     Example:
-        >>> model = BertQuestionAnswerer.from_pretrained("path/or/hub-id")
-        >>> model.compile(optimizer=adamw(3e-5, total_steps=800))
-        >>> model.fit(read_squad("train-v1.1.json"), epochs=2)
-        >>> context = "Jane Austen was born in Steventon. She died in Winchester."
-        >>> first = model.answer("Where was Jane Austen born?", context)
-        >>> first.text
-        'Steventon'
-        >>> history = [("Where was Jane Austen born?", first.text)]
-        >>> model.answer("And where did she die?", context, history=history).text
-        'Winchester'
+        >>> from keras_bert_scratch.data.spans import GoldAnswer
+        >>> context = "Jane was born in London. She died in Bath."
+        >>> gold = GoldAnswer("London", context.index("London"))
+        >>> questions = [Question("Where was Jane born?", context, (gold,))]
+        >>> model = BertQuestionAnswerer.from_pretrained("tiny-en")
+        >>> model.compile(optimizer=adamw(1e-3, total_steps=1))
+        >>> history = model.fit(questions * 8)
+        >>> first = model.answer("Where was Jane born?", context)
+        >>> context[first.start : first.end] == first.text
+        True
+        >>> turns = [("Where was Jane born?", first.text)]
+        >>> second = model.answer("And where did she die?", context, history=turns)
     """
 
     architecture = "BertForQuestionAnswering"

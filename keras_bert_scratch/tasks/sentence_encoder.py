@@ -59,11 +59,12 @@ class BertSentenceEncoder(TextModel):
             encoder's, or `sequence_length` exceeds the positions.
 
     Example:
-        >>> model = BertSentenceEncoder.from_pretrained("sentence-transformers/all-MiniLM-L6-v2")
-        >>> model.compile(adamw(2e-5, total_steps=1000), loss=InBatchContrastiveLoss())
-        >>> model.fit((questions, answers), batch_size=64)
-        >>> model.similarity(["a film to remember"], ["an unforgettable movie", "rain"])
-        [[0.58, 0.25]]
+        >>> model = BertSentenceEncoder.from_pretrained("tiny-en")
+        >>> model.compile(adamw(2e-5, total_steps=1), loss=InBatchContrastiveLoss())
+        >>> questions, answers = ["who came?", "did it rain?"], ["a man came", "rain fell"]
+        >>> history = model.fit((questions, answers), batch_size=64)
+        >>> model.similarity(["a film to remember"], ["an unforgettable movie", "rain"]).shape
+        (1, 2)
     """
 
     architecture = "BertModel"
@@ -312,9 +313,10 @@ class TextIndex:
         batch_size: B.
 
     Example:
+        >>> model = BertSentenceEncoder.from_pretrained("tiny-en")
         >>> index = TextIndex(model, ["a great film", "rain in the north", "a dull movie"])
-        >>> index.search(["weather"], count=1)
-        [[('rain in the north', 0.55)]]
+        >>> index.search(["rain in the north"], count=1)
+        [[('rain in the north', 1.0...)]]
     """
 
     def __init__(self, model: BertSentenceEncoder, texts: Sequence[str], batch_size: int = 32):

@@ -64,11 +64,11 @@ class BertSummarizer(TextModel):
             larger than theirs, or a length exceeds the positions.
 
     Example:
-        >>> model = BertSummarizer.from_pretrained("path/or/hub-id", summary_length=32)
-        >>> model.compile(adamw(1e-4, total_steps=2000, warmup_ratio=0.1))
-        >>> model.fit(articles, headlines, validation_split=0.1, epochs=5)
-        >>> model.summarize(["A long article."], BeamSearch(num_beams=4))
-        ['its headline']
+        >>> model = BertSummarizer.from_pretrained("tiny-en", summary_length=8)
+        >>> model.compile(adamw(1e-3, total_steps=20, warmup_ratio=0.1))
+        >>> history = model.fit(["a man came in and sat down"] * 8, ["a man sat"] * 8, epochs=20)
+        >>> model.summarize(["a man came in and sat down"])
+        ['a man sat']
     """
 
     export_formats = ("tf_saved_model", "litert")
@@ -309,7 +309,10 @@ class BertSummarizer(TextModel):
             ValueError: If the model has no tokenizer, or an argument is out of its range.
 
         Example:
-            >>> model.summarize(texts, BeamSearch(num_beams=4), no_repeat_ngram_size=3)
+            >>> model = BertSummarizer.from_pretrained("tiny-en", summary_length=8)
+            >>> beams = BeamSearch(num_beams=4)
+            >>> len(model.summarize(["a man came in"], beams, no_repeat_ngram_size=3))
+            1
         """
         decode = self.check_tokenizer().decode
         self._token_sequences(forbidden_words)  # which refuses a string, before it is a tuple

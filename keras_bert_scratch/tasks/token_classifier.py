@@ -87,11 +87,14 @@ class BertTokenClassifier(TokenModel):
             `sequence_length` or `window_stride` does not fit.
 
     Example:
-        >>> model = BertTokenClassifier.from_pretrained("path/or/hub-id", labels=labels)
-        >>> model.compile(optimizer=adamw(5e-5, total_steps=800))
-        >>> model.fit(words, tags, epochs=3)
+        >>> words = [["Jane", "Austen", "lived", "in", "Bath", "."]] * 8
+        >>> tags = [["B-person", "I-person", "O", "O", "B-town", "O"]] * 8
+        >>> labels = ["O", "B-person", "I-person", "B-town"]
+        >>> model = BertTokenClassifier.from_pretrained("tiny-en", labels=labels)
+        >>> model.compile(optimizer=adamw(1e-3, total_steps=10))
+        >>> history = model.fit(words, tags, epochs=10)
         >>> model.find_spans(["Jane Austen lived in Bath."])
-        [[TaggedSpan(text='Jane Austen', label='person', start=0, end=11, probability=0.98), ...]]
+        [[TaggedSpan(text='Jane Austen', label='person', start=0, end=11, probability=0...), ...]]
     """
 
     architecture = "BertForTokenClassification"

@@ -36,8 +36,9 @@ class AdversarialTraining(TrainingStep):
         ValueError: If a value is not above 0.
 
     Example:
-        >>> model.compile(adamw(5e-5, total_steps=800), training_step=AdversarialTraining())
-        >>> model.fit(texts, labels, epochs=3)
+        >>> model = BertClassifier.from_pretrained("tiny-en", labels=["bad", "good"])
+        >>> model.compile(adamw(5e-5, total_steps=1), training_step=AdversarialTraining())
+        >>> history = model.fit(["a good film", "a bad film"], ["good", "bad"])
     """
 
     def __init__(self, radius: float = 0.1, steps: int = 1, step_size: float | None = None) -> None:

@@ -28,7 +28,7 @@ class InBatchContrastiveLoss(keras.losses.Loss):
     Example:
         >>> loss = InBatchContrastiveLoss(temperature=1.0)
         >>> embeddings = np.array([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]]])
-        >>> float(loss([[0, 1], [2, 3]], embeddings))  # log(1 + 1 / e)
+        >>> float(loss(np.array([[0, 1], [2, 3]]), embeddings))  # log(1 + 1 / e)
         0.3132...
     """
 
@@ -83,7 +83,7 @@ class CosineSimilarityLoss(keras.losses.Loss):
 
     Example:
         >>> loss = CosineSimilarityLoss()
-        >>> float(loss([[0.5]], np.array([[[1.0, 0.0], [0.0, 2.0]]])))  # (0 - 0.5)²
+        >>> float(loss(np.array([[0.5]]), np.array([[[1.0, 0.0], [0.0, 2.0]]])))  # (0 - 0.5)²
         0.25
     """
 

@@ -81,11 +81,14 @@ class DifferentialPrivacy(TrainingStep):
             `microbatch_size` not an integer.
 
     Example:
-        >>> privacy = DifferentialPrivacy(epsilon=3.0, delta=1e-5)
+        >>> model = BertClassifier.from_pretrained("tiny-en", labels=["bad", "good"])
+        >>> freeze_layers(model.encoder, 2)
+        >>> privacy = DifferentialPrivacy(epsilon=3.0, delta=1e-2)
         >>> model.compile(keras.optimizers.Adam(1e-3), training_step=privacy)
-        >>> model.fit(texts, labels, batch_size=256, epochs=10)  # shows the epsilon spent so far
+        >>> texts, labels = ["a good film", "a bad film"] * 32, ["good", "bad"] * 32
+        >>> history = model.fit(texts, labels, batch_size=16)  # shows the epsilon spent so far
         >>> privacy.to_dict()["epsilon"]
-        2.998...
+        2.9...
     """
 
     def __init__(
