@@ -7,6 +7,7 @@ Labels cost money; text does not. Hide a word, and the text itself is the answer
 """
 
 import contextlib
+import io
 import json
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -117,7 +118,7 @@ recipe = PretrainingRecipe(
     lines="sentences",
     deterministic=False,
 )
-with contextlib.redirect_stdout(None):  # the curves below say the same
+with contextlib.redirect_stdout(io.StringIO()):  # the curves below say the same
     scratch = pretrain(recipe, "run")
 
 """

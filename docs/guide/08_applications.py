@@ -98,7 +98,7 @@ keras.utils.set_random_seed(0)
 model = BertClassifier.from_pretrained(
     "tiny-en", labels=["negative", "neutral", "positive"], sequence_length=64
 )
-model.compile(adamw(5e-4, total_steps=2 * len(snippets) // 32))
+model.compile(adamw(5e-4, total_steps=2 * -(-len(snippets) // 32)))
 model.fit(snippets, labels, epochs=2, verbose=0)
 
 reviews = ["a wonderful, moving film", "it has a beginning and an end", "a dull and lazy mess"]
@@ -158,7 +158,7 @@ words, tags = zip(*(tagged(*row) for row in stories), strict=True)
 tagger = BertTokenClassifier.from_pretrained(
     "tiny-en", labels=["O", "B-person", "I-person", "B-town", "I-town"]
 )
-tagger.compile(adamw(1e-3, total_steps=EPOCHS * STORIES // 32))
+tagger.compile(adamw(1e-3, total_steps=EPOCHS * -(-STORIES // 32)))
 tagger.fit(list(words), list(tags), epochs=EPOCHS, verbose=0)
 text = unseen[0][-1]
 print(text)
@@ -184,7 +184,7 @@ def questions(name, born, moved, job, text):
 
 
 answerer = BertQuestionAnswerer.from_pretrained("tiny-en")
-answerer.compile(adamw(1e-3, total_steps=EPOCHS * 3 * STORIES // 32))
+answerer.compile(adamw(1e-3, total_steps=EPOCHS * -(-3 * STORIES // 32)))
 answerer.fit([question for row in stories for question in questions(*row)], epochs=EPOCHS, verbose=0)
 
 name, *_, text = unseen[1]
@@ -203,7 +203,7 @@ beginnings.
 """
 
 summarizer = BertSummarizer.from_pretrained("tiny-en", summary_length=16)
-summarizer.compile(adamw(1e-3, total_steps=EPOCHS * STORIES // 32))
+summarizer.compile(adamw(1e-3, total_steps=EPOCHS * -(-STORIES // 32)))
 summarizer.fit(
     [row[-1] for row in stories],
     [f"a {job} from {born}" for _, born, _, job, _ in stories],

@@ -120,11 +120,12 @@ class BertClassifier(TextModel):
             together.
 
     Example:
-        >>> model = BertClassifier.from_pretrained("path/or/hub-id", labels=["bad", "good"])
-        >>> model.compile(optimizer=adamw(5e-5, total_steps=800))
-        >>> model.fit(texts, labels, validation_split=0.1, epochs=3)
-        >>> model.classify(["a film to remember"])
-        [{'good': 0.99, 'bad': 0.01}]
+        >>> model = BertClassifier.from_pretrained("tiny-en", labels=["bad", "good"])
+        >>> model.compile()  # fit chooses the optimizer; compile(adamw(5e-5, total_steps=800)) does
+        >>> texts, labels = ["a good film", "a bad film"] * 16, ["good", "bad"] * 16
+        >>> history = model.fit(texts, labels)
+        >>> model.classify(["a good film"])
+        [{'good': 0.9..., 'bad': 0.0...}]
     """
 
     architecture = "BertForSequenceClassification"
