@@ -121,7 +121,7 @@ class BertClassifier(TextModel):
 
     Example:
         >>> model = BertClassifier.from_pretrained("tiny-en", labels=["bad", "good"])
-        >>> model.compile()  # fit chooses the optimizer; compile(adamw(5e-5, total_steps=800)) does
+        >>> model.compile()  # fit chooses the optimizer
         >>> texts, labels = ["a good film", "a bad film"] * 16, ["good", "bad"] * 16
         >>> history = model.fit(texts, labels)
         >>> model.classify(["a good film"])

@@ -49,7 +49,7 @@ def world(tmp_path_factory, reviews):
 
     folder = tmp_path_factory.mktemp("pages")
     texts, labels = reviews
-    rows = "".join(f"{text},{label}\n" for text, label in zip(texts, labels, strict=True))
+    rows = "".join(f"{text},{label}\n" for text, label in zip(texts[:32], labels[:32], strict=True))
     for name in ("films.csv", "more_films.csv"):
         (folder / name).write_text(f"text,label\n{rows}")
     model = BertClassifier.from_pretrained("tiny-en", labels=["negative", "positive"])
