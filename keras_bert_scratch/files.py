@@ -60,7 +60,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 
     Example:
         >>> with new_folder("report") as folder:
-        ...     (folder / "report.txt").write_text("accuracy 0.9")
+        ...     _ = (folder / "report.txt").write_text("accuracy 0.9")
     """
     path = check_new_folder(path)
     path.parent.mkdir(parents=True, exist_ok=True)

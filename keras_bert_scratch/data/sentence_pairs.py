@@ -71,9 +71,10 @@ def tokenize_documents(
             this many tokens.
 
     Example:
-        >>> tokenize_documents(["A film. A star.", "So?"], tokenizer, longest_sentence=64)
-        TokenizedDocuments(token_ids=array([...]), sentence_starts=array([0, 3, 6, 8]),
-                           document_starts=array([0, 2, 3]), num_cut=0, num_empty=0)
+        >>> documents = ["A film. A star.", "So?"]
+        >>> tokens = tokenize_documents(documents, tokenizer, longest_sentence=64)
+        >>> tokens.sentence_starts, tokens.document_starts
+        (array([0, 3, 6, 8]), array([0, 2, 3]))
     """
     graph = tokenizer_graph(tokenizer, "fast")
     token_ids, lengths = [np.zeros(0, "int32")], [np.zeros(0, "int64")]

@@ -32,7 +32,7 @@ class TeacherForcedBatches(LengthBucketedBatches):
         ... )
         >>> inputs, labels, weights = batches.batch(np.array([0]))
         >>> inputs["target_ids"], labels, weights
-        (array([[2, 7, 3]]), array([[7, 3, 0]]), array([[1., 1., 0.]]))
+        (array([[2, 7]]), array([[7, 3]]), array([[1., 1.]], dtype=float32))
     """
 
     columns_are_of_tokens = True

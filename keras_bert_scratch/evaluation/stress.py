@@ -51,7 +51,7 @@ def typos(text: str, seed: int) -> str:
 
     Example:
         >>> typos("good film", 0)
-        'good flim'
+        'good flm'
     """
 
     def misspelt(word: str, generator: random.Random) -> str:

@@ -47,7 +47,7 @@ def rouge(summaries: Sequence[str], references: Sequence[str]) -> RougeReport:
 
     Example:
         >>> rouge(["the cat sat"], ["the cat ran"])  # two of three words, one of two pairs
-        RougeReport(rouge1=0.667, rouge2=0.5, rougeL=0.667, num_summaries=1)
+        RougeReport(rouge1=0.666..., rouge2=0.5, rougeL=0.666..., num_summaries=1)
     """
     try:
         from rouge_score.rouge_scorer import RougeScorer

@@ -33,7 +33,7 @@ def tune_class_factors(probabilities: Any, true_ids: Any) -> np.ndarray:
         Put the factors into the bias of the head: then answers, checkpoints and exports have them.
 
         >>> factors = tune_class_factors(model.probabilities(texts), model.encode_labels(labels))
-        >>> model.head.logits.bias.assign_add(model.temperature * np.log(factors))
+        >>> _ = model.head.logits.bias.assign_add(model.temperature * np.log(factors))
     """
     probabilities, true = np.asarray(probabilities, "float64"), np.asarray(true_ids)
     if probabilities.ndim != 2 or not len(true) or true.shape != probabilities.shape[:1]:

@@ -32,7 +32,8 @@ def padding_bias(padding_mask: Any, dtype: str) -> Any:
         0 for tokens, `MASKED_SCORE` for padding. *Shape:* (B, 1, 1, S).
 
     Example:
-        >>> padding_bias(np.array([[1, 0]]), "float32")  # [[[[0., -60.]]]]
+        >>> padding_bias(np.array([[1, 0]]), "float32").numpy()
+        array([[[[ -0., -60.]]]], dtype=float32)
     """
     bias = (1.0 - ops.cast(padding_mask, dtype)) * MASKED_SCORE
     # Two expand_dims: one `[:, None, None, :]` on a dynamic shape becomes an op that LiteRT lacks.
@@ -56,7 +57,8 @@ def attend(
 
     Example:
         >>> x = np.ones((1, 2, 5, 4), "float32")
-        >>> attend(x, x, x, None, lambda probabilities: probabilities)[0].shape  # (1, 2, 5, 4)
+        >>> attend(x, x, x, None, lambda probabilities: probabilities)[0].shape
+        TensorShape([1, 2, 5, 4])
     """
     query = query * (1.0 / math.sqrt(query.shape[-1]))
     scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))  # (B, N, S, K)
@@ -83,7 +85,8 @@ class MultiHeadAttention(BaseLayer):
 
     Example:
         >>> attention = MultiHeadAttention(num_heads=2, hidden_dim=8)
-        >>> attention(np.ones((1, 5, 8), "float32")).shape  # (1, 5, 8)
+        >>> attention(np.ones((1, 5, 8), "float32")).shape
+        TensorShape([1, 5, 8])
     """
 
     def __init__(

@@ -27,7 +27,8 @@ def causal_bias(length: Any, dtype: str) -> Any:
         0 up to a position itself, `MASKED_SCORE` after it. *Shape:* (1, 1, T, T).
 
     Example:
-        >>> causal_bias(2, "float32")  # [[[[0., -60.], [0., 0.]]]]
+        >>> causal_bias(2, "float32").numpy().tolist()
+        [[[[-0.0, -60.0], [-0.0, -0.0]]]]
     """
     positions = ops.arange(length, dtype="int32")
     is_later = ops.expand_dims(positions, 0) > ops.expand_dims(positions, 1)
@@ -47,7 +48,8 @@ class DecoderBlock(BaseLayer):
     Example:
         >>> block = DecoderBlock(BertConfig.preset("tiny"))
         >>> sequence_output = np.ones((1, 7, 128), "float32")
-        >>> block(np.ones((1, 5, 128), "float32"), sequence_output).shape  # (1, 5, 128)
+        >>> block(np.ones((1, 5, 128), "float32"), sequence_output).shape
+        TensorShape([1, 5, 128])
     """
 
     def __init__(self, config: BertConfig, **kwargs: Any) -> None:

@@ -21,7 +21,8 @@ class Dense(keras.layers.Dense):
         **kwargs: Further arguments of `keras.layers.Dense`.
 
     Example:
-        >>> Dense(3)(np.ones((2, 8), "float32")).shape  # (2, 3)
+        >>> Dense(3)(np.ones((2, 8), "float32")).shape
+        TensorShape([2, 3])
     """
 
     def save_own_variables(self, store: Any) -> None:

@@ -58,7 +58,8 @@ class BertEmbeddings(BaseLayer):
 
     Example:
         >>> embeddings = BertEmbeddings(vocab_size=100, hidden_dim=8, max_positions=16)
-        >>> embeddings(np.array([[2, 7, 3]]), np.array([[0, 0, 0]])).shape  # (1, 3, 8)
+        >>> embeddings(np.array([[2, 7, 3]]), np.array([[0, 0, 0]])).shape
+        TensorShape([1, 3, 8])
     """
 
     def __init__(

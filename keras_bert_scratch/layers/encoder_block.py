@@ -25,7 +25,8 @@ class EncoderBlock(BaseLayer):
 
     Example:
         >>> block = EncoderBlock(BertConfig.preset("tiny"))
-        >>> block(np.ones((1, 5, 128), "float32")).shape  # (1, 5, 128)
+        >>> block(np.ones((1, 5, 128), "float32")).shape
+        TensorShape([1, 5, 128])
     """
 
     def __init__(self, config: BertConfig, **kwargs: Any) -> None:

@@ -22,7 +22,8 @@ def gelu(x: Any) -> Any:
         *Shape:* that of `x`.
 
     Example:
-        >>> gelu(np.array([0.0, 1.0]))  # [0., 0.8413447]
+        >>> gelu(np.array([0.0, 1.0])).numpy()
+        array([0.        , 0.84134475])
     """
     # By erf, not ops.gelu(approximate=False): that lowers to erfc, which ONNX Runtime lacks.
     return 0.5 * x * (1.0 + ops.erf(x * (1.0 / math.sqrt(2.0))))

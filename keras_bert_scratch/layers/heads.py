@@ -23,7 +23,8 @@ class Pooler(BaseLayer):
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 
     Example:
-        >>> Pooler(hidden_dim=8)(np.ones((2, 5, 8), "float32")).shape  # (2, 8)
+        >>> Pooler(hidden_dim=8)(np.ones((2, 5, 8), "float32")).shape
+        TensorShape([2, 8])
     """
 
     def __init__(self, hidden_dim: int, initializer_range: float = 0.02, **kwargs: Any) -> None:
@@ -65,7 +66,8 @@ class NormalizedPooler(BaseLayer):
         ValueError: If the activation is unknown.
 
     Example:
-        >>> NormalizedPooler(hidden_dim=8)(np.ones((2, 5, 8), "float32")).shape  # (2, 8)
+        >>> NormalizedPooler(hidden_dim=8)(np.ones((2, 5, 8), "float32")).shape
+        TensorShape([2, 8])
     """
 
     def __init__(
@@ -119,7 +121,8 @@ class ClassificationHead(BaseLayer):
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 
     Example:
-        >>> ClassificationHead(num_classes=3)(np.ones((2, 8), "float32")).shape  # (2, 3)
+        >>> ClassificationHead(num_classes=3)(np.ones((2, 8), "float32")).shape
+        TensorShape([2, 3])
     """
 
     def __init__(
@@ -178,7 +181,8 @@ class MaskedLanguageModelHead(BaseLayer):
     Example:
         >>> head = MaskedLanguageModelHead(hidden_dim=8, vocab_size=100)
         >>> states, embeddings = np.ones((2, 5, 8), "float32"), np.ones((100, 8), "float32")
-        >>> head(states, np.array([[1], [4]]), embeddings).shape  # (2, 1, 100)
+        >>> head(states, np.array([[1], [4]]), embeddings).shape
+        TensorShape([2, 1, 100])
     """
 
     def __init__(

@@ -27,7 +27,8 @@ def window_bias(num_queries: Any, num_keys: Any, window: int, dtype: str) -> Any
         0 within the window, `MASKED_SCORE` outside. *Shape:* (S, K).
 
     Example:
-        >>> window_bias(1, 3, 2, "float32")  # [[0., 0., -60.]]
+        >>> window_bias(1, 3, 2, "float32").numpy().tolist()
+        [[-0.0, -0.0, -60.0]]
     """
     distance = ops.expand_dims(ops.arange(num_queries, dtype="float32"), 1)
     distance = ops.abs(distance - ops.arange(num_keys, dtype="float32"))
@@ -62,7 +63,7 @@ def attend_locally(
     Example:
         >>> x, bias = np.ones((1, 2, 5, 4), "float32"), np.zeros((1, 1, 1, 5), "float32")
         >>> attend_locally(x, x, x, bias, 2, lambda probabilities: probabilities).shape
-        (1, 2, 5, 4)
+        TensorShape([1, 2, 5, 4])
     """
     reach = window // 2
     batch, num_heads, length = ops.shape(query)[:3]

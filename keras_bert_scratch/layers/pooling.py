@@ -35,7 +35,7 @@ def pool_tokens(sequence_output: Any, padding_mask: Any, pooling: Pooling) -> An
 
     Example:
         >>> states = np.array([[[1.0], [3.0], [9.0]]])
-        >>> pool_tokens(states, np.array([[1, 1, 0]]), "mean")
+        >>> pool_tokens(states, np.array([[1, 1, 0]]), "mean").numpy().tolist()
         [[2.0]]
     """
     states = ops.cast(sequence_output, "float32")

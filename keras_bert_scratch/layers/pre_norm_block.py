@@ -31,7 +31,8 @@ class PreNormBlock(BaseLayer):
     Example:
         >>> config = BertConfig.preset("tiny", architecture="modernbert")
         >>> block = PreNormBlock(config, index=1)
-        >>> block(np.ones((1, 5, 128), "float32")).shape  # (1, 5, 128)
+        >>> block(np.ones((1, 5, 128), "float32")).shape
+        TensorShape([1, 5, 128])
     """
 
     def __init__(self, config: BertConfig, index: int, **kwargs: Any) -> None:

@@ -27,7 +27,8 @@ def rematerialize(layer: keras.layers.Layer, x: Any, **kwargs: Any) -> Any:
     Example:
         >>> feed_forward = FeedForward(hidden_dim=8, feed_forward_dim=32)
         >>> feed_forward.build((None, None, 8))
-        >>> rematerialize(feed_forward, np.ones((1, 5, 8), "float32")).shape  # (1, 5, 8)
+        >>> rematerialize(feed_forward, np.ones((1, 5, 8), "float32")).shape
+        TensorShape([1, 5, 8])
     """
     if keras.backend.backend() == "torch":
         raise RuntimeError(

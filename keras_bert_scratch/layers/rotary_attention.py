@@ -30,7 +30,9 @@ def rotate(x: Any, rope_theta: float) -> Any:
         *Shape:* (B, N, S, D).
 
     Example:
-        >>> rotate(np.ones((1, 1, 2, 2), "float32"), 10000.0)  # [[[[1., 1.], [-0.3, 1.38]]]]
+        >>> rotate(np.ones((1, 1, 2, 2), "float32"), 10000.0).numpy().round(2)[0, 0]
+        array([[ 1.  ,  1.  ],
+               [-0.3 ,  1.38]], dtype=float32)
     """
     half = x.shape[-1] // 2
     frequencies = (1.0 / rope_theta ** (np.arange(half) / half)).astype("float32")
@@ -63,7 +65,8 @@ class RotaryAttention(BaseLayer):
 
     Example:
         >>> attention = RotaryAttention(num_heads=2, hidden_dim=8, window=2)
-        >>> attention(np.ones((1, 5, 8), "float32")).shape  # (1, 5, 8)
+        >>> attention(np.ones((1, 5, 8), "float32")).shape
+        TensorShape([1, 5, 8])
     """
 
     def __init__(

@@ -26,7 +26,8 @@ class TokenEmbeddings(BaseLayer):
 
     Example:
         >>> embeddings = TokenEmbeddings(vocab_size=100, hidden_dim=8, max_positions=16)
-        >>> embeddings(np.array([[2, 7, 3]])).shape  # (1, 3, 8)
+        >>> embeddings(np.array([[2, 7, 3]])).shape
+        TensorShape([1, 3, 8])
     """
 
     def __init__(

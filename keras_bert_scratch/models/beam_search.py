@@ -164,7 +164,8 @@ def forbid(log_probabilities: Any, is_forbidden: Any) -> Any:
         is_forbidden: Booleans. *Shape:* (B, V) or (1, V).
 
     Example:
-        >>> forbid(np.log([[0.75, 0.25]]), np.array([[True, False]]))  # [[-inf, log 0.25]]
+        >>> np.exp(forbid(np.log([[0.75, 0.25]]), np.array([[True, False]])))
+        array([[0.  , 0.25]])
     """
     return ops.where(is_forbidden, float("-inf"), log_probabilities)
 

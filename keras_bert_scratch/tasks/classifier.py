@@ -545,7 +545,7 @@ class BertClassifier(TextModel):
 
         Example:
             >>> importance = head_importance(model, texts, labels)
-            >>> model.with_heads(np.argsort(-importance)[:, :6])  # the best six of every block
+            >>> best = model.with_heads(np.argsort(-importance)[:, :1])  # of every block
         """
         return self._with_encoder(keep_heads(self.encoder, heads))
 

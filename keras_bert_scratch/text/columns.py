@@ -32,6 +32,7 @@ def column_values(column: Any) -> list[Any]:
         TypeError: If it is something else, such as a string, a set or a dict.
 
     Example:
+        >>> import pandas
         >>> column_values(pandas.Series(["a", "b"], index=[7, 3]))
         ['a', 'b']
     """

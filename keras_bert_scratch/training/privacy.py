@@ -463,7 +463,7 @@ def epsilon_of(spent: Spent, delta: float) -> float:
 
     Example:
         >>> epsilon_of([{"noise_multiplier": 1.0, "sampling_probability": 0.1, "steps": 5}], 1e-5)
-        1.9...
+        2.35...
     """
     return float(_accountant().compose(_event(spent)).get_epsilon(delta)) if spent else 0.0
 
@@ -621,7 +621,7 @@ def add_clipped(
     Example:
         >>> gradients = [tf.constant([[3.0, 4.0], [0.3, 0.4], [np.inf, 0.0]])]
         >>> add_clipped([tf.zeros(2)], gradients, clip_norm=1.0, is_drawn=tf.ones(3, tf.bool))
-        [<tf.Tensor: shape=(2,), dtype=float32, numpy=array([0.9, 1.2], dtype=float32)>]
+        [<tf.Tensor: shape=(2,), dtype=float32, numpy=array([0.9..., 1.2...], dtype=float32)>]
     """
     gradients = [_merged(*g) if isinstance(g, tuple) else g for g in gradients]
     dense = [g[0] if isinstance(g, tuple) else g for g in gradients]
