@@ -55,8 +55,9 @@ def _read(path: str, options: argparse.Namespace) -> "TaggedTexts":
     from keras_bert_scratch import read_conll
 
     names = {name: name for name in ("encoding", "word_column", "tag_column", "scheme")}
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
     with common.naming_options(names):
-        return read_conll(path, **{name: getattr(options, name) for name in names})
+        return read_conll(path, **given)
 
 
 def _train(options: argparse.Namespace) -> None:
