@@ -266,9 +266,7 @@ def load_any(path: str, task: str = "BertClassifier") -> Any:
     """Loads a checkpoint, by its folder or hub id, or an export of a task."""
     if not is_export(path):
         return getattr(keras_bert_scratch, task).from_pretrained(path)
-    # LiteRT says how it computes.
-    with stderr_kept():
-        return getattr(serving, _LOADERS[task])(path)
+    return getattr(serving, _LOADERS[task])(path)
 
 
 def lines_in_chunks(
@@ -310,6 +308,16 @@ def _decode(number: int, line: bytes, encoding: str) -> str:
 def progress_to_stderr() -> contextlib.redirect_stdout:
     """Keeps standard output for results: Keras prints its progress bars there."""
     return contextlib.redirect_stdout(sys.stderr)
+
+
+@contextlib.contextmanager
+def asking(model: str) -> Iterator[None]:
+    """Keeps standard output for results, as `progress_to_stderr` does, while a model answers.
+
+    LiteRT tells how it computes: that is kept, unless asking fails.
+    """
+    with progress_to_stderr(), stderr_kept() if is_export(model) else contextlib.nullcontext():
+        yield
 
 
 def print_report(report: Any, as_json: bool) -> None:

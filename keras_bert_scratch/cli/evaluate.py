@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
         return common.texts_of(some), encode(some.labels, model.labels)
 
     data, train_data = encoded(examples), encoded(train) if train is not None else None
-    with common.progress_to_stderr():
+    with common.asking(options.model):
         probabilities = model.probabilities(data[0], options.batch_size)
         report = evaluate_classification(
             data[1], probabilities, model.labels, multi_label=is_multi_label

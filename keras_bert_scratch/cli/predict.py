@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output",
-        help="new CSV file for rows; or for lines a folder of files, which goes on where it stopped",
+        help="new CSV file for rows; for lines a folder of files, which goes on where it stopped",
     )
     parser.add_argument(
         "--shard-lines",
@@ -78,7 +78,7 @@ def _predict_table(options: argparse.Namespace) -> None:
     file_format = common.find_format(options.file, options, options.model, needs_label=False)
     rows, examples = common.read_rows(options.file, file_format)
     model = common.load_any(options.model)
-    with common.progress_to_stderr():
+    with common.asking(options.model):
         probabilities = model.probabilities(common.texts_of(examples), options.batch_size)
 
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -199,7 +199,7 @@ def _predict(
 ) -> Iterator[str]:
     """Yields one line of output for each text."""
     columns = _pairs(first_number, texts) if options.pairs else texts
-    with common.progress_to_stderr():
+    with common.asking(options.model):
         rows = model.probabilities(columns, options.batch_size)
     for text, row in zip(texts, rows, strict=True):
         yield _describe(text, row, model.labels, options.json)

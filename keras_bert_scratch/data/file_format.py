@@ -121,7 +121,7 @@ def find_format(
     *,
     needs_label: bool = True,
 ) -> tuple[FileFormat, list[str]]:
-    """Finds how a file is to be read: what is given counts first, then what is remembered.
+    r"""Finds how a file is to be read: what is given counts first, then what is remembered.
 
     A column that neither names is found: by a usual name, such as `headline` or `category`, or else
     by its cells, which are long and differ (texts), or are few and come again (labels). Columns of
@@ -143,7 +143,7 @@ def find_format(
 
     Example:
         >>> rows = ["headline;kind", *["Cup final tonight;sport", "Shares fall again;money"] * 2]
-        >>> _ = Path("news.csv").write_text("\\n".join(rows))
+        >>> _ = Path("news.csv").write_text("\n".join(rows))
         >>> find_format("news.csv", {})[1]
         ["cells are separated by ';'", "texts in 'headline'", "labels in 'kind', by its cells"]
     """

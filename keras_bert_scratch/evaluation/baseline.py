@@ -53,8 +53,11 @@ class BaselineComparison:
     def to_text(self) -> str:
         """Returns the figures as a table, and whether the model is better."""
         rows = [
-            [name, f"{report.accuracy:.4f}", report.interval_text("accuracy")]
-            + [f"{report.macro_f1:.4f}", report.interval_text("macro_f1")]
+            [
+                name,
+                *(f"{report.accuracy:.4f}", report.interval_text("accuracy")),
+                *(f"{report.macro_f1:.4f}", report.interval_text("macro_f1")),
+            ]
             for name, report in (
                 ("the model", self.model),
                 ("TF-IDF + logistic regression", self.report),
@@ -81,7 +84,7 @@ class BaselineComparison:
         if self.accuracy_gain <= 0:
             warnings.append(
                 "WARNING: The model does not beat the baseline, TF-IDF and logistic regression: "
-                "train it longer or on more texts, start from other weights, or deploy the baseline."
+                "train it longer or on more texts, start from other weights, or use the baseline."
             )
         elif self.test.p_value > _SIGNIFICANT:
             warnings.append(

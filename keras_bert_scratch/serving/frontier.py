@@ -110,8 +110,8 @@ def pick(
 ) -> ArtifactFigures:
     """Chooses an export for a budget, see `write_frontier`.
 
-    Without any budget it is the knee of the curve of macro F1 over time: the fastest file from which
-    no slower one gains more than half a point of macro F1.
+    Without any budget it is the knee of the curve of macro F1 over time: the fastest file that no
+    slower one beats by more than half a point of macro F1.
 
     Raises:
         RuntimeError: If none fits; the message says what would.
