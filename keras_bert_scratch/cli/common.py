@@ -174,7 +174,7 @@ def free_folder(file: str) -> str:
         >>> free_folder("data/headlines.csv.gz")
         'saved_models/headlines'
     """
-    name = Path(file).name.split(".")[0] or "model"
+    name = Path(Path(file).name.removesuffix(".gz")).stem
     numbered = (f"-{number}" for number in itertools.count(2))
     names = (f"saved_models/{name}{ending}" for ending in itertools.chain([""], numbered))
     return next(path for path in names if not Path(path).exists())

@@ -107,7 +107,9 @@ def _run(options: argparse.Namespace) -> None:
     model = _load(options)
     search = _search(options)
     for _, texts in common.lines_in_chunks(options.file, _CHUNK, options.encoding):
-        for text, summary in zip(texts, model.summarize(texts, **search), strict=True):
+        with common.asking(options.model):
+            summaries = model.summarize(texts, **search)
+        for text, summary in zip(texts, summaries, strict=True):
             row = {"text": text, "summary": summary}
             print(json.dumps(row, ensure_ascii=False) if options.json else summary)
 

@@ -160,8 +160,8 @@ def find_format(
             if name not in given:
                 values.pop(name, None)
     elif "delimiter" not in given:
-        usual = values.pop("delimiter", None) if suffix == ".csv" else None
-        usual = usual or DELIMITERS[suffix]
+        known = values.pop("delimiter", None)
+        usual = known if known and suffix == ".csv" else DELIMITERS[suffix]
         shown = _shown_delimiter(read_decoded(path, values.get("encoding", "utf-8")), usual)
         if shown != DELIMITERS[suffix]:
             values["delimiter"] = shown
