@@ -20,7 +20,10 @@ import time
 import zipfile
 from pathlib import Path
 
-import keras
+from keras_bert_scratch.cli.quiet import stderr_kept
+
+with stderr_kept():  # what TensorFlow says of itself before it reads any setting
+    import keras
 
 from keras_bert_scratch import BertClassifier, adamw, stratified_split
 from keras_bert_scratch.checkpoints.registry import fetch_package

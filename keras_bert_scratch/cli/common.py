@@ -124,10 +124,9 @@ def find_format(
     given = {
         name: value for name in _DATA_FIELDS if (value := getattr(options, name, None)) is not None
     }
+    memory = remembered(model) if model else None
     with naming_options({name: name for name in _DATA_FIELDS}):
-        found, notes = file_format.find_format(
-            path, given, remembered(model) if model else None, needs_label=needs_label
-        )
+        found, notes = file_format.find_format(path, given, memory, needs_label=needs_label)
     if say and notes:
         print(f"{path}: {', '.join(notes)}", file=sys.stderr)
     return found

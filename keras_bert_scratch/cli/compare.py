@@ -18,10 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--max-logit-gap", type=float, help="largest accepted (default: any)")
     parser.add_argument(
-        "--max-flipped", type=float, default=0.01, help="share of labels (default: %(default)s)"
+        "--max-flipped", type=float, default=0.05, help="share of labels (default: %(default)s)"
     )
     parser.add_argument(
-        "--max-accuracy-loss", type=float, default=0.01, help="default: %(default)s"
+        "--max-accuracy-loss", type=float, default=0.03, help="default: %(default)s"
     )
     common.add_arguments(parser, *common.DATA, "--json")
 

@@ -131,11 +131,11 @@ def run(options: argparse.Namespace) -> None:
         check_new_folder(options.output)
     file_format = common.find_format(options.train, options, say=False)
     train, held_out, labels = _read(options, file_format)
+    _say(options, file_format, train, held_out)
     watched = held_out
     if options.early_stopping:
         # The texts that choose the weights cannot tell how good these are.
         train, watched = _split(options, train, labels)
-    _say(options, file_format, train, held_out)
 
     import keras
 
@@ -222,7 +222,9 @@ def _counts(examples: Any) -> Counter[str]:
 
 def _say(options: argparse.Namespace, file_format: Any, train: Any, held_out: Any) -> None:
     """Says in one line what was read, and what becomes of it."""
-    counts = (_counts(train) + _counts(held_out)).most_common()
+    counts = sorted(
+        (_counts(train) + _counts(held_out)).items(), key=lambda item: (-item[1], item[0])
+    )
     names = [f"{name} {count}" for name, count in counts[:_MOST_NAMED]]
     names += [f"and {len(counts) - _MOST_NAMED} more"] * (len(counts) > _MOST_NAMED)
     cells = f", cells separated by {file_format.delimiter!r}" * bool(file_format.delimiter)

@@ -16,13 +16,13 @@ def quiet_tensorflow() -> None:
     """Silences what TensorFlow writes to standard error when it is imported, and later.
 
     Nothing is imported by this. A part of the messages comes before TensorFlow reads any setting,
-    so the whole import is kept off the screen, and shown only if it fails. Values of
-    `TF_CPP_MIN_LOG_LEVEL` that the user has set stay, and so do the messages then.
+    so the whole import is kept off the screen, and shown only if it fails. Set
+    `TF_CPP_MIN_LOG_LEVEL=0` to see all messages.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    sys.meta_path.insert(0, _QuietImport())
+    level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    is_there = any(isinstance(finder, _QuietImport) for finder in sys.meta_path)
+    if level != "0" and "tensorflow" not in sys.modules and not is_there:
+        sys.meta_path.insert(0, _QuietImport())
 
 
 class _QuietImport(importlib.abc.MetaPathFinder, importlib.abc.Loader):
