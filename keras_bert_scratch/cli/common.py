@@ -252,7 +252,7 @@ def is_table(path: str) -> bool:
 def classifier_and_data(options: argparse.Namespace) -> tuple[Any, Any, Any]:
     """Loads the classifier `--model`, and returns it with the texts and true ids of `--data`."""
     examples = read_data(options.data, find_format(options.data, options, options.model))
-    model = keras_bert_scratch.BertClassifier.from_pretrained(options.model)
+    model = load_checkpoint(options.model)
     return model, texts_of(examples), model.encode_labels(examples.labels)
 
 
@@ -261,10 +261,20 @@ def is_export(path: str) -> bool:
     return Path(path).is_file() or (Path(path) / "saved_model.pb").exists()
 
 
+def load_checkpoint(path: str, task: str = "BertClassifier") -> Any:
+    """Loads a trained checkpoint, by its folder or hub id."""
+    try:
+        return getattr(keras_bert_scratch, task).from_pretrained(path)
+    except ValueError as error:
+        way_out = f"fine-tune it first, keras-bert-scratch finetune FILE --model {path}"
+        message = str(error).replace("pass labels=, the class names", way_out)
+        raise ValueError(message) from error
+
+
 def load_any(path: str, task: str = "BertClassifier") -> Any:
     """Loads a checkpoint, by its folder or hub id, or an export of a task."""
     if not is_export(path):
-        return getattr(keras_bert_scratch, task).from_pretrained(path)
+        return load_checkpoint(path, task)
     return getattr(serving, _LOADERS[task])(path)
 
 

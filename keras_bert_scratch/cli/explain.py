@@ -5,7 +5,6 @@ import json
 import sys
 from pathlib import Path
 
-import keras_bert_scratch
 from keras_bert_scratch.cli import common
 from keras_bert_scratch.files import check_new_folder, new_folder
 
@@ -39,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     from keras_bert_scratch.evaluation.explanations import explain_by_rollout, integrated_gradients
     from keras_bert_scratch.evaluation.plots import plot_explanation
 
-    model = keras_bert_scratch.BertClassifier.from_pretrained(options.model)
+    model = common.load_checkpoint(options.model)
     if options.method == "rollout":
         explanation = explain_by_rollout(model, text)
     else:

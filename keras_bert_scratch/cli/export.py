@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import keras_bert_scratch
 from keras_bert_scratch.cli import common
 from keras_bert_scratch.files import check_new_folder, new_file, new_folder
 
@@ -76,7 +75,7 @@ def run(options: argparse.Namespace) -> None:
             output = version_folder(output, settings.pop("model_version"))
         check_new_folder(output)
     print(f"Loading {options.model} ...", file=sys.stderr)
-    model = keras_bert_scratch.BertClassifier.from_pretrained(options.model)
+    model = common.load_checkpoint(options.model)
     print(f"Writing {output}, then asking it in a fresh process ...", file=sys.stderr)
     file_format = common.remembered(options.model)
     write: Any = new_folder if options.format == "savedmodel" else new_file

@@ -201,9 +201,8 @@ def test_finetune_refuses_before_any_work(folder, monkeypatch, run, options, mes
 def headlines(tmp_path_factory, folder, reviews, write_csv):
     """A folder with a CSV file whose columns have to be found, and what one command made of it."""
     place = tmp_path_factory.mktemp("headlines")
-    rows = (
-        (n, f"{text}; {text}", label) for n, (text, label) in enumerate(zip(*reviews, strict=True))
-    )
+    examples = enumerate(zip(*reviews, strict=True))
+    rows = ((n, f"{text}; {text}", label) for n, (text, label) in examples)
     path = write_csv(place / "news.csv", ["id", "headline", "kind"], rows)
     path.write_text(path.read_text().replace(",", "\t"))
     with contextlib.chdir(place), contextlib.redirect_stdout(io.StringIO()) as printed:
