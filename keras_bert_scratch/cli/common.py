@@ -237,6 +237,11 @@ def check_known(known: set[str], found: set[str], options: argparse.Namespace, w
         )
 
 
+def is_multi_label(examples: "Examples") -> bool:
+    """Returns whether examples may have several labels each."""
+    return examples.labels is not None and isinstance(examples.labels[0], list)
+
+
 def texts_of(examples: Any) -> Any:
     """Returns what a model takes as texts: one column, or a tuple of two."""
     return examples.texts if examples.pairs is None else (examples.texts, examples.pairs)

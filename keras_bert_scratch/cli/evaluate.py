@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
     from keras_bert_scratch.evaluation.report import write_report
 
     model = common.load_any(options.model)
-    is_multi_label = isinstance(examples.labels[0], list)
+    is_multi_label = common.is_multi_label(examples)
     encode = encode_label_sets if is_multi_label else encode_labels
 
     def encoded(some: Any) -> tuple[Any, Any]:

@@ -29,6 +29,13 @@ _EXCLUDED = (
     ("keep_heads", "distribute", "--keep-heads works on one machine only"),
     ("checkpoint", "early_stopping", "--checkpoint does not keep what --early-stopping counts"),
 )
+# Options that choose the training, or what the one that `fit` chooses is not for; with any of them
+# it is by hand, and these are the defaults.
+_BY_HAND = (
+    *("optimizer", "learning_rate", "layer_decay", "early_stopping"),
+    *("lora", "teacher", "checkpoint", "distribute"),
+)
+_DEFAULTS = {"epochs": 3, "batch_size": 32, "optimizer": "adamw", "layer_decay": 1.0}
 # The options that the weights depend on.
 _RECIPE = (
     *("epochs", "batch_size", "optimizer", "learning_rate", "layer_decay", "lora", "freeze"),
@@ -59,21 +66,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="share of the training file to hold out, stratified (default: 0.1, or more where "
         "each class needs it)",
     )
-    common.add_arguments(parser, *common.DATA, *common.TRAINING, "--distribute", "--json")
+    common.add_arguments(parser, *common.DATA, "--sequence-length", "--dtype", "--seed")
+    common.add_arguments(parser, "--distribute", "--json")
+    chosen = "chosen by the number of texts"
+    add("--epochs", type=int, help=f"default: {chosen}, or 3 if --optimizer or its like is given")
+    add("--batch-size", type=int, help=f"default: {chosen}, or 32 likewise")
     add(
         "--optimizer",
-        default="adamw",
-        help="adamw, lamb, lion, muon or schedule-free (default: %(default)s)",
+        help="adamw, lamb, lion, muon or schedule-free (default: adamw, with a schedule that is "
+        f"{chosen})",
     )
     add(
         "--learning-rate",
         type=float,
-        help="default: one that fits the optimizer; 1e-3 for adamw with --lora",
+        help=f"default: {chosen}, or one that fits the optimizer; 1e-3 for adamw with --lora",
     )
     add(
         "--layer-decay",
         type=float,
-        default=1.0,
         metavar="RATIO",
         help="learning rate of a layer over that of the layer above it, such as 0.9",
     )
@@ -129,6 +139,11 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError(f"{reason}: omit {common.flag(other)}.")
     if options.output:
         check_new_folder(options.output)
+    is_by_hand = any(getattr(options, option) is not None for option in _BY_HAND)
+    if is_by_hand:
+        for option, value in _DEFAULTS.items():
+            if getattr(options, option) is None:
+                setattr(options, option, value)
     file_format = common.find_format(options.train, options, say=False)
     train, held_out, labels = _read(options, file_format)
     _say(options, file_format, train, held_out)
@@ -153,7 +168,11 @@ def run(options: argparse.Namespace) -> None:
     resume = None
     with strategy.scope():
         model = _model(options, train, labels)
-        trainee = _compiled(options, model, len(train))
+        trainee = model
+        if is_by_hand:
+            trainee = _compiled(options, model, len(train))
+        else:
+            model.compile()
         if options.checkpoint:
             resume = ExactResume(options.checkpoint, _recipe(options, train))
             resume.restore(trainee)
@@ -174,7 +193,7 @@ def run(options: argparse.Namespace) -> None:
             batch_size=options.batch_size,
             epochs=options.epochs,
             initial_epoch=resume.epochs_done if resume else 0,
-            validation_data=(common.texts_of(watched), watched.labels),
+            validation_data=(common.texts_of(watched), watched.labels) if is_by_hand else None,
             class_weight=class_weight,
             callbacks=callbacks,
         ).history
@@ -246,7 +265,7 @@ def _model(options: argparse.Namespace, train: Any, labels: list[str]) -> Any:
         options.model,
         labels,
         sequence_length=options.sequence_length,
-        multi_label=isinstance(train.labels[0], list),
+        multi_label=common.is_multi_label(train),
         dtype=options.dtype,
     )
     if options.keep_layers:
