@@ -196,6 +196,8 @@ def run(options: argparse.Namespace) -> None:
             validation_data=(common.texts_of(watched), watched.labels) if is_by_hand else None,
             class_weight=class_weight,
             callbacks=callbacks,
+            # A line an epoch where no bar can be drawn.
+            verbose=1 if sys.stderr.isatty() else 2,
         ).history
     # Workers that only wait must not leave before: the cluster would count them as lost.
     with chief_first(strategy):

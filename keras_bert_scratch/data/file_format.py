@@ -251,10 +251,11 @@ class _ColumnFinder:
         fitting = named or fit([], _BY_CELLS[argument])
         what = _CONTENTS[argument]
         if len(fitting) != 1:
+            pair = ", and a second with pair_column if texts are pairs" * (what == "texts")
             doubt = f"several may hold the {what}" if fitting else f"none seems to hold the {what}"
             raise ValueError(
                 f"{self.path}: the columns cannot be told apart, {doubt}. Name one of them with "
-                f"{argument}. The columns, with what they seem to hold and a cell of each:\n"
+                f"{argument}{pair}. The columns, with what they seem to hold and a cell of each:\n"
                 f"{self._table()}"
             )
         (name,) = fitting

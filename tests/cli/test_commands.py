@@ -303,7 +303,9 @@ class TestOneFileSuffices:
         rows = zip(texts, texts[::-1], labels, strict=True)
         path = write_csv(tmp_path / "a.csv", ["a", "b", "c"], rows)
         error = run("finetune", path, "--model", folder / "start", status=1)
-        assert "several may hold the texts. Name one of them with --text-column." in error
+        assert "several may hold the texts. Name one of them with --text-column, and a second" in (
+            error
+        )
         assert [line.split()[0] for line in error.splitlines()[1:]] == ["a", "b", "c"]
 
 

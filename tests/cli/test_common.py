@@ -41,7 +41,7 @@ def test_dialects(read):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"a,label\n1,x\n", "none seems to hold the texts. Name one of them with --text-column. "),
+        (b"a,label\n1,x\n", "hold the texts. Name one of them with --text-column, and a second "),
         (b"text,encoding\na,x\n", "Name one of them with --label-column. The columns, with what"),
         (b"text,label\na,\n", "'label' is empty in 1 row, on line 2. Fill or remove them."),
         (b"text,label\n\xe9,x\n", "Pass its --encoding, such as --encoding 'cp1252' for old"),
