@@ -353,6 +353,46 @@ def test_an_interrupted_finetune_leaves_nothing(folder, monkeypatch, run):
     assert names(folder) == before
 
 
+@pytest.mark.parametrize(
+    ("options", "is_chosen", "epochs", "batch_size"),
+    [
+        ([], True, None, None),
+        (["--epochs", 2], True, 2, None),
+        (["--learning-rate", 0.001], False, 3, 32),
+        (["--optimizer", "lion", "--batch-size", 4], False, 3, 4),
+        (["--lora", 2, "--epochs", 1], False, 1, 32),
+        (["--early-stopping", 1], False, 3, 32),
+    ],
+)
+def test_fit_chooses_the_training_unless_an_option_does(
+    folder, run, monkeypatch, options, is_chosen, epochs, batch_size
+):
+    from keras_bert_scratch import BertClassifier
+
+    seen = {}
+
+    def fit(model, texts, labels, validation_data=None, **arguments):
+        seen.update(arguments, is_chosen=model.chooses_training, texts=texts)
+        seen["watched"] = validation_data and validation_data[0]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(BertClassifier, "fit", fit)
+    command = ["finetune", folder / "train.csv", "--model", folder / "start"]
+    run(*command, "--output", folder / "stopped", *options, status=130)
+    assert (seen["is_chosen"], seen["epochs"], seen["batch_size"]) == (
+        is_chosen,
+        epochs,
+        batch_size,
+    )
+    # 5 of 48 texts are held out for the figures: what chooses weights does not see them.
+    if "--early-stopping" in options:
+        assert (len(seen["texts"]), len(seen["watched"])) == (38, 5)
+        assert not {*seen["texts"]} & {*seen["watched"]}
+    else:
+        assert len(seen["texts"]) == 43
+        assert (seen["watched"] is None) == is_chosen
+
+
 def test_help_imports_nothing_heavy():
     code = (
         "import sys\n"
