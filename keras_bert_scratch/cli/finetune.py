@@ -1,6 +1,7 @@
 """Fine-tunes a checkpoint on a file of texts and labels, and reports how good it is."""
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import shlex
@@ -146,6 +147,9 @@ def run(options: argparse.Namespace) -> None:
                 setattr(options, option, value)
     file_format = common.find_format(options.train, options, say=False)
     train, held_out, labels = _read(options, file_format)
+    if common.is_multi_label(train) and file_format.label_separator is None:
+        # Exports tell by it that a text may have several labels, which lists in JSON are.
+        file_format = dataclasses.replace(file_format, label_separator=";")
     _say(options, file_format, train, held_out)
     watched = held_out
     if options.early_stopping:

@@ -310,20 +310,25 @@ class TestOneFileSuffices:
 
 
 def test_several_labels_a_text(folder, reviews, run, write_csv, tmp_path):
-    examples = list(zip(*reviews, strict=True))
-    rows = [(text, f"{label}|film" if "film" in text else label) for text, label in examples]
+    examples = [
+        (text, [label, *["film"] * ("film" in text)]) for text, label in zip(*reviews, strict=True)
+    ]
+    lines = [json.dumps({"text": text, "label": labels}) for text, labels in examples]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    command = ["finetune", tmp_path / "a.jsonl", "--model", folder / "start", "--epochs", 1]
+    run(*command, "--output", tmp_path / "model")
+    # In a table, several labels stand in one cell.
+    rows = [(text, ";".join(labels)) for text, labels in examples]
     path = write_csv(tmp_path / "a.csv", ["text", "label"], rows)
-    run(
-        *("finetune", path, "--model", folder / "start", "--label-separator", "|"),
-        *("--output", tmp_path / "model", "--epochs", 1),
-    )
     model = ["--model", tmp_path / "model"]
-    assert json.loads(run("evaluate", path, *model, "--json"))["num_examples"] == len(examples)
-    rows = list(csv.DictReader(io.StringIO(run("predict", path, *model))))
-    for row in rows:
-        named = row["predicted_label"].split("|") if row["predicted_label"] else []
+    report = json.loads(run("evaluate", path, *model, "--json"))
+    assert [figures["support"] for figures in report["per_class"].values()] == [24, 24, 24]
+    for row in csv.DictReader(io.StringIO(run("predict", path, *model))):
+        named, values = (
+            row[column].split(";") if row[column] else []
+            for column in ("predicted_label", "probability")
+        )
         assert {*named} <= {"film", "negative", "positive"}
-        values = row["probability"].split("|") if row["probability"] else []
         assert len(values) == len(named)
         assert all(float(value) >= 0.5 for value in values)
 
