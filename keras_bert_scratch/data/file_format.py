@@ -1,5 +1,6 @@
 """How a file of examples is read: its columns and its dialect, told, remembered or found."""
 
+import contextlib
 import csv
 import json
 import re
@@ -180,18 +181,16 @@ def find_format(
 
 def _check_encoding(path: Path, encoding: str) -> None:
     """Refuses a file that would be read without an error, but wrongly, as was remembered."""
+    if encoding.lower().replace("_", "-") in ("utf-8", "utf8") or path.suffix.lower() == ".gz":
+        return
     content = path.read_bytes()
-    if content.isascii() or path.suffix.lower() == ".gz":
-        return
-    try:
-        content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return
-    if encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "utf-8-sig"):
-        raise ValueError(
-            f"{path} is UTF-8, and the model was trained on a file in {encoding}: pass "
-            "encoding='utf-8', or the file's encoding if it is another."
-        )
+    with contextlib.suppress(UnicodeDecodeError):
+        content.decode("utf-8")
+        if not content.isascii():
+            raise ValueError(
+                f"{path} is UTF-8, and the model was trained on a file in {encoding}: pass "
+                "encoding='utf-8', or the file's encoding if it is another."
+            )
 
 
 def _shown_delimiter(content: str, usual: str) -> str:
@@ -211,13 +210,11 @@ def _rows_to_look_at(path: Path, values: Mapping[str, Any]) -> list[Row]:
     ways: list[Any] = [known.pop("quoting", None)]
     if ways == [None] and table_suffix(path) in DELIMITERS:
         ways = [False, True] if table_suffix(path) == ".tsv" else [True, False]
-    for way in ways:
-        try:
+    *others, last = ways
+    for way in others:
+        with contextlib.suppress(ValueError):
             return read_rows(path, {}, **known, quoting=way, all_columns=True)
-        except ValueError:
-            if way is ways[-1]:
-                raise
-    raise AssertionError
+    return read_rows(path, {}, **known, quoting=last, all_columns=True)
 
 
 class _ColumnFinder:
