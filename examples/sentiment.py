@@ -139,8 +139,9 @@ def main(
     expected = model.probabilities(sample).argmax(axis=-1)
     print(f"{'model':18} {model.classify([review])[0]}")
     for export in ("saved_model", "model.tflite", "model_int8.tflite"):
-        predictor = load_predictor(output / export)
-        same = (predictor.probabilities(sample).argmax(axis=-1) == expected).mean()
+        with stderr_kept():  # what LiteRT says of itself
+            predictor = load_predictor(output / export)
+            same = (predictor.probabilities(sample).argmax(axis=-1) == expected).mean()
         answer = dict(zip(LABELS, predictor.probabilities([review])[0].tolist(), strict=True))
         print(f"{export:18} {answer}, {same:.1%} of the labels are the model's")
     say(f"Done. Accuracy on held-out snippets: {report.accuracy:.2%}")
