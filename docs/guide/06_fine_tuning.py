@@ -59,7 +59,7 @@ data: AdamW with a warm-up and a linear decay over the steps that `fit` will tak
 """
 
 CHECKPOINT = "minilm"  # tiny: "tiny-en"
-MUCH, LITTLE = 2000, 100  # tiny: 32, 8
+MUCH, LITTLE, HELD_OUT = 1000, 64, 300  # tiny: 32, 8, 8
 LENGTH = 64  # tiny: 16
 
 
@@ -79,7 +79,7 @@ def new_classifier():
 model = new_classifier()
 model.compile()
 history = model.fit(
-    *part(train[:MUCH]), validation_data=part(held_out[:500]), epochs=2, verbose=0
+    *part(train[:MUCH]), validation_data=part(held_out[:HELD_OUT]), epochs=2, verbose=0
 )
 for name in ["accuracy", "val_accuracy"]:
     print(name, np.round(history.history[name], 3))
@@ -102,20 +102,20 @@ print(model.classify(["a film to remember", "two hours that I will never get bac
 """
 ## With little data
 
-A hundred labels are an afternoon's work. The same model, more epochs, since there are fewer steps
-in each:
+Sixty-four labels are an hour's work. The same model, more epochs, since there are fewer steps in
+each:
 """
 
 few = new_classifier()
 few.compile()
 history_of_few = few.fit(
-    *part(train[:LITTLE]), validation_data=part(held_out[:500]), epochs=8, verbose=0
+    *part(train[:LITTLE]), validation_data=part(held_out[:HELD_OUT]), epochs=6, verbose=0
 )
 plot_learning_curves({name: history_of_few.history[name] for name in ["loss", "val_loss"]})
 
 """
 The training loss goes on falling where that of other texts no longer does: the model learns its
-hundred texts by heart. Beside each other, on the same held-out texts:
+few texts by heart. Beside each other, on the same held-out texts:
 """
 
 results = {
@@ -125,7 +125,7 @@ results = {
 figure = Figure(figsize=(5, 2), layout="constrained")
 axes = figure.add_subplot()
 axes.bar_label(axes.barh(list(results), list(results.values())), fmt="{:.1%}", padding=4)
-axes.set(xlim=(0, 1), xlabel="Accuracy on 500 held-out snippets")
+axes.set(xlim=(0, 1), xlabel=f"Accuracy on {HELD_OUT} held-out snippets")
 figure
 
 """
