@@ -670,7 +670,6 @@ class BertClassifier(TextModel):
         changes = {} if preprocessing is None else {"preprocessing": preprocessing}
         order = checkpoint.match_labels(labels) if theirs else None
         if order is None:
-            logger.warning("Newly initialized, to be trained: the head for %s.", ", ".join(labels))
             pooling = pooling or saved.get("pooling") or read_pooling(checkpoint.folder) or "pooler"
         elif pooling not in (None, saved.get("pooling", "pooler")):
             raise ValueError(
