@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_bert_scratch.extras import installation
+
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 # The three endings that csv knows; splitlines() also splits at characters that texts may hold.
 LINE_END = re.compile("\r\n|\r|\n")
@@ -496,7 +498,7 @@ def _parquet_rows(path: Path, wanted: dict[str, str]) -> Iterator[_Row]:
         from pyarrow import parquet
     except ImportError:
         raise ImportError(
-            f"Reading {path} needs pyarrow: pip install keras_bert_scratch[parquet]."
+            f"Reading {path} needs pyarrow, which is not installed: {installation('parquet')}."
         ) from None
     try:
         with parquet.ParquetFile(path) as file:

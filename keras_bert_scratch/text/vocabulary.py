@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_bert_scratch.extras import installation
 from keras_bert_scratch.files import new_file, read_json, read_text
 from keras_bert_scratch.text.normalization import BertNormalizer
 
@@ -231,8 +232,7 @@ def train_vocabulary(
         from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "Training a vocabulary needs the package tokenizers: "
-            'pip install "keras_bert_scratch[vocabulary]".'
+            f"Training a vocabulary needs the package tokenizers: {installation('vocabulary')}."
         ) from error
     paths = [Path(file) for file in files]
     if not paths:

@@ -247,7 +247,8 @@ def test_parquet_that_is_refused(tmp_path, write):
 def test_parquet_needs_pyarrow(write, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert read_error(ImportError, write("a.parquet", "")) == (
-        "Reading a.parquet needs pyarrow: pip install keras_bert_scratch[parquet]."
+        'Reading a.parquet needs pyarrow, which is not installed: pip install "pyarrow>=20" (the '
+        'extra "parquet" of keras_bert_scratch).'
     )
 
 
