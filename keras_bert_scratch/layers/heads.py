@@ -140,6 +140,7 @@ class ClassificationHead(BaseLayer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Builds the dense layer for inputs of shape (B, H) or (B, S, H)."""
+        self.output_shape = (*input_shape[:-1], self.num_classes)  # for `summary`
         self.logits.build(input_shape)
 
     def call(self, pooled_output: Any, training: bool | None = None) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from keras_bert_scratch.extras import installation
 from keras_bert_scratch.files import new_file, read_json, read_text
+from keras_bert_scratch.tables import shortened
 from keras_bert_scratch.text.normalization import BertNormalizer
 
 PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
@@ -95,6 +96,9 @@ class Vocabulary:
 
     def __hash__(self) -> int:
         return hash(tuple(self.tokens))
+
+    def __repr__(self) -> str:
+        return f"<Vocabulary of {len(self):,} tokens: {shortened(' '.join(self.tokens[:40]), 60)}>"
 
     @property
     def mask_id(self) -> int:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_bert_scratch
 from keras_bert_scratch.checkpoints.checkpoint import at
 from keras_bert_scratch.checkpoints.huggingface import load_encoder
 from keras_bert_scratch.checkpoints.name_map import encoder_weights, pooler_weights
@@ -323,3 +326,43 @@ def test_mixed_precision(golden: Golden, policy: str) -> None:
     error = np.abs(np.array(tf.cast(outputs, "float32")) - golden.expected["hidden_states"][-1])
     # 11 and 8 significant bits, through up to three layers of sharp attention.
     assert error.mean() < {"mixed_float16": 0.005, "mixed_bfloat16": 0.04}[policy]
+
+
+def test_from_pretrained_is_load_encoder(golden_folder: Path) -> None:
+    folder = golden_folder / "encoder" / "erf"
+    encoder = keras_bert_scratch.BertEncoder.from_pretrained(
+        folder, name="mine", rematerialize=True
+    )
+    assert type(encoder) is BertEncoder
+    assert (encoder.name, encoder.rematerialize) == ("mine", True)
+    for ours, theirs in zip(encoder.get_weights(), load_encoder(folder).get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(FileNotFoundError, match="'no such folder' is not a folder"):
+        BertEncoder.from_pretrained("no such folder")
+
+
+def test_public_encoder_loads_checkpoints_in_a_fresh_process(golden_folder: Path) -> None:
+    public = "from keras_bert_scratch import BertEncoder"
+    module = "from keras_bert_scratch.models.encoder import BertEncoder"
+    load = f"; print(BertEncoder.from_pretrained({str(golden_folder / 'encoder' / 'erf')!r}))"
+    found = {
+        line: subprocess.run([sys.executable, "-c", line + load], capture_output=True, text=True)
+        for line in (public, module)
+    }
+    assert found[public].stdout.startswith("<BertEncoder name=bert_encoder: bert, ")
+    assert "RuntimeError: The module keras_bert_scratch.models.encoder alone reads no" in (
+        found[module].stderr
+    )
+
+
+def test_summary_shows_shapes(config: BertConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    encoder = BertEncoder(config)
+    encoder.summary()
+    shown = capsys.readouterr().out
+    # H = 8: the embeddings and the blocks, and the pooler.
+    assert shown.count("(None, None, 8)") == 1 + config.num_layers
+    assert shown.count("(None, 8)") == 1
+    assert repr(encoder) == (
+        f"<BertEncoder name={encoder.name}: {config.architecture}, {config.num_layers} layers of "
+        f"8, {sum(w.size for w in encoder.get_weights()):,} parameters>"
+    )
