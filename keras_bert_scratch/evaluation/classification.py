@@ -92,22 +92,22 @@ class ClassificationReport:
 
     def to_text(self) -> str:
         """Returns the figures as aligned tables, and the warnings above them."""
-        title, *confusion = self._confusion_table()
+        header, rows, title = self._confusion_table()
         parts = [
             *(f"WARNING: {warning}" for warning in self.warnings),
             "\n".join(self._headlines()),
             format_table(*self._figures_table()),
-            f"{title}\n{format_table(*confusion)}" if title else format_table(*confusion),
+            (f"{title}\n" if title else "") + format_table(header, rows),
         ]
         return "\n\n".join(parts) + "\n"
 
     def _repr_html_(self) -> str:
         """Shows what `to_text` says in a notebook."""
-        title, *confusion = self._confusion_table()
+        header, rows, title = self._confusion_table()
         warnings = [f"<strong>WARNING: {html.escape(text)}</strong>" for text in self.warnings]
         return (
             f"<div><p>{'<br>'.join([*warnings, *map(html.escape, self._headlines())])}</p>"
-            f"{html_table(*self._figures_table())}{html_table(*confusion, title)}</div>"
+            f"{html_table(*self._figures_table())}{html_table(header, rows, title)}</div>"
         )
 
     def _headlines(self) -> list[str]:
@@ -134,8 +134,8 @@ class ClassificationReport:
         """Returns the interval of `accuracy` or `macro_f1` in words."""
         return "{:.4f} to {:.4f}".format(*self.intervals[name])
 
-    def _confusion_table(self) -> tuple[str, list[str], list[list[str]]]:
-        """Returns the title, the header and the rows of the confusion matrix."""
+    def _confusion_table(self) -> tuple[list[str], list[list[str]], str]:
+        """Returns the header, the rows and the title of the confusion matrix."""
         if self.is_multi_label:
             title, names, header, counts = "", self.class_names, [*OUTCOMES], self.outcomes
         else:
@@ -145,7 +145,7 @@ class ClassificationReport:
             names = [" ".join(pair) for pair in zip(self.class_names, header, strict=True)]
             counts = self.confusion_matrix
         rows = [[name, *map(str, row)] for name, row in zip(names, counts.tolist(), strict=True)]
-        return title, ["", *header], rows
+        return ["", *header], rows, title
 
 
 def evaluate_classification(

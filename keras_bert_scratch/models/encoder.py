@@ -69,7 +69,8 @@ class BertEncoder(keras.Model):
             return
         hidden_shape = (None, None, self.config.hidden_dim)
         # Read by `summary`, which cannot know it of layers that are called in a model's `call`.
-        for layer in (self, self.embeddings, *self.blocks):
+        layers: list[Any] = [self, self.embeddings, *self.blocks]
+        for layer in layers:
             layer.output_shape = hidden_shape
         self.pooler.output_shape = (None, self.config.hidden_dim)
         self.embeddings.build((None, None))

@@ -107,7 +107,11 @@ class Encoding(NamedTuple):
     sequence: list[int | None]
 
     def __repr__(self) -> str:
-        rows = {"tokens": self.tokens, "ids": self.token_ids, "segments": self.segment_ids}
+        rows: dict[str, list[Any]] = {
+            "tokens": self.tokens,
+            "ids": self.token_ids,
+            "segments": self.segment_ids,
+        }
         lines = [
             f"  {name:8} {shortened(' '.join(map(str, row)), 80)}" for name, row in rows.items()
         ]
@@ -310,11 +314,23 @@ class WordPieceTokenizer:
 
     @overload
     def __call__(
-        self, text: str | bytes, pair: str | bytes | None = None, **_: Any
+        self,
+        text: str | bytes,
+        pair: str | bytes | None = None,
+        *,
+        sequence_length: int | None = None,
+        truncation: Truncation = "head",
     ) -> Encoding: ...
 
     @overload
-    def __call__(self, text: Any, pair: Any = None, **_: Any) -> list[Encoding]: ...
+    def __call__(
+        self,
+        text: Any,
+        pair: Any = None,
+        *,
+        sequence_length: int | None = None,
+        truncation: Truncation = "head",
+    ) -> list[Encoding]: ...
 
     def __call__(
         self,
@@ -346,9 +362,11 @@ class WordPieceTokenizer:
         if isinstance(text, str | bytes):
             return self.encode(text, pair, sequence_length=sequence_length, truncation=truncation)
         texts, pairs = text_columns(text if pair is None else (text, pair))
+        settings: dict[str, Any] = {"sequence_length": sequence_length, "truncation": truncation}
+        if pairs is None:
+            return [self.encode(text, **settings) for text in texts]
         return [
-            self.encode(first, second, sequence_length=sequence_length, truncation=truncation)
-            for first, second in zip(texts, pairs or [None] * len(texts), strict=True)
+            self.encode(text, pair, **settings) for text, pair in zip(texts, pairs, strict=True)
         ]
 
     def encode_windows(
