@@ -261,10 +261,10 @@ class ExampleModel(EncoderModel):
                 examples, batch_size=batch_size or 32, seed=seed, training=True
             )
             self._check_batches(batches)
-            num_batches = (steps_per_epoch or len(batches)) * (epochs - initial_epoch)
-            self.warn_before_fit(examples, batches, num_batches)
             started = step.start(batches, epochs, initial_epoch)
             callbacks = [started, batches.follow_epochs(), *keras.tree.flatten(callbacks or [])]
+            num_batches = (steps_per_epoch or len(batches)) * (epochs - initial_epoch)
+            self.warn_before_fit(examples, batches, num_batches)
             x, y, sample_weight, class_weight = batches.dataset(), None, None, None
             batch_size, validation_split = None, 0.0
         else:
