@@ -9,13 +9,13 @@ Axes: n examples, C classes.
 import logging
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
 
 from keras_bert_scratch.tables import shortened
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.training.schedules import WarmupLinearDecay
 
 logger = logging.getLogger(__name__)
 
@@ -195,10 +195,9 @@ def warn_of_steps(
     num_steps = num_batches // (optimizer.gradient_accumulation_steps or 1)
     first = int(optimizer.iterations)
     last = first + num_steps
-    schedule = optimizer.get_config()["learning_rate"]
-    settings: Any = schedule["config"] if isinstance(schedule, dict) else {}
-    # Of another schedule, or none, nothing is known.
-    total, warmup = settings.get("total_steps", math.inf), settings.get("warmup_steps", 0)
+    schedule = optimizer._learning_rate
+    is_known = isinstance(schedule, WarmupLinearDecay)
+    total, warmup = (schedule.total_steps, schedule.warmup_steps) if is_known else (math.inf, 0)
     if last <= warmup:
         logger.warning(
             "fit ends after %d updates, and the schedule's warm-up takes %d of its total_steps=%d: "

@@ -205,6 +205,7 @@ class TestSteps:
             (100, 1000, lambda: keras.optimizers.Adam(
                 keras.optimizers.schedules.CosineDecay(1e-5, 20))),
             (100, 1000, lambda: keras.optimizers.LossScaleOptimizer(adamw(total_steps=100))),
+            (100, 1000, lambda: keras.optimizers.Adam(lambda: 1e-5)),
             (3, 4, lambda: adamw(5e-5, total_steps=800)),  # an example of the documentation
         ],
     )  # fmt: skip
