@@ -37,8 +37,8 @@ def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str 
         title: Stands above the table.
 
     Example:
-        >>> html_table(["", "size"], [["<a>", "23.1"]])[-42:]
-        '&lt;a&gt;</td><td>23.1</td></tr></table>'
+        >>> "<td>&lt;a&gt;</td><td>23.1</td>" in html_table(["", "size"], [["<a>", "23.1"]])
+        True
     """
     parts = [f"<caption>{html.escape(title)}</caption>"] if title else []
     for tag, row in [("th", header), *(("td", row) for row in rows)]:

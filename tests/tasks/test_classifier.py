@@ -295,9 +295,9 @@ class TestWarnings:
         labels = [*LABELS * 19, "positive", "positive"]
         model.compile(keras.optimizers.Adam(0.0))
         with caplog.at_level(logging.WARNING):
-            model.fit(texts, labels, validation_data=(texts, labels), epochs=3, verbose=0)
+            model.fit(texts, labels, validation_data=(texts, labels), epochs=2, verbose=0)
         starts = [
-            "fit makes 6 updates",
+            "fit makes 4 updates",
             "15 % of the ",
             "About 30 % of 40 texts have more than the 32 tokens",
             "The accuracy on 40 held-out texts is ",
