@@ -209,6 +209,7 @@ class MaskedLanguageModelHead(BaseLayer):
 
     def build(self, *input_shapes: tuple[int | None, ...], **shapes_by_name: Any) -> None:
         """Creates the weights; none of them depends on the inputs' shapes."""
+        self.output_shape = (None, None, self.vocab_size)  # for `summary`
         self.dense.build((None, None, self.hidden_dim))
         self.norm.build((None, None, self.hidden_dim))
         self.bias = self.add_weight(shape=(self.vocab_size,), initializer="zeros", name="bias")
