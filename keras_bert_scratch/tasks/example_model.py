@@ -223,7 +223,8 @@ class ExampleModel(EncoderModel):
         """Trains as `keras.Model.fit` does, also on raw examples.
 
         With examples, batches hold rows of similar lengths, in an order that follows from
-        `keras.utils.set_random_seed` and the epoch.
+        `keras.utils.set_random_seed` and the epoch; and the log says what is likely to be wrong,
+        such as unknown tokens, texts that are cut, or too few steps, see `training.data_checks`.
 
         Args:
             x: Examples, see the class, or whatever Keras takes.
