@@ -5,7 +5,7 @@ VENV ?= .venv
 LOCK = requirements/ci.txt
 PYTEST = $(VENV)/bin/python -m pytest -n auto --maxprocesses 4
 
-.PHONY: demo test lint parity slow docs lock clean
+.PHONY: demo test lint parity slow docs package lock clean
 
 # Real weights, real film reviews: fine-tune, evaluate, export, predict. About five minutes.
 demo: $(VENV)/installed
@@ -36,6 +36,23 @@ slow: $(VENV)/parity-installed $(VENV)-beam/installed
 docs: $(VENV)/docs-installed
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
 
+# The archives of a release, into dist/: built, checked, and the wheel asked in an environment with
+# nothing else, away from the repository.
+package: $(VENV)-release/installed
+	rm -rf dist $(VENV)-wheel
+	$(VENV)-release/bin/python -m build
+	$(VENV)-release/bin/python -m twine check --strict dist/*
+	$(PYTHON) -m venv $(VENV)-wheel
+	$(VENV)-wheel/bin/python -m pip install --quiet --constraint $(LOCK) dist/*.whl
+	check=$(abspath .ci/check_wheel.py) python=$(abspath $(VENV)-wheel)/bin/python && \
+	  folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && cd "$$folder" && $$python -I $$check
+	rm -rf $(VENV)-wheel
+
+$(VENV)-release/installed: pyproject.toml $(LOCK)
+	$(PYTHON) -m venv $(VENV)-release
+	$(VENV)-release/bin/python -m pip install --quiet --constraint $(LOCK) build twine
+	touch $@
+
 $(VENV)/installed: pyproject.toml $(LOCK)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --constraint $(LOCK) --editable ".[dev]"
@@ -60,7 +77,7 @@ $(VENV)-beam/installed: $(VENV)/installed requirements/beam.txt
 # Writes down the newest versions that pyproject.toml allows, without the names of builds.
 lock:
 	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --editable ".[dev,parity,docs]"
+	.venv-lock/bin/python -m pip install --quiet --editable ".[dev,parity,docs,release]"
 	.venv-lock/bin/python -m pip freeze --exclude-editable > .venv-lock/versions
 	sed -e 's/+[^ ]*$$//' -e '/ @ /d' .venv-lock/versions > .venv-lock/lock
 	mv .venv-lock/lock $(LOCK)
@@ -71,4 +88,4 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-beam site .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-beam $(VENV)-release $(VENV)-wheel dist site .pytest_cache .mypy_cache .ruff_cache
