@@ -117,7 +117,7 @@ def page(notebook: Any, name: str) -> tuple[str, dict[str, bytes]]:
                 images[image] = base64.b64decode(data["image/png"])
                 parts.append(f"![{title}: what the code above draws]({image}){{ loading=lazy }}")
             else:
-                parts.append(f"```text title=\"Output\"\n{data['text/plain'].rstrip()}\n```")
+                parts.append(f'```text title="Output"\n{data["text/plain"].rstrip()}\n```')
     links = f"[Notebook]({name}.ipynb) · [Source]({name}.py)\n"
     heading, _, rest = "\n\n".join(parts).partition("\n")
     return f"{heading}\n\n{links}\n{rest}\n", images

@@ -1,4 +1,4 @@
-"""Lets mkdocstrings read the sections `Example:` of the docstrings, which it knows as `Examples:`."""
+"""Lets mkdocstrings read the sections `Example:` of docstrings, which it knows as `Examples:`."""
 
 import re
 from typing import Any

@@ -108,10 +108,17 @@ def _world() -> dict[str, Any]:
         if getattr(thing, "__module__", None) == module.__name__
     }
     return {
-        **{"np": np, "keras": keras, "ops": ops, "tf": tf, "Path": Path},
+        "np": np,
+        "keras": keras,
+        "ops": ops,
+        "tf": tf,
+        "Path": Path,
         **everything,
-        **{"model": model, "tokenizer": model.tokenizer, "vocabulary": model.tokenizer.vocabulary},
-        **{"texts": ["a good film", "a bad film"], "labels": ["good", "bad"]},
+        "model": model,
+        "tokenizer": model.tokenizer,
+        "vocabulary": model.tokenizer.vocabulary,
+        "texts": ["a good film", "a bad film"],
+        "labels": ["good", "bad"],
     }
 
 

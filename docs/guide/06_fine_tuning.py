@@ -46,7 +46,7 @@ def film_snippets():
     ]
 
 
-texts, labels = film_snippets()  # tiny: (["a good film", "a bad film"] * 40, ["positive", "negative"] * 40)
+texts, labels = film_snippets()  # tiny: (["good", "bad"] * 40, ["positive", "negative"] * 40)
 train, held_out = stratified_split(labels, 0.2, seed=0)
 print(len(train), "to train on,", len(held_out), "held out")
 print(texts[0], "->", labels[0])
@@ -138,7 +138,7 @@ Low-rank adapters (Hu et al. 2021) leave the encoder as it is and train a small 
 of its matrices: a file of kilobytes for each task instead of a copy of the encoder.
 """
 
-from keras_bert_scratch import adamw, enable_lora  # noqa: E402
+from keras_bert_scratch import adamw, enable_lora
 
 small = new_classifier()
 enable_lora(small.encoder, rank=8)
@@ -156,4 +156,7 @@ export, for [serving](09_serving.md).
 model.save("films.keras")
 model.save_pretrained("films")
 again = keras.saving.load_model("films.keras")
-print("largest difference:", np.abs(again.probabilities(texts[:9]) - model.probabilities(texts[:9])).max())
+print(
+    "largest difference:",
+    np.abs(again.probabilities(texts[:9]) - model.probabilities(texts[:9])).max(),
+)

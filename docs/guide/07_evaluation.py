@@ -85,7 +85,7 @@ def film_snippets():
     ]
 
 
-texts, labels = film_snippets()  # tiny: (["a good film", "a bad, bad film"] * 40, ["positive", "negative"] * 40)
+texts, labels = film_snippets()  # tiny: (["good", "bad, bad"] * 40, ["positive", "negative"] * 40)
 train, held_out = stratified_split(labels, 0.2, seed=0)
 train_texts, train_labels = [texts[i] for i in train], [labels[i] for i in train]
 held_out_texts, held_out_labels = [texts[i] for i in held_out], [labels[i] for i in held_out]
@@ -134,7 +134,9 @@ deploy.
 By length of text:
 """
 
-print(evaluate_slices(length_groups(held_out_texts), true_ids, probabilities, model.labels).to_text())
+print(
+    evaluate_slices(length_groups(held_out_texts), true_ids, probabilities, model.labels).to_text()
+)
 
 """
 Some errors are the labels'. Confident learning (Northcutt et al. 2021) lists texts whose label the

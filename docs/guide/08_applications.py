@@ -178,14 +178,20 @@ def questions(name, born, moved, job, text):
     turns = [(first, born)]
     return [
         Question(first, text, (GoldAnswer(born, text.index(born)),)),
-        Question("Where did she move to?", text, (GoldAnswer(moved, text.index(moved)),), tuple(turns)),
-        Question("And as what did she work?", text, (GoldAnswer(job, text.rindex(job)),), tuple(turns)),
+        Question(
+            "Where did she move to?", text, (GoldAnswer(moved, text.index(moved)),), tuple(turns)
+        ),
+        Question(
+            "And as what did she work?", text, (GoldAnswer(job, text.rindex(job)),), tuple(turns)
+        ),
     ]
 
 
 answerer = BertQuestionAnswerer.from_pretrained("tiny-en")
 answerer.compile(adamw(1e-3, total_steps=EPOCHS * -(-3 * STORIES // 32)))
-answerer.fit([question for row in stories for question in questions(*row)], epochs=EPOCHS, verbose=0)
+answerer.fit(
+    [question for row in stories for question in questions(*row)], epochs=EPOCHS, verbose=0
+)
 
 name, *_, text = unseen[1]
 print(text)

@@ -147,7 +147,7 @@ class Perplexity(keras.metrics.SparseCategoricalCrossentropy):
 
     Example:
         >>> perplexity = Perplexity()
-        >>> perplexity.update_state(np.array([[1]]), np.zeros((1, 1, 8)))  # eight equally likely tokens
+        >>> perplexity.update_state(np.array([[1]]), np.zeros((1, 1, 8)))  # 8 equally likely
         >>> float(perplexity.result())
         8.0
     """

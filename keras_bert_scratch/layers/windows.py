@@ -28,7 +28,8 @@ def aggregate_windows(logits: Any, num_windows: Any, aggregation: Aggregation) -
         float32. *Shape:* (B, C).
 
     Example:
-        >>> aggregate_windows(np.array([[1.0], [2.0], [6.0]]), np.array([1, 2]), "mean").numpy().tolist()
+        >>> logits = np.array([[1.0], [2.0], [6.0]])
+        >>> aggregate_windows(logits, np.array([1, 2]), "mean").numpy().tolist()
         [[1.0], [4.0]]
     """
     logits = ops.cast(logits, "float32")

@@ -41,7 +41,9 @@ def test_there_are_ten_chapters():
 def test_quoted_lines_stand_in_the_package():
     quoted = 0
     for path in CHAPTERS:
-        blocks = re.findall(r"```python\n# (keras_bert_scratch/\S+)\n(.*?)```", path.read_text(), re.S)
+        blocks = re.findall(
+            r"```python\n# (keras_bert_scratch/\S+)\n(.*?)```", path.read_text(), re.S
+        )
         for name, block in blocks:
             source = [line.strip() for line in (ROOT / name).read_text().splitlines()]
             position = 0
@@ -99,7 +101,8 @@ def test_a_chapter_is_text_code_and_outputs(chapters, tmp_path):
     chapter = tmp_path / "01_example.py"
     chapter.write_text(
         '"""Title: An example.\n\nDescription: What it says.\n"""\n\n'
-        'COUNT = 100  # tiny: 2\nprint("\\x1b[1mbar\\x08\\nsaid", COUNT)\n\n"""\nThen a value:\n"""\n\n'
+        'COUNT = 100  # tiny: 2\nprint("\\x1b[1mbar\\x08\\nsaid", COUNT)\n\n'
+        '"""\nThen a value:\n"""\n\n'
         "COUNT + 1\n"
     )
     text, images = chapters.page(chapters.run_chapter(chapter, tiny=True)[0], "01_example")

@@ -15,7 +15,9 @@ from keras_bert_scratch.cli import main as cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted({ROOT / "README.md", *(ROOT / "docs").rglob("*.md")})
-BLOCK = re.compile(r"(?:<!-- not run: (.*?) -->\n)?^```(\S*).*?\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(
+    r"(?:<!-- not run: (.*?) -->\n)?^```(\S*).*?\n(.*?)^```", re.DOTALL | re.MULTILINE
+)
 # What a page may give as the reason that a block is not run.
 REASONS = {
     "a Caddyfile",
@@ -102,7 +104,10 @@ def test_blocks_that_do_not_run_say_why():
 
 def test_yaml_is_yaml():
     found = [
-        yaml.safe_load(code) for path in PAGES for _, language, code in _blocks(path) if language == "yaml"
+        yaml.safe_load(code)
+        for path in PAGES
+        for _, language, code in _blocks(path)
+        if language == "yaml"
     ]
     assert len(found) >= 2
     assert all(isinstance(document, dict) for document in found)
