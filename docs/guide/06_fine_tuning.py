@@ -3,8 +3,9 @@
 Description: From an encoder that knows a language to a classifier that answers a question, with
 little and with much data.
 
-A classifier is an encoder with one dense layer on the vector of `[CLS]`. `fit` trains all of it
-(Devlin et al. 2018, section 4.1).
+A classifier is an encoder with one dense layer on a vector for the text: that of `[CLS]` (Devlin et
+al. 2018, section 4.1), or, where the encoder was trained so, the mean over the tokens. `fit` trains
+all of it.
 """
 
 import csv
@@ -55,7 +56,7 @@ print(texts[0], "->", labels[0])
 ## A classifier in five lines
 
 MiniLM is a BERT of six layers, 384 wide. `compile` without arguments chooses BERT's recipe from the
-data: AdamW with a warm-up and a linear decay over the steps that `fit` will take.
+data, and `fit` says which: AdamW with a warm-up and a linear decay over the steps that it takes.
 """
 
 CHECKPOINT = "minilm"  # tiny: "tiny-en"
@@ -92,8 +93,7 @@ The line that is trained on top of the encoder:
 
 ```python
 # keras_bert_scratch/tasks/classifier.py
-outputs = self.encoder(inputs, training=training, pooled_only=True)
-logits = self.head(outputs["pooled_output"], training=training)
+logits = self.head(self.features(inputs, training=training), training=training)
 ```
 """
 

@@ -128,7 +128,9 @@ def read_examples(
     Example:
         >>> _ = Path("films.csv").write_text('text,label\n"A film, to remember",positive\n')
         >>> read_examples("films.csv")
-        Examples(texts=['A film, to remember'], pairs=None, labels=['positive'])
+        <Examples: 1 texts, 1 labels
+          labels  positive (1)
+          first   A film, to remember>
     """
     columns = {"text_column": text_column, "pair_column": pair_column, "label_column": label_column}
     rows = read_rows(path, columns, encoding=encoding, delimiter=delimiter, quoting=quoting)

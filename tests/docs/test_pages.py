@@ -70,7 +70,8 @@ def _run_line(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs a command of ours in this process, with the text that `echo` gives it."""
     if line.startswith("echo "):
         said, _, line = line.partition(" | ")
-        monkeypatch.setattr("sys.stdin", io.StringIO(shlex.split(said)[1] + "\n"))
+        text = f"{shlex.split(said)[1]}\n"
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     program, *arguments = shlex.split(line)
     assert program == "keras-bert-scratch", line
     assert cli.main(arguments) in (None, 0), line
