@@ -58,6 +58,8 @@ for text, topic in zip(unseen, classifier.predict(encoder.encode(unseen, verbose
     print(f"{topic:16} {text}")
 
 """
+Two examples a topic leave room for errors; ten are much better than two.
+
 ## Search by meaning
 
 The same vectors answer a query that shares no word with the text:
