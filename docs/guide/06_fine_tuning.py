@@ -100,8 +100,8 @@ logits = self.head(self.features(inputs, training=training), training=training)
 print(model.classify(["a film to remember", "two hours that I will never get back"]))
 
 """
-Irony is where a model of a thousand texts fails first; [the next chapter](07_evaluation.md) looks at
-errors.
+Figures of speech are where a model of a thousand texts fails first; [the next
+chapter](07_evaluation.md) looks at errors.
 
 ## With little data
 
