@@ -74,7 +74,10 @@ def double_array(
     for node in sorted(parents, key=lambda node: (-len(children[node]), node)):
         symbols = np.array(sorted(children[node]))
         if len(symbols) != number:
-            start, number = int(np.flatnonzero(np.append(parent_of, _FREE) == _FREE)[0]), len(symbols)
+            start, number = (
+                int(np.flatnonzero(np.append(parent_of, _FREE) == _FREE)[0]),
+                len(symbols),
+            )
         base, parent_of = _place(parent_of, symbols, start)
         start = base + int(symbols[0])
         base_of[node] = base
@@ -91,9 +94,7 @@ def double_array(
     return DoubleArray(base_of_state, check, value_of_state, depth)
 
 
-def _place(
-    parent_of: np.ndarray, symbols: np.ndarray, start: int
-) -> tuple[int, np.ndarray]:
+def _place(parent_of: np.ndarray, symbols: np.ndarray, start: int) -> tuple[int, np.ndarray]:
     """Finds the first base from which the places of all symbols are free, the first from `start`.
 
     Returns:

@@ -20,14 +20,15 @@ positions of a text are worked on at once, in five steps:
    a position i to i + length[i]. By pointer-jumping the positions that are reached double in each
    round: those that were reached pass on the mark to where they point, then all pointers point
    twice as far. A word of 100 characters takes 7 rounds.
-5. *Unknown words.* A word is [UNK] if a position is reached that has no match, or if it is too long.
-   Each word has one such position at most of either kind, which marks the word by its number.
+5. *Unknown words.* A word is [UNK] if a position is reached that has no match, or if it is too
+   long. One position of the word tells, and all read it by the number of the word.
 
 The tokens that are found whole (`added_tokens.py`) are longest matches, too, of which those that
 count are followed from the start of the text; a symbol of its own takes the place of each.
 
-Every scatter writes to places of its own, except for one place that nothing reads: runtimes
-disagree on sums of repeated places. `where` of a condition alone and ragged tensors are not used.
+No scatter depends on what happens where several values have one place, in which runtimes differ:
+they are all 1, or nothing reads the place. Ragged tensors, and `where` of a condition alone, which
+some runtimes lack, are not used.
 
 Axes: B texts, N code points of a text, T tokens; within a step, one axis runs over all code points
 or over all symbols.
@@ -53,6 +54,7 @@ from keras_bert_scratch.text.normalization import (
     NUM_CODE_POINTS,
     BertNormalizer,
     MediaPipeNormalizer,
+    Normalizer,
     unicode_table,
 )
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
@@ -69,8 +71,9 @@ _END_SYMBOL, _SPACE_SYMBOL = 0, 1
 _WORD, _REST = 1, 2
 _NO_TOKEN = -1
 _PAGE = 256
-# Above the combining classes: a mark that changes places, or what decomposes into one.
-_MOVES = 256
+# Combining classes are below it; what stands for a code point that stays.
+_CLASSES = 256
+_UNCHANGED = -1
 # Most rounds in which positions are followed where loops cannot stop early.
 _MOST_ROUNDS = 20
 
@@ -166,7 +169,9 @@ class IntegerEngine(tf.Module):
             lambda token: identity(id_of(token)),
             symbols.num_symbols,
         )
-        self._marks = _Marks(tokenizer.normalizer) if with_offsets or symbols.has_marks else None
+        moves = tokenizer.normalizer.sources_of_marks
+        is_sorted = moves and (with_offsets or not moves.isdisjoint(symbols.known))
+        self._marks = _Marks(tokenizer.normalizer) if is_sorted else None
 
     def __call__(self, code_points: tf.Tensor) -> Tokens:
         """Splits texts into tokens.
@@ -200,13 +205,11 @@ class IntegerEngine(tf.Module):
             code_points, ends = self._find(self._raw, symbols, code_points, _NUL, source.ends)
             source = source._replace(ends=ends)
         if self._marks is not None:
-            code_points, source = self._marks(code_points, source, self._unrolled)
+            code_points, source = self._marks(code_points, source)
         symbols, place = _replaced(self._normalization, code_points)
         source = _Source(*(tf.gather(values, place) for values in source))
         if self._normalized.trie is not None:
-            symbols, ends = self._find(
-                self._normalized, symbols, symbols, _END_SYMBOL, source.ends
-            )
+            symbols, ends = self._find(self._normalized, symbols, symbols, _END_SYMBOL, source.ends)
             source = source._replace(ends=ends)
         return self._split(symbols, source)
 
@@ -398,53 +401,32 @@ class _Finding:
 
 
 class _Marks:
-    """Puts the combining marks that normalization keeps, if any, into canonical order.
+    """Puts the combining marks that normalization keeps into canonical order.
 
     As `BertNormalizer._characters`, which explains the origins of marks that change places.
     """
 
-    def __init__(self, normalizer: Any) -> None:
+    def __init__(self, normalizer: Normalizer) -> None:
         table = unicode_table()
-        sources = [ord(source) for source in normalizer.sources_of_marks]
-        kinds = _numbered(table.combining_class)
-        kinds[sources] += _MOVES
-        self._kinds = _paged(kinds)
-        # Numbers of strings: unchanged, deleted, and then what is decomposed.
+        self._classes = _paged(_numbered(table.combining_class))
+        # Numbers of strings: unchanged, deleted, and then what decomposes into such marks.
+        sources = sorted(map(ord, normalizer.sources_of_marks))
         composed = {c: table.decomposition[c] for c in sources if c in table.decomposition}
-        numbers = _numbered({c: i + 2 for i, c in enumerate(composed)})
+        numbers = _numbered({c: i for i, c in enumerate(composed, 2)})
         numbers[:NUM_CODE_POINTS][(table.flags & DELETED_FLAG) > 0] = 1
         parts = [[ord(part) for part in parts] for parts in composed.values()]
-        self._table = _Replacements(numbers, [[_NO_TOKEN], [], *parts])
-        self.is_needed = bool(sources)
+        self._table = _Replacements(numbers, [[_UNCHANGED], [], *parts])
 
-    def __call__(
-        self, code_points: tf.Tensor, source: _Source, always: bool
-    ) -> tuple[tf.Tensor, _Source]:
-        """Sorts texts that have such marks, or all texts where there are no branches."""
-        if not self.is_needed:
-            return code_points, source
-
-        def ordered() -> tuple:
-            new, source_of_new = self._sort(code_points, source)
-            return new, *source_of_new
-
-        kinds = _look_up(self._kinds, code_points)
-        new, *source_of_new = (
-            ordered()
-            if always
-            else tf.cond(tf.reduce_max(kinds) >= _MOVES, ordered, lambda: (code_points, *source))
-        )
-        return new, _Source(*source_of_new)
-
-    def _sort(self, code_points: tf.Tensor, source: _Source) -> tuple[tf.Tensor, _Source]:
+    def __call__(self, code_points: tf.Tensor, source: _Source) -> tuple[tf.Tensor, _Source]:
+        """Sorts the marks of texts, and deletes what normalization deletes."""
         parts, place = _replaced(self._table, code_points)
-        parts = tf.where(parts == _NO_TOKEN, tf.gather(code_points, place), parts)
+        parts = tf.where(parts == _UNCHANGED, tf.gather(code_points, place), parts)
+        combining_class = _look_up(self._classes, parts)
+        run = tf.cumsum(tf.cast(combining_class == 0, tf.int32))
+        order = tf.argsort(run * _CLASSES + combining_class, stable=True)
+        # Marks that change places take the origins of their new places.
         is_new = tf.concat([[True], place[1:] > place[:-1]], 0)
         (kept,) = _kept(is_new, place)
-        combining_class = _look_up(self._kinds, parts) % _MOVES
-        run = tf.cumsum(tf.cast(combining_class == 0, tf.int32))
-        order = tf.argsort(run * _MOVES + combining_class, stable=True)
-        # Marks that change places take the origins of their new places.
         origin = tf.cumsum(tf.gather(tf.cast(is_new, tf.int32), order)) - 1
         origin = tf.gather(kept, origin)
         return tf.gather(parts, order), _Source(*(tf.gather(v, origin) for v in source))
@@ -459,28 +441,27 @@ class _Symbols:
         last_alone: The last symbol that is a space or a word by itself.
         sizes: Length of each symbol in the unit of words' lengths; None if all are 1.
         table: What each code point becomes, as symbols.
-        has_marks: Whether a token has a combining mark that normalization may move.
+        known: The characters of tokens.
     """
 
     def __init__(self, tokenizer: WordPieceTokenizer, found: Sequence[int]) -> None:
         normalizer = tokenizer.normalizer
-        self._known = set("".join(tokenizer.pieces))
+        self.known = set("".join(tokenizer.pieces))
         self._size_of = normalizer.word_length
         # Tokens that are found in the normalized text see the spaces around Chinese characters.
         self._keeps_spaces = bool(tokenizer.finders and tokenizer.finders[1].contents)
         if self._keeps_spaces:
             assert isinstance(normalizer, BertNormalizer)
             assert tokenizer.finders is not None
-            self._known |= set("".join(tokenizer.finders[1].contents))
+            self.known |= set("".join(tokenizer.finders[1].contents))
             index, strings = normalized_strings(normalizer)
         else:
             index, strings = code_point_strings(normalizer)
-        self.has_marks = not normalizer.sources_of_marks.isdisjoint(self._known)
 
         rows = [self._characters(string) for string in strings]
         sizes = sorted({self._size_of(character) for character in "a\xe9\u4e00\U00010000"})
         characters: set[_Character] = {character for row in rows for character in row}
-        characters |= {(c, False) for c in self._known if not c.isspace()}
+        characters |= {(c, False) for c in self.known if not c.isspace()}
         characters |= {(size, is_alone) for size in sizes for is_alone in (True, False)}
         characters |= {("", True, token_id) for token_id in found}
         ordered = sorted(characters - {(" ", False)}, key=lambda c: (not c[1], str(c)))
@@ -493,7 +474,7 @@ class _Symbols:
         self.num_symbols = len(lengths)
 
         # Strings of one symbol have its number, which is that of what stays unchanged.
-        number_of = {(number,): number for number in range(self.num_symbols)}
+        number_of: dict[tuple[int, ...], int] = {(n,): n for n in range(self.num_symbols)}
         number_of_row = [
             number_of.setdefault(tuple(self.numbers[c] for c in row), len(number_of))
             for row in rows
@@ -521,7 +502,7 @@ class _Symbols:
         pairs = [pair for text in strings for pair in _CHARACTERS.findall(text)]
         return [
             (alone or other, bool(alone))
-            if (alone or other) in self._known or other == " "
+            if (alone or other) in self.known or other == " "
             else (self._size_of(alone or other), bool(alone))
             for alone, other in pairs
         ]
@@ -533,7 +514,7 @@ class _Symbols:
         sizes = np.array([self._size_of(c) for c in "a\xe9\u4e00\U00010000"])
         unknown = np.array([self.numbers[int(size), False] for size in sizes])
         symbols = unknown[np.searchsorted(limits, code_points, side="right")]
-        known = np.array([ord(c) for c in self._known], np.int64)
+        known = np.array([ord(c) for c in self.known], np.int64)
         known = known[np.isin(known, code_points)]
         symbols[np.searchsorted(code_points, known)] = [
             self.numbers[chr(c), False] for c in known.tolist()
@@ -591,9 +572,8 @@ def _token_trie(pieces: dict[str, int], symbols: _Symbols) -> DoubleArray:
         text = token[len(CONTINUATION) :] if continues else token
         for is_alone in (False, True):
             # What is a word by itself is never a part of another.
-            row = [symbols.numbers.get((character, is_alone)) for character in text]
-            is_possible = row and None not in row and not (is_alone and len(row) > 1)
-            if is_possible and not any(character.isspace() for character in text):
+            row = [symbols.numbers.get((character, is_alone), _SPACE_SYMBOL) for character in text]
+            if row and _SPACE_SYMBOL not in row and not (is_alone and len(row) > 1):
                 entries.append((_REST if continues else _WORD, row, token_id))
     entries += [(_WORD, [n], key[2]) for key, n in symbols.numbers.items() if len(key) > 2]
     return double_array(entries, 2, symbols.num_symbols)
@@ -642,9 +622,9 @@ def _replaced(table: _Replacements, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.T
     ends = tf.cumsum(length)
     begins, count = ends - length, ends[-1]
     # The places of the strings' first values; those of the others are the largest shortly before.
-    opened = _scatter(
-        tf.where(length > 0, begins, count), tf.range(tf.size(numbers)), count + 1
-    )[:-1]
+    opened = _scatter(tf.where(length > 0, begins, count), tf.range(tf.size(numbers)), count + 1)[
+        :-1
+    ]
     place = opened
     for distance in range(1, table.longest):
         before = tf.concat([tf.zeros([distance], tf.int32), opened], 0)[:count]
