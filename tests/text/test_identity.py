@@ -392,11 +392,11 @@ def test_exported_saved_model(texts, pieces, reference, tmp_path, counts):
 class TestExportedWithoutStrings:
     """The forms of other runtimes: one row of code points, filled up with zeros."""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def tokenizer(self, pieces):
         return WordPieceTokenizer(make_vocabulary(pieces))
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def expected(self, tokenizer, texts, reference) -> Answers:
         return reference_answers(reference(tokenizer.vocabulary.tokens), texts)
 

@@ -100,12 +100,16 @@ def _place(parent_of: np.ndarray, symbols: np.ndarray, start: int) -> tuple[int,
     Returns:
         The base, and the states' parents with all of the places.
     """
+    if len(symbols) > _TRIED:  # which fit nowhere but behind all others
+        start = int(np.flatnonzero(parent_of != _FREE)[-1]) + 1
     base = max(start - int(symbols[0]), 1)
     while True:
         parent_of = _padded(parent_of, base + _TRIED + int(symbols[-1]))
         bases = np.arange(base, base + _TRIED)
         fits = parent_of[bases + symbols[0]] == _FREE
-        for symbol in symbols[1:]:
+        for symbol in symbols[1:].tolist():
+            if not fits.any():
+                break
             fits &= parent_of[bases + symbol] == _FREE
         if fits.any():
             return int(bases[fits.argmax()]), parent_of

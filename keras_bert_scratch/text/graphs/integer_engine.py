@@ -425,7 +425,7 @@ class _Marks:
         run = tf.cumsum(tf.cast(combining_class == 0, tf.int32))
         order = tf.argsort(run * _CLASSES + combining_class, stable=True)
         # Marks that change places take the origins of their new places.
-        is_new = tf.concat([[True], place[1:] > place[:-1]], 0)
+        is_new = place > tf.concat([[-1], place], 0)[:-1]
         (kept,) = _kept(is_new, place)
         origin = tf.cumsum(tf.gather(tf.cast(is_new, tf.int32), order)) - 1
         origin = tf.gather(kept, origin)
@@ -620,7 +620,7 @@ def _replaced(table: _Replacements, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.T
     first = _gather(table.row_splits, string)
     length = _gather(table.row_splits, string + 1) - first
     ends = tf.cumsum(length)
-    begins, count = ends - length, ends[-1]
+    begins, count = ends - length, tf.reduce_sum(length)
     # The places of the strings' first values; those of the others are the largest shortly before.
     opened = _scatter(tf.where(length > 0, begins, count), tf.range(tf.size(numbers)), count + 1)[
         :-1
@@ -640,7 +640,7 @@ def _scatter(places: tf.Tensor, values: tf.Tensor, size: tf.Tensor) -> tf.Tensor
 
 def _kept(is_kept: tf.Tensor, *columns: tf.Tensor) -> list[tf.Tensor]:
     """Returns the values of columns that are kept."""
-    number = tf.cumsum(tf.cast(is_kept, tf.int32))
-    count = number[-1]
-    places = tf.where(is_kept, number - 1, count)
+    kept = tf.cast(is_kept, tf.int32)
+    count = tf.reduce_sum(kept)
+    places = tf.where(is_kept, tf.cumsum(kept) - 1, count)
     return [_scatter(places, column, count + 1)[:-1] for column in columns]
