@@ -67,6 +67,7 @@ class AnswererSignature(Signature):
     spans: SpanSettings
 
     task, output = "answerer", "logits"
+    inputs = ("ids",)
     settings = ()
     # Every probe serves as a question and as a context.
     probes = (PROBE_TEXTS, PROBE_TEXTS[3:] + PROBE_TEXTS[:3])

@@ -47,6 +47,7 @@ class TaggerSignature(Signature):
     window_stride: int | None
 
     task, output = "tagger", "probabilities"
+    inputs = ("ids",)
     settings = ("sequence_length", "window_stride", "tags")
 
     def functions(self) -> Functions:

@@ -54,15 +54,15 @@ def double_array(
     children: list[dict[int, int]] = [{} for _ in range(num_roots + 1)]
     values = [NO_VALUE] * (num_roots + 1)
     depth = 0
-    for root, symbols, value in entries:
+    for root, row, value in entries:
         node = root
-        for symbol in symbols:
+        for symbol in row:
             node = children[node].setdefault(symbol, len(children))
             if node == len(children):
                 children.append({})
                 values.append(NO_VALUE)
         values[node] = value
-        depth = max(depth, len(symbols))
+        depth = max(depth, len(row))
 
     # The state of every node, and the node of every state's parent.
     state_of = np.arange(len(children))

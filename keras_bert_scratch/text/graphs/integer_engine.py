@@ -58,6 +58,11 @@ from keras_bert_scratch.text.normalization import (
     unicode_table,
 )
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.text.truncation import (
+    Truncation,
+    check_sequence_length,
+    head_and_tail,
+)
 from keras_bert_scratch.text.vocabulary import CONTINUATION
 
 # What stands for a code point that is none, or a lone surrogate; what BERT deletes.
@@ -138,11 +143,16 @@ class IntegerEngine(tf.Module):
         super().__init__()
         _check_switches(tokenizer, with_offsets)
         self._unrolled = unrolled
-        self._unk_id = tokenizer.vocabulary.unk_id
+        vocabulary = tokenizer.vocabulary
+        self._unk_id, self._cls_id, self._sep_id = (
+            vocabulary.unk_id,
+            vocabulary.cls_id,
+            vocabulary.sep_id,
+        )
         self._max_word_length = tokenizer.max_word_length
         self._nul_ends = isinstance(tokenizer.normalizer, MediaPipeNormalizer)
         finders = tokenizer.finders or (Finder({}), Finder({}))
-        id_of = tokenizer.vocabulary.token_to_id
+        id_of = vocabulary.token_to_id
         found = sorted({id_of(t.content) for finder in finders for t in finder.tokens.values()})
         symbols = _Symbols(tokenizer, found)
         self._last_alone = symbols.last_alone
@@ -197,6 +207,29 @@ class IntegerEngine(tf.Module):
             tf.reshape(values, [-1]) for values in (starts, rows, tf.concat([code_points, ends], 1))
         )
         return self.of_flat(code_points, _Source(starts, starts + 1, rows))
+
+    def inputs(
+        self, code_points: tf.Tensor, *, sequence_length: int, truncation: Truncation = "head"
+    ) -> dict[str, tf.Tensor]:
+        """Turns one text into a model's inputs.
+
+        Args:
+            code_points: The text. *Shape:* (1, N)
+            sequence_length: Most tokens, [CLS] and [SEP] included.
+            truncation: Which tokens of a long text stay, see `head_and_tail`.
+
+        Returns:
+            `token_ids`, `segment_ids` and `padding_mask`, int32. *Shape:* (1, S) each
+        """
+        head, tail = head_and_tail(truncation, check_sequence_length(sequence_length, 1))
+        ids = self(code_points).token_ids
+        tail_ids = ids[tf.maximum(tf.size(ids) - tail, head) :]
+        row = tf.concat([[self._cls_id], ids[:head], tail_ids, [self._sep_id]], 0)[tf.newaxis]
+        return {
+            "token_ids": row,
+            "segment_ids": tf.zeros_like(row),
+            "padding_mask": tf.ones_like(row),
+        }
 
     def of_flat(self, code_points: tf.Tensor, source: _Source) -> Tokens:
         """Splits texts that stand one after the other, each with an `_END` behind it."""
