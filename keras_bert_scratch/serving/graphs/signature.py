@@ -18,7 +18,7 @@ from keras_bert_scratch.text.graphs.tokenizer_graph import TokenizerGraph, token
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 # Of a file that takes code points, unless told otherwise: English has some 5 a token.
-_CODE_POINTS_OF_A_TOKEN = 8
+CODE_POINTS_OF_A_TOKEN = 8
 Outputs = dict[str, tf.Tensor]
 # Functions by the name of a SavedModel's signature, each with its inputs.
 Functions = dict[str, tuple[Callable[..., Outputs], list[tf.TensorSpec]]]
@@ -215,7 +215,7 @@ class Signature:
 
     def lite_of_code_points(self, num_code_points: int | None) -> LiteGraph:
         """Describes a LiteRT file that takes code points, see `of_code_points`."""
-        size = num_code_points or _CODE_POINTS_OF_A_TOKEN * self.row_length
+        size = num_code_points or CODE_POINTS_OF_A_TOKEN * self.row_length
         return LiteGraph(
             self.of_code_points,
             [tf.TensorSpec((1, size), tf.int32, name="code_points")],

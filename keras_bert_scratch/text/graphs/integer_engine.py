@@ -231,6 +231,11 @@ class IntegerEngine(tf.Module):
             "padding_mask": tf.ones_like(row),
         }
 
+    def most_tokens(self, num_code_points: int) -> int:
+        """Returns the most tokens that a text of so many code points can have."""
+        longest = self._normalization.longest
+        return num_code_points * (longest if self._marks is None else longest * self._marks.longest)
+
     def of_flat(self, code_points: tf.Tensor, source: _Source) -> Tokens:
         """Splits texts that stand one after the other, each with an `_END` behind it."""
         if self._raw.trie is not None:
@@ -449,6 +454,7 @@ class _Marks:
         numbers[:NUM_CODE_POINTS][(table.flags & DELETED_FLAG) > 0] = 1
         parts = [[ord(part) for part in parts] for parts in composed.values()]
         self._table = _Replacements(numbers, [[_UNCHANGED], [], *parts])
+        self.longest = self._table.longest
 
     def __call__(self, code_points: tf.Tensor, source: _Source) -> tuple[tf.Tensor, _Source]:
         """Sorts the marks of texts, and deletes what normalization deletes."""
