@@ -1,5 +1,6 @@
 """Files that take code points: truncation, long texts, names, runtimes, and what is refused."""
 
+import itertools
 import json
 import zipfile
 
@@ -7,8 +8,14 @@ import numpy as np
 import onnx
 import pytest
 
-from keras_bert_scratch import BertClassifier, WordPieceTokenizer
-from keras_bert_scratch.serving import load_embedder, load_predictor
+from keras_bert_scratch import BertClassifier, BertQuestionAnswerer, WordPieceTokenizer
+from keras_bert_scratch.data.tags import tokenize_words
+from keras_bert_scratch.serving import (
+    load_answerer,
+    load_embedder,
+    load_predictor,
+    load_tagger,
+)
 from keras_bert_scratch.serving.packed import encode_code_points
 from keras_bert_scratch.serving.readers.base import LiteRTRunner
 from keras_bert_scratch.text.preprocessing import StripHtml
@@ -104,6 +111,62 @@ class TestLongTexts:
         for text in ("good " * 16 + "good", " " * 90 + "good", "x" * 101):
             with pytest.raises(ValueError, match=f"takes 80 code points, .* read {len(text)}"):
                 reader.probabilities(["good", text])
+
+
+def test_spans_of_a_tagger(models, exports):
+    model, reader = models("tagger"), load_tagger(exports("tagger", "long.tflite"))
+    texts = ["\U0001f600 A good\u0301\0 film, caf\u00e9s! ", "", " ", "bad film " * 30, "x" * 101]
+    found, wanted = reader.find_spans(texts), model.find_spans(texts)
+    assert sum(map(len, wanted)) > 3
+    for text in texts:
+        wanted_offsets = tokenize_words(model.tokenizer, text).offsets
+        assert [*map(tuple, reader._words(text)[1].tolist())] == wanted_offsets
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert [span[:4] for span in ours] == [span[:4] for span in theirs]
+
+
+@pytest.fixture(scope="module", params=[None, 0.0], ids=["always", "threshold"])
+def answerer(request, models, exports, tmp_path_factory):
+    """A question answerer and the reader of its file; one that may find no answer, too."""
+    model = models("answerer")
+    if request.param is None:
+        return model, load_answerer(exports("answerer", "long.tflite"))
+    model = BertQuestionAnswerer(
+        model.encoder,
+        model.tokenizer,
+        sequence_length=16,
+        max_question_length=6,
+        max_answer_length=3,
+        no_answer_threshold=request.param,
+    )
+    path = tmp_path_factory.mktemp("answers") / "x.tflite"
+    model.export(path, **LITERT)
+    return model, load_answerer(path)
+
+
+def test_answers(answerer):
+    model, reader = answerer
+    questions = ["the film?", "good good good good very bad", "", "a"]
+    contexts = [
+        "\U0001f600 A good\u0301\0 film, caf\u00e9s! the movie",
+        "the very good film , a bad movie, really awful über film, films , the a good , ! great",
+        "",
+        "film",
+    ]
+    histories = [(), (("a film", "good"),), (("bad movie over there", "awful"), ("a", "b"))]
+    texts = set()
+    for question, context, history in itertools.product(questions[:2], contexts, histories):
+        found = reader.answer(question, context, history)
+        wanted = model.answer(question, context, history)
+        assert found[:3] == wanted[:3]
+        np.testing.assert_allclose(found[3:], wanted[3:], atol=1e-5)
+        texts.add(found.text)
+    assert len(texts) > 2
+    pairs = [*zip(*itertools.product(questions, contexts), strict=True)]
+    columns = tuple(list(column) for column in pairs)
+    np.testing.assert_allclose(
+        reader.probabilities(columns), model.probabilities(columns), atol=1e-5
+    )
 
 
 class TestOnnx:
