@@ -79,11 +79,12 @@ _PAGE = 256
 # Combining classes are below it; what stands for a code point that stays.
 _CLASSES = 256
 _UNCHANGED = -1
-# Most rounds in which positions are followed where loops cannot stop early.
+# Most rounds in which positions are followed where loops cannot stop early: added tokens are found
+# among the first million code points.
 _MOST_ROUNDS = 20
 
 # Of a replaced code point: a word by itself, or any other character.
-_CHARACTERS = re.compile(r" (\S) |(.)", re.DOTALL)
+_CHARACTERS = re.compile(r" ([^ ]) |(.)", re.DOTALL)
 
 # A character: its text and whether it is a word by itself. The text of those that no token has is
 # their length, and that of tokens that are found whole is empty, followed by their id.
@@ -458,9 +459,10 @@ class _Marks:
 
     def __call__(self, code_points: tf.Tensor, source: _Source) -> tuple[tf.Tensor, _Source]:
         """Sorts the marks of texts, and deletes what normalization deletes."""
-        parts, place = _replaced(self._table, code_points)
+        # Tokens found in the raw text have numbers behind the tables, and stay as the end does.
+        parts, place = _replaced(self._table, tf.minimum(code_points, _END))
         parts = tf.where(parts == _UNCHANGED, tf.gather(code_points, place), parts)
-        combining_class = _look_up(self._classes, parts)
+        combining_class = _look_up(self._classes, tf.minimum(parts, _END))
         run = tf.cumsum(tf.cast(combining_class == 0, tf.int32))
         order = tf.argsort(run * _CLASSES + combining_class, stable=True)
         # Marks that change places take the origins of their new places.
@@ -500,7 +502,7 @@ class _Symbols:
         rows = [self._characters(string) for string in strings]
         sizes = sorted({self._size_of(character) for character in "a\xe9\u4e00\U00010000"})
         characters: set[_Character] = {character for row in rows for character in row}
-        characters |= {(c, False) for c in self.known if not c.isspace()}
+        characters |= {(c, False) for c in self.known}
         characters |= {(size, is_alone) for size in sizes for is_alone in (True, False)}
         characters |= {("", True, token_id) for token_id in found}
         ordered = sorted(characters - {(" ", False)}, key=lambda c: (not c[1], str(c)))
@@ -520,7 +522,7 @@ class _Symbols:
         ]
         numbers = np.empty(_FIRST_FOUND + len(found), np.int64)
         numbers[:NUM_CODE_POINTS] = np.array(number_of_row)[index]
-        unchanged = np.flatnonzero(index == UNCHANGED)  # where a row of its own stands for nothing
+        unchanged = np.flatnonzero(index == UNCHANGED)
         numbers[unchanged] = self._of_unchanged(unchanged)
         numbers[_SURROGATES] = numbers[_REPLACEMENT]
         numbers[_END] = _END_SYMBOL

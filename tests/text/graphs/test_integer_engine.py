@@ -72,6 +72,27 @@ def test_a_text_does_not_depend_on_the_others():
     assert row_of == [i for i, encoding in enumerate(alone) for _ in encoding.token_ids[1:-1]]
 
 
+@pytest.mark.parametrize("normalized", [False, True])
+def test_many_added_tokens(normalized):
+    # More than a page of the tables has, with marks that are sorted and spaces that are kept.
+    names = [f"<{number}>" for number in range(300)]
+    added = [AddedToken(name, normalized=normalized) for name in names]
+    both = WordPieceTokenizer(Vocabulary([*TOKENS, "中", *names]), added_tokens=added)
+    for text in ("a<299>films<0>", "中<257>\u302e\u0323!<25><a>", "<<1>><12<3>4>"):
+        wanted = both.encode(text)
+        ids, starts, ends, *_ = found(IntegerEngine(both, with_offsets=True), [*map(ord, text)])
+        assert ids == wanted.token_ids[1:-1]
+        assert [*zip(starts, ends, strict=True)] == wanted.offsets[1:-1]
+
+
+def test_spaces_that_are_parts_of_words():
+    # For MediaPipe, white space is ASCII's.
+    both = WordPieceTokenizer(Vocabulary([*TOKENS, "\u3000", "##\xa0"]), normalization="mediapipe")
+    for text in ("\u3000\xa0 a\xa0\u3000", "a \u3000s"):
+        wanted = both.encode(text)
+        assert found(IntegerEngine(both), [*map(ord, text)])[0] == wanted.token_ids[1:-1]
+
+
 @pytest.mark.parametrize("length", [4_999, 5_000, 5_001])
 def test_long_words(length):
     text = "a" + (length - 1) * "s"
