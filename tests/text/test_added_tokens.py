@@ -68,8 +68,9 @@ def test_the_same_ids_and_offsets_everywhere(switches):
         assert ids.to_list() == [theirs.ids for theirs in expected]
 
 
-@pytest.mark.parametrize("unrolled", [False, True])
-@pytest.mark.parametrize("switches", SWITCHES, ids=str)
+@pytest.mark.parametrize(
+    ("switches", "unrolled"), [(SWITCHES[0], False), (SWITCHES[1], True), (SWITCHES[4], False)]
+)
 def test_the_same_without_strings(switches, unrolled):
     # Offsets that include the white space around a token are refused.
     ours = make([token._replace(lstrip=False, rstrip=False) for token in ADDED], **switches)

@@ -506,7 +506,7 @@ class TestEverything:
         counts["damaged byte strings"] += len(damaged)
 
     def test_without_strings(self, reference, counts):
-        drawn = random_texts(200_000, seed=4)
+        drawn = random_texts(150_000, seed=4)
         vocabulary = make_vocabulary(pieces_of(drawn[:20_000]))
         expected = reference_answers(reference(vocabulary.tokens), drawn)
         assert_equal(integer_answers(WordPieceTokenizer(vocabulary), drawn), expected, drawn)

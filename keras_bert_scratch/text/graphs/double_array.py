@@ -6,6 +6,7 @@ s and not of another state if check[base[s] + c] = s. The children of different 
 so the tables have little more entries than the trie has states.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -69,20 +70,25 @@ def double_array(
     base_of = np.zeros(len(children), np.int32)
     parent_of = np.full(num_roots + 1, _TAKEN)
     # Nodes with many children first: those with few fit into what they leave.
-    parents = [node for node, below in enumerate(children) if below]
+    several = [node for node, below in enumerate(children) if len(below) > 1]
     start, number = 0, 0
-    for node in sorted(parents, key=lambda node: (-len(children[node]), node)):
+    for node in sorted(several, key=lambda node: (-len(children[node]), node)):
         symbols = np.array(sorted(children[node]))
         if len(symbols) != number:
-            start, number = (
-                int(np.flatnonzero(np.append(parent_of, _FREE) == _FREE)[0]),
-                len(symbols),
-            )
+            start, number = _first_free(parent_of), len(symbols)
         base, parent_of = _place(parent_of, symbols, start)
         start = base + int(symbols[0])
         base_of[node] = base
         parent_of[base + symbols] = node
         state_of[[children[node][symbol] for symbol in symbols.tolist()]] = base + symbols
+    # Nodes with one child take any place behind its symbol.
+    one = sorted((*below.items(), node) for node, below in enumerate(children) if len(below) == 1)
+    free = np.flatnonzero(parent_of == _FREE).tolist()
+    places = itertools.chain(free, itertools.count(len(parent_of)))
+    taken = [next(place for place in places if place > symbol) for (symbol, _), _ in one]
+    parent_of = _padded(parent_of, max(taken, default=0) + 1)
+    for place, ((symbol, child), node) in zip(taken, one, strict=True):
+        base_of[node], parent_of[place], state_of[child] = place - symbol, node, place
 
     # Every step from every state stays within the tables.
     size = max(int(base_of.max()) + num_symbols, num_roots + 1)
@@ -114,6 +120,11 @@ def _place(parent_of: np.ndarray, symbols: np.ndarray, start: int) -> tuple[int,
         if fits.any():
             return int(bases[fits.argmax()]), parent_of
         base += _TRIED
+
+
+def _first_free(parent_of: np.ndarray) -> int:
+    free = np.flatnonzero(parent_of == _FREE)
+    return int(free[0]) if len(free) else len(parent_of)
 
 
 def _padded(parent_of: np.ndarray, size: int) -> np.ndarray:

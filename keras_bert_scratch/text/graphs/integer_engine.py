@@ -34,6 +34,7 @@ Axes: B texts, N code points of a text, T tokens; within a step, one axis runs o
 or over all symbols.
 """
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -535,17 +536,17 @@ class _Symbols:
 
     def is_punctuation(self, character: str) -> bool:
         """Returns whether a character of the normalized text is split off."""
-        return _SPLIT.replace(ord(character)) == f" {character} "
+        return _split_off(character) == f" {character} "
 
     def _characters(self, string: str) -> list[_Character]:
         """Returns the characters of what a code point becomes."""
-        strings = map(_SPLIT.replace, map(ord, string)) if self._keeps_spaces else [string]
-        pairs = [pair for text in strings for pair in _CHARACTERS.findall(text)]
+        text = "".join(map(_split_off, string)) if self._keeps_spaces else string
+        pairs = ((alone or other, bool(alone)) for alone, other in _CHARACTERS.findall(text))
         return [
-            (alone or other, bool(alone))
-            if (alone or other) in self.known or other == " "
-            else (self._size_of(alone or other), bool(alone))
-            for alone, other in pairs
+            (character, is_alone)
+            if character in self.known or character == " "
+            else (self._size_of(character), is_alone)
+            for character, is_alone in pairs
         ]
 
     def _of_unchanged(self, code_points: np.ndarray) -> np.ndarray:
@@ -565,6 +566,11 @@ class _Symbols:
 
 # Splits punctuation off a text that is normalized, and does nothing else.
 _SPLIT = BertNormalizer(False, False, False)
+
+
+@functools.cache
+def _split_off(character: str) -> str:
+    return _SPLIT.replace(ord(character))
 
 
 class _Replacements:
