@@ -31,6 +31,7 @@ from keras_bert_scratch.config import BertConfig
 # The tests that may be skipped where CI=true, and why; any other skip is a failure there.
 ALLOWED_SKIPS = {
     "tests/parity/test_mediapipe_browser.py": "needs Chromium and a package of npm",
+    "tests/parity/test_code_points_browser.py": "needs Chromium and packages of npm",
 }
 _COUNTS = pytest.StashKey[Counter[str]]()
 

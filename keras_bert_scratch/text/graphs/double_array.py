@@ -82,12 +82,17 @@ def double_array(
         parent_of[base + symbols] = node
         state_of[[children[node][symbol] for symbol in symbols.tolist()]] = base + symbols
     # Nodes with one child take any place behind its symbol.
-    one = sorted((*below.items(), node) for node, below in enumerate(children) if len(below) == 1)
+    one = sorted(
+        (symbol, child, node)
+        for node, below in enumerate(children)
+        if len(below) == 1
+        for symbol, child in below.items()
+    )
     free = np.flatnonzero(parent_of == _FREE).tolist()
     places = itertools.chain(free, itertools.count(len(parent_of)))
-    taken = [next(place for place in places if place > symbol) for (symbol, _), _ in one]
+    taken = [next(place for place in places if place > symbol) for symbol, _, _ in one]
     parent_of = _padded(parent_of, max(taken, default=0) + 1)
-    for place, ((symbol, child), node) in zip(taken, one, strict=True):
+    for place, (symbol, child, node) in zip(taken, one, strict=True):
         base_of[node], parent_of[place], state_of[child] = place - symbol, node, place
 
     # Every step from every state stays within the tables.
