@@ -1,7 +1,9 @@
 """Evaluates a checkpoint, a SavedModel or a LiteRT file on a file of texts and labels."""
 
 import argparse
+import dataclasses
 import json
+import sys
 from typing import Any
 
 from keras_bert_scratch.cli import common
@@ -11,7 +13,7 @@ from keras_bert_scratch.files import check_new_folder
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("--model", required=True, help=common.ANY_MODEL)
-    parser.add_argument("--data", required=True, help=common.EXAMPLES_FILE)
+    common.add_file(parser, "--data", common.EXAMPLES_FILE)
     parser.add_argument("--output", help="new folder for the report and its pictures")
     parser.add_argument(
         "--train",
@@ -29,33 +31,42 @@ def run(options: argparse.Namespace) -> None:
     """Runs the command; all files are read before the model is loaded."""
     if options.output:
         check_new_folder(options.output)
-    examples = common.read_data(options.data, options)
-    train = common.read_data(options.train, options) if options.train else None
+    file_format = common.find_format(options.data, options, options.model)
+    examples = common.read_data(options.data, file_format)
+    train = None
+    if options.train:
+        train_format = common.find_format(options.train, options, options.model)
+        train = common.read_data(options.train, train_format)
     column = None
     if options.slice_column:
-        sliced = {"label_column": "slice_column", "label_separator": None}
-        column = common.read_data(options.data, options, **sliced).labels
+        sliced = dataclasses.replace(
+            file_format, label_column=options.slice_column, label_separator=None
+        )
+        column = common.read_data(options.data, sliced, label_column="slice_column").labels
 
     from keras_bert_scratch.data.labels import encode_label_sets, encode_labels
     from keras_bert_scratch.evaluation.classification import evaluate_classification
     from keras_bert_scratch.evaluation.report import write_report
 
     model = common.load_any(options.model)
-    is_multi_label = options.label_separator is not None
+    is_multi_label = common.is_multi_label(examples)
     encode = encode_label_sets if is_multi_label else encode_labels
 
     def encoded(some: Any) -> tuple[Any, Any]:
         return common.texts_of(some), encode(some.labels, model.labels)
 
     data, train_data = encoded(examples), encoded(train) if train is not None else None
-    with common.progress_to_stderr():
+    with common.asking(options.model):
         probabilities = model.probabilities(data[0], options.batch_size)
         report = evaluate_classification(
             data[1], probabilities, model.labels, multi_label=is_multi_label
         )
-        details = _details(options, model, data, probabilities, train_data, column)
+        details = _details(
+            options, model, data, probabilities, train_data, column, multi_label=is_multi_label
+        )
     if options.output:
         write_report(options.output, report, details=details)
+        print(f"The report is in {options.output}", file=sys.stderr)
     if options.json:
         found = {name: part.to_dict() for name, part in details.items()}
         print(json.dumps({**report.to_dict(), **found}))
@@ -72,6 +83,7 @@ def _details(
     probabilities: Any,
     train: tuple[Any, Any] | None,
     column: Any,
+    **how: Any,
 ) -> dict[str, Any]:
     """Returns the parts of the report besides the figures of all texts together."""
     from keras_bert_scratch.evaluation.baseline import compare_with_baseline
@@ -82,7 +94,6 @@ def _details(
     from keras_bert_scratch.text.columns import joined_columns
 
     texts, true_ids = data
-    how: dict[str, Any] = {"multi_label": options.label_separator is not None}
     groups = {"length": length_groups(texts), "column": column}
     details: dict[str, Any] = {
         f"by_{by}": evaluate_slices(names, true_ids, probabilities, model.labels, **how)
