@@ -49,8 +49,10 @@ def double_array(
     Example:
         >>> trie = double_array([(1, [2], 7), (1, [2, 3], 8)], num_roots=1, num_symbols=4)
         >>> state = trie.base[1] + 2
-        >>> trie.check[state], trie.value[state], trie.value[trie.base[state] + 3], trie.depth
-        (1, 7, 8, 2)
+        >>> int(trie.check[state]), int(trie.value[state])
+        (1, 7)
+        >>> int(trie.value[trie.base[state] + 3]), trie.depth
+        (8, 2)
     """
     children: list[dict[int, int]] = [{} for _ in range(num_roots + 1)]
     values = [NO_VALUE] * (num_roots + 1)
