@@ -22,6 +22,7 @@ FLOORS = {
     "layers": 1,
     "text": 1,
     "config": 0,
+    "extras": 0,
     "files": 0,
     "tables": 0,
 }

@@ -13,6 +13,7 @@ from unittest import mock
 
 import tensorflow as tf
 
+from keras_bert_scratch.extras import installation
 from keras_bert_scratch.serving.graphs.classifier import ClassifierSignature
 from keras_bert_scratch.serving.graphs.signature import Check
 from keras_bert_scratch.serving.packed import MODEL_HASH
@@ -52,7 +53,7 @@ def write_onnx(
     except ImportError as error:
         raise ImportError(
             f"Exporting to ONNX needs packages that are not installed ({error}): "
-            'pip install "keras_bert_scratch[onnx]".'
+            f"{installation('onnx')}."
         ) from error
 
     if inputs == "ids":

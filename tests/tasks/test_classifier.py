@@ -1,5 +1,6 @@
 import json
 import logging
+import sys
 
 import keras
 import numpy as np
@@ -106,6 +107,7 @@ class TestFit:
 
         def spy(*args, **kwargs):
             (_, seen["held_out"]) = next(iter(kwargs["validation_data"].unbatch().batch(1000)))
+            return keras.callbacks.History()
 
         monkeypatch.setattr(keras.Model, "fit", spy)
         texts, labels = texts + ["a film"] * 30, labels + ["negative"] * 30
@@ -285,6 +287,34 @@ class TestTemperature:
     def test_is_above_zero(self, model):
         with pytest.raises(ValueError, match="temperature must be above 0, received 0"):
             BertClassifier(model.encoder, LABELS, temperature=0)
+
+
+class TestWarnings:
+    def test_each_is_said_once_a_fit(self, model, caplog):
+        texts = [f"unheard words {n} " + "good " * n for n in range(40)]
+        labels = [*LABELS * 19, "positive", "positive"]
+        model.compile(keras.optimizers.Adam(0.0))
+        with caplog.at_level(logging.WARNING):
+            model.fit(texts, labels, validation_data=(texts, labels), epochs=2, verbose=0)
+        starts = [
+            "fit makes 4 updates",
+            "15 % of the ",
+            "About 30 % of 40 texts have more than the 32 tokens",
+            "The accuracy on 40 held-out texts is ",
+        ]
+        assert [m[: len(s)] for m, s in zip(caplog.messages, starts, strict=True)] == starts
+
+    def test_quiet_where_all_is_well(self, model, reviews, caplog):
+        with caplog.at_level(logging.WARNING):
+            compiled(model).fit(
+                *reviews, validation_data=reviews, epochs=5, batch_size=4, verbose=0
+            )
+        assert caplog.text == ""
+
+    def test_tensorboard_is_missed_before_the_first_epoch(self, model, reviews, monkeypatch):
+        monkeypatch.setitem(sys.modules, "tensorboard", None)
+        with pytest.raises(ImportError, match="TensorBoard needs tensorboard, .* pip install"):
+            compiled(model).fit(*reviews, callbacks=[keras.callbacks.TensorBoard("logs")])
 
 
 @pytest.fixture(scope="module")
