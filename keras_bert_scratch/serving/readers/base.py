@@ -144,7 +144,7 @@ class IdsReader(Reader):
                 raise ValueError(
                     f"The file takes {size} code points, and of the text that begins with "
                     f"{text[:40]!r} it would have to read {len(text)}: shorten it, or export with "
-                    f"a larger num_code_points."
+                    "a larger num_code_points."
                 )
         return encode_code_points(text, size)
 
