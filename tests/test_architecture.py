@@ -23,6 +23,7 @@ FLOORS = {
     "text": 1,
     "config": 0,
     "files": 0,
+    "pictures": 0,
     "tables": 0,
 }
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
