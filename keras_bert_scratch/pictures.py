@@ -170,6 +170,11 @@ def _characters(family: str) -> frozenset[str]:
 
 def _installed() -> Sequence[str]:
     """Returns the installed families: those for many scripts first, then those without serifs."""
-    names = {entry.name for entry in font_manager.fontManager.ttflist}
-    drawn = [name for name in names if not any(part in name for part in _NOT_DRAWN)]
+    # Of a family without a regular font, matplotlib would say so at each text.
+    regular = {
+        entry.name
+        for entry in font_manager.fontManager.ttflist
+        if entry.style == "normal" and entry.weight in (400, "normal", "regular")
+    }
+    drawn = [name for name in regular if not any(part in name for part in _NOT_DRAWN)]
     return sorted(drawn, key=lambda name: ("CJK" not in name, "Sans" not in name, name))

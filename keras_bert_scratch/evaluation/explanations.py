@@ -119,12 +119,13 @@ class Explanation:
     def legend_html(self) -> str:
         """Returns a paragraph of HTML that says what the colors mean."""
         limit = self.full_color
-        samples = (
-            (score, f"{score:+.2g}{' or more' if abs(score) == limit else ''}")
-            for score in (-limit, -limit / 2, limit / 2, limit)
+        samples = {-limit: "or less", -limit / 2: "", limit / 2: "", limit: "or more"}
+        shown = " ".join(
+            self._colored(f"&nbsp;{score:+.2g} {rest}&nbsp;", score)
+            for score, rest in samples.items()
+            # Roll-out has no direction.
             if score > 0 or self.method != _ROLLOUT
         )
-        shown = " ".join(self._colored(f" {name} ", score) for score, name in samples)
         return f'<p style="font-size: 0.85em">{shown} {self.unit} ({html.escape(self.method)})</p>'
 
     def _colored(self, escaped: str, score: float) -> str:

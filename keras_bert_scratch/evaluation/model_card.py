@@ -118,7 +118,7 @@ def _description(model: Any, task: str) -> str:
     config, vocabulary = model.encoder.config, model.check_tokenizer().vocabulary
     case = "lower-cased" if model.tokenizer.lowercase else "cased"
     text = (
-        f"A `{task}` of [keras_bert_scratch](https://pypi.org/project/keras-bert-scratch/): "
+        f"A `{task}` of keras_bert_scratch: "
         f"{config.num_layers} layers of {config.num_heads} heads, {config.hidden_dim} wide, "
         f"{model.count_params():,} weights; {len(vocabulary):,} tokens, {case}."
     )

@@ -172,6 +172,7 @@ def plot_learning_curves(history: Any, path: str | Path | None = None) -> Figure
     """
     curves: Mapping[str, Sequence[float]] = getattr(history, "history", history)
     metrics = [name for name, values in curves.items() if len(values) and name[:4] != "val_"]
+    metrics.sort(key=lambda name: name != "loss")  # What was minimized comes first.
     if not metrics:
         raise ValueError("The history holds no epoch: train for at least one before drawing it.")
     num_columns = min(len(metrics), 3)
