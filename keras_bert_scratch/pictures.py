@@ -35,6 +35,8 @@ DARK: dict[str, Any] = {
     **dict.fromkeys(("axes.edgecolor", "grid.color", "legend.edgecolor"), "#8a8f98"),
 }
 _DPI = 150
+# Colors of a scale; an odd number, so that one is exactly in the middle.
+_STEPS = 257
 # The first version of matplotlib that joins Arabic letters, and writes from right to left.
 _FIRST_WITH_LAYOUT = (3, 11)
 # Fonts whose characters are boxes or colored bitmaps.
@@ -69,7 +71,7 @@ def shades() -> Colormap:
 def signed_colors() -> Colormap:
     """Returns the colors of values around 0: orange below, the background at 0, blue above."""
     background = matplotlib.rcParams["axes.facecolor"]
-    return LinearSegmentedColormap.from_list("signed", [ORANGE, background, BLUE])
+    return LinearSegmentedColormap.from_list("signed", [ORANGE, background, BLUE], _STEPS)
 
 
 def ink_on(color: Any) -> str:

@@ -21,9 +21,9 @@ FLOORS = {
     "data": 2,
     "layers": 1,
     "text": 1,
+    "pictures": 1,
     "config": 0,
     "files": 0,
-    "pictures": 0,
     "tables": 0,
 }
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

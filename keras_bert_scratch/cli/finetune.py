@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import keras_bert_scratch
@@ -156,7 +157,7 @@ def run(options: argparse.Namespace) -> None:
     # Workers that only wait must not leave before: the cluster would count them as lost.
     with chief_first(strategy):
         if is_chief(strategy):
-            _write(options, model, held_out, resume.history if resume else history)
+            _write(options, model, train, held_out, resume.history if resume else history)
 
 
 def _read(options: argparse.Namespace) -> tuple[Any, Any, list[str]]:
@@ -253,24 +254,52 @@ def _recipe(options: argparse.Namespace, train: Any) -> dict[str, Any]:
     }
 
 
-def _write(options: argparse.Namespace, model: Any, held_out: Any, history: Any) -> None:
+def _write(
+    options: argparse.Namespace, model: Any, train: Any, held_out: Any, history: Any
+) -> None:
+    from keras_bert_scratch.evaluation.baseline import compare_with_baseline
     from keras_bert_scratch.evaluation.classification import evaluate_classification
-    from keras_bert_scratch.evaluation.report import write_report
+    from keras_bert_scratch.evaluation.model_card import model_card
+    from keras_bert_scratch.evaluation.report import examine, write_report
 
     with new_folder(options.output) as folder, common.progress_to_stderr():
         calibration = None
         if options.calibrate:
             calibration = model.calibrate(common.texts_of(held_out), held_out.labels)
-        report = evaluate_classification(
-            model.encode_labels(held_out.labels),
-            model.probabilities(common.texts_of(held_out)),
-            model.labels,
-            multi_label=model.multi_label,
-        )
+        data = common.texts_of(held_out), model.encode_labels(held_out.labels)
+        probabilities = model.probabilities(data[0], options.batch_size)
+        how: dict[str, Any] = {"multi_label": model.multi_label}
+        report = evaluate_classification(data[1], probabilities, model.labels, **how)
         model.save_pretrained(folder)
         if options.lora:
             model.save_adapter(folder / "adapter")
-        write_report(folder / "report", report, history, calibration)
+        details = examine(model, *data, probabilities, **how, batch_size=options.batch_size)
+        details["baseline"] = compare_with_baseline(
+            (common.texts_of(train), model.encode_labels(train.labels)),
+            data,
+            probabilities,
+            model.labels,
+            **how,
+        )
+        name, training = Path(options.output).name, _how_trained(options, train, held_out)
+        write_report(
+            folder / "report", report, history, calibration, details, title=name, training=training
+        )
+        card = model_card(
+            model, name=name, report=report, baseline=details["baseline"], training=training
+        )
+        (folder / "README.md").write_text(card, encoding="utf-8")
     common.print_report(report, options.json)
     if calibration and not options.json:
         print(calibration.to_text())
+
+
+def _how_trained(options: argparse.Namespace, train: Any, held_out: Any) -> dict[str, Any]:
+    """Returns the settings of the training for its report, without the paths of folders."""
+    settings = {name: getattr(options, name) for name in _RECIPE}
+    return {
+        "model": Path(options.model).name if Path(options.model).exists() else options.model,
+        "training examples": f"{len(train)} of {Path(options.train).name}",
+        "held-out examples": len(held_out),
+        **{name: value for name, value in settings.items() if value not in (None, False)},
+    }

@@ -171,10 +171,10 @@ def reliability(probabilities: Any, true_ids: Any, *, multi_label: bool = False)
     """
     confidence, is_right = _predictions(probabilities, true_ids, multi_label)
     num_groups = int(np.clip(len(confidence) // _PREDICTIONS_A_POINT, 1, _MOST_POINTS))
-    bounds = np.quantile(confidence, np.linspace(0, 1, num_groups + 1)[1:-1], method="lower")
-    # A prediction on a bound goes to the group above it; a group without predictions is none.
-    groups = np.searchsorted(np.unique(bounds), confidence, side="right")
-    groups = np.unique(groups, return_inverse=True)[1]
+    # By the mean rank of equal predictions; a group that gets none is no group.
+    ordered = np.sort(confidence)
+    ranks = sum(np.searchsorted(ordered, confidence, side) for side in ("left", "right")) / 2
+    groups = np.unique((ranks * num_groups / len(ordered)).astype(int), return_inverse=True)[1]
     counts, right = np.bincount(groups), np.bincount(groups, is_right).astype(int)
     intervals = [
         binomtest(int(k), int(n)).proportion_ci(method="wilson")

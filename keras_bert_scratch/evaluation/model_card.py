@@ -117,10 +117,10 @@ def model_card(
 def _description(model: Any, task: str) -> str:
     config, vocabulary = model.encoder.config, model.check_tokenizer().vocabulary
     case = "lower-cased" if model.tokenizer.lowercase else "cased"
+    layers = "1 layer" if config.num_layers == 1 else f"{config.num_layers} layers"
     text = (
-        f"A `{task}` of keras_bert_scratch: "
-        f"{config.num_layers} layers of {config.num_heads} heads, {config.hidden_dim} wide, "
-        f"{model.count_params():,} weights; {len(vocabulary):,} tokens, {case}."
+        f"A `{task}` of keras_bert_scratch: {layers} of {config.num_heads} heads, "
+        f"{config.hidden_dim} wide, {model.count_params():,} weights; {len(vocabulary):,} tokens, {case}."
     )
     if model.sequence_length:
         text += f" It reads {model.sequence_length} tokens at once."

@@ -108,6 +108,7 @@ def examine(
     column: Sequence[str] | None = None,
     stress: bool = False,
     seconds: float = 10,
+    batch_size: int = 32,
 ) -> dict[str, Any]:
     """Finds what a report tells besides the figures: the details for `write_report`.
 
@@ -123,6 +124,7 @@ def examine(
         stress: Whether to stress all texts, however long it takes.
         seconds: Time for what is costly: at most about this for the explanation of errors, and for
             a stress test with as many texts as fit. 0 leaves both out.
+        batch_size: Number of texts that are asked at a time.
 
     Returns:
         Objects with `to_text` and `to_dict` by their names.
@@ -155,12 +157,14 @@ def examine(
             train, (texts, true_ids), probabilities, model.labels, **how
         )
     if stress or seconds:
+
+        def ask(asked: Any) -> np.ndarray:
+            return model.probabilities(asked, batch_size)
+
         columns = [column for column in text_columns(texts) if column is not None]
-        chosen = np.arange(len(quoted))
-        if not stress:
-            chosen = _that_fit(model.probabilities, columns, seconds)
+        chosen = np.arange(len(quoted)) if stress else _that_fit(ask, columns, seconds)
         details["stress"] = stress_test(
-            model.probabilities,
+            ask,
             _taken(columns, chosen),
             np.asarray(true_ids)[chosen],
             model.labels,

@@ -176,9 +176,7 @@ def _figures(report: ClassificationReport, baseline: BaselineComparison | None) 
         share = supports[commonest] / report.num_examples
         # Precision is the share, recall is 1, and the other classes have an F1 of 0.
         f1 = 2 * share / (1 + share) / len(supports)
-        rows.append(
-            [f"always “{commonest}”, the commonest", _bar(share), "", f"{f1:.4f}", ""]
-        )
+        rows.append([f"always “{commonest}”, the commonest", _bar(share), "", f"{f1:.4f}", ""])
     header = ["model", "accuracy", "95 % interval", "macro F1", "95 % interval"]
     return _table("On the same examples", header, rows) + note
 
@@ -227,7 +225,8 @@ def _matrix(report: ClassificationReport) -> str:
     head = "".join(f'<th scope="col" dir="auto">{_escape(name)}</th>' for name in columns)
     return _scrolling(
         caption,
-        f'<table class="matrix"><caption>{caption}</caption><thead><tr><td class=corner></td>{head}</tr></thead>'
+        f'<table class="matrix"><caption>{caption}</caption>'
+        f"<thead><tr><td class=corner></td>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table>",
     )
 
