@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 BLUE, ORANGE, GREEN, PURPLE = "#3b86c6", "#d9722b", "#1f9e77", "#a866a8"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, "#a8861d", "#808080")
 # Settings of matplotlib for a dark background.
-DARK: dict[str, Any] = {
+DARK: Any = {
     **dict.fromkeys(("figure.facecolor", "axes.facecolor", "legend.facecolor"), "#15181c"),
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), "#e6e6e6"),
     **dict.fromkeys(("axes.edgecolor", "grid.color", "legend.edgecolor"), "#8a8f98"),

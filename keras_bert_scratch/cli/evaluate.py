@@ -72,12 +72,15 @@ def run(options: argparse.Namespace) -> None:
             batch_size=options.batch_size,
         )
     if options.output:
-        name, card = Path(options.model).name, None
+        name, data_name = Path(options.model).name, Path(options.data).name
+        card = None
         if not common.is_export(options.model):
-            figures = {"report": report, "baseline": details.get("baseline")}
-            card = model_card(model, name=name, data=Path(options.data).name, **figures)
-        title = f"{name} on {Path(options.data).name}"
-        write_report(options.output, report, details=details, title=title, card=card)
+            card = model_card(
+                model, name=name, report=report, baseline=details.get("baseline"), data=data_name
+            )
+        write_report(
+            options.output, report, details=details, title=f"{name} on {data_name}", card=card
+        )
     if options.json:
         found = {name: part.to_dict() for name, part in details.items()}
         print(json.dumps({**report.to_dict(), **found}))

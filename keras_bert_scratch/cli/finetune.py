@@ -296,9 +296,13 @@ def _write(
 
 def _how_trained(options: argparse.Namespace, train: Any, held_out: Any) -> dict[str, Any]:
     """Returns the settings of the training for its report, without the paths of folders."""
-    settings = {name: getattr(options, name) for name in _RECIPE}
+
+    def named(value: Any) -> Any:
+        return Path(value).name if isinstance(value, str) and Path(value).exists() else value
+
+    settings = {name: named(getattr(options, name)) for name in _RECIPE}
     return {
-        "model": Path(options.model).name if Path(options.model).exists() else options.model,
+        "model": named(options.model),
         "training examples": f"{len(train)} of {Path(options.train).name}",
         "held-out examples": len(held_out),
         **{name: value for name, value in settings.items() if value not in (None, False)},

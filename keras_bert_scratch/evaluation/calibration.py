@@ -173,8 +173,8 @@ def reliability(probabilities: Any, true_ids: Any, *, multi_label: bool = False)
     num_groups = int(np.clip(len(confidence) // _PREDICTIONS_A_POINT, 1, _MOST_POINTS))
     # By the mean rank of equal predictions; a group that gets none is no group.
     ordered = np.sort(confidence)
-    ranks = sum(np.searchsorted(ordered, confidence, side) for side in ("left", "right")) / 2
-    groups = np.unique((ranks * num_groups / len(ordered)).astype(int), return_inverse=True)[1]
+    low, high = np.searchsorted(ordered, confidence), np.searchsorted(ordered, confidence, "right")
+    groups = np.unique((low + high) * num_groups // (2 * len(ordered)), return_inverse=True)[1]
     counts, right = np.bincount(groups), np.bincount(groups, is_right).astype(int)
     intervals = [
         binomtest(int(k), int(n)).proportion_ci(method="wilson")

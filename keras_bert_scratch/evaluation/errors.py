@@ -133,15 +133,20 @@ def explain_errors(model: Any, errors: Errors, *, seconds: float = 10) -> Errors
     that memory suffices. An explanation that has begun is finished.
 
     Args:
-        model: A `BertClassifier` with a tokenizer, for single texts, on Keras' TensorFlow backend.
+        model: A `BertClassifier` with a tokenizer, for single texts.
         errors: A result of `find_errors`.
         seconds: The time after which no further explanation begins.
 
     Returns:
-        The same errors, with explanations.
+        The same errors, with explanations; without any where Keras does not run on TensorFlow, by
+        whose gradients they are.
     """
+    import keras
+
     from keras_bert_scratch.evaluation.explanations import integrated_gradients
 
+    if keras.backend.backend() != "tensorflow":
+        return errors
     end = time.monotonic() + seconds
     longest = min(_LONGEST_EXPLAINED, model.sequence_length)
     explanations: dict[int, Explanation] = {}

@@ -120,7 +120,8 @@ def _description(model: Any, task: str) -> str:
     layers = "1 layer" if config.num_layers == 1 else f"{config.num_layers} layers"
     text = (
         f"A `{task}` of keras_bert_scratch: {layers} of {config.num_heads} heads, "
-        f"{config.hidden_dim} wide, {model.count_params():,} weights; {len(vocabulary):,} tokens, {case}."
+        f"{config.hidden_dim} wide, {model.count_params():,} weights; {len(vocabulary):,} tokens, "
+        f"{case}."
     )
     if model.sequence_length:
         text += f" It reads {model.sequence_length} tokens at once."

@@ -439,7 +439,7 @@ def _running_text(
     if scale:
         place = (0.25, 32 / height, 0.5, 8 / height)
         bar = figure.colorbar(scale, cax=figure.add_axes(place), orientation="horizontal")
-        limit = scale.norm.vmax
+        limit = float(scale.get_clim()[1] or 0)
         bar.set_ticks(
             [-limit, 0, limit], labels=[f"{-limit:.2g} or less", "0", f"{limit:.2g} or more"]
         )
@@ -665,7 +665,8 @@ def plot_embeddings(
     size = float(np.clip(9000 / len(points), 12, 50))
     for number, (members, name) in enumerate(groups, start=-bool(others)):
         axes.scatter(
-            *places[members].T,
+            places[members, 0],
+            places[members, 1],
             s=size,
             color=PALETTE[number % len(PALETTE)] if number >= 0 else "#b0b0b0",
             marker=_MARKS[number % len(_MARKS)] if number >= 0 else ".",
