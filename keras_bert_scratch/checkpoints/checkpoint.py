@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_bert_scratch.checkpoints.name_map import (
     CLASSIFIER,
+    POOLED_CLASSIFIER,
     Weight,
     encoder_weights,
     pooler_weights,
@@ -79,8 +80,9 @@ class Checkpoint:
         Raises:
             ValueError: If the config's names do not fit the head, or contradict each other.
         """
-        kernel = self.theirs(CLASSIFIER[0])[0]
-        if kernel not in self.names:
+        kernels = [self.theirs(head[0])[0] for head in (CLASSIFIER, POOLED_CLASSIFIER)]
+        kernel = next((name for name in kernels if name in self.names), None)
+        if kernel is None:
             return None
         with self.tensors([kernel]) as tensors:
             shape = tensors[kernel].shape

@@ -113,6 +113,11 @@ CLASSIFIER = _table("""
 head.logits.kernel  classifier.weight
 head.logits.bias    classifier.bias
 """)
+# transformers has no such head: under another name, it makes a new one and says so.
+POOLED_CLASSIFIER = _table("""
+head.logits.kernel  pooled_classifier.weight
+head.logits.bias    pooled_classifier.bias
+""")
 SPAN = _table("""
 head.logits.kernel  qa_outputs.weight
 head.logits.bias    qa_outputs.bias

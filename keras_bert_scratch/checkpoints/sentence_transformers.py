@@ -94,6 +94,31 @@ def read_length(folder: Path, max_positions: int) -> int | None:
     return found
 
 
+def read_pooling(folder: Path) -> Pooling | None:
+    """Returns the pooling that a checkpoint was trained for, or None if nothing says so.
+
+    Args:
+        folder: The folder of the checkpoint.
+
+    Raises:
+        ValueError: If a file is damaged, or the pooling cannot be loaded.
+    """
+    path = folder / "1_Pooling" / "config.json"
+    return _read_pooling(path, read_json(path)) if path.exists() else None
+
+
+def _read_pooling(path: Path, fields: dict[str, Any]) -> Any:
+    poolings = [name for field, name in _POOLING_FIELDS.items() if fields.get(field)]
+    # sentence-transformers 5 and later write one field instead.
+    found = fields.get("pooling_mode") or (poolings[0] if len(poolings) == 1 else poolings)
+    if found not in get_args(Pooling):
+        raise ValueError(
+            f"{path} has the pooling {found!r}; only one of {', '.join(get_args(Pooling))} can be "
+            "loaded: choose another checkpoint."
+        )
+    return found
+
+
 def read_modules(folder: Path) -> dict[str, Any]:
     """Reads what sentence-transformers wrote beside the checkpoint; its defaults if nothing.
 
@@ -140,15 +165,7 @@ def read_modules(folder: Path) -> dict[str, Any]:
     settings["transformer"] = folder / first
     path = folder / name / "config.json"
     fields = read_json(path)
-    poolings = [name for field, name in _POOLING_FIELDS.items() if fields.get(field)]
-    # sentence-transformers 5 and later write one field instead.
-    found = fields.get("pooling_mode") or (poolings[0] if len(poolings) == 1 else poolings)
-    if found not in get_args(Pooling):
-        raise ValueError(
-            f"{path} has the pooling {found!r}; only one of {', '.join(get_args(Pooling))} can be "
-            "loaded: choose another checkpoint."
-        )
-    settings.update(pooling=found, normalize=kinds[-1] == "Normalize")
+    settings.update(pooling=_read_pooling(path, fields), normalize=kinds[-1] == "Normalize")
     settings.update(_read_prompts(folder))
     if settings["prompt"] and fields.get("include_prompt", True) is not True:
         raise ValueError(

@@ -5,8 +5,9 @@ Axes: B batch, S sequence, C classes, W windows of all texts of a batch.
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -14,7 +15,8 @@ import tensorflow as tf
 
 from keras_bert_scratch.checkpoints.adapters import AdapterCheckpoint, write_adapter
 from keras_bert_scratch.checkpoints.google import open_checkpoint
-from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, Weight
+from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, POOLED_CLASSIFIER, Weight
+from keras_bert_scratch.checkpoints.sentence_transformers import read_pooling
 from keras_bert_scratch.data.labels import (
     class_ids,
     class_names,
@@ -32,6 +34,7 @@ from keras_bert_scratch.evaluation.metrics import (
 )
 from keras_bert_scratch.files import new_folder, write_hashes
 from keras_bert_scratch.layers.heads import ClassificationHead
+from keras_bert_scratch.layers.pooling import Pooling, check_pooling, pool_tokens
 from keras_bert_scratch.layers.windows import (
     Aggregation,
     aggregate_windows,
@@ -48,10 +51,15 @@ from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.tokenizer_files import max_length
 from keras_bert_scratch.text.truncation import Truncation
 from keras_bert_scratch.training.label_smoothing import SmoothedCrossentropy
+from keras_bert_scratch.training.linear_probe import Link, fit_head
 from keras_bert_scratch.training.losses import SparseCategoricalFocalCrossentropy
 from keras_bert_scratch.training.privacy import DifferentialPrivacy, Spent, check_spent
 
 logger = logging.getLogger(__name__)
+
+# Examples that tell how a new head starts, and their weight beside the penalty on its size.
+_MOST_PROBED = 2000
+_INVERSE_PENALTY = 1.0
 
 # Losses whose targets are the probabilities of all classes, and losses whose targets are ids.
 _OF_PROBABILITIES = (
@@ -97,6 +105,9 @@ class BertClassifier(TextModel):
         aggregation: Makes a text's logits from those of its windows: `"mean"` or `"max"`.
         multi_label: Whether a text may have any number of the labels (sigmoid) instead of
             exactly one (softmax); a single label is then a yes or no.
+        pooling: What the head reads: `"pooler"`, BERT's pooled output of [CLS]; or, of encoders
+            that were trained so, as sentence encoders are, the states themselves, see
+            `layers.pooling`, such as their `"mean"`. `transformers` has no such head.
         temperature: Divides the logits in all answers and exports; `calibrate` finds it.
         privacy_spent: What private trainings of the weights have spent, as
             `DifferentialPrivacy.spent` returns it; later trainings add to it.
@@ -131,6 +142,7 @@ class BertClassifier(TextModel):
         window_stride: int | None = None,
         aggregation: Aggregation = "mean",
         multi_label: bool = False,
+        pooling: Pooling | Literal["pooler"] = "pooler",
         temperature: float = 1.0,
         privacy_spent: Spent = (),
         **kwargs: Any,
@@ -143,6 +155,8 @@ class BertClassifier(TextModel):
         if not temperature > 0:
             raise ValueError(f"temperature must be above 0, received {temperature!r}.")
         check_aggregation(aggregation)
+        if pooling != "pooler":
+            check_pooling(pooling)
         super().__init__(
             encoder,
             tokenizer,
@@ -155,6 +169,7 @@ class BertClassifier(TextModel):
         self.is_score = len(labels) == 1 and not multi_label
         self.aggregation = aggregation
         self.multi_label = multi_label
+        self.pooling = pooling
         self.temperature = temperature
         self._takes_probabilities: bool | None = None
         self._privacy_spent = check_spent(privacy_spent)
@@ -167,6 +182,10 @@ class BertClassifier(TextModel):
             dtype=self.dtype_policy,
             name="head",
         )
+        if pooling != "pooler":
+            self.architecture = "BertModel"  # transformers has no such head
+            # The loss does not depend on it: an optimizer would miss its gradients.
+            encoder.pooler.trainable = False
         self.build()
 
     def build(self, input_shape: Any = None) -> None:
@@ -186,20 +205,45 @@ class BertClassifier(TextModel):
         Returns:
             *Shape:* (B, C).
         """
-        outputs = self.encoder(inputs, training=training, pooled_only=True)
-        logits = self.head(outputs["pooled_output"], training=training)
+        logits = self.head(self.features(inputs, training=training), training=training)
         if "num_windows" in inputs:
             logits = aggregate_windows(logits, inputs["num_windows"], self.aggregation)
         return logits
 
+    def features(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
+        """Computes what the head reads.
+
+        Args:
+            inputs: See `call`.
+            training: Whether dropout acts.
+
+        Returns:
+            *Shape:* (B, H).
+        """
+        pools = self.pooling != "pooler"
+        return self.pooled(self.encoder(inputs, training=training, pooled_only=not pools), inputs)
+
+    def pooled(self, outputs: dict[str, Any], inputs: dict[str, Any]) -> Any:
+        """Returns what the head reads of the encoder's outputs. *Shape:* (B, H)."""
+        if self.pooling == "pooler":
+            return outputs["pooled_output"]
+        return pool_tokens(outputs["sequence_output"], inputs["padding_mask"], self.pooling)
+
     # === Training ===
     def compile(  # type: ignore[override]
-        self, optimizer: Any, loss: Any = "auto", *, training_step: Any = None, **kwargs: Any
+        self,
+        optimizer: Any = "auto",
+        loss: Any = "auto",
+        *,
+        training_step: Any = None,
+        **kwargs: Any,
     ) -> None:
         """Compiles as `keras.Model.compile` does, with defaults that fit the task.
 
         Args:
-            optimizer: A Keras optimizer; see `keras_bert_scratch.adamw`.
+            optimizer: A Keras optimizer, see `keras_bert_scratch.adamw`; by default each `fit`
+                chooses the training, see `training.fine_tuning`, and starts a new head from the one
+                that suits the encoder as it is, see `start_head`.
             loss: By default cross-entropy on the logits: sparse, or binary with `multi_label`; for
                 a score the squared error. Losses on one-hot vectors get those.
             training_step: How `fit` trains on a batch, by default as Keras does: a
@@ -216,6 +260,11 @@ class BertClassifier(TextModel):
             raise ValueError(
                 f"{type(training_step).__name__} does not work under tf.distribute, which has a "
                 "step of its own: make and compile the model outside of a strategy's scope."
+            )
+        if optimizer == "auto" and isinstance(training_step, DifferentialPrivacy):
+            raise ValueError(
+                "A private training cannot be chosen by what it trains on, which would tell of the "
+                "examples: compile with an optimizer, such as keras.optimizers.Adam(1e-3)."
             )
         spent, self.training_step = self.privacy_spent, training_step
         self._continue_after(spent)
@@ -372,6 +421,45 @@ class BertClassifier(TextModel):
                 "at least two."
             )
 
+    def start_head(self, examples: TextExamples) -> None:
+        """Starts a head that was never trained from the one that suits the encoder as it is.
+
+        A head is trained if it has biases. See `training.linear_probe.fit_head`.
+
+        Args:
+            examples: Those to train on; of many, the first are read.
+        """
+        kernel, bias = self.head.logits.kernel, self.head.logits.bias
+        if not self.head.trainable or np.any(bias):
+            return
+        some = examples.take(np.arange(min(len(examples), _MOST_PROBED)))
+        targets = some.targets
+        if targets.ndim == 1:
+            targets = np.eye(len(self.labels))[targets]
+        link: Link = "identity" if self.is_score else "sigmoid" if self.multi_label else "softmax"
+        weights = fit_head(
+            self._features_of(some), targets, np.array(kernel), np.array(bias),
+            link=link, sample_weight=some.sample_weight, inverse_penalty=_INVERSE_PENALTY,
+        )  # fmt: skip
+        for variable, weight in zip((kernel, bias), weights, strict=True):
+            variable.assign(weight)
+
+    def _features_of(self, examples: TextExamples) -> np.ndarray:
+        """Computes what the head reads of each text, of windows their mean. *Shape:* (n, H)."""
+
+        @tf.function(reduce_retracing=True)
+        def features(inputs: dict[str, Any]) -> Any:
+            rows = self.features(inputs, training=False)
+            if "num_windows" in inputs:
+                rows = aggregate_windows(rows, inputs["num_windows"], "mean")
+            return tf.cast(rows, tf.float32)
+
+        batches = self.batches_of(
+            replace(examples, targets=None, sample_weight=None), batch_size=32
+        )
+        rows = np.concatenate([features(inputs) for (inputs,) in batches.dataset()])
+        return rows[np.argsort(np.concatenate(batches.order(0)))]
+
     # === Answers ===
     def _activation(self, logits: Any) -> Any:
         """Turns logits into probabilities; a score stays as it is."""
@@ -486,6 +574,7 @@ class BertClassifier(TextModel):
         window_stride: int | None = None,
         aggregation: Aggregation | None = None,
         multi_label: bool | None = None,
+        pooling: Pooling | Literal["pooler"] | None = None,
         preprocessing: Iterable[Step] | None = None,
         dtype: Any = None,
     ) -> "BertClassifier":
@@ -506,6 +595,8 @@ class BertClassifier(TextModel):
             window_stride: See the class.
             aggregation: See the class.
             multi_label: See the class; by default what the checkpoint says.
+            pooling: What a new head reads, see the class; by default what the checkpoint was
+                trained for: of sentence encoders their pooling, of others `"pooler"`.
             preprocessing: Steps that change texts before the tokenizer, see
                 `text.preprocessing`; by default the checkpoint's.
             dtype: Dtype of the computation, such as `"mixed_bfloat16"`.
@@ -527,7 +618,7 @@ class BertClassifier(TextModel):
         labels = list(theirs or ()) if labels is None else class_names(labels)
         saved = checkpoint.settings(
             problem_type=str, sequence_length=int, truncation=str, window_stride=int,
-            aggregation=str, temperature=float, privacy_spent=list,
+            aggregation=str, pooling=str, temperature=float, privacy_spent=list,
         )  # fmt: skip
         problem = saved.get("problem_type")
         if problem == "regression" and theirs and len(theirs) > 1 and len(labels) == len(theirs):
@@ -545,12 +636,21 @@ class BertClassifier(TextModel):
         order = checkpoint.match_labels(labels) if theirs else None
         if order is None:
             logger.warning("Newly initialized, to be trained: the head for %s.", ", ".join(labels))
+            pooling = pooling or saved.get("pooling") or read_pooling(checkpoint.folder) or "pooler"
+        elif pooling not in (None, saved.get("pooling", "pooler")):
+            raise ValueError(
+                f"{checkpoint.folder} has a head that was trained with pooling="
+                f"{saved.get('pooling', 'pooler')!r}, received {pooling!r}: omit it."
+            )
+        else:
+            pooling = saved.get("pooling", "pooler")
         return cls._from_checkpoint(
             checkpoint,
             tokenizer=WordPieceTokenizer.from_directory(checkpoint.folder, **changes),
-            head=() if order is None else CLASSIFIER,
+            head=() if order is None else _head_weights(pooling),
             order=order,
             labels=labels,
+            pooling=pooling,
             sequence_length=sequence_length
             or saved.get("sequence_length")
             or max_length(checkpoint.folder, checkpoint.config.max_positions),
@@ -565,7 +665,7 @@ class BertClassifier(TextModel):
 
     def other_weights(self) -> tuple[Weight, ...]:
         """Returns the rows of the pooler and of the head."""
-        return (*super().other_weights(), *CLASSIFIER)
+        return (*super().other_weights(), *_head_weights(self.pooling))
 
     def checkpoint_fields(self) -> dict[str, Any]:
         """Returns the classes, how texts are read and what was spent, as fields of config.json."""
@@ -578,6 +678,7 @@ class BertClassifier(TextModel):
             "truncation": self.truncation,
             "window_stride": self.window_stride,
             "aggregation": self.aggregation,
+            "pooling": self.pooling,
             "temperature": self.temperature,
             "privacy_spent": self.privacy_spent,
         }
@@ -598,7 +699,7 @@ class BertClassifier(TextModel):
             write_adapter(
                 temporary,
                 self,
-                CLASSIFIER,
+                _head_weights(self.pooling),
                 task_type="SEQ_CLS",
                 labels=self.labels,
                 temperature=self.temperature,
@@ -624,7 +725,7 @@ class BertClassifier(TextModel):
             )
         saved = adapter.settings(temperature=float, privacy_spent=list)
         spent = [*self.privacy_spent, *check_spent(saved.get("privacy_spent", ()))]
-        adapter.load_adapter(self, CLASSIFIER)
+        adapter.load_adapter(self, _head_weights(self.pooling))
         self.temperature = saved.get("temperature", 1.0)
         self._continue_after(spent)
         # Functions that Keras has traced do not know of the new weights.
@@ -655,9 +756,15 @@ class BertClassifier(TextModel):
             "window_stride": self.window_stride,
             "aggregation": self.aggregation,
             "multi_label": self.multi_label,
+            "pooling": self.pooling,
             "temperature": self.temperature,
             "privacy_spent": self.privacy_spent,
         }
+
+
+def _head_weights(pooling: str) -> tuple[Weight, ...]:
+    """Returns the rows of the head in the name table."""
+    return CLASSIFIER if pooling == "pooler" else POOLED_CLASSIFIER
 
 
 def _takes_probabilities(loss: Any) -> bool | None:

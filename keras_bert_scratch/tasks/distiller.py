@@ -119,7 +119,7 @@ class Distiller(TextModel):
         options = {
             "return_hidden_states": bool(hidden_weight),
             "return_attention": bool(attention_weight),
-            "pooled_only": True,
+            "pooled_only": self.student.pooling == "pooler",
         }
         ours = self.student.encoder(inputs, training=True, **options)
         theirs = self.teacher_encoder(inputs, training=False, **options)
@@ -133,7 +133,7 @@ class Distiller(TextModel):
             maps = ours["attention"]
             pairs = zip(maps, _every(theirs["attention"], len(maps)), strict=True)
             self.add_loss(attention_weight * sum(attention_distance(*pair, mask) for pair in pairs))
-        return self.student.head(ours["pooled_output"], training=True)
+        return self.student.head(self.student.pooled(ours, inputs), training=True)
 
     def compile(  # type: ignore[override]
         self, optimizer: Any, **kwargs: Any

@@ -16,6 +16,7 @@ from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.encoder_model import EncoderModel
 from keras_bert_scratch.text.columns import is_text
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.training.fine_tuning import begin, choose_fine_tuning
 from keras_bert_scratch.training.memory import check_training_fits
 from keras_bert_scratch.training.training_step import TrainingStep
 
@@ -52,6 +53,9 @@ class ExampleModel(EncoderModel):
         self.sequence_length = sequence_length or positions
 
     # === What subclasses say of their examples ===
+    # Whether examples can be held out, see `split`.
+    can_split = False
+
     def is_examples(self, x: Any) -> bool:
         """Whether `x` is held in memory and can only be raw examples."""
         return is_text(x)
@@ -79,6 +83,9 @@ class ExampleModel(EncoderModel):
     def split(self, examples: Any, share: float) -> tuple[Any, Any]:
         """Returns the examples to train on, and a share of them held out for validation."""
         raise NotImplementedError
+
+    def start_head(self, examples: Any) -> None:
+        """Gives a new head better weights than random ones, if the task knows some."""
 
     def check_training_labels(self, examples: Any) -> None:
         """Raises a ValueError if nothing can be learned from the labels."""
@@ -175,7 +182,7 @@ class ExampleModel(EncoderModel):
         x: Any = None,
         y: Any = None,
         batch_size: int | None = None,
-        epochs: int = 1,
+        epochs: int | None = None,
         verbose: Any = "auto",
         callbacks: Any = None,
         validation_split: float = 0.0,
@@ -198,7 +205,10 @@ class ExampleModel(EncoderModel):
             x: Examples, see the class, or whatever Keras takes.
             y: Their labels; None where the examples hold them.
             batch_size: B, by default 32.
-            epochs: As in Keras.
+            epochs: As in Keras, by default 1. After `compile` without an optimizer, epochs, batch
+                size and rate are chosen by the number of examples where they are not given, and the
+                weights of the best epoch on the validation data are kept; of many examples some are
+                held out for that.
             verbose: As in Keras.
             callbacks: Keras callbacks.
             validation_split: Share of the examples held out for validation, stratified by label;
@@ -230,24 +240,59 @@ class ExampleModel(EncoderModel):
             if validation_split:
                 examples, held_out = self.split(examples, validation_split)
             self.check_training_labels(examples)
+            chosen = None
+            if self.chooses_training:
+                chosen = choose_fine_tuning(
+                    len(examples),
+                    self.encoder.config,
+                    batch_size=batch_size,
+                    epochs=epochs,
+                    has_validation=bool(validation_data or held_out) or not self.can_split,
+                )
+                batch_size, epochs = chosen.batch_size, chosen.epochs
+                if chosen.held_out:
+                    examples, held_out = self.split(examples, chosen.held_out)
             examples = self.weigh_classes(examples, class_weight)
             seed = new_seed() if shuffle else None
             batches = self.batches_of(
                 examples, batch_size=batch_size or 32, seed=seed, training=True
             )
             self._check_batches(batches)
+            epochs = epochs or 1
             started = step.start(batches, epochs, initial_epoch)
             callbacks = [started, batches.follow_epochs(), *keras.tree.flatten(callbacks or [])]
+            if chosen is not None:
+                if not initial_epoch:
+                    self.start_head(examples)
+                begin(
+                    self.optimizer,
+                    chosen.learning_rate,
+                    epochs * len(batches),
+                    restart=not initial_epoch,
+                )
+                # It was traced with another schedule.
+                self.train_function = None
+                if validation_data or held_out:
+                    callbacks.append(
+                        keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)
+                    )
+                if verbose:
+                    print(f"Chosen for {len(examples)} examples: {chosen}.")
             x, y, sample_weight, class_weight = batches.dataset(), None, None, None
             batch_size, validation_split = None, 0.0
         else:
+            if self.chooses_training:
+                raise ValueError(
+                    "A training is chosen by the number of examples in memory, which other data do "
+                    "not tell: compile with an optimizer, such as adamw(5e-5, total_steps=...)."
+                )
             x, y = self.ready(x, y, training=True)
             class_weight = self.ready_class_weight(class_weight)
         return super().fit(
             x,
             y,
             batch_size=batch_size,
-            epochs=epochs,
+            epochs=epochs or 1,
             verbose=verbose,
             callbacks=callbacks,
             validation_split=validation_split,

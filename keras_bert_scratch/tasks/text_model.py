@@ -94,6 +94,7 @@ class TextModel(ExampleModel):
 
     # Whether `truncation` may be other than "head": answers of windows have to be joined.
     takes_truncation = False
+    can_split = True
 
     def __init__(
         self,

@@ -99,6 +99,7 @@ CLASSIFIER: dict[str, Any] = {
     "window_stride": 3,
     "aggregation": "max",
     "multi_label": False,
+    "pooling": "mean",
     "temperature": 2.0,
     "privacy_spent": [SPENT],
 }
