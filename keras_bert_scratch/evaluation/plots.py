@@ -416,12 +416,14 @@ def _running_text(
     with without_glyph_warnings():
         widths = [word.get_window_extent().width * 72 / figure.dpi + 8 for word in words]
     line, gap = 38, 5
-    x, y = float(_MARGIN), 54.0
+    # Every word begins after a gap.
+    start = float(_MARGIN - gap)
+    x, y = start, 54.0
     mirrored = is_right_to_left("".join(chip.word for chip in chips))
     for word, width, chip in zip(words, widths, chips, strict=True):
         x += 0 if chip.joined else gap
-        if x + width > _TEXT_WIDTH - _MARGIN and x > 2 * _MARGIN:
-            x, y = float(_MARGIN) + gap, y + line
+        if x + width > _TEXT_WIDTH - _MARGIN and x > start + gap:
+            x, y = start + gap, y + line
         left = _TEXT_WIDTH - x - width if mirrored else x
         axes.add_patch(
             Rectangle(

@@ -434,7 +434,7 @@ def _table(caption: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -
 def _scrolling(name: str, content: str) -> str:
     """Wraps what may be wider than a phone; keys scroll it, once it has the focus."""
     return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="{_escape(name)}">{content}</div>'
+        f'<div class="wide" tabindex="0" role="group" aria-label="{_escape(name)}">{content}</div>'
     )
 
 
