@@ -281,7 +281,8 @@ def _write(
             model.labels,
             **how,
         )
-        name, training = Path(options.output).name, _how_trained(options, train, held_out)
+        name = Path(options.output).name
+        training = _how_trained(options, train, held_out, history)
         write_report(
             folder / "report", report, history, calibration, details, title=name, training=training
         )
@@ -294,7 +295,9 @@ def _write(
         print(calibration.to_text())
 
 
-def _how_trained(options: argparse.Namespace, train: Any, held_out: Any) -> dict[str, Any]:
+def _how_trained(
+    options: argparse.Namespace, train: Any, held_out: Any, history: Any
+) -> dict[str, Any]:
     """Returns the settings of the training for its report, without the paths of folders."""
 
     def named(value: Any) -> Any:
@@ -305,5 +308,6 @@ def _how_trained(options: argparse.Namespace, train: Any, held_out: Any) -> dict
         "model": named(options.model),
         "training examples": f"{len(train)} of {Path(options.train).name}",
         "held-out examples": len(held_out),
+        "epochs done": len(history["loss"]),
         **{name: value for name, value in settings.items() if value not in (None, False)},
     }

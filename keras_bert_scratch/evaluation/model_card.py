@@ -123,10 +123,13 @@ def _description(model: Any, task: str) -> str:
         f"{config.hidden_dim} wide, {model.count_params():,} weights; {len(vocabulary):,} tokens, "
         f"{case}."
     )
-    if model.sequence_length:
-        text += f" It reads {model.sequence_length} tokens at once."
+    # Pretraining reads tokens, of whatever number.
+    if length := getattr(model, "sequence_length", None):
+        text += f" It reads {length} tokens at once."
     labels = getattr(model, "labels", None)
-    if labels:
+    if getattr(model, "is_score", False):
+        text += f"\n\nIt answers with a number, {_escaped(labels[0])}."
+    elif labels:
         text += f"\n\nIts labels: {', '.join(map(_escaped, labels))}."
     if getattr(model, "multi_label", False):
         text += " A text may have any number of them."

@@ -365,7 +365,7 @@ def _training(history: Any, settings: Mapping[str, Any]) -> str:
 
 
 def _missing(details: Mapping[str, Any], calibration: Calibration | None) -> str:
-    """Says what the report does not tell, and why not."""
+    """Says what the page does not tell and why not, and that it quotes."""
     kinds = {type(part) for part in details.values()}
     absent = [
         text
@@ -379,7 +379,10 @@ def _missing(details: Mapping[str, Any], calibration: Calibration | None) -> str
         )
         if not is_there
     ]
-    return f'<p class="note">Not measured: {"; ".join(absent)}.</p>' if absent else ""
+    text = f'<p class="note">Not measured: {"; ".join(absent)}.</p>' if absent else ""
+    if kinds & {Errors, LabelSuspects, Duplicates}:
+        text += '<p class="note">This page quotes examples: treat it as you treat them.</p>'
+    return text
 
 
 # The sections for the details, in the order of `details`; None is the name of the detail.
