@@ -158,16 +158,19 @@ def _is_drawn(char: str) -> bool:
     return unicodedata.category(char)[0] not in "CZ" and not is_variation_selector
 
 
-@functools.cache
 def _characters(family: str) -> frozenset[str]:
-    """Returns the characters that a family's regular font has; none if it cannot be read."""
+    """Returns the characters that a family's regular font has; none if it is not installed."""
     try:
-        path = font_manager.findfont(
-            font_manager.FontProperties(family=[family]), fallback_to_default=False
-        )
-        return frozenset(map(chr, font_manager.get_font(path).get_charmap()))
+        # "sans-serif" is whatever matplotlib's settings say now.
+        wanted = font_manager.FontProperties(family=[family])
+        return _characters_of_file(font_manager.findfont(wanted, fallback_to_default=False))
     except (ValueError, RuntimeError, OSError):
         return frozenset()
+
+
+@functools.cache
+def _characters_of_file(path: Any) -> frozenset[str]:
+    return frozenset(map(chr, font_manager.get_font(path).get_charmap()))
 
 
 def _installed() -> Sequence[str]:

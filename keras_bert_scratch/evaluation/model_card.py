@@ -126,7 +126,7 @@ def _description(model: Any, task: str) -> str:
     # Pretraining reads tokens, of whatever number.
     if length := getattr(model, "sequence_length", None):
         text += f" It reads {length} tokens at once."
-    labels = getattr(model, "labels", None)
+    labels: Any = getattr(model, "labels", None)
     if getattr(model, "is_score", False):
         text += f"\n\nIt answers with a number, {_escaped(labels[0])}."
     elif labels:
