@@ -23,6 +23,8 @@ from keras_bert_scratch.pictures import DARK, without_glyph_warnings
 
 # Rows of the tables that quote texts.
 _MOST_ROWS = 20
+# An error of the scores' sum that is said.
+_LARGE_ERROR = 0.05
 # A difference with a larger p-value counts as chance.
 _SIGNIFICANT = 0.05
 
@@ -247,17 +249,15 @@ def _errors(errors: Errors) -> str:
         parts.append(next(iter(errors.explanations.values())).legend_html())
     for error in shown:
         found = errors.explanations.get(error.position)
-        text = f'<p dir="auto">{_escape(error.text[:1000])}{"…" * (len(error.text) > 1000)}</p>'
-        if found is not None:
-            text = found.words_html()
-            if found.completeness_error > 0.05:
-                text += (
-                    f'<p class="note">The scores are off by {found.completeness_error:.0%} in '
-                    "total.</p>"
-                )
+        note = ""
+        if found is not None and found.completeness_error > _LARGE_ERROR:
+            note = f'<p class="note">The scores are off by {found.completeness_error:.0%}.</p>'
         parts.append(
-            f"<article><h3>Example {error.position}: answered “{_escape(error.answer)}” "
-            f"({error.probability:.1%}), labelled “{_escape(error.true)}”</h3>{text}</article>"
+            _article(
+                f"Example {error.position}: answered “{error.answer}” ({error.probability:.1%}), "
+                f"labelled “{error.true}”",
+                (_text(error.text) if found is None else found.words_html()) + note,
+            )
         )
     return "\n".join(parts)
 
@@ -272,16 +272,20 @@ def _explained(errors: Errors) -> str:
 
 
 def _suspects(found: LabelSuspects) -> str:
-    rows = [
-        [s.position, _quote(s.text), s.given, s.likelier, f"{s.probability:.4f}"]
-        for s in found.suspects[:_MOST_ROWS]
-    ]
+    shown = found.suspects[:_MOST_ROWS]
     text = (
-        f"<p>{len(found.suspects):,} of {found.num_examples:,} labels may be wrong. With a weak "
+        f"<p>{len(found.suspects):,} of {found.num_examples:,} labels may be wrong"
+        f"{f'; here are {len(shown)}, the least probable first' if shown else ''}. With a weak "
         "model most of them are the model's mistakes: read them before changing one.</p>"
     )
-    header = ["example", "text", "given", "likelier", "probability of given"]
-    return text + (_table("The least probable first", header, rows) if rows else "")
+    return text + "\n".join(
+        _article(
+            f"Example {suspect.position}: labelled “{suspect.given}” ({suspect.probability:.1%}), "
+            f"“{suspect.likelier}” is likelier",
+            _text(suspect.text),
+        )
+        for suspect in shown
+    )
 
 
 def _slices(slices: Slices) -> str:
@@ -401,8 +405,19 @@ def _escape(text: str) -> str:
 
 
 def _quote(text: str) -> _Quote:
-    cut = text[:300] + "…" * (len(text) > 300)
-    return _Quote(f'<td class="text" dir="auto">{html.escape(cut)}</td>')
+    return _Quote(f'<td class="text" dir="auto">{_escape(_cut(text, 300))}</td>')
+
+
+def _text(text: str) -> str:
+    return f'<p dir="auto">{_escape(_cut(text, 1000))}</p>'
+
+
+def _cut(text: str, length: int) -> str:
+    return text[:length] + "…" * (len(text) > length)
+
+
+def _article(heading: str, content: str) -> str:
+    return f"<article><h3>{_escape(heading)}</h3>{content}</article>"
 
 
 def _bar(share: float) -> _Html:
