@@ -20,7 +20,10 @@ import time
 import zipfile
 from pathlib import Path
 
-import keras
+from keras_bert_scratch.cli.quiet import stderr_kept
+
+with stderr_kept():  # what TensorFlow says of itself before it reads any setting
+    import keras
 
 from keras_bert_scratch import BertClassifier, adamw, stratified_split
 from keras_bert_scratch.checkpoints.registry import fetch_package
@@ -136,8 +139,9 @@ def main(
     expected = model.probabilities(sample).argmax(axis=-1)
     print(f"{'model':18} {model.classify([review])[0]}")
     for export in ("saved_model", "model.tflite", "model_int8.tflite"):
-        predictor = load_predictor(output / export)
-        same = (predictor.probabilities(sample).argmax(axis=-1) == expected).mean()
+        with stderr_kept():  # what LiteRT says of itself
+            predictor = load_predictor(output / export)
+            same = (predictor.probabilities(sample).argmax(axis=-1) == expected).mean()
         answer = dict(zip(LABELS, predictor.probabilities([review])[0].tolist(), strict=True))
         print(f"{export:18} {answer}, {same:.1%} of the labels are the model's")
     say(f"Done. Accuracy on held-out snippets: {report.accuracy:.2%}")

@@ -20,9 +20,14 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from scipy.stats import pearsonr
+
+from keras_bert_scratch.cli.quiet import stderr_kept
+
+with stderr_kept():  # what TensorFlow says of itself before it reads any setting
+    import keras
+
 from sentiment import SNIPPETS
 
 from keras_bert_scratch import BertClassifier, adamw, stratified_split

@@ -189,6 +189,7 @@ def _is_inside(path: Path, folder: Path) -> bool:
 
 def write_hashes(folder: Path) -> None:
     """Writes the sha256 of all files of a folder into its hashes.json, for `check_hashes`."""
+    (folder / HASHES).unlink(missing_ok=True)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     hashes = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
     (folder / HASHES).write_text(json.dumps(hashes, indent=2) + "\n", encoding="utf-8")

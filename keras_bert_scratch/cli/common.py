@@ -6,12 +6,19 @@ import itertools
 import json
 import re
 import sys
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras_bert_scratch
 from keras_bert_scratch import serving
+from keras_bert_scratch.cli.quiet import stderr_kept
+from keras_bert_scratch.files import write_hashes
+
+if TYPE_CHECKING:
+    from keras_bert_scratch.data.file_format import FileFormat
+    from keras_bert_scratch.data.readers import Examples
 
 # Help texts of arguments whose names or uses differ.
 CHECKPOINT = "checkpoint folder or hub id"
@@ -20,19 +27,17 @@ EXAMPLES_FILE = "CSV, TSV, JSONL or Parquet file"
 
 _ARGUMENTS: dict[str, dict[str, Any]] = {
     "file": {"nargs": "?", "default": "-", "help": "one text a line (default: stdin)"},
-    "--text-column": {"default": "text", "help": "default: %(default)s"},
+    "--text-column": {"help": "column of the texts (default: the model's, or found)"},
     "--pair-column": {"help": "column of the second text, for pairs"},
-    "--label-column": {"default": "label", "help": "default: %(default)s"},
+    "--label-column": {"help": "column of the labels (default: the model's, or found)"},
     "--label-separator": {
         "help": "separates several labels of one text; makes the model multi-label"
     },
-    "--encoding": {
-        "default": "utf-8",
-        "help": "of the files, such as cp1252 (default: %(default)s)",
-    },
+    "--encoding": {"help": "of the files, such as cp1252 (default: the model's, or utf-8)"},
     "--delimiter": {
         "type": lambda value: "\t" if value == r"\t" else value,
-        "help": r"between the cells of CSV and TSV, such as ';' or '\t' (default: by the suffix)",
+        "help": r"between the cells of CSV and TSV, such as ';' or '\t' (default: as the header "
+        "shows)",
     },
     "--quoting": {
         "action": argparse.BooleanOptionalAction,
@@ -57,6 +62,7 @@ DATA = (
     *("--text-column", "--pair-column", "--label-column", "--label-separator"),
     *FILES,
 )
+_DATA_FIELDS = tuple(name[2:].replace("-", "_") for name in DATA)
 LINES = ("file", "--encoding")
 TRAINING = ("--epochs", "--batch-size", "--sequence-length", "--dtype", "--seed")
 
@@ -87,19 +93,116 @@ def add_train_action(actions: Any, summary: str, data: str) -> argparse.Argument
     return parser
 
 
-def read_data(path: str, options: argparse.Namespace, **other_options: str | None) -> Any:
-    """Reads a file of examples by the options of `DATA` that a command has.
+def add_file(parser: argparse.ArgumentParser, option: str, description: str) -> None:
+    """Adds a file that is named by its place, or by an option."""
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument(
+        option[2:], nargs="?", metavar="FILE", default=argparse.SUPPRESS, help=description
+    )
+    group.add_argument(option, metavar="FILE", help="the same as an option")
 
-    `other_options` names the option for an argument of `read_examples` if it has another name; None
-    omits the argument.
+
+def find_format(
+    path: str,
+    options: argparse.Namespace,
+    model: str | None = None,
+    *,
+    needs_label: bool = True,
+    say: bool = True,
+) -> "FileFormat":
+    """Returns how a file is to be read: by the options of `DATA`, by the model, or as it looks.
+
+    Args:
+        path: The file.
+        options: The command's options.
+        model: The model that may remember how its training file was read.
+        needs_label: Whether the file must have labels.
+        say: Whether to say on standard error what was found.
     """
-    arguments = [name[2:].replace("-", "_") for name in DATA]
-    names = {**dict(zip(arguments, arguments, strict=True)), **other_options}
-    values: dict[str, Any] = {
-        name: getattr(options, option or "", None) for name, option in names.items()
+    from keras_bert_scratch.data import file_format
+
+    given = {
+        name: value for name in _DATA_FIELDS if (value := getattr(options, name, None)) is not None
     }
-    with naming_options(names):
-        return keras_bert_scratch.read_examples(path, **values)
+    memory = remembered(model) if model else None
+    with naming_options({name: name for name in _DATA_FIELDS}):
+        found, notes = file_format.find_format(path, given, memory, needs_label=needs_label)
+    if say and notes:
+        print(f"{path}: {', '.join(notes)}", file=sys.stderr)
+    return found
+
+
+def remembered(model: str) -> dict[str, Any]:
+    """Returns how the training file of a model or an export was read, if it remembers."""
+    from keras_bert_scratch.data.file_format import FILE_FORMAT, fields_from_json
+    from keras_bert_scratch.files import read_text
+    from keras_bert_scratch.serving.packed import ASSETS, READ_ERRORS, unpack
+
+    for path in (Path(model) / FILE_FORMAT, Path(model) / ASSETS / FILE_FORMAT):
+        if path.is_file():
+            return fields_from_json(read_text(path), path)
+    packed = "{}"
+    if Path(model).is_file():
+        # What is wrong with a file its reader tells.
+        with contextlib.suppress(*READ_ERRORS):
+            packed = unpack(model).get(FILE_FORMAT, packed)
+    return fields_from_json(packed, model)
+
+
+def remember(fields: Mapping[str, Any], export: Path) -> None:
+    """Writes what `remembered` returns into a finished SavedModel or LiteRT file."""
+    from keras_bert_scratch.data.file_format import FILE_FORMAT, FileFormat
+    from keras_bert_scratch.serving.packed import ASSETS
+
+    if not fields:
+        return
+    document = FileFormat(**fields).to_json()
+    if export.is_dir():
+        (export / ASSETS).mkdir(exist_ok=True)
+        (export / ASSETS / FILE_FORMAT).write_text(document, encoding="utf-8")
+        write_hashes(export)
+    else:
+        with zipfile.ZipFile(export, "a") as archive:
+            archive.writestr(FILE_FORMAT, document)
+
+
+def free_folder(file: str) -> str:
+    """Returns a folder that does not exist, named after a file.
+
+    Example:
+        >>> free_folder("data/headlines.csv.gz")
+        'saved_models/headlines'
+    """
+    name = Path(Path(file).name.removesuffix(".gz")).stem
+    numbered = (f"-{number}" for number in itertools.count(2))
+    names = (f"saved_models/{name}{ending}" for ending in itertools.chain([""], numbered))
+    return next(path for path in names if not Path(path).exists())
+
+
+def read_data(path: str, file_format: "FileFormat", **other_options: str) -> "Examples":
+    """Reads a file of examples.
+
+    `other_options` names the option for an argument of `read_examples` if it has another name.
+    """
+    with naming_options({name: name for name in _DATA_FIELDS} | other_options):
+        return file_format.read(path)
+
+
+def read_rows(path: str, file_format: "FileFormat") -> tuple[list[dict[str, Any]], "Examples"]:
+    """Reads the rows of a file with all their columns, and their texts."""
+    from keras_bert_scratch.data import readers
+
+    columns = file_format.columns
+    with naming_options({name: name for name in _DATA_FIELDS}):
+        rows = readers.read_rows(
+            path,
+            columns,
+            encoding=file_format.encoding,
+            delimiter=file_format.delimiter,
+            quoting=file_format.quoting,
+            all_columns=True,
+        )
+        return [row for _, row in rows], readers.examples_of(path, rows, columns)
 
 
 def flag(option: str) -> str:
@@ -108,14 +211,14 @@ def flag(option: str) -> str:
 
 
 @contextlib.contextmanager
-def naming_options(options: Mapping[str, str | None]) -> Iterator[None]:
+def naming_options(options: Mapping[str, str]) -> Iterator[None]:
     """Makes a reader's errors name the option that holds an argument in place of the argument."""
     try:
         yield
     except (ValueError, TypeError) as error:
         message = str(error).replace(", or pass label_column=None to read texts without labels", "")
         for name, option in options.items():
-            shown = flag(option or name)
+            shown = flag(option)
             message = message.replace(f"{name}=False", f"--no-{name}").replace(
                 f"{name}=True", shown
             )
@@ -134,15 +237,27 @@ def check_known(known: set[str], found: set[str], options: argparse.Namespace, w
         )
 
 
+def is_multi_label(examples: "Examples") -> bool:
+    """Returns whether examples may have several labels each."""
+    return examples.labels is not None and isinstance(examples.labels[0], list)
+
+
 def texts_of(examples: Any) -> Any:
     """Returns what a model takes as texts: one column, or a tuple of two."""
     return examples.texts if examples.pairs is None else (examples.texts, examples.pairs)
 
 
+def is_table(path: str) -> bool:
+    """Returns whether a file is read by columns, not line by line."""
+    from keras_bert_scratch.data.readers import table_suffix
+
+    return table_suffix(path) is not None
+
+
 def classifier_and_data(options: argparse.Namespace) -> tuple[Any, Any, Any]:
     """Loads the classifier `--model`, and returns it with the texts and true ids of `--data`."""
-    examples = read_data(options.data, options)
-    model = keras_bert_scratch.BertClassifier.from_pretrained(options.model)
+    examples = read_data(options.data, find_format(options.data, options, options.model))
+    model = load_checkpoint(options.model)
     return model, texts_of(examples), model.encode_labels(examples.labels)
 
 
@@ -151,21 +266,32 @@ def is_export(path: str) -> bool:
     return Path(path).is_file() or (Path(path) / "saved_model.pb").exists()
 
 
+def load_checkpoint(path: str, task: str = "BertClassifier") -> Any:
+    """Loads a trained checkpoint, by its folder or hub id."""
+    try:
+        return getattr(keras_bert_scratch, task).from_pretrained(path)
+    except ValueError as error:
+        way_out = f"fine-tune it first, keras-bert-scratch finetune FILE --model {path}"
+        message = str(error).replace("pass labels=, the class names", way_out)
+        raise ValueError(message) from error
+
+
 def load_any(path: str, task: str = "BertClassifier") -> Any:
     """Loads a checkpoint, by its folder or hub id, or an export of a task."""
     if not is_export(path):
-        return getattr(keras_bert_scratch, task).from_pretrained(path)
+        return load_checkpoint(path, task)
     return getattr(serving, _LOADERS[task])(path)
 
 
 def lines_in_chunks(
-    path: str, size: int = 1024, encoding: str = "utf-8"
+    path: str, size: int = 1024, encoding: str | None = None
 ) -> Iterator[tuple[int, list[str]]]:
     """Yields the lines of a file, or of standard input for "-", in chunks, so memory is bounded.
 
     Each chunk comes with the number of its first line. A line break must be a single byte in the
-    encoding.
+    encoding, by default UTF-8.
     """
+    encoding = encoding or "utf-8"
     try:
         is_of_lines = "\n".encode(encoding) == b"\n"
     except (LookupError, UnicodeError):
@@ -196,6 +322,16 @@ def _decode(number: int, line: bytes, encoding: str) -> str:
 def progress_to_stderr() -> contextlib.redirect_stdout:
     """Keeps standard output for results: Keras prints its progress bars there."""
     return contextlib.redirect_stdout(sys.stderr)
+
+
+@contextlib.contextmanager
+def asking(model: str) -> Iterator[None]:
+    """Keeps standard output for results, as `progress_to_stderr` does, while a model answers.
+
+    LiteRT tells how it computes: that is kept, unless asking fails.
+    """
+    with progress_to_stderr(), stderr_kept() if is_export(model) else contextlib.nullcontext():
+        yield
 
 
 def print_report(report: Any, as_json: bool) -> None:

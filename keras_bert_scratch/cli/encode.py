@@ -31,8 +31,9 @@ def run(options: argparse.Namespace) -> None:
 
     def encoded() -> Any:
         for _, texts in common.lines_in_chunks(options.file, encoding=options.encoding):
-            with common.progress_to_stderr():
-                yield texts, model.encode(texts, options.batch_size)
+            with common.asking(options.model):
+                rows = model.encode(texts, options.batch_size)
+            yield texts, rows
 
     if not options.output:
         _write_lines(encoded(), sys.stdout)

@@ -1,7 +1,9 @@
 """Evaluates a checkpoint, a SavedModel or a LiteRT file on a file of texts and labels."""
 
 import argparse
+import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ _SECONDS = 10
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("--model", required=True, help=common.ANY_MODEL)
-    parser.add_argument("--data", required=True, help=common.EXAMPLES_FILE)
+    common.add_file(parser, "--data", common.EXAMPLES_FILE)
     parser.add_argument("--output", help="new folder for the report and its pictures")
     parser.add_argument(
         "--train",
@@ -35,12 +37,18 @@ def run(options: argparse.Namespace) -> None:
     """Runs the command; all files are read before the model is loaded."""
     if options.output:
         check_new_folder(options.output)
-    examples = common.read_data(options.data, options)
-    train = common.read_data(options.train, options) if options.train else None
+    file_format = common.find_format(options.data, options, options.model)
+    examples = common.read_data(options.data, file_format)
+    train = None
+    if options.train:
+        train_format = common.find_format(options.train, options, options.model)
+        train = common.read_data(options.train, train_format)
     column = None
     if options.slice_column:
-        sliced = {"label_column": "slice_column", "label_separator": None}
-        column = common.read_data(options.data, options, **sliced).labels
+        sliced = dataclasses.replace(
+            file_format, label_column=options.slice_column, label_separator=None
+        )
+        column = common.read_data(options.data, sliced, label_column="slice_column").labels
 
     from keras_bert_scratch.data.labels import encode_label_sets, encode_labels
     from keras_bert_scratch.evaluation.classification import evaluate_classification
@@ -48,14 +56,14 @@ def run(options: argparse.Namespace) -> None:
     from keras_bert_scratch.evaluation.report import examine, write_report
 
     model = common.load_any(options.model)
-    is_multi_label = options.label_separator is not None
+    is_multi_label = common.is_multi_label(examples)
     encode = encode_label_sets if is_multi_label else encode_labels
 
     def encoded(some: Any) -> tuple[Any, Any]:
         return common.texts_of(some), encode(some.labels, model.labels)
 
     data, train_data = encoded(examples), encoded(train) if train is not None else None
-    with common.progress_to_stderr():
+    with common.asking(options.model):
         probabilities = model.probabilities(data[0], options.batch_size)
         report = evaluate_classification(
             data[1], probabilities, model.labels, multi_label=is_multi_label
@@ -81,6 +89,7 @@ def run(options: argparse.Namespace) -> None:
         write_report(
             options.output, report, details=details, title=f"{name} on {data_name}", card=card
         )
+        print(f"The report is in {options.output}", file=sys.stderr)
     if options.json:
         found = {name: part.to_dict() for name, part in details.items()}
         print(json.dumps({**report.to_dict(), **found}))

@@ -2,8 +2,9 @@
 
 import argparse
 import json
+import sys
+from pathlib import Path
 
-import keras_bert_scratch
 from keras_bert_scratch.cli import common
 from keras_bert_scratch.files import check_new_folder, new_folder
 
@@ -11,7 +12,10 @@ from keras_bert_scratch.files import check_new_folder, new_folder
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("--model", required=True, help="checkpoint of a classifier")
-    parser.add_argument("text", help="the text to explain")
+    parser.add_argument("text", help=f"the text to explain; or a {common.EXAMPLES_FILE}")
+    parser.add_argument(
+        "--row", type=int, metavar="N", help="the row of the file to explain (default: 1)"
+    )
     parser.add_argument(
         "--method",
         choices=["gradients", "rollout"],
@@ -20,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--label", help="the label to explain (default: the most probable)")
     parser.add_argument("--output", help="new folder for HTML, PNG and JSON")
-    common.add_arguments(parser, "--json")
+    common.add_arguments(parser, "--text-column", *common.FILES, "--json")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -29,15 +33,16 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("--label is for --method gradients: attention has no label. Omit --label.")
     if options.output:
         check_new_folder(options.output)
+    text = _text(options)
 
     from keras_bert_scratch.evaluation.explanations import explain_by_rollout, integrated_gradients
     from keras_bert_scratch.evaluation.plots import plot_explanation
 
-    model = keras_bert_scratch.BertClassifier.from_pretrained(options.model)
+    model = common.load_checkpoint(options.model)
     if options.method == "rollout":
-        explanation = explain_by_rollout(model, options.text)
+        explanation = explain_by_rollout(model, text)
     else:
-        explanation = integrated_gradients(model, options.text, options.label)
+        explanation = integrated_gradients(model, text, options.label)
     as_json = json.dumps(explanation.to_dict(), ensure_ascii=False)
     if options.output:
         with new_folder(options.output) as folder:
@@ -45,3 +50,20 @@ def run(options: argparse.Namespace) -> None:
             (folder / "explanation.json").write_text(as_json + "\n", encoding="utf-8")
             plot_explanation(explanation, folder / "explanation.png")
     print(as_json if options.json else explanation.to_text())
+    if options.output:
+        print(f"The explanation is in {options.output}", file=sys.stderr)
+
+
+def _text(options: argparse.Namespace) -> str:
+    """Returns the text to explain: the argument itself, or a row of the file that it names."""
+    text: str = options.text
+    if not (common.is_table(text) and Path(text).is_file()):
+        if options.row is not None:
+            raise ValueError(f"--row is for files of examples, and {text!r} is none: omit it.")
+        return text
+    found = common.find_format(text, options, options.model, needs_label=False)
+    texts = common.read_data(text, found).texts
+    row = 1 if options.row is None else options.row
+    if not 1 <= row <= len(texts):
+        raise ValueError(f"--row must be from 1 to {len(texts)}, the rows of {text}: it is {row}.")
+    return texts[row - 1]

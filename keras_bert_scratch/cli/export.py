@@ -1,11 +1,13 @@
 """Exports a checkpoint for servers, phones or browsers, and checks that it answers alike."""
 
 import argparse
+import contextlib
+import sys
 from pathlib import Path
+from typing import Any
 
-import keras_bert_scratch
 from keras_bert_scratch.cli import common
-from keras_bert_scratch.files import check_new_folder
+from keras_bert_scratch.files import check_new_folder, new_file, new_folder
 
 # The formats by their names here, and the options that each takes.
 FORMATS = {
@@ -64,16 +66,25 @@ def run(options: argparse.Namespace) -> None:
                 f"{options.format}."
             )
     if "texts" in settings:
-        settings["texts"] = common.texts_of(common.read_data(options.texts, options))
+        found = common.find_format(options.texts, options, options.model, needs_label=False)
+        settings["texts"] = common.texts_of(common.read_data(options.texts, found))
     if options.format == "savedmodel":
         if "model_version" in settings:
             from keras_bert_scratch.serving.saved_model import version_folder
 
             output = version_folder(output, settings.pop("model_version"))
         check_new_folder(output)
-    model = keras_bert_scratch.BertClassifier.from_pretrained(options.model)
-    with common.progress_to_stderr():
-        model.export(output, format=name, **settings)
+    print(f"Loading {options.model} ...", file=sys.stderr)
+    model = common.load_checkpoint(options.model)
+    print(f"Writing {output}, then asking it in a fresh process ...", file=sys.stderr)
+    file_format = common.remembered(options.model)
+    write: Any = new_folder if options.format == "savedmodel" else new_file
+    # ONNX files have no place for the format of files that leaves their bytes as they were checked.
+    if not file_format or options.format == "onnx":
+        file_format, write = {}, contextlib.nullcontext
+    with write(output) as path, common.progress_to_stderr():
+        model.export(path, format=name, **settings)
+        common.remember(file_format, path)
     files = [output] if output.is_file() else [file for file in output.rglob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in files)
     print(f"{output}: {size / 1e6:.1f} MB, answers as the model does")

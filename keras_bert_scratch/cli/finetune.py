@@ -1,14 +1,25 @@
 """Fine-tunes a checkpoint on a file of texts and labels, and reports how good it is."""
 
 import argparse
+import dataclasses
 import hashlib
+import json
+import shlex
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import keras_bert_scratch
 from keras_bert_scratch.cli import common
-from keras_bert_scratch.files import check_new_folder, new_folder
+from keras_bert_scratch.files import check_new_folder, new_folder, write_hashes
+from keras_bert_scratch.tables import shortened
 
+# Share of the texts that is held out, where it holds all classes.
+_HELD_OUT = 0.1
+# Labels that are counted by name before the training, and characters of the text to try.
+_MOST_NAMED = 20
+_LONGEST_EXAMPLE = 80
 # Number of texts that tell which attention heads a model needs.
 _IMPORTANCE_TEXTS = 1000
 # Pairs of options that exclude each other, and why.
@@ -20,6 +31,13 @@ _EXCLUDED = (
     ("keep_heads", "distribute", "--keep-heads works on one machine only"),
     ("checkpoint", "early_stopping", "--checkpoint does not keep what --early-stopping counts"),
 )
+# Options that choose the training, or what the one that `fit` chooses is not for; with any of them
+# it is by hand, and these are the defaults.
+_BY_HAND = (
+    *("optimizer", "learning_rate", "layer_decay", "early_stopping"),
+    *("lora", "teacher", "checkpoint", "distribute"),
+)
+_DEFAULTS = {"epochs": 3, "batch_size": 32, "optimizer": "adamw", "layer_decay": 1.0}
 # The options that the weights depend on.
 _RECIPE = (
     *("epochs", "batch_size", "optimizer", "learning_rate", "layer_decay", "lora", "freeze"),
@@ -31,32 +49,43 @@ _RECIPE = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     add = parser.add_argument
-    add("--model", required=True, help=f"{common.CHECKPOINT} to start from")
-    add("--train", required=True, help=common.EXAMPLES_FILE)
-    add("--output", required=True, help="new folder for the model and its report")
+    common.add_file(parser, "--train", common.EXAMPLES_FILE)
+    add(
+        "--model",
+        default="minilm",
+        help=f"{common.CHECKPOINT} to start from, or tiny-en (default: %(default)s)",
+    )
+    add(
+        "--output",
+        help="new folder for the model and its report (default: named after the file, in "
+        "saved_models)",
+    )
     held_out = parser.add_mutually_exclusive_group()
     held_out.add_argument("--validation", help="file of held-out examples")
     held_out.add_argument(
         "--validation-split",
         type=float,
-        default=0.1,
-        help="share of the training file to hold out, stratified (default: %(default)s)",
+        help="share of the training file to hold out, stratified (default: 0.1, or more where "
+        "each class needs it)",
     )
-    common.add_arguments(parser, *common.DATA, *common.TRAINING, "--distribute", "--json")
+    common.add_arguments(parser, *common.DATA, "--sequence-length", "--dtype", "--seed")
+    common.add_arguments(parser, "--distribute", "--json")
+    chosen = "chosen by the number of texts"
+    add("--epochs", type=int, help=f"default: {chosen}, or 3 if --optimizer or its like is given")
+    add("--batch-size", type=int, help=f"default: {chosen}, or 32 likewise")
     add(
         "--optimizer",
-        default="adamw",
-        help="adamw, lamb, lion, muon or schedule-free (default: %(default)s)",
+        help="adamw, lamb, lion, muon or schedule-free (default: adamw, with a schedule that is "
+        f"{chosen})",
     )
     add(
         "--learning-rate",
         type=float,
-        help="default: one that fits the optimizer; 1e-3 for adamw with --lora",
+        help=f"default: {chosen}, or one that fits the optimizer; 1e-3 for adamw with --lora",
     )
     add(
         "--layer-decay",
         type=float,
-        default=1.0,
         metavar="RATIO",
         help="learning rate of a layer over that of the layer above it, such as 0.9",
     )
@@ -110,8 +139,23 @@ def run(options: argparse.Namespace) -> None:
     for option, other, reason in _EXCLUDED:
         if getattr(options, option) and getattr(options, other):
             raise ValueError(f"{reason}: omit {common.flag(other)}.")
-    check_new_folder(options.output)
-    train, held_out, labels = _read(options)
+    if options.output:
+        check_new_folder(options.output)
+    is_by_hand = any(getattr(options, option) is not None for option in _BY_HAND)
+    if is_by_hand:
+        for option, value in _DEFAULTS.items():
+            if getattr(options, option) is None:
+                setattr(options, option, value)
+    file_format = common.find_format(options.train, options, say=False)
+    train, held_out, labels = _read(options, file_format)
+    if common.is_multi_label(train) and file_format.label_separator is None:
+        # Exports tell by it that a text may have several labels, which lists in JSON are.
+        file_format = dataclasses.replace(file_format, label_separator=";")
+    _say(options, file_format, train, held_out)
+    watched = held_out
+    if options.early_stopping:
+        # The texts that choose the weights cannot tell how good these are.
+        train, watched = _split(options, train, labels)
 
     import keras
 
@@ -129,7 +173,11 @@ def run(options: argparse.Namespace) -> None:
     resume = None
     with strategy.scope():
         model = _model(options, train, labels)
-        trainee = _compiled(options, model, len(train))
+        trainee = model
+        if is_by_hand:
+            trainee = _compiled(options, model, len(train))
+        else:
+            model.compile()
         if options.checkpoint:
             resume = ExactResume(options.checkpoint, _recipe(options, train))
             resume.restore(trainee)
@@ -150,38 +198,70 @@ def run(options: argparse.Namespace) -> None:
             batch_size=options.batch_size,
             epochs=options.epochs,
             initial_epoch=resume.epochs_done if resume else 0,
-            validation_data=(common.texts_of(held_out), held_out.labels),
+            validation_data=(common.texts_of(watched), watched.labels) if is_by_hand else None,
             class_weight=class_weight,
             callbacks=callbacks,
+            # A line an epoch where no bar can be drawn.
+            verbose=1 if sys.stderr.isatty() else 2,
         ).history
     # Workers that only wait must not leave before: the cluster would count them as lost.
     with chief_first(strategy):
         if is_chief(strategy):
-            _write(options, model, train, held_out, resume.history if resume else history)
+            history = resume.history if resume else history
+            _write(options, model, file_format, train, held_out, history)
 
 
-def _read(options: argparse.Namespace) -> tuple[Any, Any, list[str]]:
+def _read(options: argparse.Namespace, file_format: Any) -> tuple[Any, Any, list[str]]:
     """Returns the examples to train on, those held out, and the names of the classes."""
-    train = common.read_data(options.train, options)
+    train = common.read_data(options.train, file_format)
     labels = _names(train)
     if len(labels) < 2:
         raise ValueError(
             f"{options.train} has only the label {labels[0]!r}: a classifier needs two or more."
         )
     if options.validation:
-        held_out = common.read_data(options.validation, options)
+        held_out = common.read_data(options.validation, file_format)
         common.check_known({*labels}, {*_names(held_out)}, options, "labels")
-    else:
-        indices = keras_bert_scratch.stratified_split(
-            train.labels, options.validation_split, options.seed
-        )
-        train, held_out = (train.take(part) for part in indices)
-    return train, held_out, labels
+        return train, held_out, labels
+    return *_split(options, train, labels), labels
+
+
+def _split(options: argparse.Namespace, examples: Any, labels: list[str]) -> tuple[Any, Any]:
+    """Returns the examples without those held out, and these: at least as many as classes."""
+    share = options.validation_split
+    if share is None:
+        share = min(max(_HELD_OUT, len(labels) / len(examples)), 0.5)
+    with common.naming_options({"fraction": "validation_split"}):
+        parts = keras_bert_scratch.stratified_split(examples.labels, share, options.seed)
+    train, held_out = (examples.take(part) for part in parts)
+    return train, held_out
 
 
 def _names(examples: Any) -> list[str]:
+    return sorted(_counts(examples))
+
+
+def _counts(examples: Any) -> Counter[str]:
     rows = ([row] if isinstance(row, str) else row for row in examples.labels)
-    return sorted({label for row in rows for label in row})
+    return Counter(label for row in rows for label in row)
+
+
+def _say(options: argparse.Namespace, file_format: Any, train: Any, held_out: Any) -> None:
+    """Says in one line what was read, and what becomes of it."""
+    counts = sorted(
+        (_counts(train) + _counts(held_out)).items(), key=lambda item: (-item[1], item[0])
+    )
+    names = [f"{name} {count}" for name, count in counts[:_MOST_NAMED]]
+    names += [f"and {len(counts) - _MOST_NAMED} more"] * (len(counts) > _MOST_NAMED)
+    cells = f", cells separated by {file_format.delimiter!r}" * bool(file_format.delimiter)
+    columns = [name for name in (file_format.text_column, file_format.pair_column) if name]
+    print(
+        f"{options.train}: texts in {' and '.join(map(repr, columns))}, labels in "
+        f"{file_format.label_column!r}{cells}; {', '.join(names)}; {len(train)} texts to train, "
+        f"{len(held_out)} held out for the figures; the model will be in "
+        f"{options.output or common.free_folder(options.train)}",
+        file=sys.stderr,
+    )
 
 
 def _model(options: argparse.Namespace, train: Any, labels: list[str]) -> Any:
@@ -192,7 +272,7 @@ def _model(options: argparse.Namespace, train: Any, labels: list[str]) -> Any:
         options.model,
         labels,
         sequence_length=options.sequence_length,
-        multi_label=options.label_separator is not None,
+        multi_label=common.is_multi_label(train),
         dtype=options.dtype,
     )
     if options.keep_layers:
@@ -255,44 +335,78 @@ def _recipe(options: argparse.Namespace, train: Any) -> dict[str, Any]:
 
 
 def _write(
-    options: argparse.Namespace, model: Any, train: Any, held_out: Any, history: Any
+    options: argparse.Namespace,
+    model: Any,
+    file_format: Any,
+    train: Any,
+    held_out: Any,
+    history: Any,
 ) -> None:
+    """Writes the folder, and prints how good the model is and what to try next."""
+    from keras_bert_scratch.data.file_format import FILE_FORMAT
     from keras_bert_scratch.evaluation.baseline import compare_with_baseline
     from keras_bert_scratch.evaluation.classification import evaluate_classification
     from keras_bert_scratch.evaluation.model_card import model_card
     from keras_bert_scratch.evaluation.report import examine, write_report
 
-    with new_folder(options.output) as folder, common.progress_to_stderr():
+    # Asked again: another run may have taken the name meanwhile.
+    output = options.output or common.free_folder(options.train)
+    with new_folder(output) as folder, common.progress_to_stderr():
         calibration = None
         if options.calibrate:
             calibration = model.calibrate(common.texts_of(held_out), held_out.labels)
         data = common.texts_of(held_out), model.encode_labels(held_out.labels)
-        probabilities = model.probabilities(data[0], options.batch_size)
-        how: dict[str, Any] = {"multi_label": model.multi_label}
-        report = evaluate_classification(data[1], probabilities, model.labels, **how)
+        probabilities = model.probabilities(data[0])
+        report = evaluate_classification(
+            data[1], probabilities, model.labels, multi_label=model.multi_label
+        )
         model.save_pretrained(folder)
+        (folder / FILE_FORMAT).write_text(file_format.to_json(), encoding="utf-8")
+        write_hashes(folder)
         if options.lora:
             model.save_adapter(folder / "adapter")
-        details = examine(model, *data, probabilities, **how, batch_size=options.batch_size)
-        details["baseline"] = compare_with_baseline(
-            (common.texts_of(train), model.encode_labels(train.labels)),
-            data,
-            probabilities,
-            model.labels,
-            **how,
-        )
-        name = Path(options.output).name
-        training = _how_trained(options, train, held_out, history)
+    # The model is safe now: this may take long where texts are many.
+    print("Comparing with TF-IDF and logistic regression ...", file=sys.stderr)
+    train_data = common.texts_of(train), model.encode_labels(train.labels)
+    comparison = compare_with_baseline(
+        train_data, data, probabilities, model.labels, multi_label=model.multi_label
+    )
+    name, training = Path(output).name, _how_trained(options, train, held_out, history)
+    with common.progress_to_stderr():
+        print("Explaining errors, and asking again with changed texts ...")
+        details = examine(model, *data, probabilities, multi_label=model.multi_label)
+        details["baseline"] = comparison
         write_report(
-            folder / "report", report, history, calibration, details, title=name, training=training
+            Path(output) / "report",
+            report,
+            history,
+            calibration,
+            details,
+            title=name,
+            training=training,
         )
-        card = model_card(
-            model, name=name, report=report, baseline=details["baseline"], training=training
-        )
-        (folder / "README.md").write_text(card, encoding="utf-8")
-    common.print_report(report, options.json)
-    if calibration and not options.json:
+    card = model_card(model, name=name, report=report, baseline=comparison, training=training)
+    (Path(output) / "README.md").write_text(card, encoding="utf-8")
+    if options.json:
+        found = {"baseline": comparison.to_dict(), "output": output}
+        print(json.dumps({**report.to_dict(), **found}))
+        return
+    print(report.to_text())
+    if calibration:
         print(calibration.to_text())
+    print(comparison.to_text())
+    print(f"The model is in {output}, its report in {output}/report. Try it:")
+    print("\n".join(_next_commands(options, output, held_out)))
+
+
+def _next_commands(options: argparse.Namespace, output: str, held_out: Any) -> list[str]:
+    """Returns commands to copy that ask the new model."""
+    predict = f"keras-bert-scratch predict --model {shlex.quote(output)}"
+    commands = [f"  {predict} {shlex.quote(options.train)}"]
+    if held_out.pairs is None:
+        text = shlex.quote(shortened(min(held_out.texts, key=len), _LONGEST_EXAMPLE))
+        commands.insert(0, f"  echo {text} | {predict}")
+    return commands
 
 
 def _how_trained(

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-f1-loss",
         type=float,
-        help="points of macro F1: keeps the fastest within (default: keeps the best macro F1)",
+        help="points of macro F1: keeps the fastest within (default: keeps the best macro F1; "
+        "without any budget, the fastest file within half a point of it)",
     )
     common.add_arguments(parser, *common.DATA, "--json")
 
@@ -38,9 +40,12 @@ def run(options: argparse.Namespace) -> None:
 
     from keras_bert_scratch.serving.frontier import write_frontier
 
+    file_format = common.remembered(options.model)
+
     def export(path: Path, precision: Any, length: int) -> None:
         model.sequence_length = length
         model.export(path, format="litert", precision=precision)
+        common.remember(file_format, path)
 
     with common.progress_to_stderr():
         best = write_frontier(
@@ -58,7 +63,8 @@ def run(options: argparse.Namespace) -> None:
             max_megabytes=options.max_megabytes,
             max_milliseconds=options.max_milliseconds,
             max_f1_loss=options.max_f1_loss,
-            progress=lambda message: print(f"{message} ..."),
+            progress=lambda message: print(f"{message} ...", flush=True),
         )
     card = Path(options.output) / "README.md"
     print(json.dumps(best.to_dict()) if options.json else card.read_text("utf-8"))
+    print(f"{best.path}: {best.megabytes:.1f} MB, with its card {card}", file=sys.stderr)

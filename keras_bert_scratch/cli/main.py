@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from keras_bert_scratch import __version__
+from keras_bert_scratch.cli.quiet import quiet_tensorflow
 
 # The modules of this folder that are commands, in the order of --help.
 COMMANDS = (
@@ -38,8 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         subparser.set_defaults(run=command.run)
     options = parser.parse_args(arguments)
 
-    # TensorFlow's start-up chatter; it must be silenced before the first import.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet_tensorflow()
     try:
         options.run(options)
     except KeyboardInterrupt:

@@ -1,11 +1,15 @@
-"""Classifies lines of a file or of standard input by any kind of model."""
+"""Classifies the rows of a CSV file, or the lines of any other, by any kind of model."""
 
 import argparse
+import contextlib
+import csv
 import hashlib
+import itertools
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -23,19 +27,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pairs", action="store_true", help="a line holds two texts, separated by a tab"
     )
     parser.add_argument(
-        "--output", help="folder of files to write instead of printing; goes on where it stopped"
+        "--output",
+        help="new CSV file for rows; for lines a folder of files, which goes on where it stopped",
     )
     parser.add_argument(
         "--shard-lines",
         type=int,
-        default=10_000,
-        help="lines of a file of --output (default: %(default)s)",
+        help="lines of a file of --output (default: 10000)",
     )
-    common.add_arguments(parser, *common.LINES, "--batch-size", "--json")
+    parser.add_argument(
+        "file",
+        nargs="?",
+        default="-",
+        help=f"{common.EXAMPLES_FILE}, whose rows come back with a prediction each, as CSV; any "
+        "other file has one text a line (default: stdin)",
+    )
+    common.add_arguments(parser, "--text-column", "--pair-column", *common.FILES)
+    common.add_arguments(parser, "--batch-size", "--json")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command: each line of input gives a line of output."""
+    """Runs the command: each row or line of input gives one of output."""
+    # With --pairs even a file whose name ends in .tsv has no header.
+    if common.is_table(options.file) and not options.pairs:
+        _predict_table(options)
+        return
+    for option in ("text_column", "pair_column", "delimiter", "quoting"):
+        if getattr(options, option) is not None:
+            raise ValueError(
+                f"{common.flag(option)} is for a {common.EXAMPLES_FILE}, and {options.file!r} is "
+                "read line by line: omit it."
+            )
+    options.encoding = options.encoding or "utf-8"
+    options.shard_lines = 10_000 if options.shard_lines is None else options.shard_lines
     if options.output is not None:
         _write_shards(options)
         return
@@ -43,6 +67,87 @@ def run(options: argparse.Namespace) -> None:
     for first_number, texts in common.lines_in_chunks(options.file, encoding=options.encoding):
         for line in _predict(model, first_number, texts, options):
             print(line)
+
+
+def _predict_table(options: argparse.Namespace) -> None:
+    """Writes the rows of a file with all their columns and a prediction each."""
+    if options.shard_lines is not None:
+        raise ValueError(f"--shard-lines is for files of lines, not {options.file}: omit it.")
+    if options.output is not None and Path(options.output).exists():
+        raise FileExistsError(f"{options.output} exists: remove it, or name another --output.")
+    file_format = common.find_format(options.file, options, options.model, needs_label=False)
+    rows, examples = common.read_rows(options.file, file_format)
+    model = common.load_any(options.model)
+    with common.asking(options.model):
+        probabilities = model.probabilities(common.texts_of(examples), options.batch_size)
+
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    separator = file_format.label_separator
+    if separator is None and getattr(model, "multi_label", False):
+        separator = ";"
+    found = {
+        _free_name(name, columns): values
+        for name, values in _predictions(probabilities, model.labels, separator).items()
+    }
+    with _opened(options.output) as file:
+        if options.json:
+            for row, *answers in zip(rows, *found.values(), strict=True):
+                document = {**row, **dict(zip(found, answers, strict=True))}
+                file.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+            return
+        writer = csv.writer(file, delimiter=file_format.delimiter or ",", lineterminator="\n")
+        writer.writerow([*columns, *found])
+        for row, *answers in zip(rows, *found.values(), strict=True):
+            writer.writerow([*(_cell(row.get(name)) for name in columns), *answers])
+    if options.output is not None:
+        print(f"{options.output}: {len(rows)} rows")
+
+
+def _predictions(
+    probabilities: np.ndarray, labels: list[str], separator: str | None
+) -> dict[str, list[Any]]:
+    """Returns the columns of predictions by name.
+
+    Args:
+        probabilities: *Shape:* (n, C).
+        labels: C names.
+        separator: Stands between the labels of a text that may have several, with a probability
+            above a half each; None for models of one label a text.
+    """
+    if separator is None and len(labels) == 1:  # a score
+        return {f"predicted_{labels[0]}": [f"{row[0]:.4f}" for row in probabilities]}
+    best = [[int(np.argmax(row))] for row in probabilities]
+    if separator is not None:
+        best = [np.flatnonzero(row > 0.5).tolist() for row in probabilities]
+    return {
+        "predicted_label": [(separator or "").join(labels[n] for n in row) for row in best],
+        "probability": [
+            (separator or "").join(f"{values[n]:.4f}" for n in row)
+            for row, values in zip(best, probabilities, strict=True)
+        ],
+    }
+
+
+def _free_name(name: str, taken: Sequence[str]) -> str:
+    names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+    return next(candidate for candidate in names if candidate not in taken)
+
+
+def _cell(value: Any) -> str:
+    """Writes a value of JSON or Parquet into a cell."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+@contextlib.contextmanager
+def _opened(output: str | None) -> Iterator[TextIO]:
+    """Yields standard output, or a file that appears when it is complete."""
+    if output is None:
+        yield sys.stdout
+        return
+    with new_file(output) as path, path.open("w", encoding="utf-8", newline="") as file:
+        yield file
 
 
 def _write_shards(options: argparse.Namespace) -> None:
@@ -94,7 +199,7 @@ def _predict(
 ) -> Iterator[str]:
     """Yields one line of output for each text."""
     columns = _pairs(first_number, texts) if options.pairs else texts
-    with common.progress_to_stderr():
+    with common.asking(options.model):
         rows = model.probabilities(columns, options.batch_size)
     for text, row in zip(texts, rows, strict=True):
         yield _describe(text, row, model.labels, options.json)

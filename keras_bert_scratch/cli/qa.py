@@ -100,7 +100,9 @@ def _print_figures(figures: dict[str, float], as_json: bool) -> None:
 def _answer(options: argparse.Namespace) -> None:
     context = _read(options.context)
     model = common.load_any(options.model, "BertQuestionAnswerer")
-    _print_answer(model.answer(options.question, context), options.json)
+    with common.asking(options.model):
+        answer = model.answer(options.question, context)
+    _print_answer(answer, options.json)
 
 
 def _chat(options: argparse.Namespace) -> None:
@@ -113,7 +115,8 @@ def _chat(options: argparse.Namespace) -> None:
         question = line.strip()
         if not question:
             return
-        answer = model.answer(question, context, history)
+        with common.asking(options.model):
+            answer = model.answer(question, context, history)
         _print_answer(answer, options.json)
         history.append((question, answer.text))
 

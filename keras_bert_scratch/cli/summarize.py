@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--model", required=True, help=common.ANY_MODEL)
     evaluate.add_argument("--data", required=True, help=common.EXAMPLES_FILE)
     for action in (train, evaluate):
-        common.add_arguments(action, "--text-column", *common.FILES)
+        action.add_argument("--text-column", default="text", help="default: %(default)s")
+        common.add_arguments(action, *common.FILES)
         action.add_argument("--summary-column", default="summary", help="default: %(default)s")
         action.add_argument(
             "--sentences",
@@ -106,14 +107,25 @@ def _run(options: argparse.Namespace) -> None:
     model = _load(options)
     search = _search(options)
     for _, texts in common.lines_in_chunks(options.file, _CHUNK, options.encoding):
-        for text, summary in zip(texts, model.summarize(texts, **search), strict=True):
+        with common.asking(options.model):
+            summaries = model.summarize(texts, **search)
+        for text, summary in zip(texts, summaries, strict=True):
             row = {"text": text, "summary": summary}
             print(json.dumps(row, ensure_ascii=False) if options.json else summary)
 
 
 def _read(path: str, options: argparse.Namespace) -> tuple[list[str], list[str]]:
-    # As the second texts of pairs, summaries must not be empty.
-    examples = common.read_data(path, options, pair_column="summary_column")
+    from keras_bert_scratch.data.file_format import FileFormat
+
+    file_format = FileFormat(
+        text_column=options.text_column,
+        # As the second texts of pairs, summaries must not be empty.
+        pair_column=options.summary_column,
+        encoding=options.encoding or "utf-8",
+        delimiter=options.delimiter,
+        quoting=options.quoting,
+    )
+    examples = common.read_data(path, file_format, pair_column="summary_column")
     return examples.texts, examples.pairs or []
 
 

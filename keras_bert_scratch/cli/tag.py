@@ -55,8 +55,9 @@ def _read(path: str, options: argparse.Namespace) -> "TaggedTexts":
     from keras_bert_scratch import read_conll
 
     names = {name: name for name in ("encoding", "word_column", "tag_column", "scheme")}
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
     with common.naming_options(names):
-        return read_conll(path, **{name: getattr(options, name) for name in names})
+        return read_conll(path, **given)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -102,7 +103,9 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     model = common.load_any(options.model, "BertTokenClassifier")
     for _, texts in common.lines_in_chunks(options.file, _CHUNK, options.encoding):
-        for text, spans in zip(texts, model.find_spans(texts), strict=True):
+        with common.asking(options.model):
+            rows = model.find_spans(texts)
+        for text, spans in zip(texts, rows, strict=True):
             if options.json:
                 found = [span._asdict() for span in spans]
                 print(json.dumps({"text": text, "spans": found}, ensure_ascii=False))

@@ -11,14 +11,14 @@ import re
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
 # The three endings that csv knows; splitlines() also splits at characters that texts may hold.
 LINE_END = re.compile("\r\n|\r|\n")
 # A gzip file may unpack to this many bytes, or to this many times its size if that is more. Text
@@ -111,39 +111,90 @@ def read_examples(
         >>> read_examples("films.csv")
         Examples(texts=['A film, to remember'], pairs=None, labels=['positive'])
     """
+    columns = {"text_column": text_column, "pair_column": pair_column, "label_column": label_column}
+    rows = read_rows(path, columns, encoding=encoding, delimiter=delimiter, quoting=quoting)
+    return examples_of(path, rows, columns, label_separator)
+
+
+# The line of the file on which a row starts, and the row's cells by column.
+Row = tuple[int, dict[str, Any]]
+
+
+def read_rows(
+    path: str | Path,
+    columns: Mapping[str, str | None],
+    *,
+    encoding: str = "utf-8",
+    delimiter: str | None = None,
+    quoting: bool | None = None,
+    all_columns: bool = False,
+) -> list[Row]:
+    """Reads the rows of a file, with the numbers of their lines; see `read_examples`.
+
+    Args:
+        path: The file.
+        columns: Columns that the file must have, by the name of the argument that names each;
+            `text_column` and `pair_column` say where texts are.
+        encoding: See `read_examples`.
+        delimiter: See `read_examples`.
+        quoting: See `read_examples`.
+        all_columns: Whether a Parquet file is read with all its columns; the others are.
+    """
     path = existing_file(path)
-    suffix = Path(path.stem if path.suffix.lower() == ".gz" else path).suffix.lower()
-    if suffix not in (*_DELIMITERS, ".jsonl", ".parquet"):
+    suffix = table_suffix(path)
+    if suffix is None:
         raise ValueError(
             f"Cannot read {path}: its name must end in .csv, .tsv, .jsonl or .parquet, received "
             f"{path.suffix.lower()!r}."
         )
-    if suffix not in _DELIMITERS and (delimiter is not None or quoting is not None):
+    if suffix not in DELIMITERS and (delimiter is not None or quoting is not None):
         raise ValueError(f"delimiter and quoting are for CSV and TSV, not {path}: omit them.")
-    columns = {"text_column": text_column, "pair_column": pair_column, "label_column": label_column}
     wanted = {argument: name for argument, name in columns.items() if name is not None}
     if suffix == ".parquet":
         if encoding != "utf-8":
             raise ValueError(f"encoding is for text files, and {path} is Parquet: omit it.")
-        rows = list(_parquet_rows(path, wanted))
+        rows = list(_parquet_rows(path, wanted, all_columns))
     elif suffix == ".jsonl":
         rows = list(_jsonl_rows(path, read_decoded(path, encoding), wanted))
     else:
-        delimiter = _DELIMITERS[suffix] if delimiter is None else delimiter
+        delimiter = DELIMITERS[suffix] if delimiter is None else delimiter
         rows = _table_rows(path, read_decoded(path, encoding), delimiter, quoting, wanted)
     if not rows:
         raise ValueError(f"{path} has no rows: it needs at least one example.")
+    return rows
+
+
+def examples_of(
+    path: str | Path,
+    rows: list[Row],
+    columns: Mapping[str, str | None],
+    label_separator: str | None = None,
+) -> Examples:
+    """Returns the checked examples of rows that `read_rows` has read with the same columns."""
+    path = Path(path)
+
+    def texts(argument: str) -> list[str] | None:
+        name = columns.get(argument)
+        return None if name is None else _texts(path, rows, name)
+
+    label_column = columns.get("label_column")
     return Examples(
-        texts=_texts(path, rows, text_column),
-        pairs=_texts(path, rows, pair_column) if pair_column is not None else None,
-        labels=_labels(path, rows, label_column, label_separator)
-        if label_column is not None
-        else None,
+        texts=texts("text_column") or [],
+        pairs=texts("pair_column"),
+        labels=None if label_column is None else _labels(path, rows, label_column, label_separator),
     )
 
 
-# The line of the file on which a row starts, and the row's cells by column.
-_Row = tuple[int, dict[str, Any]]
+def table_suffix(path: str | Path) -> str | None:
+    """Returns the suffix by which a file of rows is read, without .gz; None for other files.
+
+    Example:
+        >>> table_suffix("films.CSV.gz"), table_suffix("films.txt")
+        ('.csv', None)
+    """
+    path = Path(path)
+    suffix = Path(path.stem if path.suffix.lower() == ".gz" else path).suffix.lower()
+    return suffix if suffix in (*DELIMITERS, ".jsonl", ".parquet") else None
 
 
 # === Bytes and characters ===
@@ -245,7 +296,7 @@ _Table = tuple[list[str], list[tuple[int, list[str]]]]
 
 def _table_rows(
     path: Path, content: str, delimiter: str, quoting: bool | None, wanted: dict[str, str]
-) -> list[_Row]:
+) -> list[Row]:
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n\ufeff':
         raise ValueError(
             "delimiter must be one character, not a quotation mark or a line break, received "
@@ -263,7 +314,12 @@ def _table_rows(
             "ordinary character. Pass quoting=False if it is, or quoting=True if the cell has "
             "several lines."
         )
-    return [(line, dict(zip(header, cells, strict=True))) for line, cells in rows]
+    # A name that comes twice is none of the wanted ones.
+    names = [
+        name if header.index(name) == number else f"{name}.{number}"
+        for number, name in enumerate(header)
+    ]
+    return [(line, dict(zip(names, cells, strict=True))) for line, cells in rows]
 
 
 def _read_table(
@@ -404,14 +460,14 @@ def _hidden_row(
     if not any(LINE_END.search(cell) for _, cells in rows for cell in cells):
         return None
     lines = [[cell.strip() for cell in line.split(delimiter)] for line in LINE_END.split(content)]
-    texts = {wanted["text_column"], wanted.get("pair_column")}
+    texts = {wanted.get("text_column"), wanted.get("pair_column")}
     usual = {}
     for column, name in enumerate(header):
         if name in texts:
             continue
         values = Counter(cells[column] for cells in lines if len(cells) == len(header))
-        if all(_is_number(cells[column]) for _, cells in rows):
-            usual[column] = set(filter(_is_number, values))
+        if all(is_number(cells[column]) for _, cells in rows):
+            usual[column] = set(filter(is_number, values))
         elif repeated := {value for value, count in values.items() if count > 1} - {""}:
             usual[column] = repeated
 
@@ -439,7 +495,8 @@ def _hidden_row(
     return None
 
 
-def _is_number(value: str) -> bool:
+def is_number(value: str) -> bool:
+    """Returns whether a cell is a finite number."""
     try:
         return math.isfinite(float(value))
     except ValueError:
@@ -461,7 +518,7 @@ def _check_columns(place: str, columns: list[str], wanted: dict[str, str]) -> No
             )
 
 
-def _jsonl_rows(path: Path, content: str, wanted: dict[str, str]) -> Iterator[_Row]:
+def _jsonl_rows(path: Path, content: str, wanted: dict[str, str]) -> Iterator[Row]:
     for line, text in enumerate(LINE_END.split(content), start=1):
         if not text.strip():
             continue
@@ -475,10 +532,10 @@ def _jsonl_rows(path: Path, content: str, wanted: dict[str, str]) -> Iterator[_R
         if not isinstance(row, dict):
             raise TypeError(
                 f"{path}, line {line} is a JSON {_json_type(row)}, expected an object such as "
-                f'{{"{wanted["text_column"]}": ...}}.'
+                f'{{"{wanted.get("text_column", "text")}": ...}}.'
             )
         _check_columns(f"{path}, line {line}", list(row), wanted)
-        yield line, {name: row[name] for name in wanted.values()}
+        yield line, row
 
 
 def _object(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -490,7 +547,7 @@ def _object(items: list[tuple[str, Any]]) -> dict[str, Any]:
     return names
 
 
-def _parquet_rows(path: Path, wanted: dict[str, str]) -> Iterator[_Row]:
+def _parquet_rows(path: Path, wanted: dict[str, str], all_columns: bool) -> Iterator[Row]:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -502,7 +559,7 @@ def _parquet_rows(path: Path, wanted: dict[str, str]) -> Iterator[_Row]:
         with parquet.ParquetFile(path) as file:
             _check_columns(str(path), file.schema_arrow.names, wanted)
             row = 0
-            for batch in file.iter_batches(columns=list(wanted.values())):
+            for batch in file.iter_batches(columns=None if all_columns else list(wanted.values())):
                 for cells in batch.to_pylist():
                     row += 1
                     yield row, cells
@@ -516,7 +573,7 @@ def _json_type(value: Any) -> str:
     return names.get(type(value), "number" if isinstance(value, int | float) else "value")
 
 
-def _texts(path: Path, rows: list[_Row], column: str) -> list[str]:
+def _texts(path: Path, rows: list[Row], column: str) -> list[str]:
     for line, row in rows:
         if not isinstance(row[column], str):
             raise TypeError(
@@ -529,7 +586,7 @@ def _texts(path: Path, rows: list[_Row], column: str) -> list[str]:
 
 
 def _labels(
-    path: Path, rows: list[_Row], column: str, separator: str | None
+    path: Path, rows: list[Row], column: str, separator: str | None
 ) -> list[str] | list[list[str]]:
     if separator == "":
         raise ValueError("label_separator must be at least one character, received ''.")

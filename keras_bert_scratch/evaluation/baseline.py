@@ -1,4 +1,4 @@
-"""TF-IDF and logistic regression, trained in seconds: what a larger model has to beat.
+"""What a larger model has to beat: TF-IDF and logistic regression, and the commonest class.
 
 Axes: n examples, C classes.
 """
@@ -15,6 +15,7 @@ from keras_bert_scratch.evaluation.classification import (
     predicted_ids,
 )
 from keras_bert_scratch.evaluation.significance import McNemar, mcnemar
+from keras_bert_scratch.tables import format_table
 from keras_bert_scratch.text.columns import joined_columns
 from keras_bert_scratch.text.normalization import BertNormalizer
 
@@ -24,43 +25,75 @@ _SIGNIFICANT = 0.05
 
 @dataclasses.dataclass(frozen=True)
 class BaselineComparison:
-    """A model beside the baseline, on the same examples.
+    """A model beside the baselines, on the same examples.
 
     Attributes:
-        report: Figures of the baseline.
+        model: Figures of the model.
+        report: Figures of TF-IDF and logistic regression.
+        commonest: Figures of the answer that is always the commonest one of the training examples.
         accuracy_gain: Accuracy of the model minus that of the baseline.
         test: McNemar's test of the model (first) and the baseline (second).
     """
 
+    model: ClassificationReport
     report: ClassificationReport
+    commonest: ClassificationReport
     accuracy_gain: float
     test: McNemar
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns all attributes as plain JSON types."""
+        """Returns all attributes but the model's own figures as plain JSON types."""
         return {
             "report": self.report.to_dict(),
+            "commonest": self.commonest.to_dict(),
             "accuracy_gain": self.accuracy_gain,
             "test": self.test._asdict(),
         }
 
     def to_text(self) -> str:
-        """Returns the baseline's figures, and whether the model is better."""
+        """Returns the figures as a table, and whether the model is better."""
+        rows = [
+            [
+                name,
+                *(f"{report.accuracy:.4f}", report.interval_text("accuracy")),
+                *(f"{report.macro_f1:.4f}", report.interval_text("macro_f1")),
+            ]
+            for name, report in (
+                ("the model", self.model),
+                ("TF-IDF + logistic regression", self.report),
+                ("always the commonest", self.commonest),
+            )
+        ]
+        header = [f"{self.model.num_examples} examples", "accuracy", "95 %", "macro F1", "95 %"]
         model_only, baseline_only, p_value = self.test
         lines = [
-            f"baseline (TF-IDF + logistic regression): accuracy {self.report.accuracy:.4f} (95 % "
-            f"interval {self.report.interval_text('accuracy')}), macro F1 "
-            f"{self.report.macro_f1:.4f} ({self.report.interval_text('macro_f1')})",
-            f"the model is right alone on {model_only} examples, the baseline on {baseline_only}: "
+            *self.warnings,
+            format_table(header, rows),
+            f"the model is right alone on {model_only} examples, TF-IDF on {baseline_only}: "
             f"{self.accuracy_gain:+.4f} accuracy, p = {p_value:.2g} (McNemar, exact)",
         ]
-        if self.accuracy_gain <= 0 or p_value > _SIGNIFICANT:
-            lines.insert(
-                0,
-                "WARNING: The model does not beat the baseline beyond chance: train it longer or "
-                "on more texts, start from other weights, or deploy the baseline.",
-            )
         return "\n".join(lines) + "\n"
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader should know before using the model."""
+        warnings = []
+        if self.model.accuracy <= self.commonest.accuracy:
+            warnings.append(
+                "WARNING: The model is no better than always answering the commonest class: check "
+                "that texts and labels belong together, and train it longer or on more texts."
+            )
+        if self.accuracy_gain <= 0:
+            warnings.append(
+                "WARNING: The model does not beat the baseline, TF-IDF and logistic regression: "
+                "train it longer or on more texts, start from other weights, or use the baseline."
+            )
+        elif self.test.p_value > _SIGNIFICANT:
+            warnings.append(
+                "NOTE: The model beats TF-IDF and logistic regression, but not beyond chance: more "
+                "held-out examples would tell."
+            )
+        return warnings
 
 
 def compare_with_baseline(
@@ -71,7 +104,7 @@ def compare_with_baseline(
     *,
     multi_label: bool = False,
 ) -> BaselineComparison:
-    """Trains the baseline, and compares a model with it.
+    """Trains the baselines, and compares a model with them.
 
     Args:
         train: Texts (or a tuple of two columns) and label ids, or zeros and ones of shape (m, C).
@@ -92,21 +125,33 @@ def compare_with_baseline(
         (1.0, 1.0)
     """
     (train_texts, train_ids), (texts, true_ids) = train, held_out
+    train_ids, num_classes = np.asarray(train_ids), len(class_names)
     baseline_scores = _baseline_scores(
-        joined_columns(train_texts), np.asarray(train_ids), joined_columns(texts), len(class_names)
+        joined_columns(train_texts), train_ids, joined_columns(texts), num_classes
     )
     reports, are_right = [], []
-    for values in (scores, baseline_scores):
+    for values in (scores, baseline_scores, _commonest(train_ids, len(true_ids), num_classes)):
         reports.append(
             evaluate_classification(true_ids, values, class_names, multi_label=multi_label)
         )
         is_right = predicted_ids(values, multi_label) == np.asarray(true_ids)
         are_right.append(is_right.reshape(len(is_right), -1).all(axis=1))
+    model, baseline, commonest = reports
     return BaselineComparison(
-        report=reports[1],
-        accuracy_gain=reports[0].accuracy - reports[1].accuracy,
-        test=mcnemar(*are_right),
+        model=model,
+        report=baseline,
+        commonest=commonest,
+        accuracy_gain=model.accuracy - baseline.accuracy,
+        test=mcnemar(*are_right[:2]),
     )
+
+
+def _commonest(train_ids: np.ndarray, num_examples: int, num_classes: int) -> np.ndarray:
+    """Returns the commonest answer as ones among zeros, for every example. *Shape:* (n, C)."""
+    answers, counts = np.unique(train_ids, axis=0, return_counts=True)
+    answer = answers[counts.argmax()]
+    row = answer if train_ids.ndim == 2 else np.eye(num_classes)[answer]
+    return np.tile(row, (num_examples, 1))
 
 
 def _baseline_scores(

@@ -25,8 +25,6 @@ from keras_bert_scratch.pictures import DARK, without_glyph_warnings
 _MOST_ROWS = 20
 # An error of the scores' sum that is said.
 _LARGE_ERROR = 0.05
-# A difference with a larger p-value counts as chance.
-_SIGNIFICANT = 0.05
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #ffffff; --faint: #f2f4f7;
@@ -160,19 +158,15 @@ def _figures(report: ClassificationReport, baseline: BaselineComparison | None) 
     note = ""
     if baseline is not None:
         rows.append(_figures_row("TF-IDF and logistic regression", baseline.report))
+        rows.append(_figures_row("always the commonest answer", baseline.commonest))
         test = baseline.test
         note = (
             f'<p class="note">This model is right alone on {test.first_only:,} examples, TF-IDF on '
             f"{test.second_only:,}: {100 * baseline.accuracy_gain:+.1f} points of accuracy, p = "
             f"{test.p_value:.2g} (McNemar, exact).</p>"
         )
-        if baseline.accuracy_gain <= 0 or test.p_value > _SIGNIFICANT:
-            note += (
-                '<p class="warning">The model does not beat TF-IDF and logistic regression beyond '
-                "chance: train it longer or on more texts, start from other weights, or use these."
-                "</p>"
-            )
-    if not report.is_multi_label:
+        note += "".join(f'<p class="warning">{_escape(text)}</p>' for text in baseline.warnings)
+    elif not report.is_multi_label:
         supports = {name: found["support"] for name, found in report.per_class.items()}
         commonest = max(supports, key=supports.__getitem__)
         share = supports[commonest] / report.num_examples

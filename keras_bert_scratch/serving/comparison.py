@@ -114,10 +114,16 @@ def check_bounds(
     figures: Sequence[ArtifactFigures],
     *,
     largest_logit_gap: float | None = None,
-    flipped_labels: float | None = 0.01,
-    accuracy_loss: float | None = 0.01,
+    flipped_labels: float | None = 0.05,
+    accuracy_loss: float | None = 0.03,
 ) -> None:
     """Refuses exports that are too far from their model.
+
+    The default bounds are between what int8 files with a dynamic range do and what broken files do.
+    The former flip the labels of texts on the edge between two classes: 0.2 % of 500 film reviews,
+    0.7 % of 300 headlines, and by chance one or two of 60 texts, 3 %. Files that were calibrated on
+    other texts flip 6 % and more, those with another model's weights or vocabulary half of all. Set
+    lower bounds where texts are many.
 
     Args:
         figures: Results of `measure_artifact`.

@@ -18,6 +18,9 @@ from keras_bert_scratch.serving.comparison import (
 )
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
+# Gain of macro F1 below which the curve over time counts as flat.
+_FLAT = 0.005
+
 
 def write_frontier(
     folder: str | Path,
@@ -56,7 +59,8 @@ def write_frontier(
         max_megabytes: Largest size of the file, in units of 10^6 bytes.
         max_milliseconds: Longest time of a text of full length, on one thread.
         max_f1_loss: Largest loss of macro F1 against the model, in points of 100. If it is given,
-            the fastest file that fits is kept, otherwise the one with the best macro F1.
+            the fastest file that fits is kept, otherwise the one with the best macro F1; see `pick`
+            for a call without any budget.
         progress: Called with a description of the next step.
 
     Returns:
@@ -66,25 +70,25 @@ def write_frontier(
         FileExistsError: If the folder is not empty.
         RuntimeError: If nothing fits the budget; nothing is written.
     """
+    wanted = [(length, precision) for length in lengths for precision in precisions]
     with new_folder(folder) as temporary:
         figures = []
-        for length in lengths:
-            for precision in precisions:
-                path = temporary / f"{precision}_{length}.tflite"
-                progress(f"{precision}, {length} tokens")
-                export(path, precision, length)
-                figures.append(
-                    measure_artifact(
-                        path,
-                        texts,
-                        true_ids,
-                        expected,
-                        tokenizer,
-                        lengths=[length],
-                        threads=[1],
-                        multi_label=multi_label,
-                    )
+        for number, (length, precision) in enumerate(wanted, start=1):
+            path = temporary / f"{precision}_{length}.tflite"
+            progress(f"[{number}/{len(wanted)}] {precision}, {length} tokens")
+            export(path, precision, length)
+            figures.append(
+                measure_artifact(
+                    path,
+                    texts,
+                    true_ids,
+                    expected,
+                    tokenizer,
+                    lengths=[length],
+                    threads=[1],
+                    multi_label=multi_label,
                 )
+            )
         best = pick(figures, max_megabytes, max_milliseconds, max_f1_loss)
         for export_figures in figures:
             if export_figures is not best:
@@ -113,6 +117,9 @@ def pick(
 ) -> ArtifactFigures:
     """Chooses an export for a budget, see `write_frontier`.
 
+    Without any budget it is the knee of the curve of macro F1 over time: the fastest file that no
+    slower one beats by more than half a point of macro F1.
+
     Raises:
         RuntimeError: If none fits; the message says what would.
     """
@@ -133,7 +140,10 @@ def pick(
             f"{100 * (0 - max(row.macro_f1_change for row in figures)):.2f} points: raise the "
             "budget."
         )
-    if max_f1_loss is None:
+    if max_f1_loss is None and max_megabytes == max_milliseconds == float("inf"):
+        enough = max(row.macro_f1 for row in figures) - _FLAT
+        fitting = [row for row in figures if row.macro_f1 >= enough]
+    elif max_f1_loss is None:
         return max(fitting, key=lambda row: (row.macro_f1, -_milliseconds(row)))
     return min(fitting, key=lambda row: (_milliseconds(row), -row.macro_f1))
 

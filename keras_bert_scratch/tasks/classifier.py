@@ -4,7 +4,7 @@ Axes: B batch, S sequence, C classes, W windows of all texts of a batch.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -57,9 +57,11 @@ from keras_bert_scratch.training.privacy import DifferentialPrivacy, Spent, chec
 
 logger = logging.getLogger(__name__)
 
-# Examples that tell how a new head starts, and their weight beside the penalty on its size.
+# Most examples that tell how a new head starts; the norm of what it then knows of each class's
+# name, where features have norm 1; and how much a logit changes from similarity 0 to 1.
 _MOST_PROBED = 2000
-_INVERSE_PENALTY = 1.0
+_PRIOR_LENGTH = 2.0
+_SIMILARITY_SCALE = 20.0
 
 # Losses whose targets are the probabilities of all classes, and losses whose targets are ids.
 _OF_PROBABILITIES = (
@@ -421,10 +423,39 @@ class BertClassifier(TextModel):
                 "at least two."
             )
 
+    @property
+    def knows_sentences(self) -> bool:  # type: ignore[override]
+        """Whether the head reads the states of a sentence encoder, as they are."""
+        return self.pooling != "pooler"
+
+    def start_from_names(self, descriptions: Mapping[str, str] | None = None) -> None:
+        """Makes a new head whose logits are the similarities of a text to the classes' names.
+
+        Args:
+            descriptions: Texts that say what classes mean, by their names.
+
+        Raises:
+            ValueError: If a description is for no class.
+        """
+        given = dict(descriptions or {})
+        if unknown := sorted(given.keys() - set(self.labels)):
+            raise ValueError(
+                f"descriptions has {unknown[0]!r}, which is none of the labels {self.labels}: "
+                "correct it."
+            )
+        texts = [given.get(label, f"This text is about {label}.") for label in self.labels]
+        features = self._features_of(self.examples(texts))  # (C, H)
+        lengths = np.linalg.norm(features, axis=1, keepdims=True)
+        directions = features / lengths
+        # What all have in common says nothing.
+        kernel = (directions - directions.mean(axis=0)) * _SIMILARITY_SCALE / lengths.mean()
+        self.head.set_weights([kernel.T, np.zeros(len(texts))])
+
     def start_head(self, examples: TextExamples) -> None:
         """Starts a head that was never trained from the one that suits the encoder as it is.
 
-        A head is trained if it has biases. See `training.linear_probe.fit_head`.
+        A head is trained if it has biases. What a new one knows of the classes' names is kept, as
+        far as the examples do not speak against it, see `training.linear_probe.fit_head`.
 
         Args:
             examples: Those to train on; of many, the first are read.
@@ -437,12 +468,16 @@ class BertClassifier(TextModel):
         if targets.ndim == 1:
             targets = np.eye(len(self.labels))[targets]
         link: Link = "identity" if self.is_score else "sigmoid" if self.multi_label else "softmax"
+        features, known = self._features_of(some), np.array(kernel)
+        if self.knows_sentences and len(self.labels) > 1:
+            length = np.linalg.norm(features, axis=1).mean()
+            known *= _PRIOR_LENGTH / length / np.linalg.norm(known, axis=0).clip(1e-9)
+        else:
+            known[:] = 0
         weights = fit_head(
-            self._features_of(some), targets, np.array(kernel), np.array(bias),
-            link=link, sample_weight=some.sample_weight, inverse_penalty=_INVERSE_PENALTY,
-        )  # fmt: skip
-        for variable, weight in zip((kernel, bias), weights, strict=True):
-            variable.assign(weight)
+            features, targets, known, np.array(bias), link=link, sample_weight=some.sample_weight
+        )
+        self.head.set_weights(weights)
 
     def _features_of(self, examples: TextExamples) -> np.ndarray:
         """Computes what the head reads of each text, of windows their mean. *Shape:* (n, H)."""
@@ -644,7 +679,7 @@ class BertClassifier(TextModel):
             )
         else:
             pooling = saved.get("pooling", "pooler")
-        return cls._from_checkpoint(
+        model = cls._from_checkpoint(
             checkpoint,
             tokenizer=WordPieceTokenizer.from_directory(checkpoint.folder, **changes),
             head=() if order is None else _head_weights(pooling),
@@ -662,6 +697,54 @@ class BertClassifier(TextModel):
             privacy_spent=saved.get("privacy_spent", ()),
             dtype=dtype,
         )
+        if order is None:
+            new = "Newly initialized, to be trained: the head for %s."
+            if model.knows_sentences and len(labels) > 1:
+                model.start_from_names()
+                new += " Until then, it compares texts with these names."
+            logger.warning(new, ", ".join(labels))
+        return model
+
+    @classmethod
+    def from_label_names(
+        cls,
+        labels: Sequence[str],
+        path_or_hub_id: str | Path = "minilm",
+        *,
+        descriptions: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> "BertClassifier":
+        """Makes a classifier that needs no examples: it compares texts with the names of classes.
+
+        Names should say what a text is about, as "refund request" does, or have a description;
+        where there are examples, `fit` goes on from there. Source: Yin et al. 2019, "Benchmarking
+        Zero-shot Text Classification", with a sentence encoder's similarities.
+
+        Args:
+            labels: Names of the C classes, two or more.
+            path_or_hub_id: Checkpoint of a sentence encoder, see `from_pretrained`.
+            descriptions: For some or all labels, a text that says more than the name, such as one
+                that could be of the class.
+            **settings: Other arguments of `from_pretrained`.
+
+        Raises:
+            ValueError: If there are fewer than two labels, the checkpoint is no sentence encoder's,
+                or a description is for no class.
+
+        Example:
+            >>> model = BertClassifier.from_label_names(["sports", "politics"])
+            >>> model.classify(["The striker scored twice."])
+            [{'sports': 0.93, 'politics': 0.07}]
+        """
+        model = cls.from_pretrained(path_or_hub_id, labels, **settings)
+        if not model.knows_sentences or len(model.labels) < 2:
+            raise ValueError(
+                f"Label names need two labels or more and a sentence encoder, received "
+                f"{model.labels} and {str(path_or_hub_id)!r} with pooling={model.pooling!r}: name "
+                'another, such as "minilm".'
+            )
+        model.start_from_names(descriptions)
+        return model
 
     def other_weights(self) -> tuple[Weight, ...]:
         """Returns the rows of the pooler and of the head."""

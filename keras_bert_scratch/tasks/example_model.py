@@ -55,6 +55,8 @@ class ExampleModel(EncoderModel):
     # === What subclasses say of their examples ===
     # Whether examples can be held out, see `split`.
     can_split = False
+    # Whether the encoder's states, pooled as they are, tell what a text is about.
+    knows_sentences = False
 
     def is_examples(self, x: Any) -> bool:
         """Whether `x` is held in memory and can only be raw examples."""
@@ -248,6 +250,7 @@ class ExampleModel(EncoderModel):
                     batch_size=batch_size,
                     epochs=epochs,
                     has_validation=bool(validation_data or held_out) or not self.can_split,
+                    knows_sentences=self.knows_sentences,
                 )
                 batch_size, epochs = chosen.batch_size, chosen.epochs
                 if chosen.held_out:

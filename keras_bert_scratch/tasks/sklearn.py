@@ -29,10 +29,12 @@ class BertSklearnClassifier(ClassifierMixin, BaseEstimator):
     A pickle holds the model as its checkpoint folder, JSON and safetensors, not as code.
 
     Args:
-        checkpoint: Local folder or hub id to start from.
-        epochs: How often all texts are read.
-        batch_size: B, in `fit` and in `predict`.
-        learning_rate: The peak of AdamW's, after a warm-up of a tenth of all steps.
+        checkpoint: Name, local folder or hub id to start from, see `BertClassifier`.
+        epochs: How often all texts are read; chosen by the number of texts by default, or 3 beside
+            a `learning_rate`.
+        batch_size: B, in `fit` and in `predict`; chosen by default.
+        learning_rate: The peak of AdamW's, after a warm-up of a tenth of all steps; by default the
+            whole training is chosen, see `training.fine_tuning`.
         sequence_length: Tokens to which texts are truncated; by default what the checkpoint says.
         class_weight: `"balanced"`, or a dict of label to weight, as scikit-learn has them; not for
             several labels a text.
@@ -69,11 +71,11 @@ class BertSklearnClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        checkpoint: str | Path = "google-bert/bert-base-uncased",
+        checkpoint: str | Path = "minilm",
         *,
-        epochs: int = 3,
-        batch_size: int = 32,
-        learning_rate: float = 5e-5,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
         sequence_length: int | None = None,
         class_weight: Any = None,
         dtype: Any = None,
@@ -137,13 +139,18 @@ class BertSklearnClassifier(ClassifierMixin, BaseEstimator):
             multi_label=multi_label,
             dtype=self.dtype,
         )
-        steps = self.epochs * -(-len(targets) // self.batch_size)
-        model.compile(adamw(self.learning_rate, total_steps=steps, warmup_ratio=0.1))
+        epochs = self.epochs
+        if self.learning_rate is None:
+            model.compile()
+        else:
+            epochs = epochs or 3
+            steps = epochs * -(-len(targets) // (self.batch_size or 32))
+            model.compile(adamw(self.learning_rate, total_steps=steps, warmup_ratio=0.1))
         history = model.fit(
             texts,
             targets,
             batch_size=self.batch_size,
-            epochs=self.epochs,
+            epochs=epochs,
             sample_weight=weights,
             verbose=self.verbose,
         )
@@ -160,7 +167,7 @@ class BertSklearnClassifier(ClassifierMixin, BaseEstimator):
             float32. *Shape:* (n, C).
         """
         check_is_fitted(self)
-        return self.model_.probabilities(_columns(X), self.batch_size)
+        return self.model_.probabilities(_columns(X), self.batch_size or 32)
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """Returns the most probable label of each text, or all that are likely.

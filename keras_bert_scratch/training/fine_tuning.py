@@ -52,8 +52,9 @@ def choose_fine_tuning(
     batch_size: int | None = None,
     epochs: int | None = None,
     has_validation: bool = False,
+    knows_sentences: bool = False,
 ) -> FineTuning:
-    """Chooses a training by the number of examples and the size of the encoder.
+    """Chooses a training by the number of examples and the kind of encoder.
 
     Args:
         num_examples: Number of training examples.
@@ -61,22 +62,24 @@ def choose_fine_tuning(
         batch_size: B, if it is given.
         epochs: Number of epochs, if it is given.
         has_validation: Whether there are validation data, or no examples can be held out.
+        knows_sentences: Whether the encoder was trained as a sentence encoder: its features suit
+            few examples nearly as they are, and more steps would take from them.
 
     Example:
         >>> choose_fine_tuning(64, BertConfig()).epochs
-        10
+        20
     """
     is_narrow = config.hidden_dim < _NARROW
     has_few = num_examples <= _MOST_WITHOUT_VALIDATION
     batch_size = batch_size or (16 if has_few else 32)
     if epochs is None:
-        least_steps, most_epochs = (400, 40) if is_narrow else (200, 10)
+        least_steps, most_epochs = (400, 40) if is_narrow else (200, 5 if knows_sentences else 20)
         steps_per_epoch = -(-num_examples // batch_size)
         epochs = max(3, min(most_epochs, -(-least_steps // steps_per_epoch)))
     return FineTuning(
         batch_size,
         epochs,
-        learning_rate=5e-4 if is_narrow else 5e-5,
+        learning_rate=5e-4 if is_narrow else 2e-5 if has_few and knows_sentences else 5e-5,
         held_out=0.0 if has_few or has_validation else _HELD_OUT,
     )
 

@@ -1,7 +1,11 @@
 """The commands, from a CSV file to predictions of every kind of model."""
 
+import contextlib
+import csv
+import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -180,6 +184,7 @@ MIRRORED = ["--distribute", "mirrored"]
     [
         (["--train", "none.csv"], "There is no file none.csv"),
         (["--text-column", "body"], "no column 'body': its columns are 'text', 'label'"),
+        (["--validation-split", "0.02"], "A --validation-split of 0.02 splits 48 examples into"),
         (["--train", "one.csv"], "one.csv has only the label 'yes'"),
         (["--validation", "more.csv"], "labels that train.csv lacks: neutral. Remove these exam"),
         (["--keep-heads", "3"], "--keep-heads must be from 1 to the 2 of a layer: it is 3."),
@@ -202,13 +207,152 @@ def test_finetune_refuses_before_any_work(folder, monkeypatch, run, options, mes
     assert names(folder) == before
 
 
+@pytest.fixture(scope="module")
+def headlines(tmp_path_factory, folder, reviews, write_csv):
+    """A folder with a CSV file whose columns have to be found, and what one command made of it."""
+    place = tmp_path_factory.mktemp("headlines")
+    examples = enumerate(zip(*reviews, strict=True))
+    rows = ((n, f"{text}; {text}", label) for n, (text, label) in examples)
+    path = write_csv(place / "news.csv", ["id", "headline", "kind"], rows)
+    path.write_text(path.read_text().replace(",", "\t"))
+    with contextlib.chdir(place), contextlib.redirect_stdout(io.StringIO()) as printed:
+        arguments = ["finetune", "news.csv", "--model", f"{folder}/start", "--epochs", "2"]
+        assert main([*arguments, "--early-stopping", "1", "--json"]) == 0
+        place.joinpath("printed.json").write_text(printed.getvalue())
+        export = ["export", "--model", "saved_models/news", "m.tflite", "--format", "litert"]
+        assert main(export) == 0
+    return place
+
+
+class TestOneFileSuffices:
+    def test_says_what_it_reads_and_writes_before_it_works(self, headlines, run, monkeypatch):
+        monkeypatch.chdir(headlines)
+        line = run("finetune", "news.csv", "--model", "none/", "--epochs", 1, status=1)
+        # 48 texts; each class has as many. The folder's name is taken.
+        assert line.startswith(
+            "news.csv: texts in 'headline', labels in 'kind', cells separated by '\\t'; "
+            "negative 24, positive 24; 43 texts to train, 5 held out for the figures; the model "
+            "will be in saved_models/news-2\n"
+        )
+        assert line.endswith("or the id of a model on the hub.\n")
+
+    def test_the_model_stands_beside_what_it_has_to_beat(self, headlines):
+        printed = json.loads((headlines / "printed.json").read_text())
+        assert printed["output"] == "saved_models/news"
+        assert printed["num_examples"] == 5
+        baseline = printed["baseline"]
+        assert baseline["report"]["num_examples"] == baseline["commonest"]["num_examples"] == 5
+        assert baseline["report"]["accuracy"] == 1.0  # a word tells each class
+
+    @pytest.mark.parametrize("model", ["saved_models/news", "m.tflite"])
+    def test_its_model_reads_the_same_file(self, headlines, run, monkeypatch, model):
+        monkeypatch.chdir(headlines)
+        header, *rows = run("predict", "--model", model, "news.csv").splitlines()
+        assert header.split("\t") == ["id", "headline", "kind", "predicted_label", "probability"]
+        given = (headlines / "news.csv").read_text().splitlines()[1:]
+        assert [row.rsplit("\t", 2)[0] for row in rows] == given
+        found = json.loads(run("evaluate", "news.csv", "--model", model, "--json"))
+        is_right = [row.split("\t")[2] == row.split("\t")[3] for row in rows]
+        assert found["accuracy"] == pytest.approx(np.mean(is_right))
+
+    def test_rows_to_a_file_and_again(self, headlines, run, tmp_path):
+        predict = ["predict", "--model", headlines / "m.tflite"]
+        output = tmp_path / "found.csv"
+        printed = run(*predict, headlines / "news.csv", "--output", output)
+        assert printed == f"{output}: 48 rows\n"
+        assert "exists: remove it" in run(*predict, output, "--output", output, status=1)
+        # A row in JSON; columns of a prediction that are there stay.
+        row, *_ = run(*predict, output, "--json").splitlines()
+        row = json.loads(row)
+        assert list(row)[-2:] == ["predicted_label_2", "probability_2"]
+        assert row["predicted_label"] == row["predicted_label_2"]
+        error = run(*predict, output, "--shard-lines", 3, status=1)
+        assert "--shard-lines is for files of lines" in error
+
+    def test_other_formats_keep_their_values(self, headlines, run, tmp_path):
+        (tmp_path / "a.jsonl").write_text(
+            '{"headline": "a good, film", "n": 1, "tags": ["é", 2]}\n{"headline": "bad", "n": null}'
+        )
+        predict = ["predict", "--model", headlines / "m.tflite", tmp_path / "a.jsonl"]
+        header, *rows = list(csv.reader(io.StringIO(run(*predict))))
+        assert header[:3] == ["headline", "n", "tags"]
+        assert [row[:3] for row in rows] == [["a good, film", "1", '["é", 2]'], ["bad", "", ""]]
+
+    def test_a_file_of_other_columns(self, headlines, folder, run, tmp_path):
+        (tmp_path / "a.csv").write_text("title,kind\na good film,positive\n")
+        predict = ["predict", "--model", headlines / "m.tflite", tmp_path / "a.csv"]
+        error = run(*predict, status=1)
+        assert "no column 'headline': its columns are 'title', 'kind'. Name one of them with " in (
+            error
+        )
+        assert "--text-column." in error
+        assert len(run(*predict, "--text-column", "title").splitlines()) == 2
+        # A model that remembers nothing finds the texts.
+        predict[2] = folder / "start"
+        assert len(run(*predict).splitlines()) == 2
+
+    def test_explains_a_row(self, headlines, run):
+        explain = ["explain", "--model", headlines / "saved_models/news", "--json"]
+        found = json.loads(run(*explain, headlines / "news.csv", "--row", 2))
+        second = (headlines / "news.csv").read_text().splitlines()[2].split("\t")[1]
+        assert found["words"][0] == second.split()[0]
+        error = run(*explain, headlines / "news.csv", "--row", 49, status=1)
+        assert "--row must be from 1 to 48, the rows of" in error
+        assert "--row is for files of examples" in run(*explain, "a", "--row", 1, status=1)
+
+    def test_what_is_remembered_may_be_damaged(self, headlines, run, tmp_path):
+        shutil.copytree(headlines / "saved_models/news", tmp_path / "model")
+        (tmp_path / "model/file_format.json").write_text('{"text_column": 7}')
+        error = run("predict", "--model", tmp_path / "model", headlines / "news.csv", status=1)
+        assert "file_format.json does not say how a file of examples is read (text_column is" in (
+            error
+        )
+
+    def test_columns_that_cannot_be_told_apart(self, folder, run, write_csv, tmp_path, reviews):
+        texts, labels = reviews
+        rows = zip(texts, texts[::-1], labels, strict=True)
+        path = write_csv(tmp_path / "a.csv", ["a", "b", "c"], rows)
+        error = run("finetune", path, "--model", folder / "start", status=1)
+        assert "several may hold the texts. Name one of them with --text-column, and a second" in (
+            error
+        )
+        assert [line.split()[0] for line in error.splitlines()[1:]] == ["a", "b", "c"]
+
+
+def test_several_labels_a_text(folder, reviews, run, write_csv, tmp_path):
+    examples = [
+        (text, [label, *["film"] * ("film" in text)]) for text, label in zip(*reviews, strict=True)
+    ]
+    lines = [json.dumps({"text": text, "label": labels}) for text, labels in examples]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    command = ["finetune", tmp_path / "a.jsonl", "--model", folder / "start", "--epochs", 1]
+    run(*command, "--output", tmp_path / "model")
+    # In a table, several labels stand in one cell.
+    rows = [(text, ";".join(labels)) for text, labels in examples]
+    path = write_csv(tmp_path / "a.csv", ["text", "label"], rows)
+    model = ["--model", tmp_path / "model"]
+    report = json.loads(run("evaluate", path, *model, "--json"))
+    assert [figures["support"] for figures in report["per_class"].values()] == [24, 24, 24]
+    for row in csv.DictReader(io.StringIO(run("predict", path, *model))):
+        named, values = (
+            row[column].split(";") if row[column] else []
+            for column in ("predicted_label", "probability")
+        )
+        assert {*named} <= {"film", "negative", "positive"}
+        assert len(values) == len(named)
+        assert all(float(value) >= 0.5 for value in values)
+
+
 def test_other_refusals(folder, run, stdin):
     stdin(b"fine\n\xff\n")
     error = run("predict", "--model", folder / "model", status=1)
     assert "Line 2 is not UTF-8 (byte 0)" in error
-    with pytest.raises(SystemExit) as stop:
-        main(["finetune"])
-    assert stop.value.code == 2
+    error = run("predict", "--model", folder / "model", "--text-column", "a", status=1)
+    assert "--text-column is for a CSV, TSV, JSONL or Parquet file, and '-' is read line" in error
+    for arguments in (["finetune"], ["evaluate", "a.csv", "--data", "b.csv", "--model", "m"]):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 2
 
 
 def test_an_interrupted_finetune_leaves_nothing(folder, monkeypatch, run):
@@ -222,6 +366,46 @@ def test_an_interrupted_finetune_leaves_nothing(folder, monkeypatch, run):
     command = ["finetune", "--model", folder / "start", "--train", folder / "train.csv"]
     run(*command, "--output", folder / "stopped", status=130)
     assert names(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "is_chosen", "epochs", "batch_size"),
+    [
+        ([], True, None, None),
+        (["--epochs", 2], True, 2, None),
+        (["--learning-rate", 0.001], False, 3, 32),
+        (["--optimizer", "lion", "--batch-size", 4], False, 3, 4),
+        (["--lora", 2, "--epochs", 1], False, 1, 32),
+        (["--early-stopping", 1], False, 3, 32),
+    ],
+)
+def test_fit_chooses_the_training_unless_an_option_does(
+    folder, run, monkeypatch, options, is_chosen, epochs, batch_size
+):
+    from keras_bert_scratch import BertClassifier
+
+    seen = {}
+
+    def fit(model, texts, labels, validation_data=None, **arguments):
+        seen.update(arguments, is_chosen=model.chooses_training, texts=texts)
+        seen["watched"] = validation_data and validation_data[0]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(BertClassifier, "fit", fit)
+    command = ["finetune", folder / "train.csv", "--model", folder / "start"]
+    run(*command, "--output", folder / "stopped", *options, status=130)
+    assert (seen["is_chosen"], seen["epochs"], seen["batch_size"]) == (
+        is_chosen,
+        epochs,
+        batch_size,
+    )
+    # 5 of 48 texts are held out for the figures: what chooses weights does not see them.
+    if "--early-stopping" in options:
+        assert (len(seen["texts"]), len(seen["watched"])) == (38, 5)
+        assert not {*seen["texts"]} & {*seen["watched"]}
+    else:
+        assert len(seen["texts"]) == 43
+        assert (seen["watched"] is None) == is_chosen
 
 
 def test_help_imports_nothing_heavy():
@@ -244,7 +428,8 @@ def test_evaluate_with_the_training_file(folder, run, tmp_path):
     command += ["--train", folder / "train.csv", "--slice-column", "source"]
     text = run(*command, "--output", tmp_path / "report")
     assert "accuracy 0.7500 on 4 examples\n95 % intervals: accuracy 0.2500 to 1.0000" in text
-    assert "baseline (TF-IDF + logistic regression): accuracy 0.7500" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("TF-IDF + logistic")]
+    assert row.split()[4] == "0.7500"
     assert "WARNING: The model does not beat the baseline" in text
     assert "1 exact and " in text
 

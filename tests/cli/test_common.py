@@ -4,19 +4,27 @@ import argparse
 
 import pytest
 
-from keras_bert_scratch.cli.common import DATA, add_arguments, lines_in_chunks, read_data
+from keras_bert_scratch.cli.common import (
+    DATA,
+    add_arguments,
+    find_format,
+    free_folder,
+    lines_in_chunks,
+    read_data,
+)
+from keras_bert_scratch.data.file_format import FileFormat
 
 
 @pytest.fixture
 def read(tmp_path):
     """Reads a file of some bytes with some arguments of the command line."""
 
-    def read(content, *arguments, name="a.csv", **other_options):
+    def read(content, *arguments, name="a.csv"):
         parser = argparse.ArgumentParser()
         add_arguments(parser, *DATA)
-        parser.add_argument("--summary-column", default="summary")
         (tmp_path / name).write_bytes(content)
-        return read_data(f"{tmp_path}/{name}", parser.parse_args(arguments), **other_options)
+        path = f"{tmp_path}/{name}"
+        return read_data(path, find_format(path, parser.parse_args(arguments)))
 
     return read
 
@@ -30,20 +38,12 @@ def test_dialects(read):
     assert read(plain, "--quoting").texts == ["a,x\nb,x\nc"]
 
 
-def test_options_of_other_names(read):
-    examples = read(b"text,summary\na,b\n", pair_column="summary_column", label_column=None)
-    assert (examples.pairs, examples.labels) == (["b"], None)
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"body,label\n", "its columns are 'body', 'label'. Name one of them with --text-column."),
-        (
-            b"text,encoding\n",
-            "its columns are 'text', 'encoding'. Name one of them with --label-column.",
-        ),
-        (b"text;label\na;x\n", "separated by ';', pass --delimiter ';'."),
+        (b"a,label\n1,x\n", "hold the texts. Name one of them with --text-column, and a second "),
+        (b"text,encoding\na,x\n", "Name one of them with --label-column. The columns, with what"),
+        (b"text,label\na,\n", "'label' is empty in 1 row, on line 2. Fill or remove them."),
         (b"text,label\n\xe9,x\n", "Pass its --encoding, such as --encoding 'cp1252' for old"),
         (b'text,label\n"a,x\nb,x\nc",x\n', "Pass --no-quoting if it is, or --quoting if the cell"),
     ],
@@ -55,9 +55,31 @@ def test_errors_name_the_options(read, content, message, tmp_path):
     assert str(error.value).startswith(f"{tmp_path}/encoding.csv")
 
 
-def test_errors_name_options_of_other_names(read):
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [(["--text-column", "a"], "--text-column"), (["--label-column", "a"], "--label-column")],
+)
+def test_errors_name_the_option_of_a_missing_column(read, arguments, flag):
+    message = rf"no column 'a': its columns are 'text', 'label'\. Name one of them with {flag}\.$"
+    with pytest.raises(ValueError, match=message):
+        read(b"text,label\nb,c\n", *arguments)
+
+
+def test_errors_name_options_of_other_names(tmp_path):
+    (tmp_path / "a.csv").write_text("text\na\n")
     with pytest.raises(ValueError, match=r"'text'\. Name one of them with --summary-column\.$"):
-        read(b"text\na\n", pair_column="summary_column", label_column=None)
+        read_data(
+            f"{tmp_path}/a.csv", FileFormat(pair_column="summary"), pair_column="summary_column"
+        )
+
+
+def test_free_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for _ in range(3):
+        found.append(free_folder("data/news.of.today.csv.gz"))
+        (tmp_path / found[-1]).mkdir(parents=True)
+    assert found == [f"saved_models/news.of.today{ending}" for ending in ("", "-2", "-3")]
 
 
 def test_lines(stdin, tmp_path):

@@ -20,13 +20,40 @@ def test_learns_what_words_tell(data):
     assert comparison.report.accuracy == 1.0
     assert comparison.accuracy_gain == -1.0
     assert comparison.test == (0, 24, pytest.approx(2 / 2**24))
-    first, second, third = comparison.to_text().splitlines()
-    assert first.startswith("WARNING: The model does not beat the baseline beyond chance: train it")
-    assert "accuracy 1.0000 (95 % interval 1.0000 to 1.0000), macro F1 1.0000" in second
-    assert third == (
-        "the model is right alone on 0 examples, the baseline on 24: -1.0000 accuracy, "
+    first, second, _, *rows, last = comparison.to_text().splitlines()
+    assert first.startswith("WARNING: The model is no better than always answering the commonest")
+    assert second.startswith("WARNING: The model does not beat the baseline, TF-IDF and logistic")
+    assert [" ".join(row.split()) for row in rows] == [
+        "the model 0.0000 0.0000 to 0.0000 0.0000 0.0000 to 0.0000",
+        "TF-IDF + logistic regression 1.0000 1.0000 to 1.0000 1.0000 1.0000 to 1.0000",
+        " ".join(rows[2].split()),
+    ]
+    assert rows[2].startswith("always the commonest")
+    assert last == (
+        "the model is right alone on 0 examples, TF-IDF on 24: -1.0000 accuracy, "
         "p = 1.2e-07 (McNemar, exact)"
     )
+
+
+def test_the_commonest_class_by_hand():
+    # 2 of 3 training texts are positive; so is 1 of 4 held-out texts, whose F1 is 2 / (1 + 4).
+    scores = np.eye(2)[[0, 0, 1, 0]]
+    comparison = compare_with_baseline(
+        (["bad", "good", "good"], [0, 1, 1]), (["bad"] * 4, [0, 0, 0, 1]), scores, NAMES
+    )
+    assert comparison.commonest.accuracy == 0.25
+    assert comparison.commonest.macro_f1 == pytest.approx((0 + 2 / 5) / 2)
+    assert comparison.model.accuracy == 0.5
+    assert "commonest class" not in comparison.to_text()
+    assert comparison.to_dict()["commonest"]["accuracy"] == 0.25
+
+
+def test_a_lead_that_may_be_chance_is_noted():
+    # Right on the one text that the baseline misses.
+    train = (["good", "bad"], [0, 1])
+    comparison = compare_with_baseline(train, (["good", "bad"], [1, 1]), np.eye(2)[[1, 1]], NAMES)
+    assert comparison.accuracy_gain == 0.5
+    assert comparison.to_text().startswith("NOTE: The model beats TF-IDF and logistic regression,")
 
 
 def test_a_better_model_is_not_warned_of(data):
@@ -61,6 +88,8 @@ def test_several_labels():
     )
     assert comparison.report.accuracy == 1.0
     assert comparison.test == (0, 0, 1.0)
+    # Neither label is usual: a fourth of the texts has none, a fourth both.
+    assert comparison.commonest.accuracy == 0.25
 
 
 def test_pairs():

@@ -175,14 +175,20 @@ def test_figures_of_a_page_by_hand():
     assert "Not measured: a comparison with TF-IDF (needs the training file); errors;" in text
 
 
-def test_a_page_says_if_tf_idf_suffices():
-    texts, ids = ["good film", "bad film", "good", "bad"], [1, 0, 1, 0]
-    for scores, is_warned in (([[0.1, 0.9]] * 4, True), (np.eye(2)[ids], True)):
+def test_a_page_compares_with_tf_idf_and_the_commonest_answer():
+    texts, ids = ["good film", "bad film", "good", "bad"] * 3, np.array([1, 0, 1, 0] * 3)
+    for scores, warning in (
+        (np.tile([0.1, 0.9], (12, 1)), "does not beat the baseline"),
+        (np.eye(2)[ids], "does not beat the baseline"),
+    ):
         report = evaluate_classification(ids, scores, ["no", "yes"])
         baseline = compare_with_baseline((texts, ids), (texts, ids), scores, ["no", "yes"])
-        page = report_page(report, title="Films", details={"baseline": baseline})
-        assert ("does not beat TF-IDF" in page) == is_warned
-        assert f"{100 * (report.accuracy - 1):+.1f} points of accuracy" in page
+        text = Page(report_page(report, title="Films", details={"baseline": baseline})).text
+        assert warning in text
+        assert f"this model{report.accuracy:.4f}" in text
+        assert "TF-IDF and logistic regression1.0000" in text
+        assert "always the commonest answer0.5000" in text
+        assert f"{100 * (report.accuracy - 1):+.1f} points of accuracy" in text
 
 
 def test_several_labels_have_a_page():

@@ -92,13 +92,13 @@ def test_bounds_name_every_export_beyond_them():
     check_bounds([figures()])
     check_bounds([figures(flipped_labels=0.5)], flipped_labels=None)
     bad = [
-        figures(path="x", flipped_labels=0.02),
-        figures(path="y", accuracy_change=-0.03),
+        figures(path="x", flipped_labels=0.06),
+        figures(path="y", accuracy_change=-0.04),
         figures(path="z", largest_logit_gap=float("nan")),
     ]
     message = (
-        "x: share of flipped labels 0.02, more than 0.01; y: loss of accuracy 0.03, more than "
-        "0.01; z: largest logit gap nan, more than 1."
+        "x: share of flipped labels 0.06, more than 0.05; y: loss of accuracy 0.04, more than "
+        "0.03; z: largest logit gap nan, more than 1."
     )
     with pytest.raises(RuntimeError, match=f"^{re.escape(message)}$"):
         check_bounds(bad, largest_logit_gap=1)

@@ -28,7 +28,7 @@ POINTS = [figures("a", 90, 40, 0.90), figures("b", 23, 12, 0.89), figures("c", 2
 @pytest.mark.parametrize(
     ("budget", "best"),
     [
-        ({}, "a"),
+        ({}, "a"),  # a point more than b
         ({"max_megabytes": 30}, "b"),
         ({"max_milliseconds": 10}, "c"),
         ({"max_f1_loss": 1.5}, "b"),
@@ -38,6 +38,25 @@ POINTS = [figures("a", 90, 40, 0.90), figures("b", 23, 12, 0.89), figures("c", 2
 )
 def test_picks_for_a_budget(budget, best):
     assert pick(POINTS, **budget).path == best
+
+
+@pytest.mark.parametrize(
+    ("f1_by_milliseconds", "knee"),
+    [
+        # The curve is flat from 12 ms on: what is left to gain is within half a point.
+        ({40: 0.9, 20: 0.899, 12: 0.896, 6: 0.87}, 12),
+        ({40: 0.9, 20: 0.893, 12: 0.89, 6: 0.87}, 40),
+        ({40: 0.896, 20: 0.9, 12: 0.9, 6: 0.896}, 6),
+        # The best is no slow one: slower files that are worse do not count.
+        ({40: 0.7, 20: 0.8, 12: 0.85, 6: 0.84}, 12),
+    ],
+)
+def test_without_a_budget_the_knee(f1_by_milliseconds, knee):
+    points = [figures(n, 1, n, macro_f1) for n, macro_f1 in f1_by_milliseconds.items()]
+    assert pick(points).path == str(knee)
+    # With any budget, the best that fits.
+    best = max(f1_by_milliseconds.values())
+    assert pick(points, max_megabytes=2).macro_f1 == best
 
 
 def test_says_what_would_fit():

@@ -99,7 +99,7 @@ CLASSIFIER: dict[str, Any] = {
     "window_stride": 3,
     "aggregation": "max",
     "multi_label": False,
-    "pooling": "mean",
+    "pooling": "pooler",
     "temperature": 2.0,
     "privacy_spent": [SPENT],
 }
@@ -111,13 +111,15 @@ def predict(model: BertClassifier) -> Any:
 
 def classifier(y: Any, **changes: Any) -> Case:
     arguments = {**CLASSIFIER, **changes}
-    return Case(BertClassifier, arguments, (TEXTS, y), predict, "BertForSequenceClassification")
+    pools = arguments["pooling"] != "pooler"
+    architecture = "BertModel" if pools else "BertForSequenceClassification"
+    return Case(BertClassifier, arguments, (TEXTS, y), predict, architecture)
 
 
 CASES = {
     "classifier": classifier(["good", "bad", "good", "bad"]),
     "several labels": classifier(
-        [["x"], ["x", "y"], [], ["y"]], labels=["x", "y"], multi_label=True
+        [["x"], ["x", "y"], [], ["y"]], labels=["x", "y"], multi_label=True, pooling="mean"
     ),
     "score": classifier([1.0, 2.5, 3.0, 0.0], labels=["stars"]),
     "tagger": Case(
