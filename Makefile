@@ -5,7 +5,7 @@ VENV ?= .venv
 LOCK = requirements/ci.txt
 PYTEST = $(VENV)/bin/python -m pytest -n auto --maxprocesses 4
 
-.PHONY: demo test lint parity slow lock clean
+.PHONY: demo test lint parity slow package lock clean
 
 # Real weights, real film reviews: fine-tune, evaluate, export, predict. About five minutes.
 demo: $(VENV)/installed
@@ -31,6 +31,23 @@ slow: $(VENV)/parity-installed $(VENV)-beam/installed
 	$(PYTEST) --dist worksteal -m slow
 	$(VENV)-beam/bin/python -m pytest -m beam tests/data tests/serving
 
+# The archives of a release, into dist/: built, checked, and the wheel asked in an environment with
+# nothing else, away from the repository.
+package: $(VENV)-release/installed
+	rm -rf dist $(VENV)-wheel
+	$(VENV)-release/bin/python -m build
+	$(VENV)-release/bin/python -m twine check --strict dist/*
+	$(PYTHON) -m venv $(VENV)-wheel
+	$(VENV)-wheel/bin/python -m pip install --quiet --constraint $(LOCK) dist/*.whl
+	check=$(abspath .ci/check_wheel.py) python=$(abspath $(VENV)-wheel)/bin/python && \
+	  folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && cd "$$folder" && $$python -I $$check
+	rm -rf $(VENV)-wheel
+
+$(VENV)-release/installed: pyproject.toml $(LOCK)
+	$(PYTHON) -m venv $(VENV)-release
+	$(VENV)-release/bin/python -m pip install --quiet --constraint $(LOCK) build twine
+	touch $@
+
 $(VENV)/installed: pyproject.toml $(LOCK)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --constraint $(LOCK) --editable ".[dev]"
@@ -51,7 +68,7 @@ $(VENV)-beam/installed: $(VENV)/installed requirements/beam.txt
 # Writes down the newest versions that pyproject.toml allows, without the names of builds.
 lock:
 	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --editable ".[dev,parity]"
+	.venv-lock/bin/python -m pip install --quiet --editable ".[dev,parity,release]"
 	.venv-lock/bin/python -m pip freeze --exclude-editable > .venv-lock/versions
 	sed -e 's/+[^ ]*$$//' -e '/ @ /d' .venv-lock/versions > .venv-lock/lock
 	mv .venv-lock/lock $(LOCK)
@@ -62,4 +79,4 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-beam .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-beam $(VENV)-release $(VENV)-wheel dist .pytest_cache .mypy_cache .ruff_cache

@@ -50,7 +50,11 @@ def train(name: str, way: str, seed: int, epochs: int, dtype: str) -> dict[str, 
     (texts, labels), held_out = load(name)
     keras.utils.set_random_seed(seed)
     model = BertClassifier.from_pretrained(
-        "minilm", sorted(set(labels)), sequence_length=SETS[name], dtype=dtype
+        "minilm",
+        sorted(set(labels)),
+        sequence_length=SETS[name],
+        pooling="pooler",
+        dtype=dtype,
     )
     model.compile(adamw(5e-5, total_steps=epochs * -(-len(texts) // BATCH_SIZE)))
     started = time.perf_counter()

@@ -137,7 +137,7 @@ def keras_model(spec: Spec) -> Any:
     if spec["competitor"] == "ours":
         labels = [f"class {n}" for n in range(classes)]
         return BertClassifier.from_pretrained(
-            spec["checkpoint"], labels, sequence_length=length, dtype=dtype
+            spec["checkpoint"], labels, sequence_length=length, pooling="pooler", dtype=dtype
         )
     from keras_hub.models import BertTextClassifier, BertTextClassifierPreprocessor
 

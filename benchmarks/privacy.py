@@ -52,7 +52,7 @@ Column = tuple[list[str], list[str]]
 
 def load(checkpoint: str | Path) -> BertClassifier:
     """Returns the checkpoint with a new head."""
-    return BertClassifier.from_pretrained(checkpoint, labels=LABELS, sequence_length=32)
+    return BertClassifier.from_pretrained(checkpoint, LABELS, sequence_length=32, pooling="pooler")
 
 
 # === Accuracy ===

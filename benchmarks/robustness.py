@@ -63,7 +63,7 @@ def run(
     start = time.process_time()
     keras.utils.set_random_seed(seed)
     model = BertClassifier.from_pretrained(
-        checkpoint or "minilm", labels=LABELS, sequence_length=64, dtype=dtype
+        checkpoint or "minilm", LABELS, sequence_length=64, pooling="pooler", dtype=dtype
     )
     steps = METHODS[method]
     adversary = AdversarialTraining(radius, steps) if steps else None

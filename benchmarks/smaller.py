@@ -51,7 +51,7 @@ Texts = tuple[list[str], list[str]]
 def minilm() -> BertClassifier:
     """Returns MiniLM with a new head."""
     return BertClassifier.from_pretrained(
-        "minilm", labels=LABELS, sequence_length=64, dtype="mixed_bfloat16"
+        "minilm", labels=LABELS, sequence_length=64, pooling="pooler", dtype="mixed_bfloat16"
     )
 
 

@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from keras_bert_scratch.checkpoints.huggingface import BertEncoder as BertEncoder
     from keras_bert_scratch.config import BertConfig as BertConfig
     from keras_bert_scratch.data.readers import read_examples as read_examples
     from keras_bert_scratch.data.readers import stratified_split as stratified_split
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from keras_bert_scratch.models.adapting import merge_lora as merge_lora
     from keras_bert_scratch.models.beam_search import BeamSearch as BeamSearch
     from keras_bert_scratch.models.decoder import BertDecoder as BertDecoder
-    from keras_bert_scratch.models.encoder import BertEncoder as BertEncoder
     from keras_bert_scratch.tasks.classifier import BertClassifier as BertClassifier
     from keras_bert_scratch.tasks.distiller import Distiller as Distiller
     from keras_bert_scratch.tasks.pretrainer import BertPretrainer as BertPretrainer
@@ -58,7 +58,7 @@ _MODULE_OF = {
     "Vocabulary": "text.vocabulary",
     "WordPieceTokenizer": "text.tokenizer",
     "tokenizer_graph": "text.graphs.tokenizer_graph",
-    "BertEncoder": "models.encoder",
+    "BertEncoder": "checkpoints.huggingface",  # with what its `from_pretrained` calls
     "enable_lora": "models.adapting",
     "merge_lora": "models.adapting",
     "freeze_layers": "models.adapting",

@@ -113,6 +113,16 @@ class BertConfig:
             check_rotary(self.hidden_dim // self.num_heads, self.local_rope_theta)
             check_window(self.local_window)
 
+    def __repr__(self) -> str:
+        # The sizes, and what else is not as usual.
+        shown = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in dataclasses.fields(self)
+            if field.type is int or getattr(self, field.name) != field.default
+            if _OWNERS.get(field.name, self.architecture) == self.architecture
+        ]
+        return f"BertConfig({', '.join(shown)})"
+
     def is_local(self, layer: int) -> bool:
         """Whether attention in a layer, counted from 0, is local."""
         return self.architecture == "modernbert" and layer % self.global_every != 0

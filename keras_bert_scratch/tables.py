@@ -1,5 +1,6 @@
-"""Tables of figures as text."""
+"""Tables of figures as text, and for notebooks as HTML."""
 
+import html
 import unicodedata
 from collections.abc import Sequence
 
@@ -25,6 +26,26 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
             cells.append(" " * (width - _width(cell)) + cell)
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> str:
+    """Formats a table for a notebook, in the colors of its page, light or dark.
+
+    Args:
+        header: Names of the columns.
+        rows: The cells, one for each column.
+        title: Stands above the table.
+
+    Example:
+        >>> "<td>&lt;a&gt;</td><td>23.1</td>" in html_table(["", "size"], [["<a>", "23.1"]])
+        True
+    """
+    parts = [f"<caption>{html.escape(title)}</caption>"] if title else []
+    for tag, row in [("th", header), *(("td", row) for row in rows)]:
+        cells = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
+        parts.append(f"<tr>{cells}</tr>")
+    style = "border-collapse: collapse; text-align: right; font-variant-numeric: tabular-nums"
+    return f'<table style="{style}">{"".join(parts)}</table>'
 
 
 def shortened(text: str, num_characters: int) -> str:

@@ -23,6 +23,7 @@ FLOORS = {
     "text": 1,
     "pictures": 1,
     "config": 0,
+    "extras": 0,
     "files": 0,
     "tables": 0,
 }

@@ -151,3 +151,23 @@ def test_unknown_field() -> None:
 def test_is_immutable() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         BertConfig().hidden_dim = 3
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        BertConfig(),
+        BertConfig.preset("tiny", activation="relu", dropout=0.0),
+        BertConfig(num_heads=6, head_dim=32),
+        BertConfig(architecture="modernbert", hidden_dim=96, num_heads=6, local_window=64),
+    ],
+)
+def test_repr_makes_the_same_config(config):
+    assert eval(repr(config)) == config
+
+
+def test_repr_shows_sizes_and_what_is_unusual():
+    assert repr(BertConfig.preset("minilm", vocab_size=99, dropout=0.2)) == (
+        "BertConfig(vocab_size=99, num_layers=6, num_heads=12, hidden_dim=384, "
+        "feed_forward_dim=1536, max_positions=512, num_segments=2, dropout=0.2)"
+    )

@@ -230,7 +230,7 @@ def load_encoder(path_or_hub_id: str | Path, **kwargs: Any) -> BertEncoder:
 
     Args:
         path_or_hub_id: A local folder or the id of a model on the hub.
-        **kwargs: `name` and `dtype`, for `BertEncoder`.
+        **kwargs: `rematerialize`, `name` and `dtype`, for `BertEncoder`.
 
     Raises:
         FileNotFoundError: If the checkpoint cannot be found.
@@ -244,6 +244,10 @@ def load_encoder(path_or_hub_id: str | Path, **kwargs: Any) -> BertEncoder:
     rows, pooler = encoder_weights(checkpoint.config), pooler_weights(checkpoint.config)
     checkpoint.load(SimpleNamespace(encoder=encoder), rows, optional=pooler)
     return encoder
+
+
+# The encoder stands below, and cannot import this.
+BertEncoder._load_checkpoint = load_encoder
 
 
 def write_checkpoint(

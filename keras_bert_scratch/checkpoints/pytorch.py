@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_bert_scratch.extras import installation
+
 
 class PyTorchFile:
     """A file of `torch.save` with the methods of an open safetensors file.
@@ -31,8 +33,8 @@ class PyTorchFile:
             import torch
         except ImportError as error:
             raise ImportError(
-                f"{file} holds weights of PyTorch, which is not installed: pip install "
-                '"keras_bert_scratch[pytorch]", or convert the folder to safetensors with '
+                f"{file} holds weights of PyTorch, which is not installed: "
+                f"{installation('pytorch')}; or convert the folder to safetensors with "
                 "transformers' save_pretrained."
             ) from error
         try:

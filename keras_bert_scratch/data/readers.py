@@ -18,6 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_bert_scratch.extras import installation
+from keras_bert_scratch.tables import shortened
+
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 # The three endings that csv knows; splitlines() also splits at characters that texts may hold.
 LINE_END = re.compile("\r\n|\r|\n")
@@ -45,6 +48,22 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def __repr__(self) -> str:
+        counts = Counter(
+            label
+            for labels in self.labels or []
+            for label in ([labels] if isinstance(labels, str) else labels)
+        )
+        what = "pairs of texts" if self.pairs else "texts"
+        lines = [f"<Examples: {len(self):,} {what}, {len(counts)} labels"]
+        if counts:
+            listed = ", ".join(f"{label} ({count:,})" for label, count in counts.most_common(20))
+            lines.append(f"  labels  {shortened(listed, 80)}")
+        for texts in (self.texts, self.pairs):
+            if texts:
+                lines.append(f"  first   {shortened(texts[0], 80)}")
+        return "\n".join(lines) + ">"
 
     def take(self, indices: Iterable[int]) -> "Examples":
         """Returns the examples at some positions, in that order."""
@@ -553,7 +572,7 @@ def _parquet_rows(path: Path, wanted: dict[str, str], all_columns: bool) -> Iter
         from pyarrow import parquet
     except ImportError:
         raise ImportError(
-            f"Reading {path} needs pyarrow: pip install keras_bert_scratch[parquet]."
+            f"Reading {path} needs pyarrow, which is not installed: {installation('parquet')}."
         ) from None
     try:
         with parquet.ParquetFile(path) as file:

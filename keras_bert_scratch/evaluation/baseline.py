@@ -126,11 +126,11 @@ def compare_with_baseline(
     """
     (train_texts, train_ids), (texts, true_ids) = train, held_out
     train_ids, num_classes = np.asarray(train_ids), len(class_names)
-    baseline_scores = _baseline_scores(
+    of_baseline = baseline_scores(
         joined_columns(train_texts), train_ids, joined_columns(texts), num_classes
     )
     reports, are_right = [], []
-    for values in (scores, baseline_scores, _commonest(train_ids, len(true_ids), num_classes)):
+    for values in (scores, of_baseline, _commonest(train_ids, len(true_ids), num_classes)):
         reports.append(
             evaluate_classification(true_ids, values, class_names, multi_label=multi_label)
         )
@@ -154,7 +154,7 @@ def _commonest(train_ids: np.ndarray, num_examples: int, num_classes: int) -> np
     return np.tile(row, (num_examples, 1))
 
 
-def _baseline_scores(
+def baseline_scores(
     train_texts: list[str], train_ids: np.ndarray, texts: list[str], num_classes: int
 ) -> np.ndarray:
     """Returns the baseline's probabilities. *Shape:* (n, C)."""

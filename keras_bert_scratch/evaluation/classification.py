@@ -4,6 +4,7 @@ Axes: n examples, C classes.
 """
 
 import dataclasses
+import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from sklearn.metrics import (
 )
 
 from keras_bert_scratch.evaluation.significance import bootstrap_intervals
-from keras_bert_scratch.tables import format_table
+from keras_bert_scratch.tables import format_table, html_table
 
 _SHARES = ("precision", "recall", "f1")
 # What the four counts of a class say, where an example may have any number of labels.
@@ -83,8 +84,42 @@ class ClassificationReport:
         matrix = self.confusion_matrix.tolist()
         return {**fields, "intervals": intervals, "confusion_matrix": matrix}
 
+    def __repr__(self) -> str:
+        return (
+            f"<ClassificationReport: accuracy {self.accuracy:.4f} and macro F1 {self.macro_f1:.4f} "
+            f"on {self.num_examples:,} examples of {len(self.per_class)} classes>"
+        )
+
     def to_text(self) -> str:
         """Returns the figures as aligned tables, and the warnings above them."""
+        header, rows, title = self._confusion_table()
+        parts = [
+            *(f"WARNING: {warning}" for warning in self.warnings),
+            "\n".join(self._headlines()),
+            format_table(*self._figures_table()),
+            (f"{title}\n" if title else "") + format_table(header, rows),
+        ]
+        return "\n\n".join(parts) + "\n"
+
+    def _repr_html_(self) -> str:
+        """Shows what `to_text` says in a notebook."""
+        header, rows, title = self._confusion_table()
+        warnings = [f"<strong>WARNING: {html.escape(text)}</strong>" for text in self.warnings]
+        return (
+            f"<div><p>{'<br>'.join([*warnings, *map(html.escape, self._headlines())])}</p>"
+            f"{html_table(*self._figures_table())}{html_table(header, rows, title)}</div>"
+        )
+
+    def _headlines(self) -> list[str]:
+        accuracy = "accuracy (all labels right)" if self.is_multi_label else "accuracy"
+        return [
+            f"{accuracy} {self.accuracy:.4f} on {self.num_examples} examples",
+            f"95 % intervals: accuracy {self.interval_text('accuracy')}, macro F1 "
+            f"{self.interval_text('macro_f1')}",
+        ]
+
+    def _figures_table(self) -> tuple[list[str], list[list[str]]]:
+        """Returns the header and the rows of the classes and the averages."""
         rows = [
             [name, *(f"{figures[key]:.4f}" for key in _SHARES), str(figures["support"])]
             for name, figures in self.per_class.items()
@@ -93,32 +128,24 @@ class ClassificationReport:
         for kind in ("macro", "weighted"):
             shares = [f"{getattr(self, f'{kind}_{key}'):.4f}" for key in _SHARES]
             rows.append([f"{kind} average", *shares, support])
-        accuracy = "accuracy (all labels right)" if self.is_multi_label else "accuracy"
-        parts = [
-            *(f"WARNING: {warning}" for warning in self.warnings),
-            f"{accuracy} {self.accuracy:.4f} on {self.num_examples} examples\n"
-            f"95 % intervals: accuracy {self.interval_text('accuracy')}, macro F1 "
-            f"{self.interval_text('macro_f1')}",
-            format_table(["", *_SHARES, "support"], rows),
-            self._confusion_text(),
-        ]
-        return "\n\n".join(parts) + "\n"
+        return ["", *_SHARES, "support"], rows
 
     def interval_text(self, name: str) -> str:
         """Returns the interval of `accuracy` or `macro_f1` in words."""
         return "{:.4f} to {:.4f}".format(*self.intervals[name])
 
-    def _confusion_text(self) -> str:
+    def _confusion_table(self) -> tuple[list[str], list[list[str]], str]:
+        """Returns the header, the rows and the title of the confusion matrix."""
         if self.is_multi_label:
             title, names, header, counts = "", self.class_names, [*OUTCOMES], self.outcomes
         else:
             # Columns have numbers: as wide as their names, twenty would not fit on a screen.
-            title = "confusion matrix: rows true, columns predicted\n"
+            title = "confusion matrix: rows true, columns predicted"
             header = [f"[{number}]" for number in range(len(self.class_names))]
             names = [" ".join(pair) for pair in zip(self.class_names, header, strict=True)]
             counts = self.confusion_matrix
         rows = [[name, *map(str, row)] for name, row in zip(names, counts.tolist(), strict=True)]
-        return title + format_table(["", *header], rows)
+        return ["", *header], rows, title
 
 
 def evaluate_classification(

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_bert_scratch.extras import installation
 from keras_bert_scratch.text.columns import text_columns
 from keras_bert_scratch.text.preprocessing import nltk_sentences
 
@@ -54,7 +55,7 @@ def rouge(summaries: Sequence[str], references: Sequence[str]) -> RougeReport:
     except ImportError as error:
         raise ImportError(
             "ROUGE is computed by rouge-score, which is not installed: "
-            'pip install "keras_bert_scratch[summarization]".'
+            f"{installation('summarization')}."
         ) from error
     if len(summaries) != len(references):
         raise ValueError(

@@ -140,6 +140,7 @@ class ClassificationHead(BaseLayer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Builds the dense layer for inputs of shape (B, H) or (B, S, H)."""
+        self.output_shape = (*input_shape[:-1], self.num_classes)  # for `summary`
         self.logits.build(input_shape)
 
     def call(self, pooled_output: Any, training: bool | None = None) -> Any:
@@ -208,6 +209,7 @@ class MaskedLanguageModelHead(BaseLayer):
 
     def build(self, *input_shapes: tuple[int | None, ...], **shapes_by_name: Any) -> None:
         """Creates the weights; none of them depends on the inputs' shapes."""
+        self.output_shape = (None, None, self.vocab_size)  # for `summary`
         self.dense.build((None, None, self.hidden_dim))
         self.norm.build((None, None, self.hidden_dim))
         self.bias = self.add_weight(shape=(self.vocab_size,), initializer="zeros", name="bias")

@@ -76,12 +76,13 @@ class BertDecoder(keras.Model):
             DecoderBlock(config, dtype=dtype, name=f"block_{n}") for n in range(config.num_layers)
         ]
         self.head = MaskedLanguageModelHead.for_config(config, dtype=dtype, name="head")
-        self.build()
+        self.build((None, None))
 
     def build(self, input_shape: Any = None) -> None:
         """Creates the weights; none of them depends on the input's shape."""
         if self.built:  # type: ignore[has-type]
             return
+        self.output_shape = (None, None, self.config.vocab_size)  # for `summary`
         self.embeddings.build((None, None))
         for block in self.blocks:
             block.build()

@@ -3,7 +3,9 @@
 Axes: B batch, S sequence, H hidden, N heads.
 """
 
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
 
 import keras
 
@@ -39,6 +41,10 @@ class BertEncoder(keras.Model):
         ((1, 4, 128), (1, 128))
     """
 
+    # Set by `checkpoints.huggingface`, which stands above and comes with the public name
+    # `keras_bert_scratch.BertEncoder`, and with any task.
+    _load_checkpoint: ClassVar[Callable[..., Any] | None] = None
+
     def __init__(self, config: BertConfig, *, rematerialize: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config = config
@@ -55,13 +61,18 @@ class BertEncoder(keras.Model):
                 for n in range(config.num_layers)
             ]
             self.pooler = Pooler.for_config(config, dtype=dtype, name="pooler")
-        self.build()
+        self.build((None, None))
 
     def build(self, input_shape: Any = None) -> None:
         """Creates the weights; none of them depends on the input's shape."""
         if self.built:  # type: ignore[has-type]
             return
         hidden_shape = (None, None, self.config.hidden_dim)
+        # Read by `summary`, which cannot know it of layers that are called in a model's `call`.
+        layers: list[Any] = [self, self.embeddings, *self.blocks]
+        for layer in layers:
+            layer.output_shape = hidden_shape
+        self.pooler.output_shape = (None, self.config.hidden_dim)
         self.embeddings.build((None, None))
         for block in self.blocks:
             block.build(hidden_shape)
@@ -121,6 +132,38 @@ class BertEncoder(keras.Model):
         if return_attention:
             outputs["attention"] = attention
         return outputs
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self.blocks)} layers of {self.config.hidden_dim}"
+        return (
+            f"<{type(self).__name__} name={self.name}: {self.config.architecture}, {sizes}, "
+            f"{self.count_params():,} parameters>"
+        )
+
+    # === Weights ===
+    @classmethod
+    def from_pretrained(cls, path_or_hub_id: str | Path, **kwargs: Any) -> "BertEncoder":
+        """Loads the encoder of a checkpoint of Hugging Face `transformers`, without a task.
+
+        Args:
+            path_or_hub_id: A local folder; a name, such as `"minilm"`, see
+                `checkpoints.huggingface.find_checkpoint`; or the id of a model on the hub.
+            **kwargs: `rematerialize`, `name` and `dtype`.
+
+        Raises:
+            FileNotFoundError: If the checkpoint or one of its files cannot be found.
+            ValueError: If it is not such an encoder's, is damaged, or does not fit its config.
+
+        Example:
+            >>> encoder = BertEncoder.from_pretrained("minilm")
+        """
+        if cls._load_checkpoint is None:
+            raise RuntimeError(
+                f"The module {__name__} alone reads no checkpoints: import BertEncoder from "
+                "keras_bert_scratch."
+            )
+        encoder: BertEncoder = cls._load_checkpoint(path_or_hub_id, **kwargs)
+        return encoder
 
     # === Config ===
     def get_config(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from unittest import mock
 
 import keras
 
+from keras_bert_scratch.extras import installation
 from keras_bert_scratch.serving.graphs.classifier import ClassifierSignature
 from keras_bert_scratch.serving.graphs.signature import Check
 from keras_bert_scratch.serving.packed import INPUTS, MODEL_HASH
@@ -42,7 +43,7 @@ def write_onnx(
     except ImportError as error:
         raise ImportError(
             f"Exporting to ONNX needs packages that are not installed ({error}): "
-            'pip install "keras_bert_scratch[onnx]".'
+            f"{installation('onnx')}."
         ) from error
 
     inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in INPUTS}

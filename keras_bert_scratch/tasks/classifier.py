@@ -17,6 +17,7 @@ from keras_bert_scratch.checkpoints.adapters import AdapterCheckpoint, write_ada
 from keras_bert_scratch.checkpoints.google import open_checkpoint
 from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, POOLED_CLASSIFIER, Weight
 from keras_bert_scratch.checkpoints.sentence_transformers import read_pooling
+from keras_bert_scratch.data.batching import LengthBucketedBatches
 from keras_bert_scratch.data.labels import (
     class_ids,
     class_names,
@@ -50,6 +51,7 @@ from keras_bert_scratch.text.preprocessing import Step
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.tokenizer_files import max_length
 from keras_bert_scratch.text.truncation import Truncation
+from keras_bert_scratch.training.data_checks import warn_of_guessing, warn_of_labels
 from keras_bert_scratch.training.label_smoothing import SmoothedCrossentropy
 from keras_bert_scratch.training.linear_probe import Link, fit_head
 from keras_bert_scratch.training.losses import SparseCategoricalFocalCrossentropy
@@ -423,6 +425,29 @@ class BertClassifier(TextModel):
                 "at least two."
             )
 
+    def warn_before_fit(
+        self, examples: TextExamples, batches: LengthBucketedBatches, num_batches: int
+    ) -> None:
+        """Says in the log what is likely to be wrong, such as classes with hardly an example."""
+        super().warn_before_fit(examples, batches, num_batches)
+        if not self.is_score:
+            warn_of_labels(self._class_counts(examples), self.labels, len(examples))
+
+    def warn_after_fit(self, held_out: TextExamples | None, history: Any) -> None:
+        """Says in the log if the answers on held-out texts are no better than guesses."""
+        accuracies = history.history.get("val_accuracy")
+        if held_out is not None and accuracies and not self.is_score and not self.multi_label:
+            warn_of_guessing(max(accuracies), self._class_counts(held_out), self.labels)
+
+    def _class_counts(self, examples: TextExamples) -> np.ndarray:
+        """Returns how many examples have each class, or how much of them if they have shares."""
+        targets = examples.targets
+        return (
+            np.bincount(targets, minlength=len(self.labels))
+            if targets.ndim == 1
+            else targets.sum(0)
+        )
+
     @property
     def knows_sentences(self) -> bool:  # type: ignore[override]
         """Whether the head reads the states of a sentence encoder, as they are."""
@@ -670,7 +695,6 @@ class BertClassifier(TextModel):
         changes = {} if preprocessing is None else {"preprocessing": preprocessing}
         order = checkpoint.match_labels(labels) if theirs else None
         if order is None:
-            logger.warning("Newly initialized, to be trained: the head for %s.", ", ".join(labels))
             pooling = pooling or saved.get("pooling") or read_pooling(checkpoint.folder) or "pooler"
         elif pooling not in (None, saved.get("pooling", "pooler")):
             raise ValueError(

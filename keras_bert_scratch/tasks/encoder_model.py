@@ -20,6 +20,7 @@ from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.models.state import set_state, state_config
 from keras_bert_scratch.serving.graphs.signature import Signature
 from keras_bert_scratch.serving.recipe import export
+from keras_bert_scratch.tables import shortened
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.training.distribution import DistributableModel
 from keras_bert_scratch.training.fine_tuning import fine_tuning_optimizer
@@ -273,6 +274,35 @@ class EncoderModel(DistributableModel):
         if order is not None:
             model.head.set_weights([w[..., order] for w in model.head.get_weights()])
         return model
+
+    # === In a notebook ===
+    def __repr__(self) -> str:
+        lines = [f"<{type(self).__name__} name={self.name}", f"  encoder    {self.encoder!r}"]
+        lines += [f"  {name:9}  {value}" for name, value in self._details().items()]
+        return "\n".join(lines) + ">"
+
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Any = None,
+        print_fn: Any = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Any = None,
+    ) -> None:
+        """Prints what `keras.Model.summary` does, with the same arguments, and what is no layer."""
+        super().summary(
+            line_length, positions, print_fn, expand_nested, show_trainable, layer_range
+        )
+        for name, value in self._details().items():
+            (print_fn or print)(f" {name.capitalize()}: {value}")
+
+    def _details(self) -> dict[str, str]:
+        """Returns what answers depend on beside the layers, in words."""
+        details = {"tokenizer": repr(self.tokenizer)}
+        if labels := getattr(self, "labels", None):
+            details["labels"] = f"{shortened(', '.join(labels), 80)} ({len(labels)})"
+        return details
 
     # === Export ===
     def export(

@@ -12,10 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bert_scratch.data.batching import LengthBucketedBatches
+from keras_bert_scratch.extras import check_installed
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.encoder_model import EncoderModel
 from keras_bert_scratch.text.columns import is_text
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+from keras_bert_scratch.training.data_checks import warn_of_steps, warn_of_unknown_tokens
 from keras_bert_scratch.training.fine_tuning import begin, choose_fine_tuning
 from keras_bert_scratch.training.memory import check_training_fits
 from keras_bert_scratch.training.training_step import TrainingStep
@@ -91,6 +93,28 @@ class ExampleModel(EncoderModel):
 
     def check_training_labels(self, examples: Any) -> None:
         """Raises a ValueError if nothing can be learned from the labels."""
+
+    def warn_before_fit(
+        self, examples: Any, batches: LengthBucketedBatches, num_batches: int
+    ) -> None:
+        """Says in the log what is likely to be wrong, see `training.data_checks`.
+
+        Args:
+            examples: To train on.
+            batches: The same, tokenized.
+            num_batches: Number of batches of all epochs.
+        """
+        # Keras refuses a model that is not compiled; what `fit` has chosen itself needs no warning.
+        if self.optimizer is not None and not self.chooses_training:
+            warn_of_steps(num_batches, len(batches.lengths), self.optimizer)
+        warn_of_unknown_tokens(batches.token_ids, self.texts_of(examples), self.check_tokenizer())
+
+    def warn_after_fit(self, held_out: Any, history: keras.callbacks.History) -> None:
+        """Says in the log if what was learned is of no use on held-out examples."""
+
+    def texts_of(self, examples: Any) -> list[str]:
+        """Returns the texts of examples, as far as a reader of the log should see them."""
+        return []
 
     def weigh_classes(self, examples: Any, class_weight: Any) -> Any:
         """Multiplies the examples' weights by those of their classes, if there are any."""
@@ -201,7 +225,8 @@ class ExampleModel(EncoderModel):
         """Trains as `keras.Model.fit` does, also on raw examples.
 
         With examples, batches hold rows of similar lengths, in an order that follows from
-        `keras.utils.set_random_seed` and the epoch.
+        `keras.utils.set_random_seed` and the epoch; and the log says what is likely to be wrong,
+        such as unknown tokens, texts that are cut, or too few steps, see `training.data_checks`.
 
         Args:
             x: Examples, see the class, or whatever Keras takes.
@@ -235,7 +260,9 @@ class ExampleModel(EncoderModel):
         step, is_examples = self._step, self.is_examples(x)
         draws = is_examples and shuffle and steps_per_epoch is None
         step.check_fit(self, draws=draws, callbacks=callbacks, class_weight=class_weight)
-        held_out, validation_size = None, validation_batch_size or batch_size
+        check_callbacks(callbacks)
+        held_out = self._held_out(validation_data)
+        validation_size = validation_batch_size or batch_size
         if is_examples:
             examples = self.examples(x, y, sample_weight, labelled=True)
             self.check_examples(examples)
@@ -264,6 +291,8 @@ class ExampleModel(EncoderModel):
             epochs = epochs or 1
             started = step.start(batches, epochs, initial_epoch)
             callbacks = [started, batches.follow_epochs(), *keras.tree.flatten(callbacks or [])]
+            num_batches = (steps_per_epoch or len(batches)) * (epochs - initial_epoch)
+            self.warn_before_fit(examples, batches, num_batches)
             if chosen is not None:
                 if not initial_epoch:
                     self.start_head(examples)
@@ -291,7 +320,7 @@ class ExampleModel(EncoderModel):
                 )
             x, y = self.ready(x, y, training=True)
             class_weight = self.ready_class_weight(class_weight)
-        return super().fit(
+        history = super().fit(
             x,
             y,
             batch_size=batch_size,
@@ -310,6 +339,8 @@ class ExampleModel(EncoderModel):
             validation_batch_size=validation_size,
             validation_freq=validation_freq,
         )
+        self.warn_after_fit(held_out, history)
+        return history
 
     def _check_batches(self, batches: LengthBucketedBatches) -> None:
         """Refuses batches that memory does not hold, or that differ between workers."""
@@ -321,14 +352,20 @@ class ExampleModel(EncoderModel):
         )
         self.check_workers(batches)
 
+    def _held_out(self, data: Any) -> Any:
+        """Returns `validation_data` checked if it is raw examples, else None."""
+        x, *columns = data if isinstance(data, tuple) else (data,)
+        if not self.is_examples(x):
+            return None
+        held_out = self.examples(x, *columns, labelled=True)
+        self.check_examples(held_out)
+        return held_out
+
     def _validation(self, data: Any, held_out: Any, batch_size: int | None) -> Any:
         """Returns what Keras takes as `validation_data`: of the held-out examples if there are."""
-        x, *columns = data if isinstance(data, tuple) else (data,)
-        if held_out is None and self.is_examples(x):
-            held_out = self.examples(x, *columns, labelled=True)
-            self.check_examples(held_out)
         if held_out is not None:
             return self.batches_of(held_out, batch_size=batch_size or 32).dataset()
+        x, *columns = data if isinstance(data, tuple) else (data,)
         x, y = self.ready(x, *columns[:1])
         return (x, y, *columns[1:]) if columns else x
 
@@ -459,6 +496,12 @@ class ExampleModel(EncoderModel):
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments that these tasks have."""
         return {**super().get_config(), "sequence_length": self.sequence_length}
+
+
+def check_callbacks(callbacks: Any) -> None:
+    """Refuses Keras' TensorBoard without the package: it would fail after the first epoch."""
+    if any(isinstance(c, keras.callbacks.TensorBoard) for c in keras.tree.flatten(callbacks)):
+        check_installed("tensorboard", "tensorboard", "keras.callbacks.TensorBoard")
 
 
 def new_seed() -> int:

@@ -82,7 +82,7 @@ class BertPretrainer(EncoderModel):
 
     def build(self, input_shape: Any = None) -> None:
         """Creates the heads' weights; the encoder has its own."""
-        self.masked_language_model.build()
+        self.masked_language_model.build((None, None, self.encoder.config.hidden_dim))
         if self.next_sentence is not None:
             self.next_sentence.build((None, self.encoder.config.hidden_dim))
         self.built = True

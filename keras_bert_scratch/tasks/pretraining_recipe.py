@@ -18,6 +18,7 @@ from keras_bert_scratch.checkpoints.google import open_checkpoint
 from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.data.documents import Lines, read_documents
 from keras_bert_scratch.data.shards import ShardedExamples, ShardSettings, write_shards
+from keras_bert_scratch.extras import check_installed
 from keras_bert_scratch.files import new_file, read_text
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.pretrainer import BertPretrainer
@@ -323,6 +324,7 @@ def pretrain(
         >>> recipe = PretrainingRecipe.from_yaml("recipe.yaml")
         >>> pretrain(recipe, "run").fill_mask("In the [MASK] God created the heaven.")
     """
+    check_installed("tensorboard", "tensorboard", "Logging the curves of a pretraining")
     output = Path(output)
     strategy = strategy or tf.distribute.get_strategy()
     if strategy.num_replicas_in_sync > 1 and recipe.steps_per_execution > 1:

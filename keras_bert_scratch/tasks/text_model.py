@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.data.batching import LengthBucketedBatches, WindowBatches
+from keras_bert_scratch.data.batching import LengthBucketedBatches, PairBatches, WindowBatches
 from keras_bert_scratch.data.labels import class_ids, encode_sample_weight
 from keras_bert_scratch.data.readers import stratified_split
 from keras_bert_scratch.models.encoder import BertEncoder
@@ -27,6 +27,7 @@ from keras_bert_scratch.text.truncation import (
     check_truncation,
     check_window_stride,
 )
+from keras_bert_scratch.training.data_checks import warn_of_cut_texts
 
 # Texts tokenized at a time: bounds the memory of one call of the graph.
 _CHUNK = 4096
@@ -187,6 +188,25 @@ class TextModel(ExampleModel):
         train, held_out = stratified_split(examples.targets, share, seed=new_seed())
         return examples.take(train), examples.take(held_out)
 
+    def warn_before_fit(
+        self, examples: TextExamples, batches: LengthBucketedBatches, num_batches: int
+    ) -> None:
+        """Says in the log what is likely to be wrong, such as texts that are cut."""
+        super().warn_before_fit(examples, batches, num_batches)
+        # The lengths of other batches are those of windows, or of both texts of a pair together.
+        if self.truncation != "windows" and not isinstance(batches, PairBatches):
+            warn_of_cut_texts(
+                batches.lengths,
+                examples.columns,
+                self.check_tokenizer(),
+                sequence_length=self.sequence_length,
+                max_positions=self.encoder.config.max_positions,
+            )
+
+    def texts_of(self, examples: TextExamples) -> list[str]:
+        """Returns the texts."""
+        return examples.texts
+
     def weigh_classes(self, examples: TextExamples, class_weight: Any) -> TextExamples:
         """Multiplies the weights of texts by those of their classes."""
         if not class_weight:
@@ -270,8 +290,11 @@ class TextModel(ExampleModel):
         return keras.tree.map_structure(lambda rows: rows[original], by_length)
 
     # === Ready inputs and batches of others ===
+    # Keras takes lists of inputs and labels, too.
+    def _held_out(self, data: Any) -> Any:
+        return super()._held_out(tuple(data) if isinstance(data, list) else data)
+
     def _validation(self, data: Any, held_out: Any, batch_size: int | None) -> Any:
-        # Keras takes lists of inputs and labels, too.
         data = tuple(data) if isinstance(data, list) else data
         return super()._validation(data, held_out, batch_size)
 

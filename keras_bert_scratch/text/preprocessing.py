@@ -21,6 +21,8 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal, TypeVar
 
+from keras_bert_scratch.extras import installation
+
 T = TypeVar("T")
 
 # Characters between words: control characters, spaces, and the punctuation of ASCII, Latin-1,
@@ -142,7 +144,7 @@ class RepairUnicode(Step):
             except ImportError as error:
                 raise ImportError(
                     "mojibake=True needs ftfy, which is not installed: "
-                    'pip install "keras_bert_scratch[preprocessing]", or omit it.'
+                    f"{installation('preprocessing')}; or omit it."
                 ) from error
 
     def __call__(self, text: str) -> str:

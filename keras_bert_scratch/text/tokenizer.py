@@ -5,17 +5,20 @@ SavedModels.
 """
 
 import functools
+import html
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 from keras_bert_scratch.files import check_links
+from keras_bert_scratch.tables import shortened
 from keras_bert_scratch.text.added_tokens import (
     AddedToken,
     Finder,
     check_added_tokens,
     tokens_to_find,
 )
+from keras_bert_scratch.text.columns import text_columns
 from keras_bert_scratch.text.normalization import (
     BertNormalizer,
     MediaPipeNormalizer,
@@ -102,6 +105,35 @@ class Encoding(NamedTuple):
     tokens: list[str]
     offsets: list[tuple[int, int]]
     sequence: list[int | None]
+
+    def __repr__(self) -> str:
+        rows: dict[str, list[Any]] = {
+            "tokens": self.tokens,
+            "ids": self.token_ids,
+            "segments": self.segment_ids,
+        }
+        lines = [
+            f"  {name:8} {shortened(' '.join(map(str, row)), 80)}" for name, row in rows.items()
+        ]
+        return "\n".join([f"<Encoding of {len(self.tokens)} tokens", *lines]) + ">"
+
+    def _repr_html_(self) -> str:
+        """Shows each token above its id in a notebook; what is no part of a text is grey."""
+        boxes = []
+        for token, token_id, segment, sequence in zip(
+            self.tokens, self.token_ids, self.segment_ids, self.sequence, strict=True
+        ):
+            style = "display: inline-block; margin: 2px; padding: 0 4px; text-align: center; "
+            style += f"border-bottom: 2px {'dashed' if segment else 'solid'}; "
+            style += f"opacity: {0.45 if sequence is None else 1}"
+            boxes.append(
+                f'<span style="{style}" title="segment {segment}">{html.escape(token)}'
+                f'<br><small style="opacity: 0.7">{token_id}</small></span>'
+            )
+        return (
+            f'<div style="font-family: monospace">{"".join(boxes)}<br><small>{len(self.tokens)} '
+            "tokens, dashed in the second segment</small></div>"
+        )
 
 
 class _Piece(NamedTuple):
@@ -206,6 +238,16 @@ class WordPieceTokenizer:
                 f"{', '.join(f'{name}={received[name]}' for name in differing)}: omit these."
             )
 
+    def __repr__(self) -> str:
+        config = self.get_config()
+        defaults = WordPieceTokenizer(Vocabulary(SPECIAL_TOKENS)).get_config()
+        changes = "".join(
+            f", {name}={shortened(repr(value), 60)}"
+            for name, value in config.items()
+            if name != "vocabulary" and value != defaults[name]
+        )
+        return f"<WordPieceTokenizer of {len(self.vocabulary):,} tokens{changes}>"
+
     @property
     def special_tokens(self) -> list[str]:
         """The vocabulary's special tokens, and the added tokens that `decode` may skip."""
@@ -269,6 +311,63 @@ class WordPieceTokenizer:
             elif len(pieces[0]) > room:
                 pieces = [pieces[0][:head] + pieces[0][len(pieces[0]) - tail :]]
         return self._frame(pieces)
+
+    @overload
+    def __call__(
+        self,
+        text: str | bytes,
+        pair: str | bytes | None = None,
+        *,
+        sequence_length: int | None = None,
+        truncation: Truncation = "head",
+    ) -> Encoding: ...
+
+    @overload
+    def __call__(
+        self,
+        text: Any,
+        pair: Any = None,
+        *,
+        sequence_length: int | None = None,
+        truncation: Truncation = "head",
+    ) -> list[Encoding]: ...
+
+    def __call__(
+        self,
+        text: Any,
+        pair: Any = None,
+        *,
+        sequence_length: int | None = None,
+        truncation: Truncation = "head",
+    ) -> Encoding | list[Encoding]:
+        """Encodes a text or a pair as `encode` does, or each of a column of texts.
+
+        Args:
+            text: A text; or n texts, in any container that `text.columns.text_columns` takes.
+            pair: The second text, or n of them.
+            sequence_length: See `encode`.
+            truncation: See `encode`.
+
+        Returns:
+            An `Encoding`; for a column a list of n.
+
+        Raises:
+            TypeError: If a column holds anything but strings.
+            ValueError: If the columns differ in length, or `encode` refuses a text.
+
+        Example:
+            >>> tokenizer(["a film", "films"], sequence_length=8)[1].tokens
+            ['[CLS]', 'films', '[SEP]']
+        """
+        if isinstance(text, str | bytes):
+            return self.encode(text, pair, sequence_length=sequence_length, truncation=truncation)
+        texts, pairs = text_columns(text if pair is None else (text, pair))
+        settings: dict[str, Any] = {"sequence_length": sequence_length, "truncation": truncation}
+        if pairs is None:
+            return [self.encode(text, **settings) for text in texts]
+        return [
+            self.encode(text, pair, **settings) for text, pair in zip(texts, pairs, strict=True)
+        ]
 
     def encode_windows(
         self, text: str | bytes, *, sequence_length: int, window_stride: int | None = None

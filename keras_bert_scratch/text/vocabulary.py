@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_bert_scratch.extras import installation
 from keras_bert_scratch.files import new_file, read_json, read_text
+from keras_bert_scratch.tables import shortened
 from keras_bert_scratch.text.normalization import BertNormalizer
 
 PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
@@ -94,6 +96,9 @@ class Vocabulary:
 
     def __hash__(self) -> int:
         return hash(tuple(self.tokens))
+
+    def __repr__(self) -> str:
+        return f"<Vocabulary of {len(self):,} tokens: {shortened(' '.join(self.tokens[:40]), 60)}>"
 
     @property
     def mask_id(self) -> int:
@@ -231,8 +236,7 @@ def train_vocabulary(
         from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "Training a vocabulary needs the package tokenizers: "
-            'pip install "keras_bert_scratch[vocabulary]".'
+            f"Training a vocabulary needs the package tokenizers: {installation('vocabulary')}."
         ) from error
     paths = [Path(file) for file in files]
     if not paths:

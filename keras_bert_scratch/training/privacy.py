@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bert_scratch.data.batching import LengthBucketedBatches, PoissonBatches
+from keras_bert_scratch.extras import installation
 from keras_bert_scratch.layers.dropout import Dropout, keyed_bits, keyed_dropout, mix_bits
 from keras_bert_scratch.training.training_step import TrainingStep
 
@@ -514,8 +515,7 @@ def _dp_accounting() -> Any:
         import dp_accounting
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "Differential privacy needs the package dp-accounting: "
-            'pip install "keras_bert_scratch[privacy]".'
+            f"Differential privacy needs the package dp-accounting: {installation('privacy')}."
         ) from error
     return dp_accounting
 

@@ -469,7 +469,7 @@ def test_an_index_that_does_not_name_files_of_the_folder(
 def test_pickled_weights_without_pytorch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     monkeypatch.setitem(sys.modules, "torch", None)
-    refused(folder, ImportError, 'pip install "keras_bert_scratch[pytorch]"')
+    refused(folder, ImportError, 'the extra "pytorch" of keras_bert_scratch')
 
 
 # === Classification heads ===

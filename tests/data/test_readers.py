@@ -247,7 +247,8 @@ def test_parquet_that_is_refused(tmp_path, write):
 def test_parquet_needs_pyarrow(write, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert read_error(ImportError, write("a.parquet", "")) == (
-        "Reading a.parquet needs pyarrow: pip install keras_bert_scratch[parquet]."
+        'Reading a.parquet needs pyarrow, which is not installed: pip install "pyarrow>=20" (the '
+        'extra "parquet" of keras_bert_scratch).'
     )
 
 
@@ -615,3 +616,17 @@ def test_split_of_several_labels_an_example(labels):
 def test_split_refuses(labels, fraction, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         stratified_split(labels, fraction, seed=0)
+
+
+def test_repr_of_examples():
+    examples = Examples(["a  film", "b"], ["c", "d"], [["x", "y"], ["y"]])
+    assert repr(examples) == (
+        "<Examples: 2 pairs of texts, 2 labels\n"
+        "  labels  y (2), x (1)\n"
+        "  first   a film\n"
+        "  first   c>"
+    )
+    assert repr(Examples([], None, None)) == "<Examples: 0 texts, 0 labels>"
+    many = Examples(["long " * 1000] * 300, None, [f"label {n}" for n in range(300)])
+    assert len(repr(many).splitlines()) == 3
+    assert max(map(len, repr(many).splitlines())) < 100

@@ -200,3 +200,18 @@ def test_refuses(changes, message):
 def test_refuses_several_labels(true, scores, threshold, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         evaluate_classification(true, scores, ["x", "y"], multi_label=True, threshold=threshold)
+
+
+def test_in_a_notebook():
+    report = evaluate_classification([0, 1, 1], [[2, 1], [3, 0], [0, 1]], ["a<b", "c"])
+    assert repr(report) == (
+        "<ClassificationReport: accuracy 0.6667 and macro F1 0.6667 on 3 examples of 2 classes>"
+    )
+    html = report._repr_html_()
+    assert "<td>a&lt;b [0]</td><td>1</td><td>0</td>" in html
+    assert "<td>c [1]</td><td>1</td><td>1</td>" in html
+    assert "accuracy 0.6667 on 3 examples<br>95 % intervals" in html
+    constant = evaluate_classification([0, 1], [[2, 1], [3, 0]], ["a<b", "c"])
+    assert "<strong>WARNING: All 2 predictions are the class &#x27;a&lt;b&#x27;" in (
+        constant._repr_html_()
+    )

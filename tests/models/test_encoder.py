@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_bert_scratch
 from keras_bert_scratch.checkpoints.checkpoint import at
 from keras_bert_scratch.checkpoints.huggingface import load_encoder
 from keras_bert_scratch.checkpoints.name_map import encoder_weights, pooler_weights
@@ -323,3 +324,37 @@ def test_mixed_precision(golden: Golden, policy: str) -> None:
     error = np.abs(np.array(tf.cast(outputs, "float32")) - golden.expected["hidden_states"][-1])
     # 11 and 8 significant bits, through up to three layers of sharp attention.
     assert error.mean() < {"mixed_float16": 0.005, "mixed_bfloat16": 0.04}[policy]
+
+
+def test_from_pretrained_is_load_encoder(golden_folder: Path) -> None:
+    folder = golden_folder / "encoder" / "erf"
+    encoder = keras_bert_scratch.BertEncoder.from_pretrained(
+        folder, name="mine", rematerialize=True
+    )
+    assert type(encoder) is BertEncoder
+    assert (encoder.name, encoder.rematerialize) == ("mine", True)
+    for ours, theirs in zip(encoder.get_weights(), load_encoder(folder).get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(FileNotFoundError, match="'no such folder' is not a folder"):
+        BertEncoder.from_pretrained("no such folder")
+
+
+def test_the_public_name_brings_the_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = keras_bert_scratch._MODULE_OF["BertEncoder"]
+    assert load_encoder.__module__ == f"keras_bert_scratch.{module}"
+    monkeypatch.setattr(BertEncoder, "_load_checkpoint", None)  # without that module
+    with pytest.raises(RuntimeError, match="import BertEncoder from keras_bert_scratch"):
+        BertEncoder.from_pretrained("minilm")
+
+
+def test_summary_shows_shapes(config: BertConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    encoder = BertEncoder(config)
+    encoder.summary()
+    shown = capsys.readouterr().out
+    # H = 8: the embeddings and the blocks, and the pooler.
+    assert shown.count("(None, None, 8)") == 1 + config.num_layers
+    assert shown.count("(None, 8)") == 1
+    assert repr(encoder) == (
+        f"<BertEncoder name={encoder.name}: {config.architecture}, {config.num_layers} layers of "
+        f"8, {sum(w.size for w in encoder.get_weights()):,} parameters>"
+    )

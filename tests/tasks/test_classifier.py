@@ -1,12 +1,13 @@
 import json
 import logging
+import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_bert_scratch import BertClassifier
+from keras_bert_scratch import BertClassifier, BertSentenceEncoder
 from keras_bert_scratch.checkpoints.huggingface import HuggingFaceCheckpoint
 from keras_bert_scratch.files import HASHES
 
@@ -106,6 +107,7 @@ class TestFit:
 
         def spy(*args, **kwargs):
             (_, seen["held_out"]) = next(iter(kwargs["validation_data"].unbatch().batch(1000)))
+            return keras.callbacks.History()
 
         monkeypatch.setattr(keras.Model, "fit", spy)
         texts, labels = texts + ["a film"] * 30, labels + ["negative"] * 30
@@ -285,3 +287,105 @@ class TestTemperature:
     def test_is_above_zero(self, model):
         with pytest.raises(ValueError, match="temperature must be above 0, received 0"):
             BertClassifier(model.encoder, LABELS, temperature=0)
+
+
+class TestWarnings:
+    def test_each_is_said_once_a_fit(self, model, caplog):
+        texts = [f"unheard words {n} " + "good " * n for n in range(40)]
+        labels = [*LABELS * 19, "positive", "positive"]
+        model.compile(keras.optimizers.Adam(0.0))
+        with caplog.at_level(logging.WARNING):
+            model.fit(texts, labels, validation_data=(texts, labels), epochs=2, verbose=0)
+        starts = [
+            "fit makes 4 updates",
+            "15 % of the ",
+            "About 30 % of 40 texts have more than the 32 tokens",
+            "The accuracy on 40 held-out texts is ",
+        ]
+        assert [m[: len(s)] for m, s in zip(caplog.messages, starts, strict=True)] == starts
+
+    def test_quiet_where_all_is_well(self, model, reviews, caplog):
+        with caplog.at_level(logging.WARNING):
+            compiled(model).fit(
+                *reviews, validation_data=reviews, epochs=5, batch_size=4, verbose=0
+            )
+        assert caplog.text == ""
+
+    def test_tensorboard_is_missed_before_the_first_epoch(self, model, reviews, monkeypatch):
+        monkeypatch.setitem(sys.modules, "tensorboard", None)
+        with pytest.raises(ImportError, match="TensorBoard needs tensorboard, .* pip install"):
+            compiled(model).fit(*reviews, callbacks=[keras.callbacks.TensorBoard("logs")])
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_classifier, tmp_path_factory):
+    """A sentence encoder's checkpoint."""
+    source = tiny_classifier()
+    folder = tmp_path_factory.mktemp("sentences") / "model"
+    BertSentenceEncoder(source.encoder, source.tokenizer).save_pretrained(folder)
+    return folder
+
+
+class TestPooling:
+    def test_the_head_reads_the_mean_of_the_states(self, tiny_classifier):
+        model = tiny_classifier(pooling="mean")
+        inputs = next(iter(model.batches(["good", "a very good film"]).dataset()))[0]
+        states = model.encoder(inputs)["sequence_output"].numpy()
+        # [CLS] good [SEP], and two tokens more in the other row.
+        means = np.stack([states[0, :3].mean(axis=0), states[1, :6].mean(axis=0)])
+        kernel, bias = model.head.logits.get_weights()
+        np.testing.assert_allclose(model(inputs), means @ kernel + bias, atol=1e-6)
+
+    def test_a_sentence_encoder_is_read_as_it_was_trained(self, folder, caplog):
+        model = BertClassifier.from_pretrained(folder, LABELS)
+        assert model.pooling == "mean"
+        assert caplog.messages == [
+            "Newly initialized, to be trained: the head for negative, positive. Until then, it "
+            "compares texts with these names."
+        ]
+        assert BertClassifier.from_pretrained(folder, LABELS, pooling="pooler").pooling == "pooler"
+
+    def test_a_saved_head_keeps_its_pooling(self, folder, tmp_path):
+        model = BertClassifier.from_pretrained(folder, LABELS, pooling="cls")
+        model.save_pretrained(tmp_path / "model")
+        loaded = BertClassifier.from_pretrained(tmp_path / "model")
+        assert loaded.pooling == "cls"
+        np.testing.assert_array_equal(loaded.predict(["good"]), model.predict(["good"]))
+        with pytest.raises(ValueError, match="trained with pooling='cls', received 'mean': omit"):
+            BertClassifier.from_pretrained(tmp_path / "model", pooling="mean")
+        other = BertClassifier.from_pretrained(tmp_path / "model", ["a", "b", "c"])
+        assert other.pooling == "cls"
+
+    def test_label_names_answer_by_similarity(self, folder):
+        descriptions = {"bad": "bad awful film", "good": "good great movie"}
+        model = BertClassifier.from_label_names(
+            ["bad", "good", "very"], folder, descriptions=descriptions
+        )
+        encoder = BertSentenceEncoder.from_pretrained(folder)
+        names = ["bad awful film", "good great movie", "This text is about very."]
+        ours = model.predict(names, verbose=0)
+        # Differences of cosines, whatever the length of a text's vector.
+        cosines = encoder.similarity(names, names)
+        lengths = (ours[:, :1] - ours[:, 1:]) / (cosines[:, :1] - cosines[:, 1:])
+        np.testing.assert_allclose(lengths, np.repeat(lengths[:, :1], 2, axis=1), rtol=1e-3)
+        assert model.predict(names, verbose=0).argmax(axis=1).tolist() == [0, 1, 2]
+
+    def test_names_need_a_sentence_encoder(self, folder, tiny_classifier, tmp_path):
+        with pytest.raises(ValueError, match="descriptions has 'bed', which is none of the labels"):
+            BertClassifier.from_label_names(LABELS, folder, descriptions={"bed": "bad"})
+        tiny_classifier().save_pretrained(tmp_path / "model")
+        with pytest.raises(ValueError, match="sentence encoder.*with pooling='pooler': name anoth"):
+            BertClassifier.from_label_names(["a", "b", "c"], tmp_path / "model")
+
+    def test_training_starts_from_features_and_names(self, folder):
+        """No step is made: what answers is the start."""
+        model = BertClassifier.from_label_names(LABELS, folder)
+        model.compile()
+        texts = ["good film", "bad film", "great film", "awful film"] * 2
+        names = ["negative", "positive"] * 4  # against the names' sense, if there is any
+        examples = model.examples(texts, names)
+        model.start_head(examples)
+        assert model.predict(texts, verbose=0).argmax(axis=1).tolist() == [0, 1] * 4
+        head = model.head.get_weights()
+        model.start_head(model.examples(texts, names[::-1]))  # it is trained now
+        np.testing.assert_array_equal(model.head.get_weights()[0], head[0])

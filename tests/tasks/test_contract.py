@@ -202,6 +202,15 @@ def test_no_task_is_forgotten() -> None:
     assert tasks == {case.task for case in CASES.values()}
 
 
+@every_case
+def test_summary_knows_every_shape(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    case.make().summary()
+    shown = capsys.readouterr().out
+    assert " ? " not in shown
+    assert "(None, None, " in shown
+    assert shown.splitlines()[-2 if "Labels" in shown else -1].startswith(" Tokenizer: <Word")
+
+
 # === Saved and loaded ===
 @every_case
 def test_config_holds_every_argument(case: Case) -> None:

@@ -168,7 +168,7 @@ class TestUnicodeRepair:
 
     def test_mojibake_without_ftfy(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "ftfy", None)
-        with pytest.raises(ImportError, match=r"needs ftfy, .* pip install .*\[preprocessing\]"):
+        with pytest.raises(ImportError, match='needs ftfy, .* pip install .*"preprocessing"'):
             RepairUnicode(mojibake=True)
 
     def test_unknown_form(self):

@@ -5,7 +5,9 @@ import itertools
 import json
 import pickle
 import random
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders
 from tokenizers.processors import TemplateProcessing
@@ -387,3 +389,70 @@ class TestFromDirectory:
         self.write(tmp_path, tokenizer__json={"model": {"type": "BPE", "vocab": {}}})
         with pytest.raises(ValueError, match="model type 'BPE', only 'WordPiece' is BERT's"):
             WordPieceTokenizer.from_directory(tmp_path)
+
+
+class TestCall:
+    TEXTS, PAIRS = ["films", "a film", ""], ["a", "films film", "film"]
+
+    @pytest.fixture
+    def tokenizer(self):
+        return WordPieceTokenizer(Vocabulary("[PAD] [UNK] [CLS] [SEP] a film ##s".split()))
+
+    def test_one_text_or_pair(self, tokenizer):
+        assert tokenizer("films", sequence_length=3).tokens == ["[CLS]", "film", "[SEP]"]
+        assert tokenizer("a", "film").token_ids == [2, 4, 3, 5, 3]
+        assert tokenizer(b"a").token_ids == [2, 4, 3]
+
+    def test_a_column(self, tokenizer):
+        found = tokenizer(np.array(self.TEXTS), truncation="tail", sequence_length=3)
+        assert [e.token_ids for e in found] == [[2, 6, 3], [2, 5, 3], [2, 3]]
+        assert tokenizer([]) == []
+
+    def test_columns_of_pairs(self, tokenizer):
+        expected = [[2, 5, 6, 3, 4, 3], [2, 4, 5, 3, 5, 6, 5, 3], [2, 3, 5, 3]]
+        for found in (
+            tokenizer(self.TEXTS, self.PAIRS), tokenizer((self.TEXTS, self.PAIRS))
+        ):  # fmt: skip
+            assert [e.token_ids for e in found] == expected
+
+    @pytest.mark.parametrize(
+        ("arguments", "error", "message"),
+        [
+            ((["a", 3],), TypeError, "3"),
+            ((["a"], ["a", "b"]), ValueError, "There are 1 texts but 2 second texts"),
+            ((["a"], ["a"], "head"), TypeError, "positional"),
+        ],
+    )
+    def test_bad_input(self, tokenizer, arguments, error, message):
+        with pytest.raises(error, match=message):
+            tokenizer(*arguments)
+
+
+class TestInANotebook:
+    VOCABULARY = Vocabulary("[PAD] [UNK] [CLS] [SEP] [MASK] a < film ##s".split())
+
+    def test_repr_shows_what_is_unusual(self):
+        assert repr(WordPieceTokenizer(self.VOCABULARY)) == "<WordPieceTokenizer of 9 tokens>"
+        assert repr(WordPieceTokenizer(self.VOCABULARY, lowercase=False, errors="strict")) == (
+            "<WordPieceTokenizer of 9 tokens, lowercase=False, errors='strict'>"
+        )
+
+    def test_encodings(self):
+        encoding = WordPieceTokenizer(self.VOCABULARY).encode("a < films", "film")
+        assert repr(encoding) == (
+            "<Encoding of 8 tokens\n"
+            "  tokens   [CLS] a < film ##s [SEP] film [SEP]\n"
+            "  ids      2 5 6 7 8 3 7 3\n"
+            "  segments 0 0 0 0 0 0 1 1>"
+        )
+        html = encoding._repr_html_()
+        assert ">&lt;<br>" in html
+        assert html.count("<span ") == 8
+        assert html.count("opacity: 0.45") == 3  # [CLS], [SEP], [SEP]
+        assert html.count("dashed;") == 2
+        ElementTree.fromstring(html.replace("<br>", "<br/>"))  # well-formed
+
+    def test_long_encodings_take_few_lines(self):
+        text = repr(WordPieceTokenizer(self.VOCABULARY).encode("a film " * 1000))
+        assert len(text.splitlines()) == 4
+        assert max(map(len, text.splitlines())) < 100

@@ -298,3 +298,10 @@ class TestTraining:
     def test_a_missing_file(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="none.txt"):
             train_vocabulary([tmp_path / "none.txt"], 20)
+
+
+def test_repr():
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"token{n}" for n in range(2000))]
+    assert repr(Vocabulary(tokens)) == (
+        "<Vocabulary of 2,004 tokens: [PAD] [UNK] [CLS] [SEP] token0 token1 token2 token3 token4 …>"
+    )

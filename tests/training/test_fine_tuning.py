@@ -36,14 +36,14 @@ def test_narrow_encoders_take_larger_steps():
     assert choose_fine_tuning(64, narrow) == (16, 40, 5e-4, 0)
 
 
-class TestFit:
-    @pytest.fixture(scope="class")
-    def trained(self, tiny_classifier):
-        model = tiny_classifier()
-        model.compile()
-        history = model.fit(TEXTS, LABELS, verbose=0)
-        return model, history
+@pytest.fixture(scope="module")
+def trained(tiny_classifier):
+    model = tiny_classifier()
+    model.compile()
+    return model, model.fit(TEXTS, LABELS, verbose=0)
 
+
+class TestFit:
     def test_all_is_chosen(self, trained):
         model, history = trained
         chosen = choose_fine_tuning(12, model.encoder.config)
@@ -92,5 +92,6 @@ class TestFit:
             model.fit(model.batches(TEXTS, LABELS).dataset())
 
     def test_private_trainings_are_not_chosen(self, tiny_classifier):
+        private = DifferentialPrivacy(noise_multiplier=1.0, delta=1e-5)
         with pytest.raises(ValueError, match="private training cannot be chosen"):
-            tiny_classifier().compile(training_step=DifferentialPrivacy(noise_multiplier=1.0))
+            tiny_classifier().compile(training_step=private)

@@ -2,8 +2,8 @@
 
 A test fails on the day Keras renames a part, changes its arguments, or no longer calls those that
 are overridden: otherwise weights would decay twice, or replicas learn from their own rows alone.
-`_direction`, `_seed_generators` and `_non_trainable_variables` have tests in test_metrics.py
-(early stopping) and test_privacy.py (refusals).
+`_direction`, `_seed_generators`, `_non_trainable_variables` and `_learning_rate` have tests in
+test_metrics.py (early stopping), test_privacy.py (refusals) and test_data_checks.py (steps).
 """
 
 import inspect

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_bert_scratch.extras import installation
 from keras_bert_scratch.files import check_hashes
 from keras_bert_scratch.serving.packed import (
     READ_ERRORS,
@@ -206,8 +207,7 @@ def _litert_interpreter(path: str | Path, num_threads: int, takes_text: bool) ->
         from ai_edge_litert.interpreter import Interpreter, InterpreterWithCustomOps
     except ImportError as error:
         raise ImportError(
-            "LiteRT files run on ai-edge-litert, which is not installed: "
-            'pip install "keras_bert_scratch[litert]".'
+            f"LiteRT files run on ai-edge-litert, which is not installed: {installation('litert')}."
         ) from error
     if not takes_text:
         return Interpreter(model_path=str(path), num_threads=num_threads)

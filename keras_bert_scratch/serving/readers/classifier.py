@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_bert_scratch.extras import installation
 from keras_bert_scratch.serving.packed import (
     INPUTS,
     LABELS,
@@ -229,8 +230,7 @@ class OnnxPredictor(_IdsPredictor):
             import onnxruntime
         except ImportError as error:
             raise ImportError(
-                "ONNX files run on onnxruntime, which is not installed: "
-                'pip install "keras_bert_scratch[onnx]".'
+                f"ONNX files run on onnxruntime, which is not installed: {installation('onnx')}."
             ) from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads

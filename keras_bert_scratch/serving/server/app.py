@@ -17,6 +17,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_bert_scratch.extras import installation
+
 try:
     import prometheus_client as prometheus
     import uvicorn
@@ -30,7 +32,7 @@ try:
 except ImportError as error:
     raise ImportError(
         "The server needs starlette, uvicorn and prometheus_client, which are not all installed "
-        f'({error}): pip install "keras_bert_scratch[server]".'
+        f"({error}): {installation('server')}."
     ) from error
 
 from keras_bert_scratch.serving.server import rest
