@@ -102,9 +102,13 @@ class Explanation:
             '<meta name="color-scheme" content="light dark"><title>Explanation</title></head>\n'
             '<body style="font: 1.1em/1.8 sans-serif; max-width: 40em; margin: 2em auto; '
             'padding: 0 1em">\n'
-            f'<h1 style="font-size: 1.2em">{html.escape(self._title())}</h1>\n'
-            f"{self.words_html()}\n{self.legend_html()}\n</body></html>\n"
+            f'<main>\n<h1 style="font-size: 1.2em">{html.escape(self._title())}</h1>\n'
+            f"{self.words_html()}\n{self.legend_html()}\n</main>\n</body></html>\n"
         )
+
+    def _repr_html_(self) -> str:
+        """Returns the view of a notebook."""
+        return f"<b>{html.escape(self._title())}</b>{self.words_html()}{self.legend_html()}"
 
     def words_html(self) -> str:
         """Returns a paragraph of HTML with the text, its words on the colors of their scores."""

@@ -244,6 +244,8 @@ def test_html_shows_the_text_and_no_code_of_it():
     assert 'title="+0.0000" style="background: rgba(217, 114, 43, 0.00)"' in page
     against = 'title="-4.0000" style="background: rgba(217, 114, 43, 0.62); border-bottom: 2px'
     assert against in page
+    assert found.words_html() in page
+    assert found.words_html() in found._repr_html_()
     for part in ("-2 or less", "+2 or more", "what the word adds to the log-odds of the label"):
         assert part in page
 
