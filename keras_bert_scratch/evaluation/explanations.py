@@ -101,7 +101,7 @@ class Explanation:
             '<meta name="viewport" content="width=device-width">'
             '<meta name="color-scheme" content="light dark"><title>Explanation</title></head>\n'
             '<body style="font: 1.1em/1.8 sans-serif; max-width: 40em; margin: 2em auto; '
-            'padding: 0 1em">\n'
+            'padding: 0 1em; color: CanvasText; background: Canvas">\n'
             f'<main>\n<h1 style="font-size: 1.2em">{html.escape(self._title())}</h1>\n'
             f"{self.words_html()}\n{self.legend_html()}\n</main>\n</body></html>\n"
         )

@@ -212,7 +212,6 @@ def plot_figures(
             facecolor=color if fits else "none",
             edgecolor=ink() if is_best else color,
             linewidths=2.5 if is_best else 1,
-            alpha=0.8,
             label=f"{number}  {Path(export.path).name}: {export.megabytes:.1f} MB, {at[0]:.2f} ms, "
             f"{at[1]:+.2f}{', chosen' * is_best}"
             + ("" if fits else f", above {max_megabytes:g} MB"),
