@@ -18,7 +18,7 @@ from keras_bert_scratch.tasks.encoder_model import EncoderModel
 from keras_bert_scratch.text.columns import is_text
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.training.data_checks import warn_of_steps, warn_of_unknown_tokens
-from keras_bert_scratch.training.fine_tuning import begin, choose_fine_tuning
+from keras_bert_scratch.training.fine_tuning import FineTuning, begin, choose_fine_tuning
 from keras_bert_scratch.training.memory import check_training_fits
 from keras_bert_scratch.training.training_step import TrainingStep
 
@@ -276,12 +276,15 @@ class ExampleModel(EncoderModel):
                     self.encoder.config,
                     batch_size=batch_size,
                     epochs=epochs,
-                    has_validation=bool(validation_data or held_out) or not self.can_split,
+                    can_hold_out=self.can_split and validation_data is None and held_out is None,
                     knows_sentences=self.knows_sentences,
                 )
                 batch_size, epochs = chosen.batch_size, chosen.epochs
                 if chosen.held_out:
                     examples, held_out = self.split(examples, chosen.held_out)
+                if held_out is not None or validation_data is not None:
+                    best = keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)
+                    callbacks = [*keras.tree.flatten(callbacks or []), best]
             examples = self.weigh_classes(examples, class_weight)
             seed = new_seed() if shuffle else None
             batches = self.batches_of(
@@ -291,23 +294,10 @@ class ExampleModel(EncoderModel):
             epochs = epochs or 1
             started = step.start(batches, epochs, initial_epoch)
             callbacks = [started, batches.follow_epochs(), *keras.tree.flatten(callbacks or [])]
-            num_batches = (steps_per_epoch or len(batches)) * (epochs - initial_epoch)
-            self.warn_before_fit(examples, batches, num_batches)
+            num_steps = steps_per_epoch or len(batches)
+            self.warn_before_fit(examples, batches, num_steps * (epochs - initial_epoch))
             if chosen is not None:
-                if not initial_epoch:
-                    self.start_head(examples)
-                begin(
-                    self.optimizer,
-                    chosen.learning_rate,
-                    epochs * len(batches),
-                    restart=not initial_epoch,
-                )
-                # It was traced with another schedule.
-                self.train_function = None
-                if validation_data or held_out:
-                    callbacks.append(
-                        keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)
-                    )
+                self._begin(chosen, examples, num_steps, initial_epoch)
                 if verbose:
                     print(f"Chosen for {len(examples)} examples: {chosen}.")
             x, y, sample_weight, class_weight = batches.dataset(), None, None, None
@@ -341,6 +331,21 @@ class ExampleModel(EncoderModel):
         )
         self.warn_after_fit(held_out, history)
         return history
+
+    def _begin(
+        self, chosen: FineTuning, examples: Any, steps_per_epoch: int, initial_epoch: int
+    ) -> None:
+        """Prepares head and optimizer for a training that was chosen; a resumed one goes on."""
+        if not initial_epoch:
+            self.start_head(examples)
+        begin(
+            self.optimizer,
+            chosen.learning_rate,
+            chosen.epochs * steps_per_epoch,
+            restart=not initial_epoch,
+        )
+        # It was traced with another schedule.
+        self.train_function = None
 
     def _check_batches(self, batches: LengthBucketedBatches) -> None:
         """Refuses batches that memory does not hold, or that differ between workers."""

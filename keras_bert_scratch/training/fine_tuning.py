@@ -51,7 +51,7 @@ def choose_fine_tuning(
     *,
     batch_size: int | None = None,
     epochs: int | None = None,
-    has_validation: bool = False,
+    can_hold_out: bool = True,
     knows_sentences: bool = False,
 ) -> FineTuning:
     """Chooses a training by the number of examples and the kind of encoder.
@@ -61,7 +61,7 @@ def choose_fine_tuning(
         config: The encoder's.
         batch_size: B, if it is given.
         epochs: Number of epochs, if it is given.
-        has_validation: Whether there are validation data, or no examples can be held out.
+        can_hold_out: Whether examples can be held out for validation.
         knows_sentences: Whether the encoder was trained as a sentence encoder: its features suit
             few examples nearly as they are, and more steps would take from them.
 
@@ -80,7 +80,7 @@ def choose_fine_tuning(
         batch_size,
         epochs,
         learning_rate=5e-4 if is_narrow else 2e-5 if has_few and knows_sentences else 5e-5,
-        held_out=0.0 if has_few or has_validation else _HELD_OUT,
+        held_out=0.0 if has_few or not can_hold_out else _HELD_OUT,
     )
 
 

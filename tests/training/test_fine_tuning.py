@@ -23,7 +23,7 @@ LABELS = ["positive", "negative", "positive", "negative"] * 3
         # 313 steps an epoch.
         (10_000, {}, (32, 3, 5e-5, 0.1)),
         (10_000, {"knows_sentences": True}, (32, 3, 5e-5, 0.1)),
-        (10_000, {"has_validation": True}, (32, 3, 5e-5, 0)),
+        (10_000, {"can_hold_out": False}, (32, 3, 5e-5, 0)),
         (10_000, {"batch_size": 8, "epochs": 1}, (8, 1, 5e-5, 0.1)),
     ],
 )
