@@ -21,6 +21,7 @@ FLOORS = {
     "data": 2,
     "layers": 1,
     "text": 1,
+    "pictures": 1,
     "config": 0,
     "extras": 0,
     "files": 0,

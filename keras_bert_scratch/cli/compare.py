@@ -38,6 +38,7 @@ def run(options: argparse.Namespace) -> None:
         measure_artifact,
         plot_figures,
     )
+    from keras_bert_scratch.serving.frontier import pick
 
     with common.progress_to_stderr():
         expected = model.probabilities(texts)
@@ -62,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
         with new_folder(options.output) as folder:
             (folder / "comparison.json").write_text(as_json + "\n")
             (folder / "comparison.txt").write_text(as_text + "\n", encoding="utf-8")
-            plot_figures(figures, folder / "comparison.png")
+            plot_figures(figures, folder / "comparison.png", best=pick(figures))
     print(as_json if options.json else as_text)
     if options.output:
         print(f"The table and its picture are in {options.output}", file=sys.stderr)

@@ -4,10 +4,14 @@ import argparse
 import dataclasses
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from keras_bert_scratch.cli import common
 from keras_bert_scratch.files import check_new_folder
+
+# Time for what is costly in a report: errors are explained, and texts stressed, as many as fit.
+_SECONDS = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--slice-column", help="column for each of whose values to give figures")
     parser.add_argument(
-        "--stress", action="store_true", help="ask again with typos, other cases, hidden characters"
+        "--stress",
+        action="store_true",
+        help="ask all texts again with typos, other cases, hidden characters; a report has some",
     )
     common.add_arguments(parser, *common.DATA, "--batch-size", "--json")
 
@@ -46,7 +52,8 @@ def run(options: argparse.Namespace) -> None:
 
     from keras_bert_scratch.data.labels import encode_label_sets, encode_labels
     from keras_bert_scratch.evaluation.classification import evaluate_classification
-    from keras_bert_scratch.evaluation.report import write_report
+    from keras_bert_scratch.evaluation.model_card import model_card
+    from keras_bert_scratch.evaluation.report import examine, write_report
 
     model = common.load_any(options.model)
     is_multi_label = common.is_multi_label(examples)
@@ -61,11 +68,27 @@ def run(options: argparse.Namespace) -> None:
         report = evaluate_classification(
             data[1], probabilities, model.labels, multi_label=is_multi_label
         )
-        details = _details(
-            options, model, data, probabilities, train_data, column, multi_label=is_multi_label
+        details = examine(
+            model,
+            *data,
+            probabilities,
+            multi_label=is_multi_label,
+            train=train_data,
+            column=column,
+            stress=options.stress,
+            seconds=_SECONDS if options.output else 0,
+            batch_size=options.batch_size,
         )
     if options.output:
-        write_report(options.output, report, details=details)
+        name, data_name = Path(options.model).name, Path(options.data).name
+        card = None
+        if not common.is_export(options.model):
+            card = model_card(
+                model, name=name, report=report, baseline=details.get("baseline"), data=data_name
+            )
+        write_report(
+            options.output, report, details=details, title=f"{name} on {data_name}", card=card
+        )
         print(f"The report is in {options.output}", file=sys.stderr)
     if options.json:
         found = {name: part.to_dict() for name, part in details.items()}
@@ -74,45 +97,3 @@ def run(options: argparse.Namespace) -> None:
         print(report.to_text())
         for name, part in details.items():
             print(f"{name.replace('_', ' ')}\n{part.to_text()}")
-
-
-def _details(
-    options: argparse.Namespace,
-    model: Any,
-    data: tuple[Any, Any],
-    probabilities: Any,
-    train: tuple[Any, Any] | None,
-    column: Any,
-    **how: Any,
-) -> dict[str, Any]:
-    """Returns the parts of the report besides the figures of all texts together."""
-    from keras_bert_scratch.evaluation.baseline import compare_with_baseline
-    from keras_bert_scratch.evaluation.duplicates import find_duplicates
-    from keras_bert_scratch.evaluation.label_noise import find_label_suspects
-    from keras_bert_scratch.evaluation.slices import evaluate_slices, length_groups
-    from keras_bert_scratch.evaluation.stress import stress_test
-    from keras_bert_scratch.text.columns import joined_columns
-
-    texts, true_ids = data
-    groups = {"length": length_groups(texts), "column": column}
-    details: dict[str, Any] = {
-        f"by_{by}": evaluate_slices(names, true_ids, probabilities, model.labels, **how)
-        for by, names in groups.items()
-        if names is not None
-    }
-    if not how["multi_label"]:
-        details["label_suspects"] = find_label_suspects(
-            true_ids, probabilities, model.labels, joined_columns(texts)
-        )
-    if train is not None:
-        details["leaks"] = find_duplicates(texts, train[0])
-        details["baseline"] = compare_with_baseline(train, data, probabilities, model.labels, **how)
-    if options.stress:
-        details["stress"] = stress_test(
-            lambda asked: model.probabilities(asked, options.batch_size),
-            texts,
-            true_ids,
-            model.labels,
-            **how,
-        )
-    return details

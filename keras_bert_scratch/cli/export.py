@@ -12,9 +12,12 @@ from keras_bert_scratch.files import check_new_folder, new_file, new_folder
 # The formats by their names here, and the options that each takes.
 FORMATS = {
     "savedmodel": ("tf_saved_model", {"model_version"}),
-    "litert": ("litert", {"precision", "static_length", "inputs", "texts"}),
+    "litert": (
+        "litert",
+        {"precision", "static_length", "inputs", "num_code_points", "texts"},
+    ),
     "mediapipe": ("mediapipe", {"precision", "static_length", "texts"}),
-    "onnx": ("onnx", set[str]()),
+    "onnx": ("onnx", {"inputs"}),
 }
 
 
@@ -34,7 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fixed number of tokens, litert (default: any) and mediapipe (default: the model's)",
     )
     parser.add_argument(
-        "--inputs", choices=["ids", "text"], help="what the file takes, litert (default: ids)"
+        "--inputs",
+        choices=["ids", "code_points", "text"],
+        help="what the file takes, litert and onnx (default: ids); with code_points it tokenizes by "
+        "itself, in the runtime's own operations; text is for litert",
+    )
+    parser.add_argument(
+        "--num-code-points",
+        type=int,
+        help="fixed number of characters of a litert file that takes code_points",
     )
     parser.add_argument(
         "--texts",

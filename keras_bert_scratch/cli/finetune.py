@@ -7,6 +7,7 @@ import json
 import shlex
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import keras_bert_scratch
@@ -345,7 +346,8 @@ def _write(
     from keras_bert_scratch.data.file_format import FILE_FORMAT
     from keras_bert_scratch.evaluation.baseline import compare_with_baseline
     from keras_bert_scratch.evaluation.classification import evaluate_classification
-    from keras_bert_scratch.evaluation.report import write_report
+    from keras_bert_scratch.evaluation.model_card import model_card
+    from keras_bert_scratch.evaluation.report import examine, write_report
 
     # Asked again: another run may have taken the name meanwhile.
     output = options.output or common.free_folder(options.train)
@@ -363,13 +365,28 @@ def _write(
         write_hashes(folder)
         if options.lora:
             model.save_adapter(folder / "adapter")
-        write_report(folder / "report", report, history, calibration)
     # The model is safe now: this may take long where texts are many.
     print("Comparing with TF-IDF and logistic regression ...", file=sys.stderr)
     train_data = common.texts_of(train), model.encode_labels(train.labels)
     comparison = compare_with_baseline(
         train_data, data, probabilities, model.labels, multi_label=model.multi_label
     )
+    name, training = Path(output).name, _how_trained(options, train, held_out, history)
+    with common.progress_to_stderr():
+        print("Explaining errors, and asking again with changed texts ...")
+        details = examine(model, *data, probabilities, multi_label=model.multi_label)
+        details["baseline"] = comparison
+        write_report(
+            Path(output) / "report",
+            report,
+            history,
+            calibration,
+            details,
+            title=name,
+            training=training,
+        )
+    card = model_card(model, name=name, report=report, baseline=comparison, training=training)
+    (Path(output) / "README.md").write_text(card, encoding="utf-8")
     if options.json:
         found = {"baseline": comparison.to_dict(), "output": output}
         print(json.dumps({**report.to_dict(), **found}))
@@ -390,3 +407,21 @@ def _next_commands(options: argparse.Namespace, output: str, held_out: Any) -> l
         text = shlex.quote(shortened(min(held_out.texts, key=len), _LONGEST_EXAMPLE))
         commands.insert(0, f"  echo {text} | {predict}")
     return commands
+
+
+def _how_trained(
+    options: argparse.Namespace, train: Any, held_out: Any, history: Any
+) -> dict[str, Any]:
+    """Returns the settings of the training for its report, without the paths of folders."""
+
+    def named(value: Any) -> Any:
+        return Path(value).name if isinstance(value, str) and Path(value).exists() else value
+
+    settings = {name: named(getattr(options, name)) for name in _RECIPE}
+    return {
+        "model": named(options.model),
+        "training examples": f"{len(train)} of {Path(options.train).name}",
+        "held-out examples": len(held_out),
+        "epochs done": len(history["loss"]),
+        **{name: value for name, value in settings.items() if value not in (None, False)},
+    }

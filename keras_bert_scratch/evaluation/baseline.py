@@ -67,14 +67,16 @@ class BaselineComparison:
         header = [f"{self.model.num_examples} examples", "accuracy", "95 %", "macro F1", "95 %"]
         model_only, baseline_only, p_value = self.test
         lines = [
-            *self._warnings(),
+            *self.warnings,
             format_table(header, rows),
             f"the model is right alone on {model_only} examples, TF-IDF on {baseline_only}: "
             f"{self.accuracy_gain:+.4f} accuracy, p = {p_value:.2g} (McNemar, exact)",
         ]
         return "\n".join(lines) + "\n"
 
-    def _warnings(self) -> list[str]:
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader should know before using the model."""
         warnings = []
         if self.model.accuracy <= self.commonest.accuracy:
             warnings.append(

@@ -7,16 +7,20 @@ Axes: n examples, C classes.
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_expit, log_softmax, softmax
+from scipy.stats import binomtest
 
 # Lower and upper bound of the search for the temperature.
 _TEMPERATURES = (0.05, 20.0)
 # Bins of equal width between 0 and 1, into which predictions go by their confidence.
 _NUM_BINS = 15
+# Predictions that a point of a reliability diagram should have, and the most points: with fewer
+# predictions, chance decides where a point is.
+_PREDICTIONS_A_POINT, _MOST_POINTS = 40, 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,19 +129,72 @@ def expected_calibration_error(
         >>> expected_calibration_error([[0.9, 0.1], [0.9, 0.1]], [0, 1])  # 90 % sure, 50 % right
         0.4
     """
-    bins, confidence, is_right = binned(probabilities, true_ids, multi_label)
+    confidence, is_right = _predictions(probabilities, true_ids, multi_label)
+    bins = np.minimum((confidence * _NUM_BINS).astype(int), _NUM_BINS - 1)
     gaps = np.bincount(bins, weights=confidence - is_right, minlength=_NUM_BINS)
     return float(np.abs(gaps).sum() / len(confidence))
 
 
-def binned(
+class Reliability(NamedTuple):
+    """Predictions in K groups of similar confidence, the least confident first.
+
+    Attributes:
+        confidence: Mean confidence of each group. *Shape:* (K,).
+        accuracy: Share of each group that is right. *Shape:* (K,).
+        intervals: Its 95 % interval (Wilson). *Shape:* (K, 2).
+        counts: Number of predictions in each group. *Shape:* (K,).
+        predictions: Confidence of every prediction.
+    """
+
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    intervals: np.ndarray
+    counts: np.ndarray
+    predictions: np.ndarray
+
+
+def reliability(probabilities: Any, true_ids: Any, *, multi_label: bool = False) -> Reliability:
+    """Compares confidence and accuracy in groups that fit the number of predictions.
+
+    Groups have about the same size, at least 40 predictions where there are as many, and there are
+    at most 10 of them. Predictions of equal confidence stay together.
+
+    Args:
+        probabilities: See `expected_calibration_error`, for this and the other arguments.
+        true_ids: Class ids, or zeros and ones.
+        multi_label: Whether an example may have any number of labels.
+
+    Example:
+        >>> bins = reliability([[0.9, 0.1], [0.9, 0.1]], [0, 1])
+        >>> bins.confidence, bins.accuracy, bins.counts
+        (array([0.9]), array([0.5]), array([2]))
+    """
+    confidence, is_right = _predictions(probabilities, true_ids, multi_label)
+    num_groups = int(np.clip(len(confidence) // _PREDICTIONS_A_POINT, 1, _MOST_POINTS))
+    # By the mean rank of equal predictions; a group that gets none is no group.
+    ordered = np.sort(confidence)
+    low, high = np.searchsorted(ordered, confidence), np.searchsorted(ordered, confidence, "right")
+    groups = np.unique((low + high) * num_groups // (2 * len(ordered)), return_inverse=True)[1]
+    counts, right = np.bincount(groups), np.bincount(groups, is_right).astype(int)
+    intervals = [
+        binomtest(int(k), int(n)).proportion_ci(method="wilson")
+        for k, n in zip(right, counts, strict=True)
+    ]
+    return Reliability(
+        confidence=np.bincount(groups, confidence) / counts,
+        accuracy=right / counts,
+        intervals=np.array(intervals),
+        counts=counts,
+        predictions=confidence,
+    )
+
+
+def _predictions(
     probabilities: Any, true_ids: Any, multi_label: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns of every prediction its bin, its confidence and whether it is right."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the confidence of every prediction, and whether it is right."""
     probabilities, true = np.asarray(probabilities, "float64"), np.asarray(true_ids)
     if multi_label:
-        confidence = np.maximum(probabilities, 1 - probabilities).ravel()
-        is_right = ((probabilities > 0.5) == (true > 0)).ravel()
-    else:
-        confidence, is_right = probabilities.max(axis=1), probabilities.argmax(axis=1) == true
-    return np.minimum((confidence * _NUM_BINS).astype(int), _NUM_BINS - 1), confidence, is_right
+        confidence = np.maximum(probabilities, 1 - probabilities)
+        return confidence.ravel(), ((probabilities > 0.5) == (true > 0)).ravel()
+    return probabilities.max(axis=1), probabilities.argmax(axis=1) == true

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 from scipy.integrate import trapezoid
+from scipy.special import expit, softmax
 from scipy.stats import binomtest
 
 from keras_bert_scratch.layers.attention import padding_bias
@@ -22,6 +23,14 @@ from keras_bert_scratch.text.vocabulary import CONTINUATION
 # Shares of deleted words at which the curves of all texts are evaluated, whatever their length.
 _FRACTIONS = np.linspace(0, 1, 21)
 _RANDOM_ORDERS = 5
+# Integrated gradients: the log-odds from which on a color is full; a factor of 7 in the odds.
+_FULL_LOG_ODDS = 2.0
+# Roll-out: the multiple of an even share from which on it is.
+_FULL_SHARES = 4
+_ROLLOUT = "attention roll-out"
+# Blue for the label, orange against it, which people with any color vision tell apart; the words on
+# them stay readable on a light and on a dark page.
+_FOR, _AGAINST, _MOST_OPAQUE = "59, 134, 198", "217, 114, 43", 0.62
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +48,7 @@ class Explanation:
             without direction. *Shape:* (W,).
         completeness_error: With integrated gradients, the relative error of the sum of the scores;
             0 for roll-out.
+        probability: Probability of the label; None if it is not known.
     """
 
     method: str
@@ -47,11 +57,28 @@ class Explanation:
     spans: list[tuple[int, int]]
     scores: np.ndarray
     completeness_error: float = 0.0
+    probability: float | None = None
 
     @property
     def words(self) -> list[str]:
         """The W words."""
         return [self.text[start:end] for start, end in self.spans]
+
+    @property
+    def full_color(self) -> float:
+        """The score whose color is full in all pictures, whatever the text.
+
+        Of log-odds it is 2; of roll-out's shares, which are smaller in longer texts, four times
+        what each of the words would have if all had the same.
+        """
+        return _FULL_SHARES / len(self.spans) if self.method == _ROLLOUT else _FULL_LOG_ODDS
+
+    @property
+    def unit(self) -> str:
+        """What the scores are, in a few words."""
+        if self.method == _ROLLOUT:
+            return "share of the attention that reached the word"
+        return "what the word adds to the log-odds of the label"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns all attributes as plain JSON types."""
@@ -62,27 +89,60 @@ class Explanation:
         rows = [
             [word, f"{score:+.4f}"] for word, score in zip(self.words, self.scores, strict=True)
         ]
-        return f"{self.label} ({self.method})\n{format_table(['word', 'score'], rows)}\n"
+        return f"{self._title()} ({self.method})\n{format_table(['word', 'score'], rows)}\n"
 
     def to_html(self) -> str:
-        """Returns a page with the text, its words colored: green for the label, red against it."""
-        largest = np.abs(self.scores).max(initial=1e-12)
-        parts, end = [], 0
-        for span, score in zip(self.spans, self.scores, strict=True):
-            color = "0, 140, 60" if score > 0 else "210, 40, 40"
-            parts.append(html.escape(self.text[end : span[0]]))
-            end = span[1]
-            parts.append(
-                f'<span title="{score:+.4f}" style="background: rgba({color}, '
-                f'{abs(score) / largest:.2f})">{html.escape(self.text[span[0] : end])}</span>'
-            )
-        parts.append(html.escape(self.text[end:]))
+        """Returns a page with the text on the colors of its scores, and their legend.
+
+        Blue words speak for the label, orange ones, with a dashed line, against it.
+        """
         return (
-            '<!DOCTYPE html>\n<html><head><meta charset="utf-8"><title>Explanation</title></head>\n'
-            '<body style="font: 1.2em/1.8 sans-serif; max-width: 40em; margin: 2em auto">\n'
-            f"<p>{html.escape(self.label)} ({html.escape(self.method)})</p>\n"
-            f'<p dir="auto" style="white-space: pre-wrap">{"".join(parts)}</p>\n</body></html>\n'
+            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width">'
+            '<meta name="color-scheme" content="light dark"><title>Explanation</title></head>\n'
+            '<body style="font: 1.1em/1.8 sans-serif; max-width: 40em; margin: 2em auto; '
+            'padding: 0 1em; color: CanvasText; background: Canvas">\n'
+            f'<main>\n<h1 style="font-size: 1.2em">{html.escape(self._title())}</h1>\n'
+            f"{self.words_html()}\n{self.legend_html()}\n</main>\n</body></html>\n"
         )
+
+    def _repr_html_(self) -> str:
+        """Returns the view of a notebook."""
+        return f"<b>{html.escape(self._title())}</b>{self.words_html()}{self.legend_html()}"
+
+    def words_html(self) -> str:
+        """Returns a paragraph of HTML with the text, its words on the colors of their scores."""
+        parts, end = [], 0
+        for (start, stop), score in zip(self.spans, self.scores, strict=True):
+            word = html.escape(self.text[start:stop])
+            parts += [html.escape(self.text[end:start]), self._colored(word, float(score))]
+            end = stop
+        parts.append(html.escape(self.text[end:]))
+        return f'<p dir="auto" style="white-space: pre-wrap">{"".join(parts)}</p>'
+
+    def legend_html(self) -> str:
+        """Returns a paragraph of HTML that says what the colors mean."""
+        limit = self.full_color
+        samples = {-limit: "or less", -limit / 2: "", limit / 2: "", limit: "or more"}
+        shown = " ".join(
+            self._colored(f"&nbsp;{score:+.2g} {rest}&nbsp;", score)
+            for score, rest in samples.items()
+            # Roll-out has no direction.
+            if score > 0 or self.method != _ROLLOUT
+        )
+        return f'<p style="font-size: 0.85em">{shown} {self.unit} ({html.escape(self.method)})</p>'
+
+    def _colored(self, escaped: str, score: float) -> str:
+        color, share = _FOR if score > 0 else _AGAINST, min(abs(score) / self.full_color, 1)
+        line = "; border-bottom: 2px dashed" if score < 0 and share > 0.1 else ""
+        return (
+            f'<span title="{score:+.4f}" style="background: rgba({color}, '
+            f'{_MOST_OPAQUE * share:.2f}){line}">{escaped}</span>'
+        )
+
+    def _title(self) -> str:
+        known = "" if self.probability is None else f", probability {self.probability:.1%}"
+        return self.label + known
 
 
 # === Integrated gradients ===
@@ -120,7 +180,7 @@ def integrated_gradients(
             "set KERAS_BACKEND=tensorflow, or use explain_by_rollout."
         )
     encoding, shown, inputs = _encode(model, text)
-    class_id = _class_id(model, inputs, label)
+    class_id, probability = _answer(model, inputs, label)
     is_text = np.array(encoding.sequence) == 0
     masked = np.where(is_text, model.tokenizer.vocabulary.mask_id, inputs["token_ids"])
     embedded, baseline = (
@@ -142,7 +202,13 @@ def integrated_gradients(
     error = abs(by_token.sum() - (after - before)) / max(abs(after - before), 1e-12)
     spans, scores = _by_word(encoding, by_token)
     return Explanation(
-        "integrated gradients", shown, model.labels[class_id], spans, scores, float(error)
+        "integrated gradients",
+        shown,
+        model.labels[class_id],
+        spans,
+        scores,
+        completeness_error=float(error),
+        probability=probability,
     )
 
 
@@ -200,8 +266,30 @@ def explain_by_rollout(model: Any, text: str) -> Explanation:
     attention = model.encoder(inputs, return_attention=True)["attention"]
     rollout = attention_rollout([keras.ops.convert_to_numpy(layer)[0] for layer in attention])
     spans, scores = _by_word(encoding, rollout[0])
-    label = model.labels[_class_id(model, inputs, None)]
-    return Explanation("attention roll-out", shown, label, spans, scores)
+    class_id, probability = _answer(model, inputs, None)
+    label = model.labels[class_id]
+    return Explanation(_ROLLOUT, shown, label, spans, scores, probability=probability)
+
+
+def attention_of(model: Any, text: str) -> tuple[list[np.ndarray], list[str]]:
+    """Computes the attention of all heads for a text.
+
+    Args:
+        model: A task with a tokenizer, such as a `BertClassifier`.
+        text: One text.
+
+    Returns:
+        The probabilities of every layer, *shape:* (N, S, S), and the S tokens.
+
+    Raises:
+        ValueError: If the text has no word, or is too long for the model.
+
+    Example:
+        >>> attention, tokens = attention_of(model, "a film to remember")
+    """
+    encoding, _, inputs = _encode(model, text)
+    layers = model.encoder(inputs, return_attention=True)["attention"]
+    return [keras.ops.convert_to_numpy(layer)[0] for layer in layers], encoding.tokens
 
 
 # === From texts to tokens, and from tokens to words ===
@@ -226,14 +314,19 @@ def _encode(model: Any, text: str) -> tuple[Encoding, str, dict[str, np.ndarray]
     return encoding, shown, inputs
 
 
-def _class_id(model: Any, inputs: dict[str, np.ndarray], label: str | None) -> int:
+def _answer(model: Any, inputs: dict[str, np.ndarray], label: str | None) -> tuple[int, float]:
+    """Returns the id and the probability of a label, by default of the most probable."""
+    logits = keras.ops.convert_to_numpy(model(inputs))[0].astype("float64") / model.temperature
+    probabilities = expit(logits) if model.multi_label else softmax(logits)
     if label is None:
-        return int(np.argmax(keras.ops.convert_to_numpy(model(inputs))[0]))
-    if label not in model.labels:
+        class_id = int(np.argmax(logits))
+    elif label in model.labels:
+        class_id = model.labels.index(label)
+    else:
         raise ValueError(
             f"Unknown label {label!r}: the model's labels are {', '.join(model.labels)}."
         )
-    return model.labels.index(label)
+    return class_id, float(probabilities[class_id])
 
 
 def _by_word(encoding: Encoding, by_token: np.ndarray) -> tuple[list[tuple[int, int]], np.ndarray]:

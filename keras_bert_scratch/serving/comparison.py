@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from sklearn.metrics import accuracy_score, f1_score
 
-from keras_bert_scratch.files import new_file
+from keras_bert_scratch.pictures import BLUE, ORANGE, PALETTE, finished, ink, ink_on, new_figure
 from keras_bert_scratch.serving.fresh_process import ask
 from keras_bert_scratch.tables import format_table
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
@@ -171,32 +172,86 @@ def figures_to_text(figures: Sequence[ArtifactFigures]) -> str:
     return format_table(header, rows)
 
 
-def plot_figures(figures: Sequence[ArtifactFigures], path: str | Path) -> Figure:
-    """Plots macro F1 over latency, one point per export; its area is the export's size.
+def plot_figures(
+    figures: Sequence[ArtifactFigures],
+    path: str | Path,
+    *,
+    best: ArtifactFigures | None = None,
+    max_megabytes: float = float("inf"),
+    max_milliseconds: float = float("inf"),
+    max_f1_loss: float | None = None,
+) -> Figure:
+    """Plots what exports lose of their model's macro F1 over their latency, with the budget.
+
+    Each export is a numbered point, whose area is the export's size; beside the picture stands
+    which is which. The zero of the vertical axis is the model, and that of the other no time.
 
     Args:
         figures: Results of `measure_artifact`.
         path: Image file to write; its suffix decides the format.
+        best: The export that is marked as chosen, or None.
+        max_megabytes: Exports that are larger are drawn hollow.
+        max_milliseconds: Drawn as a line.
+        max_f1_loss: In points of 100; drawn as a line.
 
     Returns:
         The figure.
     """
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = new_figure(9, 4.5)
     largest = max(export.megabytes for export in figures)
-    for export in figures:
-        # The slowest case: the longest text on the fewest threads.
-        key = max(export.milliseconds, key=lambda key: (key[0], -key[1]))
-        at = (export.milliseconds[key], export.macro_f1)
-        axes.scatter(*at, s=40 + 360 * export.megabytes / largest, alpha=0.6)
-        label = f"{Path(export.path).name}\n{export.megabytes:.1f} MB"
-        axes.annotate(label, at, fontsize=7, xytext=(6, 6), textcoords="offset points")
-    axes.set(xlabel="Milliseconds a text (longest, fewest threads)", ylabel="Macro F1")
-    axes.margins(0.15)
+    changes = [100 * export.macro_f1_change for export in figures]
+    times = [export.milliseconds[_slowest(export)] for export in figures]
+    for number, (export, at) in enumerate(
+        zip(figures, zip(times, changes, strict=True), strict=True), start=1
+    ):
+        color = PALETTE[(number - 1) % len(PALETTE)]
+        is_best, fits = export is best, export.megabytes <= max_megabytes
+        axes.scatter(
+            *at,
+            s=60 + 360 * export.megabytes / largest,
+            facecolor=color if fits else "none",
+            edgecolor=ink() if is_best else color,
+            linewidths=2.5 if is_best else 1,
+            label=f"{number}  {Path(export.path).name}: {export.megabytes:.1f} MB, {at[0]:.2f} ms, "
+            f"{at[1]:+.2f}{', chosen' * is_best}"
+            + ("" if fits else f", above {max_megabytes:g} MB"),
+        )
+        axes.annotate(
+            str(number), at, fontsize=8, ha="center", va="center",
+            color=ink_on(color) if fits else ink(), weight="bold" if is_best else "normal",
+        )  # fmt: skip
+    model_f1 = figures[0].macro_f1 - figures[0].macro_f1_change
+    axes.axhline(0, color=ink(), linewidth=1, label=f"the model: macro F1 {model_f1:.4f}")
+    if max_f1_loss is not None:
+        label = f"budget: a loss of {max_f1_loss:g} points"
+        axes.axhline(-max_f1_loss, color=ORANGE, linestyle="--", label=label)
+        changes.append(-max_f1_loss)
+    if max_milliseconds < float("inf"):
+        label = f"budget: {max_milliseconds:g} ms"
+        axes.axvline(max_milliseconds, color=BLUE, linestyle="--", label=label)
+        times.append(max_milliseconds)
+    tokens, threads = _slowest(figures[0])
+    # Differences of less than a point are not drawn as if they were large.
+    span = max(1.0, max(map(abs, changes))) * 1.2
+    axes.set(
+        xlim=(0, 1.1 * max(times)),
+        ylim=(-span, max(span / 4, 1.3 * max(changes))),
+        xlabel=f"Milliseconds a text ({tokens} tokens, {threads} thread{'s' * (threads > 1)})"
+        if len({_slowest(export) for export in figures}) == 1
+        else "Milliseconds a text (of full length)",
+        ylabel="Points of macro F1 against the model",
+    )
     axes.grid(alpha=0.3)
-    with new_file(path) as temporary:
-        figure.savefig(temporary, dpi=150)
-    return figure
+    legend = figure.legend(fontsize=8, loc="outside right upper")
+    for handle in legend.legend_handles:
+        if isinstance(handle, PathCollection):
+            handle.set_sizes([50])
+    return finished(figure, path)
+
+
+def _slowest(export: ArtifactFigures) -> tuple[int, int]:
+    """Returns the slowest case, as tokens and threads: the longest text on the fewest threads."""
+    return max(export.milliseconds, key=lambda key: (key[0], -key[1]))
 
 
 def text_of_length(tokenizer: WordPieceTokenizer, num_tokens: int) -> str:

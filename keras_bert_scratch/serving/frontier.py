@@ -95,7 +95,14 @@ def write_frontier(
                 Path(export_figures.path).unlink()
         rows = [{**row.to_dict(), "path": Path(row.path).name} for row in figures]
         (temporary / "frontier.json").write_text(json.dumps(rows, indent=2) + "\n")
-        plot_figures(figures, temporary / "frontier.png")
+        plot_figures(
+            figures,
+            temporary / "frontier.png",
+            best=best,
+            max_megabytes=max_megabytes,
+            max_milliseconds=max_milliseconds,
+            max_f1_loss=max_f1_loss,
+        )
         (temporary / "README.md").write_text(
             model_card(best, figures, labels, tokenizer, num_texts=len(expected)), encoding="utf-8"
         )

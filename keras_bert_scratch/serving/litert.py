@@ -1,4 +1,4 @@
-"""LiteRT (TFLite) files for phones: ids or a text in, a task's output out.
+"""LiteRT (TFLite) files for phones: ids, code points or a text in, a task's output out.
 
 Axes: B batch, S sequence, V vocabulary.
 """
@@ -27,8 +27,9 @@ def write_litert(
     """Writes a LiteRT file, with the vocabulary and the task's settings packed in.
 
     Its signature `serving_default` takes `token_ids`, `segment_ids` and `padding_mask`, int32
-    (B, S). Behind the model the file is a zip archive (as MediaPipe's are), so that it is complete
-    by itself.
+    (B, S); or, for an app that has no tokenizer, `code_points`, int32 (1, N), the Unicode code
+    points of one text filled up with zeros. Behind the model the file is a zip archive (as
+    MediaPipe's are), so that it is complete by itself.
 
     Args:
         signature: The task, whose class describes the output.
@@ -36,7 +37,7 @@ def write_litert(
         precision: `"float32"`; `"float16"` weights; or `"int8"` weights with activations quantized
             on the fly (dynamic range), a quarter of the size; `"full_int8"` for classifiers; and
             for summarizers `"float32"` only.
-        **options: Options of classifiers, see `ClassifierSignature.lite`.
+        **options: Options of the task, see `Signature.lite` and `ClassifierSignature.lite`.
 
     Raises:
         ValueError: If an option is refused.
@@ -46,7 +47,7 @@ def write_litert(
     graph = signature.lite(precision, **options)
     pack(path, to_bytes(convert(graph, precision)), graph.files)
     check_operations(path, graph.operations)
-    return Check(graph.expected, precision, graph.held_out)
+    return Check(graph.expected, precision, graph.held_out, graph.probes)
 
 
 def check_precision(signature: Signature, precision: str) -> None:

@@ -1,72 +1,80 @@
-"""ONNX files: ids in, probabilities out.
+"""ONNX files: ids or code points in, probabilities out.
 
-Axes: B batch, S sequence, C classes.
+Axes: B batch, S sequence, N code points, C classes.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
-import keras
+import tensorflow as tf
 
 from keras_bert_scratch.extras import installation
 from keras_bert_scratch.serving.graphs.classifier import ClassifierSignature
 from keras_bert_scratch.serving.graphs.signature import Check
-from keras_bert_scratch.serving.packed import INPUTS, MODEL_HASH
+from keras_bert_scratch.serving.packed import MODEL_HASH
 
 
 def write_onnx(
-    signature: ClassifierSignature, path: Path, *, opset_version: int | None = None
+    signature: ClassifierSignature,
+    path: Path,
+    *,
+    inputs: str = "ids",
+    opset_version: int | None = None,
 ) -> Check:
     """Writes a classifier as an ONNX file, with its vocabulary and labels in the metadata.
 
     It takes `token_ids`, `segment_ids` and `padding_mask`, int32 (B, S), B and S free, and returns
-    `probabilities`, float32 (B, C). `OnnxPredictor` gives it texts.
+    `probabilities`, float32 (B, C). With `inputs="code_points"` it takes `code_points`, int32
+    (1, N), N free, the Unicode code points of one text, and tokenizes it with ONNX's own
+    operations, without loops. `OnnxPredictor` gives it texts.
 
     Args:
         signature: The classifier.
         path: The file to write.
+        inputs: `"ids"` or `"code_points"`.
         opset_version: Version of ONNX's operations; by default tf2onnx's.
 
     Raises:
-        ValueError: If the model reads more of long texts than their heads.
+        ValueError: If the model reads more of long texts than their heads, or an option is refused.
         ImportError: If tf2onnx, onnx or onnxruntime is not installed.
     """
     signature.check_reads_heads("onnx")
+    if inputs not in ("ids", "code_points"):
+        raise ValueError(f"inputs must be 'ids' or 'code_points', received {inputs!r}.")
     try:
         import onnx
         import onnxruntime  # noqa: F401  The file is compared there.
-        import tf2onnx  # noqa: F401  Keras' exporter needs it.
+        import tf2onnx
     except ImportError as error:
         raise ImportError(
             f"Exporting to ONNX needs packages that are not installed ({error}): "
             f"{installation('onnx')}."
         ) from error
 
-    inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in INPUTS}
-    logits = keras.ops.cast(signature.network(inputs, training=False), "float32")
-    model = keras.Model(inputs, {"probabilities": signature.activation(logits)})
+    if inputs == "ids":
+        graph = signature.lite_of_ids()
+        function, axes = graph.function, ["batch", "sequence"]
+        specs = graph.inputs
+    else:
+        function = functools.partial(signature.of_code_points, unrolled=True)
+        specs, axes = [tf.TensorSpec((1, None), tf.int32, name="code_points")], ["", "code_points"]
     with _reshapes_kept():
-        model.export(
-            str(path),
-            format="onnx",
-            verbose=False,
-            # Without a signature, the exporter wants a model that has been called.
-            input_signature=[
-                {name: keras.InputSpec("int32", (None, None), name=name) for name in INPUTS}
-            ],
-            opset_version=opset_version,
+        exported, _ = tf2onnx.convert.from_function(
+            tf.function(function, autograph=False), input_signature=specs, opset=opset_version
         )
-    exported = onnx.load(path)
-    for value in (*exported.graph.input, *exported.graph.output):
-        axes = value.type.tensor_type.shape.dim
-        axes[0].dim_param = "batch"
-        if value.name in INPUTS:
-            axes[1].dim_param = "sequence"
+    for value in exported.graph.input:
+        for axis, name in zip(value.type.tensor_type.shape.dim, axes, strict=True):
+            if name:
+                axis.dim_param = name
+    if inputs == "ids":
+        exported.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
     settings = {
+        "inputs": inputs,
         "sequence_length": signature.sequence_length,
         "tokenizer": signature.tokenizer.get_config(),
     }

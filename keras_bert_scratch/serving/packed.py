@@ -138,7 +138,27 @@ def check_model(path: str | Path, size: int, sha256: str, way_out: str = "") -> 
             raise ValueError(f"its model has changed since it was written: restore it{way_out}")
 
 
-# === Ids ===
+# === Inputs ===
+def encode_code_points(text: str, size: int | None = None) -> np.ndarray:
+    """Turns a text into its Unicode code points.
+
+    Args:
+        text: The text.
+        size: N, filled up with zeros; by default the length of the text.
+
+    Returns:
+        int32. *Shape:* (1, N)
+
+    Example:
+        >>> encode_code_points("a\N{GRINNING FACE}", 4)
+        array([[    97, 128512,      0,      0]], dtype=int32)
+    """
+    code_points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<i4")
+    row = np.zeros((1, len(code_points) if size is None else size), np.int32)
+    row[0, : len(code_points)] = code_points
+    return row
+
+
 def encode_inputs(
     tokenizer: WordPieceTokenizer,
     text: str,

@@ -1,16 +1,20 @@
 """What every task shares: an encoder, its tokenizer, `compile`, weights in and out, `export`."""
 
 import logging
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import keras
+from huggingface_hub.utils import validate_repo_id
 
 from keras_bert_scratch.checkpoints.checkpoint import Checkpoint
 from keras_bert_scratch.checkpoints.google import open_checkpoint
+from keras_bert_scratch.checkpoints.hub import upload
 from keras_bert_scratch.checkpoints.huggingface import write_checkpoint
 from keras_bert_scratch.checkpoints.name_map import Weight, encoder_weights, pooler_weights
+from keras_bert_scratch.evaluation.model_card import model_card
 from keras_bert_scratch.files import new_folder, write_hashes
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.models.state import set_state, state_config
@@ -168,6 +172,45 @@ class EncoderModel(DistributableModel):
         with new_folder(folder) as temporary:
             self.write_files(temporary)
             write_hashes(temporary)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        card: str | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+        commit_message: str = "Upload of keras_bert_scratch",
+    ) -> str:
+        """Uploads what `save_pretrained` writes, and a model card, to the Hugging Face hub.
+
+        Args:
+            repo_id: Where to: `"name"` or `"owner/name"`; made if there is no such model.
+            card: README.md, such as `evaluation.model_card.model_card` returns with figures; by
+                default a card without any.
+            private: Whether only its owner may read it; None leaves that to the hub's settings.
+            token: A token that may write; by default the one of `hf auth login`.
+            commit_message: What the commit says.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            PermissionError: If the hub refuses the token.
+            ValueError: If `save_pretrained` refuses, or the model is on the hub already and not as
+                private as asked.
+
+        Example:
+            >>> card = model_card(model, report=report, license="mit", language="en")
+            >>> model.push_to_hub("me/films", card=card)
+        """
+        validate_repo_id(repo_id)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            (Path(folder) / "README.md").write_text(card or model_card(self), encoding="utf-8")
+            return upload(
+                Path(folder), repo_id, private=private, token=token, commit_message=commit_message
+            )
 
     def write_files(self, folder: Path) -> None:
         """Writes the files of `save_pretrained` into an existing folder."""

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -53,6 +54,15 @@ def test_finetune_writes_a_checkpoint_and_its_report(folder):
     assert calibration["temperature"] == config["temperature"] != 1.0
     report = json.loads((folder / "model/report/report.json").read_text())
     assert report["accuracy"] > 0.9
+    page = (folder / "model/report/report.html").read_text("utf-8")
+    for part in ("TF-IDF and logistic regression", "Stress", "Calibration", "Training", "Errors"):
+        assert part in page
+    # The card is the model's, and tells of no folder.
+    card = (folder / "model/README.md").read_text("utf-8")
+    assert card.startswith("---\nlibrary_name: transformers\n")
+    assert f"value: {report['accuracy']:.1f}\n" in card
+    assert "| epochs | 12 |" in card
+    assert str(folder) not in card + page
 
 
 @pytest.mark.parametrize("model", ["model", "saved_model", "m.tflite"])
@@ -423,10 +433,17 @@ def test_evaluate_with_the_training_file(folder, run, tmp_path):
     assert "WARNING: The model does not beat the baseline" in text
     assert "1 exact and " in text
 
-    parts = ["baseline", "by_column", "by_length", "label_suspects", "leaks"]
+    parts = ["baseline", "by_column", "by_length", "errors", "label_suspects", "leaks", "stress"]
     assert {f"{part}.{kind}" for part in parts for kind in ("txt", "json")} <= (
         names(tmp_path / "report")
     )
+    assert {"report.html", "README.md"} <= names(tmp_path / "report")
+    assert "name: held_out.csv" in (tmp_path / "report" / "README.md").read_text()
+    errors = json.loads((tmp_path / "report" / "errors.json").read_text())
+    assert [(e["position"], e["true"], e["answer"]) for e in errors["errors"]] == [
+        (3, "positive", "negative")
+    ]
+    assert errors["explanations"]["3"]["label"] == "negative"
     by_column = json.loads((tmp_path / "report" / "by_column.json").read_text())
     assert {name: figures["accuracy"] for name, figures in by_column.items()} == {
         "web": 1.0,
@@ -458,6 +475,8 @@ def test_evaluate_under_stress(folder, run, tmp_path):
     (row,) = [line.split() for line in text.splitlines() if line.startswith("upper case ")]
     assert row[2:] == ["0.7500", "+0.0000", "100.0%", "0.0%"]
     assert {"stress.txt", "stress.json", "stress.png"} <= names(tmp_path / "report")
+    # An export has no card: it is no checkpoint.
+    assert "README.md" not in names(tmp_path / "report")
 
 
 # === explain ===
@@ -468,7 +487,7 @@ def test_explain(folder, run, tmp_path):
     assert int(np.argmax(found["scores"])) == 2
     assert names(tmp_path / "why") == {"explanation.html", "explanation.json", "explanation.png"}
     rollout = [*command, "--method", "rollout"]
-    assert run(*rollout).startswith("negative (attention roll-out)\n")
+    assert re.match(r"negative, probability [\d.]+% \(attention roll-out\)\n", run(*rollout))
     assert "--label is for --method gradients: attention has no label." in (
         run(*rollout, "--label", "x", status=1)
     )

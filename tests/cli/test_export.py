@@ -55,7 +55,10 @@ def test_options_reach_the_export(
     [
         (["--precision", "int8"], "--precision is for --format litert or mediapipe, received"),
         (["--format", "onnx", "--precision", "int8"], "--precision is for --format litert or"),
-        (["--format", "mediapipe", "--inputs", "text"], "--inputs is for --format litert, rec"),
+        (
+            ["--format", "mediapipe", "--inputs", "text"],
+            "--inputs is for --format litert or onnx, rec",
+        ),
         (["--texts", "t.csv"], "--texts is for --format litert or mediapipe, received --format"),
         (["--format", "litert", "--model-version", "1"], "--model-version is for --format savedm"),
         (["--format", "litert", "--precision", "full_int8"], "pass texts=, at least 100; received"),

@@ -2,7 +2,11 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from keras_bert_scratch.evaluation.calibration import calibrate, expected_calibration_error
+from keras_bert_scratch.evaluation.calibration import (
+    calibrate,
+    expected_calibration_error,
+    reliability,
+)
 
 
 class TestExpectedCalibrationError:
@@ -23,6 +27,40 @@ class TestExpectedCalibrationError:
         # Confidences 0.9 and 0.8, right and wrong: gaps 0.1 and 0.8 in two bins.
         error = expected_calibration_error([[0.9, 0.2]], [[1, 1]], multi_label=True)
         assert error == pytest.approx((0.1 + 0.8) / 2)
+
+
+class TestReliability:
+    def test_groups_are_as_large_as_the_sample_allows(self):
+        rng = np.random.default_rng(0)
+        for size, groups in ((1, 1), (79, 1), (80, 2), (200, 5), (5000, 10)):
+            confidence = rng.uniform(0.5, 1, size)
+            bins = reliability(np.stack([confidence, 1 - confidence], 1), np.zeros(size, int))
+            assert len(bins.counts) == groups
+            assert bins.counts.sum() == size
+            assert bins.counts.max() - bins.counts.min() <= 2
+            assert (np.diff(bins.confidence) > 0).all()
+
+    def test_by_hand(self):
+        # 40 predictions at 0.8, of which 30 are right, and 40 at 0.9, all right.
+        confidence = np.repeat([0.8, 0.9], 40)
+        true_ids = np.repeat([1, 0], [10, 70])
+        bins = reliability(np.stack([confidence, 1 - confidence], 1), true_ids)
+        np.testing.assert_allclose(bins.confidence, [0.8, 0.9])
+        np.testing.assert_allclose(bins.accuracy, [0.75, 1.0])
+        # Wilson's interval of 30 of 40, by its formula with z = 1.96.
+        z = 1.959964
+        middle, spread = 0.75 + z**2 / 80, z * np.sqrt(0.75 * 0.25 / 40 + z**2 / 6400)
+        low, high = ((middle + sign * spread) / (1 + z**2 / 40) for sign in (-1, 1))
+        np.testing.assert_allclose(bins.intervals[0], [low, high], rtol=1e-4)
+
+    def test_equal_predictions_stay_together(self):
+        bins = reliability([[0.9, 0.1]] * 500, [0] * 500)
+        assert bins.counts.tolist() == [500]
+
+    def test_multi_label(self):
+        bins = reliability([[0.9, 0.2]], [[1, 1]], multi_label=True)
+        assert (bins.counts.tolist(), bins.accuracy.tolist()) == ([2], [0.5])
+        np.testing.assert_allclose(bins.confidence, [0.85])
 
 
 class TestTemperature:

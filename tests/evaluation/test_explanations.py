@@ -235,12 +235,40 @@ def test_a_trained_model_is_explained_faithfully(two_layer_classifier, reviews):
 
 # === Pictures ===
 def test_html_shows_the_text_and_no_code_of_it():
-    found = explained("<b>awful</b> & bad", [1.0, 0.0, -0.5])
+    found = explained("<b>awful</b> & bad", [1.0, 0.0, -4.0])
     page = found.to_html()
     assert "<b>" not in page
     assert ">&lt;b&gt;awful&lt;/b&gt;</span> <span" in page
-    assert 'title="+1.0000" style="background: rgba(0, 140, 60, 1.00)"' in page
-    assert 'title="-0.5000" style="background: rgba(210, 40, 40, 0.50)"' in page
+    # Half of the full color, none, and the full one, whose sign a line shows, too.
+    assert 'title="+1.0000" style="background: rgba(59, 134, 198, 0.31)"' in page
+    assert 'title="+0.0000" style="background: rgba(217, 114, 43, 0.00)"' in page
+    against = 'title="-4.0000" style="background: rgba(217, 114, 43, 0.62); border-bottom: 2px'
+    assert against in page
+    assert found.words_html() in page
+    assert found.words_html() in found._repr_html_()
+    for part in ("-2 or less", "+2 or more", "what the word adds to the log-odds of the label"):
+        assert part in page
+
+
+def test_the_probability_is_that_of_the_model(tiny_classifier):
+    for settings in ({"temperature": 2.0}, {"multi_label": True}):
+        model = tiny_classifier(LABELS, **settings)
+        probability = model.probabilities([TEXT])[0, 0]
+        found = integrated_gradients(model, TEXT, LABELS[0], num_points=1)
+        assert found.probability == pytest.approx(probability, abs=1e-5)
+        assert f">{LABELS[0]}, probability {probability:.1%}</h1>" in found.to_html()
+        assert explain_by_rollout(model, TEXT).probability == pytest.approx(
+            model.probabilities([TEXT]).max(), abs=1e-5
+        )
+
+
+def test_roll_out_has_no_direction_and_a_scale_of_its_own(tiny_classifier):
+    found = explain_by_rollout(tiny_classifier(), "the awful film")
+    assert found.full_color == pytest.approx(4 / 3)
+    page = found.to_html()
+    assert "+1.3 or more" in page
+    assert "or less" not in page
+    assert "share of the attention that reached the word" in page
 
 
 def test_text_and_json():
@@ -255,8 +283,7 @@ def test_text_and_json():
 def test_pictures(tmp_path):
     found = explained("awful $film$", [1.0, -0.25])
     axes = plot_explanation(found, tmp_path / "why.png").axes[0]
-    assert [bar.get_width() for bar in axes.patches] == [1.0, -0.25]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["awful", "$film$"]
+    assert [text.get_text() for text in axes.texts[1:3]] == ["awful", "$film$"]
     result = faithfulness(knows_one_word, LABELS, [explained("an awful film", [0, 1, 0])])
     random_line, line = plot_faithfulness(result, tmp_path / "curve.png").axes[0].lines
     np.testing.assert_array_equal(line.get_ydata(), result.curve)

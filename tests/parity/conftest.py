@@ -1,6 +1,13 @@
 """What the comparisons share. They are collected where `make parity` has installed transformers."""
 
+import functools
+import http.server
 import importlib.util
+import json
+import queue
+import shutil
+import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,3 +93,54 @@ def assert_same_gradients() -> Callable[..., None]:
                 )
 
     return compare
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder, and puts what the page posts into the server's queue."""
+
+    def do_POST(self):
+        self.server.answers.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def ask_browser(tmp_path: Path) -> Callable[..., Any]:
+    """Returns a function that opens a page in the test's folder, and returns what it posts.
+
+    It runs where `npm` and `chromium` are found (on Debian `apt-get install npm chromium`).
+    """
+    chromium, npm = shutil.which("chromium"), shutil.which("npm")
+    if not chromium or not npm:
+        pytest.skip("chromium and npm are not both installed")
+
+    def ask(page: str, *packages: str) -> Any:
+        command = [npm, "install", "--prefix", str(tmp_path), *packages]
+        installed = subprocess.run(command, capture_output=True, text=True)
+        if installed.returncode:
+            pytest.skip(f"npm could not install {packages}: {installed.stderr[-200:]}")
+        (tmp_path / "index.html").write_text(page)
+        handler = functools.partial(Handler, directory=tmp_path)
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            server.answers = queue.Queue()
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            browser = subprocess.Popen(
+                [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+                + ["--disable-background-networking", "--disable-component-update"]
+                + ["--disable-sync", "--remote-debugging-port=0"]
+                + [f"--user-data-dir={tmp_path / 'profile'}"]
+                + [f"http://127.0.0.1:{server.server_port}/index.html"],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            try:
+                return server.answers.get(timeout=120)
+            finally:
+                browser.terminate()
+                browser.wait()
+                server.shutdown()
+
+    return ask

@@ -14,6 +14,9 @@ FORMATS: dict[str, tuple[str, dict[str, Any], float]] = {
     "float16.tflite": ("litert", {"precision": "float16"}, 1e-2),
     "int8.tflite": ("litert", {"precision": "int8"}, 0.25),
     "model.onnx": ("onnx", {}, 1e-5),
+    "code_points.tflite": ("litert", {"inputs": "code_points"}, 1e-5),
+    "long.tflite": ("litert", {"inputs": "code_points", "num_code_points": 9_300}, 1e-5),
+    "code_points.onnx": ("onnx", {"inputs": "code_points"}, 1e-5),
 }
 
 

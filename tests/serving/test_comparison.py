@@ -104,14 +104,66 @@ def test_bounds_name_every_export_beyond_them():
         check_bounds(bad, largest_logit_gap=1)
 
 
-def test_table_and_picture(tmp_path):
+def test_table():
     lines = figures_to_text([figures(), figures(path="b/c.tflite", megabytes=12.34)]).splitlines()
     assert lines[0].split("  ")[-1] == "ms 64 tokens/1 thr"
     assert lines[2].split()[:3] == ["c.tflite", "12.3", "1.0e-01"]
-    figure = plot_figures([figures(), figures(macro_f1=0.8)], tmp_path / "figures.png")
-    points = [collection.get_offsets()[0].tolist() for collection in figure.axes[0].collections]
-    assert points == [[4.0, 0.9], [4.0, 0.8]]
+
+
+def test_picture_starts_at_no_time_and_at_the_model(tmp_path):
+    exports = [figures(), figures(path="x/b.tflite", macro_f1=0.8, macro_f1_change=-0.1)]
+    figure = plot_figures(exports, tmp_path / "figures.png")
+    axes = figure.axes[0]
+    points = [collection.get_offsets()[0].tolist() for collection in axes.collections]
+    assert points == [[4.0, 0.0], [4.0, -10.0]]
+    low, high = axes.get_ylim()
+    assert low < -10 < 0 < high
+    assert axes.get_xlim() == (0, pytest.approx(4.4))
     assert matplotlib.image.imread(tmp_path / "figures.png").std() > 0
+    assert legend_of(figure) == [
+        "1  a.tflite: 1.0 MB, 4.00 ms, +0.00",
+        "2  b.tflite: 1.0 MB, 4.00 ms, -10.00",
+        "the model: macro F1 0.9000",
+    ]
+
+
+def legend_of(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_small_differences_are_drawn_small(tmp_path):
+    exports = [figures(macro_f1=0.9 - loss, macro_f1_change=-loss) for loss in (0.0, 0.0002)]
+    low, high = plot_figures(exports, tmp_path / "figures.png").axes[0].get_ylim()
+    assert high - low >= 1
+
+
+def test_budget_and_choice_are_marked(tmp_path):
+    exports = [figures(), figures(path="b.tflite", megabytes=90.0)]
+    figure = plot_figures(
+        exports,
+        tmp_path / "figures.png",
+        best=exports[0],
+        max_megabytes=40,
+        max_milliseconds=7,
+        max_f1_loss=1.5,
+    )
+    axes = figure.axes[0]
+    chosen, large = axes.collections
+    assert chosen.get_linewidths()[0] > large.get_linewidths()[0]
+    assert len(chosen.get_facecolor()) == 1
+    assert len(large.get_facecolor()) == 0  # hollow
+    model, loss, time = axes.lines
+    assert set(model.get_ydata()) == {0}
+    assert set(loss.get_ydata()) == {-1.5}
+    assert set(time.get_xdata()) == {7}
+    assert axes.get_xlim()[1] > 7
+    assert legend_of(figure) == [
+        "1  a.tflite: 1.0 MB, 4.00 ms, +0.00, chosen",
+        "2  b.tflite: 90.0 MB, 4.00 ms, +0.00, above 40 MB",
+        "the model: macro F1 0.9000",
+        "budget: a loss of 1.5 points",
+        "budget: 7 ms",
+    ]
 
 
 @pytest.mark.parametrize("num_tokens", [3, 17])

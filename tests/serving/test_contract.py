@@ -106,7 +106,10 @@ CASES = {
 EXPORTS = [
     *((task, name) for task in CASES for name in ("saved_model", "float32.tflite")),
     *((task, "int8.tflite") for task in CASES if task != "summarizer"),
-    *(("classifier", name) for name in ("float16.tflite", "model.onnx")),
+    *(("classifier", name) for name in ("float16.tflite", "model.onnx", "code_points.onnx")),
+    *((task, "code_points.tflite") for task in ("classifier", "sentence_encoder")),
+    # Which read all of a text.
+    *((task, "long.tflite") for task in ("tagger", "answerer")),
 ]
 every_task = pytest.mark.parametrize("task", CASES)
 every_export = pytest.mark.parametrize(("task", "name"), EXPORTS)
@@ -169,7 +172,10 @@ def test_files_are_complete_and_of_built_in_operations(exports, task, name):
     assert "FULLY_CONNECTED" in operations
     assert not [op for op in operations if op.startswith("Flex") or op == "VAR_HANDLE"]
     inputs = interpreter.get_signature_runner("serving_default").get_input_details()
-    assert set(inputs) == {"token_ids", "segment_ids", "padding_mask"}
+    ids = {"token_ids", "segment_ids", "padding_mask"}
+    texts = {"history", "question", "context"} if task == "answerer" else {"code_points"}
+    takes_code_points = name in ("code_points.tflite", "long.tflite")
+    assert set(inputs) == (texts if takes_code_points else ids)
 
 
 # === SavedModels ===

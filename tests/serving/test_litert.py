@@ -91,7 +91,7 @@ class TestTextIn:
     def test_refusals(self, trained, text_file, tmp_path):
         with pytest.raises(ValueError, match=r"dynamic length and no 'full_int8'; .* inputs='ids'"):
             trained.export(tmp_path / "x.tflite", format="litert", inputs="text", static_length=8)
-        with pytest.raises(ValueError, match="inputs must be 'ids' or 'text', received 'words'"):
+        with pytest.raises(ValueError, match="inputs must be 'ids' or 'code_points' or 'text' in"):
             trained.export(tmp_path / "x.tflite", format="litert", inputs="words")
         predictor = LiteRTPredictor(text_file)
         with pytest.raises(ValueError, match="takes one text, not a pair"):

@@ -266,6 +266,29 @@ def test_a_full_folder_is_left_alone(case: Case, tmp_path: Path) -> None:
 
 
 # === State ===
+@every_case
+def test_a_push_is_a_checkpoint_and_its_card(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, sent = case.make(), {}
+
+    def upload(folder: Path, repo_id: str, **settings: Any) -> str:
+        sent.update({path.relative_to(folder): path.read_bytes() for path in files(folder)})
+        return repo_id
+
+    monkeypatch.setattr("keras_bert_scratch.tasks.encoder_model.upload", upload)
+    assert model.push_to_hub("me/model") == "me/model"
+    card = sent.pop(Path("README.md")).decode()
+    assert f"from keras_bert_scratch import {case.task.__name__}\n" in card
+    model.save_pretrained(tmp_path / "saved")
+    saved = {path.relative_to(tmp_path / "saved") for path in files(tmp_path / "saved")}
+    assert set(sent) == saved
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def freeze_all_but_one_block(model: Any) -> None:
     model.encoder.trainable = False
     model.encoder.blocks[1].trainable = True

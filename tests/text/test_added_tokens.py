@@ -9,6 +9,7 @@ from tokenizers import AddedToken as Theirs
 from tokenizers import Tokenizer
 
 from keras_bert_scratch.text.added_tokens import AddedToken
+from keras_bert_scratch.text.graphs.integer_engine import IntegerEngine
 from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.tokenizer_files import tokenizer_json
@@ -35,10 +36,10 @@ PARTS = ["<user>", "<USER>", "Ab", "ab", "abb", "aBB", "[ENT]", "[ent]", "[SEP]"
          "e\u0301", "你", "a", " ", "\u3000", "\n", "_", "b", "\x00", "\U0010fff0"]  # fmt: skip
 
 
-def make(**switches):
-    new = [token.content for token in ADDED if token.content not in WORDS]
+def make(tokens=ADDED, **switches):
+    new = [token.content for token in tokens if token.content not in WORDS]
     vocabulary = Vocabulary([*SPECIAL_TOKENS, *WORDS, *new])
-    added = [token._replace(is_piece=token.content in WORDS) for token in ADDED]
+    added = [token._replace(is_piece=token.content in WORDS) for token in tokens]
     return WordPieceTokenizer(vocabulary, added_tokens=added, **switches)
 
 
@@ -65,6 +66,27 @@ def test_the_same_ids_and_offsets_everywhere(switches):
     for engine in ("fast", "core"):
         ids = tokenizer_graph(ours, engine).tokenize(tf.constant([text.encode() for text in texts]))
         assert ids.to_list() == [theirs.ids for theirs in expected]
+
+
+@pytest.mark.parametrize(
+    ("switches", "unrolled"), [(SWITCHES[0], False), (SWITCHES[1], True), (SWITCHES[4], False)]
+)
+def test_the_same_without_strings(switches, unrolled):
+    # Offsets that include the white space around a token are refused.
+    ours = make([token._replace(lstrip=False, rstrip=False) for token in ADDED], **switches)
+    rng = random.Random(1)
+    texts = ["".join(rng.choices(PARTS, k=rng.randrange(9))) for _ in range(300)]
+    rows = [[*map(ord, text.ljust(40, "\0"))] for text in texts]
+    engine = tf.function(IntegerEngine(ours, with_offsets=True, unrolled=unrolled))
+    columns = [column.numpy().tolist() for column in engine(tf.constant(rows))]
+    expected = reference(ours).encode_batch(texts, add_special_tokens=False)
+    assert columns[0] == [token_id for theirs in expected for token_id in theirs.ids]
+    offsets = [pair for theirs in expected for pair in theirs.offsets]
+    assert [*zip(columns[1], columns[2], strict=True)] == offsets
+    # Ids alone do not depend on the white space.
+    stripping = make(**switches)
+    again = tf.function(IntegerEngine(stripping, unrolled=unrolled))(tf.constant(rows))
+    assert again.token_ids.numpy().tolist() == columns[0]
 
 
 def test_a_folder_and_a_config_hold_them(tmp_path):

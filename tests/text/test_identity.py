@@ -1,4 +1,4 @@
-"""The same ids and offsets as Hugging Face `tokenizers`, in Python, both graphs and a SavedModel.
+"""The same ids and offsets as Hugging Face `tokenizers`, in Python, all graphs and their exports.
 
 What is compared, and how much of it, is printed at the end of the run.
 """
@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from tokenizers import AddedToken, normalizers, pre_tokenizers
 
+from keras_bert_scratch.text.graphs.integer_engine import IntegerEngine, Tokens
 from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
@@ -28,6 +29,12 @@ EVERY_SWITCH = [
     )
 ]
 MAIN_SWITCHES = {"uncased": {"lowercase": True}, "cased": {"lowercase": False}}
+
+# Those for which the engine without strings is tried, whose tables take seconds.
+WITHOUT_STRINGS = [
+    {"lowercase": True, "strip_accents": True, "tokenize_chinese_chars": True},
+    {"lowercase": False, "strip_accents": False, "tokenize_chinese_chars": False},
+]
 
 # All code points that Unicode 17.0 assigns, and the gaps between them, without surrogates.
 ASSIGNED = [
@@ -219,6 +226,32 @@ def graph_ids(
     return tokenize(tf.constant([_encoded(text) for text in texts])).to_list()
 
 
+def integer_answers(tokenizer: WordPieceTokenizer, texts: Sequence[str | bytes]) -> Answers:
+    """Answers by the engine that takes code points, in batches of similar lengths."""
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec([None, None], tf.int32)]
+    engine = tf.function(IntegerEngine(tokenizer, with_offsets=True), input_signature=signature)
+    rows = [code_points_of(text) for text in texts]
+    order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
+    answers: Answers = [([], [])] * len(rows)
+    for start in range(0, len(order), 1000):
+        batch = order[start : start + 1000]
+        padded = np.zeros((len(batch), len(rows[batch[-1]])), np.int32)
+        for line, number in zip(padded, batch, strict=True):
+            line[: len(rows[number])] = rows[number]
+        found = Tokens(*(column.numpy() for column in engine(padded)))
+        splits = np.searchsorted(found.rows, np.arange(len(batch) + 1))
+        for number, first, last in zip(batch, splits, splits[1:], strict=False):
+            offsets = np.stack([found.starts, found.ends], 1)[first:last]
+            answers[number] = found.token_ids[first:last].tolist(), [*map(tuple, offsets.tolist())]
+    return answers
+
+
+def code_points_of(text: str | bytes) -> list[int]:
+    return [*map(ord, text.decode(errors="replace") if isinstance(text, bytes) else text)]
+
+
 def _encoded(text: str | bytes) -> bytes:
     return text if isinstance(text, bytes) else text.encode()
 
@@ -240,12 +273,14 @@ def check_everywhere(
     tokenizer: WordPieceTokenizer,
     texts: Sequence,
     expected: Answers,
-    engines: Sequence[str] = ("fast", "core"),
+    engines: Sequence[str] = ("fast", "core", "integer"),
 ) -> None:
-    """Compares Python and both graphs with the reference."""
+    """Compares Python and all graphs with the reference."""
     assert_equal(python_answers(tokenizer, texts), expected, texts)
     for engine in engines:
-        assert_equal(graph_ids(tokenizer, engine, texts), expected, texts)
+        answers: Any = integer_answers if engine == "integer" else graph_ids
+        arguments = (texts,) if engine == "integer" else (engine, texts)
+        assert_equal(answers(tokenizer, *arguments), expected, texts)
 
 
 @pytest.fixture(scope="session")
@@ -276,6 +311,8 @@ def test_every_switch(switches, texts, pieces, reference, counts):
     answers = reference_answers(reference(vocabulary.tokens, **switches), texts)
     # In a graph, None is the same as the True or False that it stands for.
     engines = () if switches["strip_accents"] is None else ("fast", "core")
+    if switches in WITHOUT_STRINGS:
+        engines = (*engines, "integer")
     check_everywhere(tokenizer, texts, answers, engines)
     # The texts contain [UNK], whole words and words in many pieces.
     ids = [token_id for ids, _ in answers for token_id in ids]
@@ -288,7 +325,8 @@ def test_every_code_point(switches, reference, counts):
     vocabulary = make_vocabulary(characters_of(ASSIGNED))
     texts = alone_and_between_letters(ASSIGNED)
     answers = reference_answers(reference(vocabulary.tokens, **switches), texts)
-    check_everywhere(WordPieceTokenizer(vocabulary, **switches), texts, answers)
+    engines = ("fast", "core", *(["integer"] if switches["lowercase"] else []))
+    check_everywhere(WordPieceTokenizer(vocabulary, **switches), texts, answers, engines)
     counts["code points, each alone and between letters"] = len(ASSIGNED)
 
 
@@ -305,7 +343,8 @@ def test_special_tokens_in_a_text(switches, texts, pieces, reference):
         for text in strings
     ]
     answers = reference_answers(theirs, injected)
-    check_everywhere(tokenizer, injected, answers)
+    engines = ("fast", "core", *(["integer"] if switches["lowercase"] else []))
+    check_everywhere(tokenizer, injected, answers, engines)
     assert sum(vocabulary.mask_id in ids for ids, _ in answers) > 500
 
 
@@ -352,6 +391,79 @@ def test_exported_saved_model(texts, pieces, reference, tmp_path, counts):
     counts["texts through a SavedModel loaded without Keras and tensorflow-text"] += len(found)
 
 
+class TestExportedWithoutStrings:
+    """The forms of other runtimes: one row of code points, filled up with zeros."""
+
+    @pytest.fixture
+    def tokenizer(self, pieces):
+        return WordPieceTokenizer(make_vocabulary(pieces))
+
+    @pytest.fixture
+    def expected(self, tokenizer, texts, reference) -> Answers:
+        return reference_answers(reference(tokenizer.vocabulary.tokens), texts)
+
+    @staticmethod
+    def answers(run: Any, texts: Sequence[str | bytes], size: int) -> Answers:
+        def answer(text: str | bytes) -> tuple[list[int], list[tuple[int, int]]]:
+            row = np.zeros((1, size), np.int32)
+            code_points = code_points_of(text)
+            row[0, : len(code_points)] = code_points
+            ids, starts, ends = (np.array(column).tolist() for column in run(row))
+            return ids, [*zip(starts, ends, strict=True)]
+
+        return [answer(text) for text in texts]
+
+    def test_litert(self, tokenizer, texts, expected, tmp_path, counts):
+        import tensorflow as tf
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        from keras_bert_scratch.serving import litert
+        from keras_bert_scratch.serving.graphs.signature import LiteGraph
+
+        size = max(map(len, texts))
+        engine = IntegerEngine(tokenizer, with_offsets=True)
+        graph = LiteGraph(
+            lambda code_points: engine(code_points)._asdict(),
+            [tf.TensorSpec((1, size), tf.int32, name="code_points")],
+            files={},
+            expected=None,
+        )
+        path = tmp_path / "engine.tflite"
+        path.write_bytes(litert.to_bytes(litert.convert(graph, "float32")))
+        litert.check_operations(path)  # built-in ones alone
+        for delegates in (OpResolverType.AUTO, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES):
+            interpreter = Interpreter(str(path), experimental_op_resolver_type=delegates)
+            signature = interpreter.get_signature_runner()
+
+            def run(row, signature=signature):
+                found = signature(code_points=row)
+                return found["token_ids"], found["starts"], found["ends"]
+
+            assert_equal(self.answers(run, texts, size), expected, texts)
+        counts["texts as code points in LiteRT, with and without XNNPACK"] += len(texts)
+
+    def test_onnx(self, tokenizer, texts, expected, counts):
+        import onnxruntime
+        import tensorflow as tf
+        import tf2onnx
+
+        engine = IntegerEngine(tokenizer, with_offsets=True, unrolled=True)
+        signature = [tf.TensorSpec((1, None), tf.int32, name="code_points")]
+        function = tf.function(lambda code_points: engine(code_points)[:3])
+        model, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=17)
+        operations = {node.op_type for node in model.graph.node}
+        assert not operations & {"Loop", "If", "Scan"}  # which OpenVINO takes in few forms only
+        assert {node.domain for node in model.graph.node} == {""}
+        session = onnxruntime.InferenceSession(model.SerializeToString())
+
+        def run(row):
+            return session.run(None, {"code_points": row})
+
+        size = max(map(len, texts))
+        assert_equal(self.answers(run, texts, size), expected, texts)
+        counts["texts as code points in ONNX Runtime"] += len(texts)
+
+
 def test_mediapipe(golden_folder, counts):
     header, *lines = (golden_folder / "mediapipe_ids.jsonl").read_text("utf-8").splitlines()
     tokens = json.loads(header)["tokens"]
@@ -361,6 +473,7 @@ def test_mediapipe(golden_folder, counts):
     assert [found for found, _ in python_answers(tokenizer, texts)] == ids
     for engine in ("fast", "core"):
         assert graph_ids(tokenizer, engine, texts) == ids
+    assert [found for found, _ in integer_answers(tokenizer, texts)] == ids
     counts["texts with MediaPipe's own ids"] += len(texts)
 
 
@@ -376,7 +489,8 @@ class TestEverything:
         tokenizer = WordPieceTokenizer(vocabulary, **switches)
         texts = alone_and_between_letters(every)
         theirs = reference(vocabulary.tokens, **switches)
-        check_everywhere(tokenizer, texts, reference_answers(theirs, texts))
+        engines = ("fast", "core", *(["integer"] if switches == WITHOUT_STRINGS[0] else []))
+        check_everywhere(tokenizer, texts, reference_answers(theirs, texts), engines)
         counts["code points in a combination of switches"] += len(every)
 
     @pytest.mark.parametrize("switches", EVERY_SWITCH)
@@ -390,3 +504,10 @@ class TestEverything:
         check_everywhere(tokenizer, every, reference_answers(theirs, every))
         counts["random Unicode strings"] += len(drawn)
         counts["damaged byte strings"] += len(damaged)
+
+    def test_without_strings(self, reference, counts):
+        drawn = random_texts(150_000, seed=4)
+        vocabulary = make_vocabulary(pieces_of(drawn[:20_000]))
+        expected = reference_answers(reference(vocabulary.tokens), drawn)
+        assert_equal(integer_answers(WordPieceTokenizer(vocabulary), drawn), expected, drawn)
+        counts["random Unicode strings as code points"] += len(drawn)

@@ -15,14 +15,22 @@ import tensorflow as tf
 from keras_bert_scratch.data.spans import SpanSettings
 from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
 from keras_bert_scratch.serving.graphs.signature import (
+    CODE_POINTS_OF_A_TOKEN,
     Functions,
+    LiteGraph,
     Outputs,
     Signature,
     shared,
     strings,
 )
-from keras_bert_scratch.serving.graphs.windows import WindowsOfTexts, inputs_of, slide
+from keras_bert_scratch.serving.graphs.windows import (
+    WindowsOfTexts,
+    inputs_of,
+    slide,
+    slide_over_one,
+)
 from keras_bert_scratch.serving.packed import ASSETS, SPAN_SETTINGS
+from keras_bert_scratch.text.graphs.integer_engine import IntegerEngine
 from keras_bert_scratch.text.graphs.ragged import row_ids
 
 # The score of what is no span.
@@ -58,7 +66,9 @@ class AnswererSignature(Signature):
       `data.spans.joined_history`;
     - `tokens`: `token_ids`, `segment_ids`, `padding_mask`, int32 (B, S) -> `logits` (B, 2, S).
 
-    A LiteRT file takes ids and returns `logits` of starts and ends, float32 (B, 2, S).
+    A LiteRT file takes ids and returns `logits` of starts and ends, float32 (B, 2, S); or it takes
+    code points of `history`, `question` and `context`, int32 (1, N) each, where the history may be
+    zeros, and returns the outputs above but `answer`, in code points of the context.
 
     Attributes:
         spans: How questions are read and answered.
@@ -173,9 +183,84 @@ class AnswererSignature(Signature):
         scores = tf.reshape(scores, tf.stack([rows, width * longest]))
         return tf.where(scores < _NONE / 2, _NONE, scores)
 
+    def lite_of_code_points(self, num_code_points: int | None) -> LiteGraph:
+        """Describes a LiteRT file that takes code points, N of each text."""
+        size = num_code_points or CODE_POINTS_OF_A_TOKEN * self.row_length
+        return LiteGraph(
+            self._answer_code_points,
+            [
+                tf.TensorSpec((1, size), tf.int32, name=name)
+                for name in ("history", "question", "context")
+            ],
+            self.packed(inputs="code_points", num_code_points=size),
+            self.expected,
+            probes=tuple([text[:size] for text in column] for column in self.probes),
+        )
+
+    @property
+    def row_length(self) -> int:
+        """Most tokens of a row of the network."""
+        return self.spans.sequence_length
+
+    def _answer_code_points(
+        self, history: tf.Tensor, question: tf.Tensor, context: tf.Tensor
+    ) -> Outputs:
+        """Answers one question as `_answer` does, with built-in operations."""
+        engine = IntegerEngine(self.tokenizer, with_offsets=True)
+        asked, before = engine(question).token_ids, engine(history).token_ids
+        asked = asked[: self.spans.max_question_length]
+        left = self.spans.max_question_length - tf.size(asked)
+        asked_again = tf.concat([before[tf.maximum(tf.size(before) - left, 0) :], asked], 0)
+        found = engine(context)
+        room = self.spans.sequence_length - 3 - tf.size(asked_again)
+        stride = self.spans.window_stride or tf.maximum(room // 2, 1)
+        windows = slide_over_one(
+            self.tokenizer.vocabulary, found.token_ids, room, stride, asked_again
+        )
+        logits = self.compute(windows.inputs)
+        none = tf.reduce_min(logits[:, 0, 0] + logits[:, 1, 0])
+
+        # The scores of the spans that start at each token, (T + 1, L): there is none at the last.
+        longest = self.spans.max_answer_length
+        width = tf.shape(logits)[2]
+        starts, ends = (tf.reshape(logits[:, column], [-1]) for column in (0, 1))
+        places = windows.columns[:, tf.newaxis] + tf.range(longest)
+        is_span = places <= windows.lasts[:, tf.newaxis]
+        offset = windows.owner[:, tf.newaxis] * width
+        at = tf.where(is_span, offset + places, 0)
+        scores = tf.gather(starts, offset + windows.columns[:, tf.newaxis]) + tf.gather(ends, at)
+        scores = tf.where(is_span, scores, _NONE)
+        scores = tf.reshape(tf.concat([scores, tf.fill([1, longest], _NONE)], 0), [-1])
+        place = tf.argmax(scores, output_type=tf.int32)
+        best = tf.reduce_max(scores)
+        total = tf.reduce_sum(tf.exp(scores - best))
+
+        has_spans = (tf.size(asked) > 0) & (best > _NONE / 2)
+        is_answered = has_spans
+        if self.spans.no_answer_threshold is not None:
+            is_answered &= none - best <= self.spans.no_answer_threshold
+        # Without an answer, any token will do; the appended zero serves a text without tokens.
+        token, more = (
+            tf.where(is_answered, number, 0) for number in (place // longest, place % longest)
+        )
+        start, end = (
+            tf.where(is_answered, tf.gather(tf.concat([column, [0]], 0), at), 0)
+            for column, at in ((found.starts, token), (found.ends, token + more))
+        )
+        outputs = {
+            "start": start,
+            "end": end,
+            "score": tf.where(is_answered, best, none),
+            "probability": tf.where(has_spans, 1 / total, 0.0),
+            "no_answer_probability": tf.where(
+                has_spans, tf.sigmoid(none - best - tf.math.log(total)), 1.0
+            ),
+        }
+        return {name: tf.reshape(value, [1]) for name, value in outputs.items()}
+
     def packed(self, **settings: Any) -> dict[str, str]:
         """Returns the texts that are packed in a file, by name."""
-        return super().packed(span_settings=self.spans._asdict())
+        return super().packed(span_settings=self.spans._asdict(), **settings)
 
     def write_assets(self, folder: Path) -> None:
         """Writes the settings beside the model, for the reader."""

@@ -9,7 +9,7 @@ import types
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import tensorflow as tf
@@ -31,6 +31,7 @@ from keras_bert_scratch.serving.packed import (
     to_lines,
 )
 from keras_bert_scratch.text.columns import text_columns
+from keras_bert_scratch.text.graphs.integer_engine import IntegerEngine
 from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.statistics import vocabulary_statistics
 from keras_bert_scratch.text.truncation import Truncation
@@ -84,6 +85,7 @@ class ClassifierSignature(Signature):
     is_score: bool = False
 
     task, output = "classifier", "probabilities"
+    inputs = ("ids", "code_points", "text")
     settings = ("sequence_length", "truncation", "window_stride")
     # Quantized activations were not calibrated on the probes' scripts: there the labels decide.
     largest_gaps = types.MappingProxyType({**Signature.largest_gaps, "full_int8": 1.0})
@@ -159,6 +161,26 @@ class ClassifierSignature(Signature):
                 f"truncation={self.truncation!r}: use 'tf_saved_model' or 'litert'."
             )
 
+    def _check_one_row(self) -> None:
+        """Refuses files that take code points if the model reads windows."""
+        if self.truncation == "windows":
+            raise ValueError(
+                "inputs='code_points' makes one row of a text, and this model has "
+                "truncation='windows': use inputs='ids', whose predictor does the rest in Python."
+            )
+
+    def of_code_points(self, code_points: tf.Tensor, *, unrolled: bool = False) -> Outputs:
+        """See `Signature`."""
+        inputs = IntegerEngine(self.tokenizer, unrolled=unrolled).inputs(
+            code_points, sequence_length=self.sequence_length, truncation=self.truncation
+        )
+        return {self.output: self.of_ids(inputs)}
+
+    @property
+    def row_length(self) -> int:
+        """Most tokens of a row of the network."""
+        return self.sequence_length
+
     def of_ids(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Computes the probabilities; the rows of a model of windows are those of one text."""
         is_windows = self.truncation == "windows"
@@ -190,7 +212,8 @@ class ClassifierSignature(Signature):
         precision: str,
         *,
         static_length: int | None = None,
-        inputs: Literal["ids", "text"] = "ids",
+        inputs: str = "ids",
+        num_code_points: int | None = None,
         texts: Any = None,
     ) -> LiteGraph:
         """Describes a LiteRT file.
@@ -200,8 +223,10 @@ class ClassifierSignature(Signature):
                 beforehand, for processors without floating point.
             static_length: S, for runtimes that want fixed shapes, with B = 1; by default B and S
                 are free, and short texts cost less.
-            inputs: `"ids"` of built-in operations only, for any interpreter; or `"text"`, which
-                tokenizes in the file and needs an interpreter with tensorflow-text's operations.
+            inputs: `"ids"` or `"code_points"`, see `Signature.lite`, of built-in operations only,
+                for any interpreter; or `"text"`, which needs an interpreter with tensorflow-text's
+                operations.
+            num_code_points: See `Signature.lite`.
             texts: Texts like those that the model will read, or a tuple of two columns of them.
                 Half of them calibrate `"full_int8"`; for the other half, the file must give the
                 model's labels.
@@ -210,6 +235,7 @@ class ClassifierSignature(Signature):
             ValueError: If an option is refused, or the texts are too few or not in the vocabulary's
                 language.
         """
+        self.check_inputs(inputs, num_code_points)
         self._check_options(precision, static_length, inputs)
         calibration, held_out = self.split_texts(texts, precision)
         read = self
@@ -218,6 +244,8 @@ class ClassifierSignature(Signature):
             read = self.reading(sequence_length=static_length)
         if inputs == "text":
             return read._lite_of_text()._replace(held_out=held_out)
+        if inputs == "code_points":
+            return read.lite_of_code_points(num_code_points)._replace(held_out=held_out)
         shape = (None, None) if static_length is None else (1, static_length)
         return read.lite_of_ids(shape, inputs="ids")._replace(
             calibration=read.calibration(calibration, static_length), held_out=held_out
@@ -225,13 +253,13 @@ class ClassifierSignature(Signature):
 
     def _check_options(self, precision: str, static_length: int | None, inputs: str) -> None:
         self.check_static_length(static_length)
-        if inputs not in ("ids", "text"):
-            raise ValueError(f"inputs must be 'ids' or 'text', received {inputs!r}.")
-        if inputs == "text" and (static_length is not None or precision == "full_int8"):
+        if inputs != "ids" and (static_length is not None or precision == "full_int8"):
             raise ValueError(
-                f"inputs='text' has a dynamic length and no 'full_int8'; received static_length="
-                f"{static_length} and precision={precision!r}: use inputs='ids'."
+                f"inputs={inputs!r} has a dynamic length and no 'full_int8'; received "
+                f"static_length={static_length} and precision={precision!r}: use inputs='ids'."
             )
+        if inputs == "code_points":
+            self._check_one_row()
         if inputs == "text" and self.truncation != "head":
             raise ValueError(
                 f"inputs='text' reads the head of a text, and this model has truncation="

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bert_scratch.serving.graphs.signature import Functions, Outputs, Signature, strings
+from keras_bert_scratch.text.graphs.integer_engine import IntegerEngine
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -18,7 +19,7 @@ class SentenceEncoderSignature(Signature):
     """A sentence encoder as its exports see it.
 
     A SavedModel's signature `serving_default` takes `text`, string (B,), and returns `embeddings`,
-    float32 (B, H); so does a LiteRT file from ids.
+    float32 (B, H); so does a LiteRT file from ids or, with B = 1, from code points.
 
     Attributes:
         sequence_length: Tokens to which texts are truncated.
@@ -38,6 +39,17 @@ class SentenceEncoderSignature(Signature):
             return {"embeddings": self.compute(inputs)}
 
         return {"serving_default": (embeddings, strings("text"))}
+
+    def of_code_points(self, code_points: tf.Tensor, *, unrolled: bool = False) -> Outputs:
+        """See `Signature`."""
+        engine = IntegerEngine(self.tokenizer, unrolled=unrolled)
+        inputs = engine.inputs(code_points, sequence_length=self.sequence_length)
+        return {self.output: self.of_ids(inputs)}
+
+    @property
+    def row_length(self) -> int:
+        """Most tokens of a row of the network."""
+        return self.sequence_length
 
     def gap(self, found: np.ndarray, wanted: Any) -> float:
         """Returns the largest distance of two embeddings, as a share of their length."""

@@ -17,6 +17,8 @@ from keras_bert_scratch.serving.packed import INPUTS, NAMES, SETTINGS
 from keras_bert_scratch.text.graphs.tokenizer_graph import TokenizerGraph, tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
+# Of a file that takes code points, unless told otherwise: English has some 5 a token.
+CODE_POINTS_OF_A_TOKEN = 8
 Outputs = dict[str, tf.Tensor]
 # Functions by the name of a SavedModel's signature, each with its inputs.
 Functions = dict[str, tuple[Callable[..., Outputs], list[tf.TensorSpec]]]
@@ -34,6 +36,7 @@ class LiteGraph(NamedTuple):
         operations: Names of the custom operations that the file may need.
         calibration: Inputs by name, for `"full_int8"`.
         held_out: Texts for which the file must give the model's labels, or None.
+        probes: Texts on which the file is compared, if not those of the task.
     """
 
     function: Callable[..., Outputs]
@@ -44,6 +47,7 @@ class LiteGraph(NamedTuple):
     operations: Collection[str] = ()
     calibration: Sequence[Mapping[str, np.ndarray]] | None = None
     held_out: Any = None
+    probes: Any = None
 
 
 class Check(NamedTuple):
@@ -53,11 +57,13 @@ class Check(NamedTuple):
         expected: Computes the answers that the export must give.
         precision: Precision of the export, which decides the largest accepted gap.
         held_out: Texts for which the export must give the model's labels, or None.
+        probes: Texts on which the export is compared, if not those of the task.
     """
 
     expected: Callable[[Any], Any]
     precision: str = "float32"
     held_out: Any = None
+    probes: Any = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,6 +89,8 @@ class Signature:
     largest_gaps: ClassVar[Mapping[str, float]] = {"float32": 1e-5, "float16": 1e-2, "int8": 0.25}
     # Texts on which an export is compared.
     probes: ClassVar[Any] = PROBE_TEXTS
+    # What files of the task may take.
+    inputs: ClassVar[tuple[str, ...]] = ("ids", "code_points")
     # Attributes that are packed in a file for its reader, of JSON types.
     settings: ClassVar[tuple[str, ...]] = ("sequence_length",)
 
@@ -147,10 +155,75 @@ class Signature:
         with tf.control_dependencies(checks):
             return {name: tf.identity(value) for name, value in inputs.items()}
 
-    # === LiteRT ===
-    def lite(self, precision: str) -> LiteGraph:
-        """Describes a LiteRT file, which takes ids; B and S are free."""
+    # === Files ===
+    def lite(
+        self, precision: str, *, inputs: str = "ids", num_code_points: int | None = None
+    ) -> LiteGraph:
+        """Describes a LiteRT file.
+
+        Args:
+            precision: See `write_litert`.
+            inputs: `"ids"`, B and S free; or `"code_points"` of one text, which is tokenized in the
+                file, see `of_code_points`.
+            num_code_points: N, the code points that a file takes; by default 8 for each token of
+                the sequence length.
+
+        Raises:
+            ValueError: If an option is refused.
+        """
+        self.check_inputs(inputs, num_code_points)
+        if inputs == "code_points":
+            return self.lite_of_code_points(num_code_points)
         return self.lite_of_ids()
+
+    def check_inputs(self, inputs: str, num_code_points: int | None) -> None:
+        """Refuses other inputs than those that files of the task take.
+
+        Raises:
+            ValueError: If the inputs or their number are others.
+        """
+        if inputs not in self.inputs:
+            raise ValueError(
+                f"inputs must be {' or '.join(map(repr, self.inputs))} in a file of a "
+                f"{self.task.replace('_', ' ')}, received {inputs!r}."
+            )
+        if num_code_points is None:
+            return
+        if inputs != "code_points":
+            raise ValueError(
+                f"num_code_points={num_code_points} is for inputs='code_points', received "
+                f"inputs={inputs!r}: omit it."
+            )
+        if type(num_code_points) is not int or num_code_points < 1:
+            raise ValueError(
+                f"num_code_points must be a positive whole number, received {num_code_points!r}."
+            )
+
+    def of_code_points(self, code_points: tf.Tensor, *, unrolled: bool = False) -> Outputs:
+        """Computes the outputs of files that take code points.
+
+        Args:
+            code_points: One text, filled up with zeros, int32. *Shape:* (1, N)
+            unrolled: See `IntegerEngine`.
+        """
+        raise NotImplementedError
+
+    @property
+    def row_length(self) -> int:
+        """Most tokens of a row of the network."""
+        raise NotImplementedError
+
+    def lite_of_code_points(self, num_code_points: int | None) -> LiteGraph:
+        """Describes a LiteRT file that takes code points, see `of_code_points`."""
+        size = num_code_points or CODE_POINTS_OF_A_TOKEN * self.row_length
+        return LiteGraph(
+            self.of_code_points,
+            [tf.TensorSpec((1, size), tf.int32, name="code_points")],
+            self.packed(inputs="code_points", num_code_points=size),
+            self.expected,
+            # The reader refuses longer texts, of which the file would read the start alone.
+            probes=[text[:size] for text in self.probes],
+        )
 
     def lite_of_ids(
         self,

@@ -46,6 +46,7 @@ class SummarizerSignature(Signature):
     sequence_length: int
 
     task, answers_are, output = "summarizer", "summaries", "summary_ids"
+    inputs = ("ids",)
     # Summaries are equal or not.
     largest_gaps = types.MappingProxyType({"float32": 0.0})
 
@@ -75,8 +76,11 @@ class SummarizerSignature(Signature):
         """Computes the ids of summaries."""
         return self.generate(inputs)
 
-    def lite(self, precision: str) -> LiteGraph:
+    def lite(
+        self, precision: str, *, inputs: str = "ids", num_code_points: int | None = None
+    ) -> LiteGraph:
         """Describes a LiteRT file, which takes the ids of one text."""
+        self.check_inputs(inputs, num_code_points)
         return self.lite_of_ids((1, None))
 
     def gap(self, found: np.ndarray, wanted: Any) -> float:

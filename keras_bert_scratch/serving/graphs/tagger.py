@@ -17,7 +17,8 @@ from keras_bert_scratch.serving.graphs.signature import (
     shared,
     strings,
 )
-from keras_bert_scratch.serving.graphs.windows import inputs_of, slide
+from keras_bert_scratch.serving.graphs.windows import inputs_of, slide, slide_over_one
+from keras_bert_scratch.text.graphs.integer_engine import IntegerEngine
 from keras_bert_scratch.text.graphs.ragged import boolean_mask, row_ids
 from keras_bert_scratch.text.truncation import check_sequence_length, check_window_stride
 
@@ -34,7 +35,11 @@ class TaggerSignature(Signature):
       (B, C), the names that belong to the probabilities;
     - `tokens`: `token_ids`, `segment_ids`, `padding_mask`, int32 (B, S) -> `logits` (B, S, C).
 
-    A LiteRT file takes ids and returns `probabilities` of every token, float32 (B, S, C).
+    A LiteRT file takes ids and returns `probabilities` of every token, float32 (B, S, C); or it
+    takes the code points of one text, which it reads in windows, and returns for every token
+    `starts` and `ends`, int32 (1, T), in code points; `opens_word`, int32 (1, T), 1 for the first
+    token of a word, whose probabilities are those of the word; and `probabilities`, float32
+    (1, T, C). T is the most tokens that N code points can have; behind the last token ends are 0.
 
     Attributes:
         tags: Names of the tags.
@@ -96,6 +101,32 @@ class TaggerSignature(Signature):
     def of_ids(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Computes the probabilities of every token."""
         return tf.nn.softmax(self.compute(inputs))
+
+    def of_code_points(self, code_points: tf.Tensor, *, unrolled: bool = False) -> Outputs:
+        """See `Signature`."""
+        engine = IntegerEngine(self.tokenizer, with_offsets=True, unrolled=unrolled)
+        found = engine(code_points)
+        room = check_sequence_length(self.sequence_length, 1)
+        stride = check_window_stride(self.window_stride, room)
+        windows = slide_over_one(self.tokenizer.vocabulary, found.token_ids, room, stride)
+        probabilities = self.of_ids(windows.inputs)
+        width = tf.shape(probabilities)[1]
+        rows = tf.reshape(probabilities, [-1, len(self.tags)])
+        size = engine.most_tokens(code_points.shape[1])
+        missing = [[0, size - tf.size(found.token_ids)]]
+        columns = {name: getattr(found, name) for name in ("starts", "ends", "opens_word")}
+        of_tokens = tf.gather(rows, windows.owner * width + windows.columns)
+        return {
+            self.output: tf.reshape(
+                tf.pad(of_tokens, [*missing, [0, 0]]), [1, size, len(self.tags)]
+            ),
+            **{name: tf.reshape(tf.pad(v, missing), [1, size]) for name, v in columns.items()},
+        }
+
+    @property
+    def row_length(self) -> int:
+        """Most tokens of a row of the network."""
+        return self.sequence_length
 
     def gap(self, found: np.ndarray, wanted: Any) -> float:
         """Returns the largest difference of a word's probability.

@@ -21,6 +21,7 @@ from keras_bert_scratch.data.spans import (
 )
 from keras_bert_scratch.serving.packed import ASSETS, SPAN_SETTINGS
 from keras_bert_scratch.serving.readers.base import LiteRTReader, SavedModelReader, load
+from keras_bert_scratch.text.truncation import Truncation
 
 
 class Answerer(abc.ABC):
@@ -98,15 +99,43 @@ class LiteRTAnswerer(Answerer, LiteRTReader):
     """Runs an exported LiteRT file of a question answerer, see `LiteRTReader`."""
 
     _output = "logits"
+    # A file that takes code points reads all of a context.
+    _truncation: Truncation = "windows"
 
-    def _read(self, settings: dict[str, Any]) -> None:
+    def _settings(self, files: dict[str, str]) -> dict[str, Any]:
+        settings = super()._settings(files)
         self.settings = SpanSettings(**settings["span_settings"])
+        if settings.get("inputs") == "code_points":
+            self._output = "no_answer_probability"
+        return {**settings, "sequence_length": self.settings.sequence_length}
 
     def _answer(self, question: Question) -> tuple[SpanAnswer, float, float]:
+        if self._takes == "code_points":
+            return self._answer_code_points(question)
         rows = QuestionRows(self._tokenizer, question, self.settings)
         found = rows.predict(self._run_rows(rows.token_ids, rows.segment_ids), n_best=1)
         best = found.n_best[0].probability if found.n_best else 0.0
         return found.answer, best, found.no_answer_probability
+
+    def _answer_code_points(self, question: Question) -> tuple[SpanAnswer, float, float]:
+        texts = {
+            "history": joined_history(question.history, self.settings.history_turns),
+            "question": question.question,
+            "context": question.context,
+        }
+        found = self._run({name: self._encode_code_points(text) for name, text in texts.items()})
+        values = {name: value[0] for name, value in found.items()}
+        start, end = int(values["start"]), int(values["end"])
+        probability = float(values["probability"])
+        answer = SpanAnswer(
+            question.context[start:end],
+            start,
+            end,
+            float(values["score"]),
+            # Without an answer, the best span is not the answer.
+            probability if end else 0.0,
+        )
+        return answer, probability, float(values["no_answer_probability"])
 
 
 def load_answerer(path: str | Path, num_threads: int = 1) -> Answerer:

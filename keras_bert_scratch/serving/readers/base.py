@@ -20,6 +20,7 @@ from keras_bert_scratch.files import check_hashes
 from keras_bert_scratch.serving.packed import (
     READ_ERRORS,
     SETTINGS,
+    encode_code_points,
     encode_inputs,
     id_inputs,
     unpack,
@@ -97,6 +98,9 @@ class IdsReader(Reader):
     _truncation: Truncation = "head"
     _window_stride: int | None = None
     _is_static = False
+    # "ids", "code_points" or "text"; how many code points, if not any number.
+    _takes = "ids"
+    _num_code_points: int | None = None
 
     @abc.abstractmethod
     def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -116,9 +120,42 @@ class IdsReader(Reader):
     def _answers(
         self, columns: Sequence[Sequence[str]], batch_size: int
     ) -> Iterator[dict[str, np.ndarray]]:
+        if self._takes == "code_points":
+            if len(columns) > 1:
+                raise ValueError("This file takes one text, not a pair: export with inputs='ids'.")
+            # All of them first, so that none is refused after others have run.
+            rows = [self._encode_code_points(text) for text in columns[0]]
+            yield from (self._run({"code_points": row}) for row in rows)
+            return
         # Each runs alone, at its own length.
         for texts in zip(*columns, strict=True):
             yield self._run(self._encode(*texts))
+
+    def _encode_code_points(self, text: str) -> np.ndarray:
+        """Returns the code points of a text, *shape:* (1, N), of a long one those that are read.
+
+        Raises:
+            ValueError: If the file would have to read more than it can.
+        """
+        size = self._num_code_points
+        if size is not None and len(text) > size:
+            text = self._read_part(text)
+            if len(text) > size:
+                raise ValueError(
+                    f"The file takes {size} code points, and of the text that begins with "
+                    f"{text[:40]!r} it would have to read {len(text)}: shorten it, or export with "
+                    "a larger num_code_points."
+                )
+        return encode_code_points(text, size)
+
+    def _read_part(self, text: str) -> str:
+        """Returns the start of a text that has all tokens which are read."""
+        if self._truncation != "head":
+            return text
+        encoded = self._tokenizer.encode(text, sequence_length=self._sequence_length)
+        part = text[: encoded.offsets[-2][1]]
+        again = self._tokenizer.encode(part, sequence_length=self._sequence_length)
+        return part if again.token_ids == encoded.token_ids else text
 
 
 class LiteRTReader(IdsReader):
@@ -158,6 +195,8 @@ class LiteRTReader(IdsReader):
     def _read(self, settings: dict[str, Any]) -> None:
         """Takes over the settings."""
         self._sequence_length = settings["sequence_length"]
+        self._takes = settings.get("inputs", "ids")
+        self._num_code_points = settings.get("num_code_points")
 
     def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return self._runner(**inputs)

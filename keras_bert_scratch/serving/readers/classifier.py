@@ -99,8 +99,8 @@ class _IdsPredictor(IdsReader, Predictor):
             float32. *Shape:* (B, C).
 
         Raises:
-            ValueError: If an input is missing, or has another type or shape, or an id is not one of
-                the vocabulary.
+            ValueError: If the file takes no ids, an input is missing, or has another type or shape,
+                or an id is not one of the vocabulary.
 
         Example:
             >>> ids = np.array([[101, 2143, 102]])
@@ -109,6 +109,9 @@ class _IdsPredictor(IdsReader, Predictor):
             ... ).shape
             (1, 2)
         """
+        if self._takes != "ids":
+            takes = self._takes.replace("_", " ")
+            raise ValueError(f"This file takes {takes}, not ids: export with inputs='ids'.")
         arrays = self._checked(inputs)
         count, length = arrays["token_ids"].shape
         if not count:
@@ -174,8 +177,7 @@ class LiteRTPredictor(_IdsPredictor, LiteRTReader):
         super()._read(settings)
         self._truncation = settings.get("truncation", "head")
         self._window_stride = settings.get("window_stride")
-        self._takes_text = settings["inputs"] == "text"
-        if not self._takes_text:
+        if self._takes == "ids":
             details = self._runner.get_input_details()[self._names["token_ids"]]
             width = int(details["shape_signature"][1])
             self._is_static = width != -1
@@ -185,7 +187,7 @@ class LiteRTPredictor(_IdsPredictor, LiteRTReader):
     def _answers(
         self, columns: Sequence[Sequence[str]], batch_size: int
     ) -> Iterator[dict[str, np.ndarray]]:
-        if not self._takes_text:
+        if self._takes != "text":
             return super()._answers(columns, batch_size)
         if len(columns) > 1:
             raise ValueError("This file takes one text, not a pair: export with inputs='ids'.")
@@ -193,14 +195,10 @@ class LiteRTPredictor(_IdsPredictor, LiteRTReader):
         texts = (np.array([text.encode(errors="ignore")]) for text in columns[0])
         return (self._runner(text=text) for text in texts)
 
-    def probabilities_of_ids(self, inputs: dict[str, Any]) -> np.ndarray:
-        """Computes the probability of every class from ready inputs, see the base."""
-        if self._takes_text:
-            raise ValueError("This file takes text, not ids: export with inputs='ids'.")
-        return super().probabilities_of_ids(inputs)
-
     def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return self._runner(**{self._names[name]: array for name, array in inputs.items()})
+        return self._runner(
+            **{self._names.get(name, name): array for name, array in inputs.items()}
+        )
 
 
 class OnnxPredictor(_IdsPredictor):
@@ -252,6 +250,7 @@ class OnnxPredictor(_IdsPredictor):
             ) from error
         self._tokenizer = WordPieceTokenizer.from_config(settings["tokenizer"])
         self._sequence_length = settings["sequence_length"]
+        self._takes = settings.get("inputs", "ids")
 
     def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {"probabilities": self._session.run(["probabilities"], inputs)[0]}

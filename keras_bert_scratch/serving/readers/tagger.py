@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_bert_scratch.data.tags import TaggedSpan, WordRows, tagged_spans
 from keras_bert_scratch.serving.readers.base import LiteRTReader, SavedModelReader, load
+from keras_bert_scratch.text.truncation import Truncation
 
 
 class Tagger(abc.ABC):
@@ -67,15 +68,30 @@ class LiteRTTagger(Tagger, LiteRTReader):
     """Runs an exported LiteRT file of a tagger, see `LiteRTReader`."""
 
     _output = "probabilities"
+    # A file that takes code points reads all of a text.
+    _truncation: Truncation = "windows"
 
     def _read(self, settings: dict[str, Any]) -> None:
+        super()._read(settings)
         self.labels = settings["tags"]
         self._windows = {name: settings[name] for name in ("sequence_length", "window_stride")}
 
     def _words(self, text: str) -> tuple[str, Any, np.ndarray]:
+        if self._takes == "code_points":
+            return self._words_of_code_points(text)
         rows = WordRows(self._tokenizer, text, **self._windows)
         found = self._run_rows(rows.token_ids, [[0] * len(row) for row in rows.token_ids])
         return rows.words.text, rows.words.offsets, rows.of_words(found)
+
+    def _words_of_code_points(self, text: str) -> tuple[str, Any, np.ndarray]:
+        found = self._run({"code_points": self._encode_code_points(text)})
+        starts, ends, opens, probabilities = (
+            found[name][0] for name in ("starts", "ends", "opens_word", "probabilities")
+        )
+        first = np.flatnonzero(opens)
+        # A word ends where its last token does: the one before the next word, or the text's last.
+        last = np.append(first[1:], np.count_nonzero(ends))[: len(first)] - 1
+        return text, np.stack([starts[first], ends[last]], axis=-1), probabilities[first]
 
 
 def load_tagger(path: str | Path, num_threads: int = 1) -> Tagger:
