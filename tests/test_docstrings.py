@@ -71,12 +71,18 @@ NOT_RUN = {
         (
             "evaluation.explanations.faithfulness",
             "evaluation.explanations.integrated_gradients",
+            "data.file_format.find_format",
+            "evaluation.model_card.model_card",
+            "evaluation.plots.plot_embeddings",
             "evaluation.plots.plot_stress",
+            "evaluation.report.examine",
             "evaluation.stress.stress_test",
             "models.state.set_state",
             "models.state.state_config",
+            "tasks.encoder_model.EncoderModel.push_to_hub",
+            "text.tokenizer.WordPieceTokenizer.__call__",
         ),
-        "has the figures of a larger model",
+        "has the files or the figures of another model",
     ),
     **dict.fromkeys(
         (

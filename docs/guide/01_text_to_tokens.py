@@ -11,6 +11,7 @@ TensorFlow operations that gives the same numbers inside `tf.data` and in export
 from pathlib import Path
 
 from keras_bert_scratch import Vocabulary, WordPieceTokenizer, tokenizer_graph
+from keras_bert_scratch.evaluation.plots import plot_tokens
 from keras_bert_scratch.tables import format_table
 from keras_bert_scratch.text.normalization import BertNormalizer
 from keras_bert_scratch.text.preprocessing import RemoveStopWords, StripHtml, stop_words
@@ -133,6 +134,8 @@ rows = [
     )
 ]
 print(format_table(["token", "id", "in the text"], rows))
+
+plot_tokens(encoding)
 
 """
 Inside `tf.data`, and in a SavedModel on a server without Keras, the same rules run as a graph:

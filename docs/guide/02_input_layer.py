@@ -9,9 +9,9 @@ looks up a row of numbers for it, its *embedding*, which training can move.
 
 import keras
 import numpy as np
-from matplotlib.figure import Figure
 
 from keras_bert_scratch import BertConfig, BertEncoder, BertPretrainer
+from keras_bert_scratch.evaluation.plots import plot_positions
 from keras_bert_scratch.layers.embeddings import BertEmbeddings, sinusoidal_positions
 
 """
@@ -80,33 +80,14 @@ waves = sinusoidal_positions(128, 128)
 encoder = BertPretrainer.from_pretrained("tiny-en").encoder
 learned = encoder.embeddings.position.get_weights()[0]
 
-figure = Figure(figsize=(9, 4), layout="constrained")
-for place, (name, table) in enumerate({"sinusoidal": waves, "learned": learned}.items(), start=1):
-    axes = figure.add_subplot(1, 2, place)
-    limit = np.quantile(np.abs(table), 0.99)
-    image = axes.imshow(table, cmap="PuOr", vmin=-limit, vmax=limit, aspect="auto")
-    axes.set(title=name, xlabel="Column of the embedding", ylabel="Position")
-    figure.colorbar(image, ax=axes)
-figure
+plot_positions(waves)
 
 """
-What a table means shows better in how alike its rows are. The cosine between two positions:
+On the left the table, on the right the cosine between each two of its rows: how alike two positions
+are. The learned table:
 """
 
-
-def cosines(table):
-    """Returns the cosine of every row with every other."""
-    rows = table / np.linalg.norm(table, axis=1, keepdims=True)
-    return rows @ rows.T
-
-
-figure = Figure(figsize=(9, 4), layout="constrained")
-for place, (name, table) in enumerate({"sinusoidal": waves, "learned": learned}.items(), start=1):
-    axes = figure.add_subplot(1, 2, place)
-    image = axes.imshow(cosines(table), cmap="PuOr", vmin=-1, vmax=1)
-    axes.set(title=name, xlabel="Position", ylabel="Position")
-    figure.colorbar(image, ax=axes, label="Cosine")
-figure
+plot_positions(learned)
 
 """
 Along the diagonal, neighbours are alike in both. The waves have it by construction; the learned

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from keras_bert_scratch import BertPretrainer
+from keras_bert_scratch.evaluation.plots import plot_attention
 from keras_bert_scratch.layers.attention import MultiHeadAttention, attend, padding_bias
 
 """
@@ -231,16 +232,7 @@ outputs = model.encoder(
     return_attention=True,
 )
 
-figure = Figure(figsize=(8, 8), layout="constrained")
-for number, attention in enumerate(outputs["attention"]):
-    for head, picture in enumerate(np.array(attention)[0]):
-        axes = figure.add_subplot(2, 2, 2 * number + head + 1)
-        image = axes.imshow(picture, cmap="Blues", vmin=0, vmax=1)
-        axes.set_xticks(range(len(ids[0])), encoding.tokens, rotation=45, ha="right")
-        axes.set_yticks(range(len(ids[0])), encoding.tokens)
-        axes.set_title(f"Layer {number + 1}, head {head + 1}")
-figure.colorbar(image, ax=figure.axes, label="Share of the row", shrink=0.6)
-figure
+plot_attention(outputs["attention"], encoding.tokens)
 
 """
 The second head of the first layer looks at the word before: in most rows the dark cell is one to the

@@ -502,7 +502,7 @@ def plot_attention(
         ValueError: If tokens and attention differ in number, or there is no such layer or head.
 
     Example:
-        >>> figure = plot_attention(model, "the cat that slept", "heads.png", layers=[0, 5])
+        >>> figure = plot_attention(model, "the cat that slept", "heads.png", layers=[0, 1])
     """
     if isinstance(tokens, str):
         from keras_bert_scratch.evaluation.explanations import attention_of
