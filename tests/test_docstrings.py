@@ -162,7 +162,7 @@ def test_example_of_a_public_name_runs(name):
 
 
 @pytest.mark.slow
-def test_all_other_examples_run():
+def test_all_other_examples_run(tmp_path, monkeypatch):
     finder = doctest.DocTestFinder(exclude_empty=True)
     said, ran, left_out = "", 0, set()
     world = _world()
@@ -174,6 +174,8 @@ def test_all_other_examples_run():
             if name in NOT_RUN:
                 left_out.add(name)
                 continue
+            (tmp_path / name).mkdir()
+            monkeypatch.chdir(tmp_path / name)
             said += _said(test)
             ran += 1
     assert not said
