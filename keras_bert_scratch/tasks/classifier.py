@@ -760,7 +760,7 @@ class BertClassifier(TextModel):
         Example:
             >>> model = BertClassifier.from_label_names(["sports", "politics"])
             >>> model.classify(["The striker scored twice."])
-            [{'sports': 0.93, 'politics': 0.07}]
+            [{'sports': 0.94, 'politics': 0.06}]
         """
         model = cls.from_pretrained(path_or_hub_id, labels, **settings)
         if not model.knows_sentences or len(model.labels) < 2:
