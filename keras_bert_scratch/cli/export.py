@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--inputs",
         choices=["ids", "code_points", "text"],
-        help="what the file takes, litert and onnx (default: ids); with code_points it tokenizes by "
-        "itself, in the runtime's own operations; text is for litert",
+        help="what the file takes, litert and onnx (default: ids); of code_points it makes tokens "
+        "itself, by the runtime's own operations; text is for litert",
     )
     parser.add_argument(
         "--num-code-points",

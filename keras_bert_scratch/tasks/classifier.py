@@ -484,12 +484,14 @@ class BertClassifier(TextModel):
         far as the examples do not speak against it, see `training.linear_probe.fit_head`.
 
         Args:
-            examples: Those to train on; of many, the first are read.
+            examples: Those to train on; of many, some are read.
         """
         kernel, bias = self.head.logits.kernel, self.head.logits.bias
         if not self.head.trainable or np.any(bias):
             return
-        some = examples.take(np.arange(min(len(examples), _MOST_PROBED)))
+        # They may be sorted by class.
+        drawn = np.random.default_rng(0).permutation(len(examples))[:_MOST_PROBED]
+        some = examples.take(drawn)
         targets = some.targets
         if targets.ndim == 1:
             targets = np.eye(len(self.labels))[targets]
@@ -770,6 +772,16 @@ class BertClassifier(TextModel):
             )
         model.start_from_names(descriptions)
         return model
+
+    def write_files(self, folder: Path) -> None:
+        """Writes the files of `save_pretrained`, and says what `transformers` makes of them."""
+        if self.knows_sentences:
+            logger.warning(
+                "transformers has no head that reads the %s of the states: of this checkpoint it "
+                "loads the encoder, and a classifier of its own gets a new head.",
+                self.pooling,
+            )
+        super().write_files(folder)
 
     def other_weights(self) -> tuple[Weight, ...]:
         """Returns the rows of the pooler and of the head."""

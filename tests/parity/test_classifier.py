@@ -22,6 +22,25 @@ def test_the_same_logits_from_raw_text(two_layer_classifier, tmp_path, pairs, lo
     np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
+def test_a_head_on_pooled_states_is_not_taken_for_another(two_layer_classifier, tmp_path, caplog):
+    ours = two_layer_classifier(["bad", "good"], pooling="mean")
+    ours.save_pretrained(tmp_path / "saved")
+    assert "transformers has no head that reads the mean of the states" in caplog.text
+    _, loading = transformers.AutoModelForSequenceClassification.from_pretrained(
+        tmp_path / "saved", output_loading_info=True
+    )
+    assert set(loading["missing_keys"]) == {"classifier.weight", "classifier.bias"}
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "saved")
+    encoder = transformers.AutoModel.from_pretrained(tmp_path / "saved").eval()
+    encoded = tokenizer(TEXTS, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        states = encoder(**encoded).last_hidden_state
+    mask = encoded["attention_mask"][:, :, None]
+    means = ((states * mask).sum(1) / mask.sum(1)).numpy()
+    kernel, bias = ours.head.logits.get_weights()
+    np.testing.assert_allclose(ours.predict(TEXTS, verbose=0), means @ kernel + bias, atol=1e-5)
+
+
 def test_columns_and_tables_of_datasets(two_layer_classifier):
     import datasets
 

@@ -237,6 +237,7 @@ def test_keras_file(case: Case, tmp_path: Path) -> None:
 def test_checkpoint(case: Case, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = case.make()
     model.save_pretrained(tmp_path / "model")
+    caplog.clear()
     with caplog.at_level(logging.WARNING):
         loaded = case.task.from_pretrained(tmp_path / "model")
     assert caplog.text == ""  # nothing new, nothing left over
