@@ -152,7 +152,7 @@ print(f"{trained:,} of {small.count_params():,} weights are trained")
 """
 ## Keep it
 
-Three forms: Keras' own file, which keeps the optimizer; a folder that `transformers` loads; and an
+Three forms: Keras' own file, which keeps the optimizer; a checkpoint folder; and an
 export, for [serving](09_serving.md).
 """
 
