@@ -193,7 +193,7 @@ def warn_of_steps(
         return
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     num_steps = num_batches // (optimizer.gradient_accumulation_steps or 1)
-    first = int(optimizer.iterations)
+    first = int(keras.ops.convert_to_numpy(optimizer.iterations))
     last = first + num_steps
     schedule = optimizer._learning_rate
     is_known = isinstance(schedule, WarmupLinearDecay)
