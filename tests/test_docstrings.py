@@ -89,7 +89,6 @@ NOT_RUN = {
             "layers.dropout.keyed_dropout",
             "training.adversarial.added_to_output",
             "training.distribution.distribution_strategy",
-            "training.linear_probe.fit_head",
             "training.resuming.ExactResume",
         ),
         "is a part of a training",

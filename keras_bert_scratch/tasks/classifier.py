@@ -127,9 +127,9 @@ class BertClassifier(TextModel):
         >>> model = BertClassifier.from_pretrained("tiny-en", labels=["bad", "good"])
         >>> model.compile()  # fit chooses the optimizer
         >>> texts, labels = ["a good film", "a bad film"] * 16, ["good", "bad"] * 16
-        >>> history = model.fit(texts, labels)
+        >>> history = model.fit(texts, labels, verbose=0)
         >>> model.classify(["a good film"])
-        [{'good': 0.9..., 'bad': 0.0...}]
+        [{'good': 0.9..., 'bad': ...}]
     """
 
     architecture = "BertForSequenceClassification"
@@ -509,17 +509,16 @@ class BertClassifier(TextModel):
 
     def _features_of(self, examples: TextExamples) -> np.ndarray:
         """Computes what the head reads of each text, of windows their mean. *Shape:* (n, H)."""
+        examples = replace(examples, targets=None, sample_weight=None)
+        batches = self.batches_of(examples, batch_size=32)
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(input_signature=batches.signature())
         def features(inputs: dict[str, Any]) -> Any:
             rows = self.features(inputs, training=False)
             if "num_windows" in inputs:
                 rows = aggregate_windows(rows, inputs["num_windows"], "mean")
             return tf.cast(rows, tf.float32)
 
-        batches = self.batches_of(
-            replace(examples, targets=None, sample_weight=None), batch_size=32
-        )
         rows = np.concatenate([features(inputs) for (inputs,) in batches.dataset()])
         return rows[np.argsort(np.concatenate(batches.order(0)))]
 

@@ -59,8 +59,8 @@ def fit_head(
     Example:
         >>> features, targets = np.array([[1.0], [-1.0]]), np.eye(2)
         >>> kernel, bias = fit_head(features, targets, np.zeros((1, 2)), np.zeros(2))
-        >>> kernel.round(3).tolist(), abs(bias.round(3)).tolist()
-        ([[0.521, -0.521]], [0.0, 0.0])
+        >>> kernel.round(3)
+        array([[ 0.521, -0.521]], dtype=float32)
     """
     scale = float(np.linalg.norm(features, axis=1).mean()) or 1.0
     inputs = np.concatenate([features / scale, np.ones((len(features), 1))], axis=1)  # (n, H + 1)
