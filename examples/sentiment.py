@@ -80,7 +80,10 @@ def fine_tune(
 ) -> tuple[BertClassifier, keras.callbacks.History]:
     """Fine-tunes a checkpoint; its validation figures are those of `held_out`."""
     keras.utils.set_random_seed(seed)
-    model = BertClassifier.from_pretrained(checkpoint, labels=LABELS, sequence_length=64)
+    # BERT's own head, which `transformers` has, too; by default that of the checkpoint's kind.
+    model = BertClassifier.from_pretrained(
+        checkpoint, labels=LABELS, sequence_length=64, pooling="pooler"
+    )
     batches = -(-len(train[0]) // 32)
     model.compile(optimizer=adamw(5e-5, total_steps=epochs * batches, warmup_ratio=0.1))
     history = model.fit(*train, batch_size=32, validation_data=held_out, epochs=epochs)

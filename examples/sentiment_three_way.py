@@ -89,7 +89,9 @@ def fine_tune(
 ) -> BertClassifier:
     """Fine-tunes a checkpoint with `balance` "none", "weights" or "focal"."""
     keras.utils.set_random_seed(seed)
-    model = BertClassifier.from_pretrained(checkpoint, labels=SENTIMENTS, sequence_length=64)
+    model = BertClassifier.from_pretrained(
+        checkpoint, labels=SENTIMENTS, sequence_length=64, pooling="pooler"
+    )
     steps = epochs * -(-len(texts) // 32)
     loss: Any = SparseCategoricalFocalCrossentropy() if balance == "focal" else "auto"
     model.compile(adamw(5e-5, total_steps=steps, warmup_ratio=0.1), loss=loss)
