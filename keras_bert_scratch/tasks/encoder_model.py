@@ -23,7 +23,6 @@ from keras_bert_scratch.serving.recipe import export
 from keras_bert_scratch.tables import shortened
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.training.distribution import DistributableModel
-from keras_bert_scratch.training.fine_tuning import fine_tuning_optimizer
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +44,6 @@ class EncoderModel(DistributableModel):
 
     # Formats that the task exports itself, with its tokenizer.
     export_formats: tuple[str, ...] = ()
-    # Whether `compile` was given no optimizer, so that `fit` chooses.
-    chooses_training = False
     # The class of transformers that reads what `save_pretrained` writes.
     architecture: str
 
@@ -87,7 +84,7 @@ class EncoderModel(DistributableModel):
     # === Training ===
     def compile(
         self,
-        optimizer: Any = "auto",
+        optimizer: Any,
         loss: Any = "auto",
         *,
         metrics: Any = "auto",
@@ -97,9 +94,7 @@ class EncoderModel(DistributableModel):
         """Compiles as `keras.Model.compile` does, with defaults that fit the task.
 
         Args:
-            optimizer: A Keras optimizer, see `keras_bert_scratch.adamw`; by default AdamW, with
-                which each `fit` on raw examples chooses rate, schedule, epochs and batch size, as
-                far as they are not given, see `training.fine_tuning`.
+            optimizer: A Keras optimizer; see `keras_bert_scratch.adamw`.
             loss: By default what `default_loss` returns.
             metrics: By default what `default_metrics` returns.
             weighted_metrics: By default what `default_weighted_metrics` returns.
@@ -109,20 +104,7 @@ class EncoderModel(DistributableModel):
         for name, value in given.items():
             if isinstance(value, str) and value == "auto":
                 given[name] = getattr(self, f"default_{name}")()
-        self.chooses_training = isinstance(optimizer, str) and optimizer == "auto"
-        if self.chooses_training:
-            if self._strategy is not None:
-                raise ValueError(
-                    "A training is chosen for one device, and under tf.distribute there are more: "
-                    "compile with an optimizer, such as adamw(5e-5, total_steps=800)."
-                )
-            optimizer = fine_tuning_optimizer()
         super().compile(optimizer=optimizer, **given, **kwargs)
-
-    def get_compile_config(self) -> dict[str, Any] | None:
-        """Returns the arguments of `compile`, so that the training of a loaded model is chosen."""
-        config = super().get_compile_config()
-        return config and (config | {"optimizer": "auto"} if self.chooses_training else config)
 
     def default_loss(self) -> Any:
         """Returns the loss that `compile` uses by default: none, it has to be chosen."""

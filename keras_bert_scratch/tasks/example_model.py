@@ -18,7 +18,12 @@ from keras_bert_scratch.tasks.encoder_model import EncoderModel
 from keras_bert_scratch.text.columns import is_text
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.training.data_checks import warn_of_steps, warn_of_unknown_tokens
-from keras_bert_scratch.training.fine_tuning import FineTuning, begin, choose_fine_tuning
+from keras_bert_scratch.training.fine_tuning import (
+    FineTuning,
+    begin,
+    choose_fine_tuning,
+    fine_tuning_optimizer,
+)
 from keras_bert_scratch.training.memory import check_training_fits
 from keras_bert_scratch.training.training_step import TrainingStep
 
@@ -197,6 +202,46 @@ class ExampleModel(EncoderModel):
         return self.batches_of(examples, batch_size=batch_size, seed=seed, training=training)
 
     # === Keras' methods ===
+    # Whether `compile` was given no optimizer, so that `fit` chooses.
+    chooses_training = False
+
+    def compile(self, optimizer: Any = "auto", loss: Any = "auto", **kwargs: Any) -> None:  # type: ignore[override]
+        """Compiles as `keras.Model.compile` does, with defaults that fit the task.
+
+        Args:
+            optimizer: A Keras optimizer, see `keras_bert_scratch.adamw`; by default AdamW, with
+                which each `fit` on raw examples chooses rate, schedule, epochs and batch size, as
+                far as they are not given, see `training.fine_tuning`.
+            loss: By default what `default_loss` returns.
+            **kwargs: See `EncoderModel.compile`.
+
+        Raises:
+            ValueError: Under `tf.distribute`, if there is no optimizer.
+        """
+        self.chooses_training = isinstance(optimizer, str) and optimizer == "auto"
+        if self.chooses_training:
+            if self._strategy is not None:
+                raise ValueError(
+                    "A training is chosen for one device, and under tf.distribute there are more: "
+                    "compile with an optimizer, such as adamw(5e-5, total_steps=800)."
+                )
+            optimizer = fine_tuning_optimizer()
+        super().compile(optimizer, loss, **kwargs)
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """Returns the arguments of `compile`, so that the training of a loaded model is chosen."""
+        config = super().get_compile_config()
+        return config and (config | {"optimizer": "auto"} if self.chooses_training else config)
+
+    def _check_optimizer(self) -> None:
+        """Refuses data of which no training can be chosen."""
+        if self.chooses_training:
+            raise ValueError(
+                "A training is chosen by the number of examples in memory, which neither single "
+                "batches nor datasets tell: compile with an optimizer, such as "
+                "adamw(5e-5, total_steps=...)."
+            )
+
     @property
     def _step(self) -> TrainingStep:
         """What the training asks of `fit`: nothing, unless `training_step` does."""
@@ -303,11 +348,7 @@ class ExampleModel(EncoderModel):
             x, y, sample_weight, class_weight = batches.dataset(), None, None, None
             batch_size, validation_split = None, 0.0
         else:
-            if self.chooses_training:
-                raise ValueError(
-                    "A training is chosen by the number of examples in memory, which other data do "
-                    "not tell: compile with an optimizer, such as adamw(5e-5, total_steps=...)."
-                )
+            self._check_optimizer()
             x, y = self.ready(x, y, training=True)
             class_weight = self.ready_class_weight(class_weight)
         history = super().fit(
@@ -464,8 +505,10 @@ class ExampleModel(EncoderModel):
         """Trains on one batch as `keras.Model.train_on_batch` does, also on raw examples.
 
         Raises:
-            ValueError: If the training is private, whose batches are drawn by `fit`.
+            ValueError: If the training is private, whose batches are drawn by `fit`, or there is
+                no optimizer.
         """
+        self._check_optimizer()
         self._step.check_single_batch()
         batch = self._single_batch(x, y, sample_weight, class_weight, training=True)
         class_weight = None if self.is_examples(x) else self.ready_class_weight(class_weight)

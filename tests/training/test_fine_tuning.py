@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_bert_scratch import BertConfig, DifferentialPrivacy
+from keras_bert_scratch import BertConfig, BertPretrainer, DifferentialPrivacy
 from keras_bert_scratch.training.fine_tuning import choose_fine_tuning
 
 BASE = BertConfig()
@@ -90,6 +90,12 @@ class TestFit:
         model.compile()
         with pytest.raises(ValueError, match="number of examples in memory.*compile with an optim"):
             model.fit(model.batches(TEXTS, LABELS).dataset())
+        with pytest.raises(ValueError, match="neither single batches nor datasets tell: compile"):
+            model.train_on_batch(TEXTS, LABELS)
+
+    def test_a_pretraining_is_not_chosen(self, tiny_classifier):
+        with pytest.raises(TypeError, match="optimizer"):
+            BertPretrainer(tiny_classifier().encoder).compile()
 
     def test_private_trainings_are_not_chosen(self, tiny_classifier):
         private = DifferentialPrivacy(noise_multiplier=1.0, delta=1e-5)
