@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from keras_bert_scratch.text.graphs.phone_engine import PhoneEngine
 
 from keras_bert_scratch import Vocabulary, WordPieceTokenizer
 from keras_bert_scratch.checkpoints.huggingface import find_checkpoint
@@ -27,7 +28,6 @@ from keras_bert_scratch.serving.graphs.signature import LiteGraph
 from keras_bert_scratch.serving.packed import encode_code_points
 from keras_bert_scratch.serving.readers.base import LiteRTRunner
 from keras_bert_scratch.text.graphs.integer_engine import IntegerEngine
-from keras_bert_scratch.text.graphs.phone_engine import PhoneEngine
 
 NUM_CODE_POINTS = 1024
 LENGTHS = (0, 60, 300, 1000)

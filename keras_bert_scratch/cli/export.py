@@ -14,10 +14,10 @@ FORMATS = {
     "savedmodel": ("tf_saved_model", {"model_version"}),
     "litert": (
         "litert",
-        {"precision", "static_length", "inputs", "num_code_points", "texts"},
+        {"precision", "static_length", "inputs", "num_code_points", "pairs", "texts"},
     ),
     "mediapipe": ("mediapipe", {"precision", "static_length", "texts"}),
-    "onnx": ("onnx", {"inputs"}),
+    "onnx": ("onnx", {"inputs", "pairs"}),
 }
 
 
@@ -38,14 +38,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--inputs",
-        choices=["ids", "code_points", "text"],
+        choices=["ids", "code_points"],
         help="what the file takes, litert and onnx (default: ids); of code_points it makes tokens "
-        "itself, by the runtime's own operations; text is for litert",
+        "itself, by the runtime's own operations, so that an app needs no tokenizer",
     )
     parser.add_argument(
         "--num-code-points",
         type=int,
         help="fixed number of characters of a litert file that takes code_points",
+    )
+    parser.add_argument(
+        "--pairs",
+        action="store_const",
+        const=True,
+        help="a file that takes code_points takes pairs of texts",
     )
     parser.add_argument(
         "--texts",

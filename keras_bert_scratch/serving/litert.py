@@ -1,11 +1,11 @@
-"""LiteRT (TFLite) files for phones: ids, code points or a text in, a task's output out.
+"""LiteRT (TFLite) files for phones: ids or code points in, a task's output out.
 
 Axes: B batch, S sequence, V vocabulary.
 """
 
 import contextlib
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -46,7 +46,7 @@ def write_litert(
     check_precision(signature, precision)
     graph = signature.lite(precision, **options)
     pack(path, to_bytes(convert(graph, precision)), graph.files)
-    check_operations(path, graph.operations)
+    check_operations(path)
     return Check(graph.expected, precision, graph.held_out, graph.probes)
 
 
@@ -70,7 +70,7 @@ def convert(graph: LiteGraph, precision: str) -> schema.ModelT:
         # By way of a SavedModel: a converter given the live model writes variable handles.
         with _forms_for_litert(precision):
             save_functions(
-                saved_model, {"serving_default": (graph.function, graph.inputs)}, graph.resources
+                saved_model, {"serving_default": (graph.function, graph.inputs)}, resources=()
             )
         converter = tf.lite.TFLiteConverter.from_saved_model(
             saved_model, signature_keys=["serving_default"]
@@ -151,12 +151,11 @@ def to_bytes(model: schema.ModelT) -> bytes:
     return bytes(builder.Output())
 
 
-def check_operations(path: str | Path, custom_operations: Collection[str] = ()) -> None:
+def check_operations(path: str | Path) -> None:
     """Refuses a LiteRT file that a plain interpreter could not run, or would run wrongly.
 
     Args:
         path: The file.
-        custom_operations: Names of the custom operations that the interpreter knows.
 
     Raises:
         RuntimeError: If the file has TensorFlow operations ("Flex"), other custom operations, or
@@ -170,7 +169,6 @@ def check_operations(path: str | Path, custom_operations: Collection[str] = ()) 
             foreign.add(operator.customCode.decode())
         elif operator.builtinCode == schema.BuiltinOperator.VAR_HANDLE:
             foreign.add("VAR_HANDLE")
-    foreign -= set(custom_operations)
     if foreign:
         raise RuntimeError(
             f"{path} needs operations that LiteRT lacks: {', '.join(sorted(foreign))}."

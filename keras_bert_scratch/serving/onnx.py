@@ -24,6 +24,7 @@ def write_onnx(
     path: Path,
     *,
     inputs: str = "ids",
+    pairs: bool = False,
     opset_version: int | None = None,
 ) -> Check:
     """Writes a classifier as an ONNX file, with its vocabulary and labels in the metadata.
@@ -31,12 +32,14 @@ def write_onnx(
     It takes `token_ids`, `segment_ids` and `padding_mask`, int32 (B, S), B and S free, and returns
     `probabilities`, float32 (B, C). With `inputs="code_points"` it takes `code_points`, int32
     (1, N), N free, the Unicode code points of one text, and tokenizes it with ONNX's own
-    operations, without loops. `OnnxPredictor` gives it texts.
+    operations, without loops; for pairs there is a second input, `pair`. `OnnxPredictor` gives it
+    texts.
 
     Args:
         signature: The classifier.
         path: The file to write.
         inputs: `"ids"` or `"code_points"`.
+        pairs: Whether a file that takes code points takes two texts.
         opset_version: Version of ONNX's operations; by default tf2onnx's.
 
     Raises:
@@ -44,8 +47,8 @@ def write_onnx(
         ImportError: If tf2onnx, onnx or onnxruntime is not installed.
     """
     signature.check_reads_heads("onnx")
-    if inputs not in ("ids", "code_points"):
-        raise ValueError(f"inputs must be 'ids' or 'code_points', received {inputs!r}.")
+    signature.check_inputs(inputs, None)
+    signature.check_pairs(inputs, pairs)
     try:
         import onnx
         import onnxruntime  # noqa: F401  The file is compared there.
@@ -58,23 +61,26 @@ def write_onnx(
 
     if inputs == "ids":
         graph = signature.lite_of_ids()
-        function, axes = graph.function, ["batch", "sequence"]
-        specs = graph.inputs
+        function, specs = graph.function, graph.inputs
     else:
         function = functools.partial(signature.of_code_points, unrolled=True)
-        specs, axes = [tf.TensorSpec((1, None), tf.int32, name="code_points")], ["", "code_points"]
+        names = ["code_points", "pair"] if pairs else ["code_points"]
+        specs = [tf.TensorSpec((1, None), tf.int32, name=name) for name in names]
     with _reshapes_kept():
         exported, _ = tf2onnx.convert.from_function(
             tf.function(function, autograph=False), input_signature=specs, opset=opset_version
         )
     for value in exported.graph.input:
-        for axis, name in zip(value.type.tensor_type.shape.dim, axes, strict=True):
-            if name:
-                axis.dim_param = name
+        batch, length = value.type.tensor_type.shape.dim
+        if inputs == "ids":
+            batch.dim_param, length.dim_param = "batch", "sequence"
+        else:
+            length.dim_param = value.name
     if inputs == "ids":
         exported.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
     settings = {
         "inputs": inputs,
+        "pairs": pairs,
         "sequence_length": signature.sequence_length,
         "tokenizer": signature.tokenizer.get_config(),
     }
@@ -92,7 +98,8 @@ def write_onnx(
     onnx.helper.set_model_props(digest, {MODEL_HASH: sha256})
     with path.open("ab") as file:
         file.write(digest.SerializeToString())
-    return Check(signature.expected)
+    probes = (signature.probes, signature.probes[::-1]) if pairs else None
+    return Check(signature.expected, probes=probes)
 
 
 @contextlib.contextmanager

@@ -22,9 +22,14 @@ def folder(tmp_path_factory, reviews, tiny_classifier, write_csv):
         ("m.onnx", ["--format", "onnx"], "m.onnx", {"format": "onnx"}),
         (
             "m.tflite",
-            ["--format", "litert", "--inputs", "text", "--precision", "float16"],
+            ["--format", "litert", "--inputs", "code_points", "--pairs", "--precision", "float16"],
             "m.tflite",
-            {"format": "litert", "inputs": "text", "precision": "float16"},
+            {
+                "format": "litert",
+                "inputs": "code_points",
+                "pairs": True,
+                "precision": "float16",
+            },
         ),
         (
             "m.tflite",
@@ -56,7 +61,7 @@ def test_options_reach_the_export(
         (["--precision", "int8"], "--precision is for --format litert or mediapipe, received"),
         (["--format", "onnx", "--precision", "int8"], "--precision is for --format litert or"),
         (
-            ["--format", "mediapipe", "--inputs", "text"],
+            ["--format", "mediapipe", "--inputs", "ids"],
             "--inputs is for --format litert or onnx, rec",
         ),
         (["--texts", "t.csv"], "--texts is for --format litert or mediapipe, received --format"),

@@ -30,7 +30,6 @@ from keras_bert_scratch.serving.graphs.windows import (
     slide_over_one,
 )
 from keras_bert_scratch.serving.packed import ASSETS, SPAN_SETTINGS
-from keras_bert_scratch.text.graphs.integer_engine import IntegerEngine
 from keras_bert_scratch.text.graphs.ragged import row_ids
 
 # The score of what is no span.
@@ -206,12 +205,11 @@ class AnswererSignature(Signature):
         self, history: tf.Tensor, question: tf.Tensor, context: tf.Tensor
     ) -> Outputs:
         """Answers one question as `_answer` does, with built-in operations."""
-        engine = IntegerEngine(self.tokenizer, with_offsets=True)
-        asked, before = engine(question).token_ids, engine(history).token_ids
-        asked = asked[: self.spans.max_question_length]
+        engine = self.engine(with_offsets=True)
+        before, asked, found = engine.separately(history, question, context)
+        before, asked = before.token_ids, asked.token_ids[: self.spans.max_question_length]
         left = self.spans.max_question_length - tf.size(asked)
         asked_again = tf.concat([before[tf.maximum(tf.size(before) - left, 0) :], asked], 0)
-        found = engine(context)
         room = self.spans.sequence_length - 3 - tf.size(asked_again)
         stride = self.spans.window_stride or tf.maximum(room // 2, 1)
         windows = slide_over_one(

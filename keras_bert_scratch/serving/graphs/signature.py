@@ -5,7 +5,7 @@ Axes: B batch, S sequence.
 
 import dataclasses
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
 from keras_bert_scratch.serving.packed import INPUTS, NAMES, SETTINGS
+from keras_bert_scratch.text.graphs.integer_engine import IntegerEngine
 from keras_bert_scratch.text.graphs.tokenizer_graph import TokenizerGraph, tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
@@ -32,8 +33,6 @@ class LiteGraph(NamedTuple):
         inputs: Its inputs, with their names.
         files: The texts packed behind the model, by name.
         expected: Computes the answers that the file must give.
-        resources: Owners of the tables that the function uses.
-        operations: Names of the custom operations that the file may need.
         calibration: Inputs by name, for `"full_int8"`.
         held_out: Texts for which the file must give the model's labels, or None.
         probes: Texts on which the file is compared, if not those of the task.
@@ -43,8 +42,6 @@ class LiteGraph(NamedTuple):
     inputs: list[tf.TensorSpec]
     files: dict[str, str]
     expected: Callable[[Any], Any]
-    resources: Sequence[tf.Module] = ()
-    operations: Collection[str] = ()
     calibration: Sequence[Mapping[str, np.ndarray]] | None = None
     held_out: Any = None
     probes: Any = None
@@ -198,6 +195,20 @@ class Signature:
             raise ValueError(
                 f"num_code_points must be a positive whole number, received {num_code_points!r}."
             )
+
+    def engine(self, **options: bool) -> IntegerEngine:
+        """Returns the tokenizer of files that take code points, see `IntegerEngine`.
+
+        Raises:
+            ValueError: If the tokenizer has settings that need strings.
+        """
+        for name, needed in (("errors", "replace"), ("preprocessing", ())):
+            if (found := getattr(self.tokenizer, name)) != needed:
+                raise ValueError(
+                    f"A file that takes code points needs a tokenizer with {name}={needed!r}, "
+                    f"received {found!r}: export one that takes ids, with inputs='ids'."
+                )
+        return IntegerEngine(self.tokenizer, **options)
 
     def of_code_points(self, code_points: tf.Tensor, *, unrolled: bool = False) -> Outputs:
         """Computes the outputs of files that take code points.

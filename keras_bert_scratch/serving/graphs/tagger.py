@@ -18,7 +18,6 @@ from keras_bert_scratch.serving.graphs.signature import (
     strings,
 )
 from keras_bert_scratch.serving.graphs.windows import inputs_of, slide, slide_over_one
-from keras_bert_scratch.text.graphs.integer_engine import IntegerEngine
 from keras_bert_scratch.text.graphs.ragged import boolean_mask, row_ids
 from keras_bert_scratch.text.truncation import check_sequence_length, check_window_stride
 
@@ -104,7 +103,7 @@ class TaggerSignature(Signature):
 
     def of_code_points(self, code_points: tf.Tensor, *, unrolled: bool = False) -> Outputs:
         """See `Signature`."""
-        engine = IntegerEngine(self.tokenizer, with_offsets=True, unrolled=unrolled)
+        engine = self.engine(with_offsets=True, unrolled=unrolled)
         found = engine(code_points)
         room = check_sequence_length(self.sequence_length, 1)
         stride = check_window_stride(self.window_stride, room)

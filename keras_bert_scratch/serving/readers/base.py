@@ -98,9 +98,11 @@ class IdsReader(Reader):
     _truncation: Truncation = "head"
     _window_stride: int | None = None
     _is_static = False
-    # "ids", "code_points" or "text"; how many code points, if not any number.
+    # "ids", "code_points", or "text", as files of version 0.1.0 may; how many code points, if not
+    # any number, and whether there are two texts.
     _takes = "ids"
     _num_code_points: int | None = None
+    _pairs = False
 
     @abc.abstractmethod
     def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -121,11 +123,16 @@ class IdsReader(Reader):
         self, columns: Sequence[Sequence[str]], batch_size: int
     ) -> Iterator[dict[str, np.ndarray]]:
         if self._takes == "code_points":
-            if len(columns) > 1:
-                raise ValueError("This file takes one text, not a pair: export with inputs='ids'.")
+            names = ("code_points", "pair") if self._pairs else ("code_points",)
+            if len(columns) != len(names):
+                raise ValueError(
+                    "This file takes a pair, not one text: export without pairs=True."
+                    if self._pairs
+                    else "This file takes one text, not a pair: export with pairs=True."
+                )
             # All of them first, so that none is refused after others have run.
-            rows = [self._encode_code_points(text) for text in columns[0]]
-            yield from (self._run({"code_points": row}) for row in rows)
+            rows = [[*map(self._encode_code_points, texts)] for texts in zip(*columns, strict=True)]
+            yield from (self._run(dict(zip(names, row, strict=True))) for row in rows)
             return
         # Each runs alone, at its own length.
         for texts in zip(*columns, strict=True):
@@ -150,7 +157,7 @@ class IdsReader(Reader):
 
     def _read_part(self, text: str) -> str:
         """Returns the start of a text that has all tokens which are read."""
-        if self._truncation != "head":
+        if self._truncation != "head" or self._pairs:
             return text
         encoded = self._tokenizer.encode(text, sequence_length=self._sequence_length)
         part = text[: encoded.offsets[-2][1]]
@@ -197,6 +204,7 @@ class LiteRTReader(IdsReader):
         self._sequence_length = settings["sequence_length"]
         self._takes = settings.get("inputs", "ids")
         self._num_code_points = settings.get("num_code_points")
+        self._pairs = settings.get("pairs", False)
 
     def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return self._runner(**inputs)

@@ -251,6 +251,7 @@ class OnnxPredictor(_IdsPredictor):
         self._tokenizer = WordPieceTokenizer.from_config(settings["tokenizer"])
         self._sequence_length = settings["sequence_length"]
         self._takes = settings.get("inputs", "ids")
+        self._pairs = settings.get("pairs", False)
 
     def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {"probabilities": self._session.run(["probabilities"], inputs)[0]}

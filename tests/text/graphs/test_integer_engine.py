@@ -8,7 +8,6 @@ import tensorflow as tf
 from keras_bert_scratch.text.added_tokens import AddedToken
 from keras_bert_scratch.text.graphs.double_array import DEAD, double_array
 from keras_bert_scratch.text.graphs.integer_engine import IntegerEngine
-from keras_bert_scratch.text.preprocessing import StripHtml
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
@@ -104,8 +103,6 @@ def test_long_words(length):
 @pytest.mark.parametrize(
     ("switches", "message"),
     [
-        ({"errors": "strict"}, "needs a tokenizer with errors='replace', received 'strict'"),
-        ({"preprocessing": [StripHtml()]}, r"with preprocessing=\(\), .* with inputs='ids'"),
         ({"added_tokens": [AddedToken("a", rstrip=True)]}, "without lstrip and rstrip, .* 'a'"),
     ],
 )
