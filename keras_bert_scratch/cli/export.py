@@ -14,7 +14,7 @@ FORMATS = {
     "savedmodel": ("tf_saved_model", {"model_version"}),
     "litert": (
         "litert",
-        {"precision", "static_length", "inputs", "num_code_points", "pairs", "texts"},
+        {"precision", "static_length", "inputs", "num_code_points", "pairs", "trainable", "texts"},
     ),
     "mediapipe": ("mediapipe", {"precision", "static_length", "texts"}),
     "onnx": ("onnx", {"inputs", "pairs"}),
@@ -52,6 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_const",
         const=True,
         help="a file that takes code_points takes pairs of texts",
+    )
+    parser.add_argument(
+        "--trainable",
+        choices=["head"],
+        help="a litert file that takes code_points learns on the device: its head, by examples",
     )
     parser.add_argument(
         "--texts",

@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 import tensorflow as tf
 
+from keras_bert_scratch.serving.graphs.learning import check_trainable, learning
 from keras_bert_scratch.serving.graphs.signature import (
     Functions,
     LiteGraph,
@@ -178,6 +179,13 @@ class ClassifierSignature(Signature):
         )
         return {self.output: self.of_ids(inputs)}
 
+    def features_of(self, code_points: tf.Tensor) -> tf.Tensor:
+        """Computes what the head reads of one text. *Shape:* (1, H)."""
+        inputs = self.engine().inputs(
+            code_points, sequence_length=self.sequence_length, truncation=self.truncation
+        )
+        return tf.cast(self.network.features(inputs, training=False), tf.float32)
+
     def check_pairs(self, inputs: str, pairs: bool) -> None:
         """Refuses files of pairs that take ids, which take both, or cannot be truncated so."""
         if pairs and (inputs != "code_points" or self.truncation != "head"):
@@ -226,6 +234,7 @@ class ClassifierSignature(Signature):
         inputs: str = "ids",
         num_code_points: int | None = None,
         pairs: bool = False,
+        trainable: str | None = None,
         texts: Any = None,
     ) -> LiteGraph:
         """Describes a LiteRT file.
@@ -239,6 +248,8 @@ class ClassifierSignature(Signature):
             num_code_points: See `Signature.lite`.
             pairs: Whether a file that takes code points takes two texts, `code_points` and `pair`,
                 N of each.
+            trainable: `"head"` for a file that learns from code points on the device, see
+                `serving/graphs/learning.py`.
             texts: Texts like those that the model will read, or a tuple of two columns of them.
                 Half of them calibrate `"full_int8"`; for the other half, the file must give the
                 model's labels.
@@ -255,6 +266,10 @@ class ClassifierSignature(Signature):
         if static_length and static_length < self.sequence_length:
             # Not with the model's own answers: it reads more of a long text than this file.
             read = self.reading(sequence_length=static_length)
+        if trainable is not None:
+            check_trainable(self, trainable, inputs, pairs)
+            graph = read.lite_of_code_points(num_code_points)
+            return graph._replace(held_out=held_out, others=learning(read, graph.inputs))
         if inputs == "code_points":
             return read._lite_of_texts(num_code_points, pairs)._replace(held_out=held_out)
         shape = (None, None) if static_length is None else (1, static_length)

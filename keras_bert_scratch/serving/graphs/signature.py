@@ -5,6 +5,7 @@ Axes: B batch, S sequence.
 
 import dataclasses
 import json
+import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -22,7 +23,7 @@ from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 CODE_POINTS_OF_A_TOKEN = 8
 Outputs = dict[str, tf.Tensor]
 # Functions by the name of a SavedModel's signature, each with its inputs.
-Functions = dict[str, tuple[Callable[..., Outputs], list[tf.TensorSpec]]]
+Functions = Mapping[str, tuple[Callable[..., Outputs], list[tf.TensorSpec]]]
 
 
 class LiteGraph(NamedTuple):
@@ -36,6 +37,7 @@ class LiteGraph(NamedTuple):
         calibration: Inputs by name, for `"full_int8"`.
         held_out: Texts for which the file must give the model's labels, or None.
         probes: Texts on which the file is compared, if not those of the task.
+        others: Functions that become further signatures of the file, by name.
     """
 
     function: Callable[..., Outputs]
@@ -45,6 +47,7 @@ class LiteGraph(NamedTuple):
     calibration: Sequence[Mapping[str, np.ndarray]] | None = None
     held_out: Any = None
     probes: Any = None
+    others: Functions = types.MappingProxyType({})
 
 
 class Check(NamedTuple):

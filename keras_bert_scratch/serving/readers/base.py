@@ -237,7 +237,11 @@ class LiteRTRunner:
     def __init__(self, path: str | Path, num_threads: int = 1, takes_text: bool = False) -> None:
         # Held, because the signature does not keep its interpreter alive.
         self._interpreter = _litert_interpreter(path, num_threads, takes_text)
-        self._signature = self._interpreter.get_signature_runner()
+        # Files of others have one of any name; those that learn on the device have several.
+        several = len(self._interpreter.get_signature_list()) > 1
+        self._signature = self._interpreter.get_signature_runner(
+            "serving_default" if several else None
+        )
         self.get_input_details = self._signature.get_input_details
         self.get_output_details = self._signature.get_output_details
         # Inputs and outputs of a call lie in the interpreter, where another would overwrite them.
