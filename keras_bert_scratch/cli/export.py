@@ -8,6 +8,7 @@ from typing import Any
 
 from keras_bert_scratch.cli import common
 from keras_bert_scratch.files import check_new_folder, new_file, new_folder
+from keras_bert_scratch.serving.clients import client_code
 
 # The formats by their names here, and the options that each takes.
 FORMATS = {
@@ -59,6 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a litert file that takes code_points learns on the device: its head, by examples",
     )
     parser.add_argument(
+        "--client",
+        choices=["python", "kotlin", "swift", "c"],
+        help="print the code with which an app asks a litert file that takes code_points",
+    )
+    parser.add_argument(
         "--texts",
         help="file of texts such as the model will read, litert and mediapipe: "
         "calibrates full_int8, and checks the file's labels",
@@ -87,6 +93,12 @@ def run(options: argparse.Namespace) -> None:
                 f"{common.flag(setting)} is for --format {' or '.join(formats)}, received --format "
                 f"{options.format}."
             )
+    takes_code_points = settings.get("inputs") == "code_points"
+    if options.client and not (options.format == "litert" and takes_code_points):
+        raise ValueError(
+            "--client is for --format litert --inputs code_points, received --format "
+            f"{options.format} --inputs {settings.get('inputs', 'ids')}."
+        )
     if "texts" in settings:
         found = common.find_format(options.texts, options, options.model, needs_label=False)
         settings["texts"] = common.texts_of(common.read_data(options.texts, found))
@@ -110,3 +122,10 @@ def run(options: argparse.Namespace) -> None:
     files = [output] if output.is_file() else [file for file in output.rglob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in files)
     print(f"{output}: {size / 1e6:.1f} MB, answers as the model does")
+    if options.client:
+        print(f"\n{client_code(output, options.client)}", end="")
+    elif options.format == "litert" and not takes_code_points:
+        print(
+            "It takes token ids. An app without a tokenizer wants --inputs code_points.",
+            file=sys.stderr,
+        )

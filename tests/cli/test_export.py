@@ -64,6 +64,11 @@ def test_options_reach_the_export(
             ["--format", "mediapipe", "--inputs", "ids"],
             "--inputs is for --format litert or onnx, rec",
         ),
+        (
+            ["--format", "litert", "--client", "c"],
+            "--client is for --format litert --inputs code_points, received --format litert "
+            "--inputs ids",
+        ),
         (["--texts", "t.csv"], "--texts is for --format litert or mediapipe, received --format"),
         (["--format", "litert", "--model-version", "1"], "--model-version is for --format savedm"),
         (["--format", "litert", "--precision", "full_int8"], "pass texts=, at least 100; received"),

@@ -18,7 +18,7 @@ RATE = np.array([0.3], np.float32)
 
 @pytest.fixture(scope="module")
 def model(tiny_classifier):
-    return tiny_classifier(changes={"dropout": 0.0}, temperature=1.7)
+    return tiny_classifier(changes={"dropout": 0.0, "attention_dropout": 0.0}, temperature=1.7)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_200_steps_are_those_of_keras(model, path, reviews):
     np.testing.assert_allclose(head["kernel"], theirs.head.logits.kernel, atol=1e-5)
     np.testing.assert_allclose(head["bias"], theirs.head.logits.bias, atol=1e-5)
     assert np.abs(head["kernel"] - model.head.logits.kernel).max() > 0.1
-    assert right(head) >= before + 0.2
+    assert right(head) > before + 0.1
     rows = [infer(code_points=encode_code_points(t, 64), **head)["probabilities"] for t in texts]
     np.testing.assert_allclose(np.concatenate(rows), theirs.probabilities(texts), atol=1e-5)
 
