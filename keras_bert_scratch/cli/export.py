@@ -8,7 +8,6 @@ from typing import Any
 
 from keras_bert_scratch.cli import common
 from keras_bert_scratch.files import check_new_folder, new_file, new_folder
-from keras_bert_scratch.serving.clients import client_code
 
 # The formats by their names here, and the options that each takes.
 FORMATS = {
@@ -123,6 +122,8 @@ def run(options: argparse.Namespace) -> None:
     size = sum(file.stat().st_size for file in files)
     print(f"{output}: {size / 1e6:.1f} MB, answers as the model does")
     if options.client:
+        from keras_bert_scratch.serving.clients import client_code
+
         print(f"\n{client_code(output, options.client)}", end="")
     elif options.format == "litert" and not takes_code_points:
         print(

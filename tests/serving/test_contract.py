@@ -107,6 +107,12 @@ EXPORTS = [
     *((task, name) for task in CASES for name in ("saved_model", "float32.tflite")),
     *((task, "int8.tflite") for task in CASES if task != "summarizer"),
     *(("classifier", name) for name in ("float16.tflite", "model.onnx", "code_points.onnx")),
+    *(
+        (task, name)
+        for task in ("tagger", "answerer")
+        for name in ("model.onnx", "code_points.onnx")
+    ),
+    ("sentence_encoder", "code_points.onnx"),
     *((task, "code_points.tflite") for task in ("classifier", "sentence_encoder")),
     # Which read all of a text.
     *((task, "long.tflite") for task in ("tagger", "answerer")),

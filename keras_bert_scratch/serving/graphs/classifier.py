@@ -167,7 +167,7 @@ class ClassifierSignature(Signature):
                 "truncation='windows': use inputs='ids', whose predictor does the rest in Python."
             )
 
-    def of_code_points(
+    def of_code_points(  # type: ignore[override]
         self, code_points: tf.Tensor, pair: tf.Tensor | None = None, *, unrolled: bool = False
     ) -> Outputs:
         """See `Signature`; in a file of pairs, `pair` is the second text."""

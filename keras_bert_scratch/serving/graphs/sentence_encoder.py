@@ -39,7 +39,9 @@ class SentenceEncoderSignature(Signature):
 
         return {"serving_default": (embeddings, strings("text"))}
 
-    def of_code_points(self, code_points: tf.Tensor, *, unrolled: bool = False) -> Outputs:
+    def of_code_points(  # type: ignore[override]
+        self, code_points: tf.Tensor, *, unrolled: bool = False
+    ) -> Outputs:
         """See `Signature`."""
         engine = self.engine(unrolled=unrolled)
         inputs = engine.inputs(code_points, sequence_length=self.sequence_length)

@@ -101,7 +101,9 @@ class TaggerSignature(Signature):
         """Computes the probabilities of every token."""
         return tf.nn.softmax(self.compute(inputs))
 
-    def of_code_points(self, code_points: tf.Tensor, *, unrolled: bool = False) -> Outputs:
+    def of_code_points(  # type: ignore[override]
+        self, code_points: tf.Tensor, *, unrolled: bool = False
+    ) -> Outputs:
         """See `Signature`."""
         engine = self.engine(with_offsets=True, unrolled=unrolled)
         found = engine(code_points)
@@ -111,15 +113,19 @@ class TaggerSignature(Signature):
         probabilities = self.of_ids(windows.inputs)
         width = tf.shape(probabilities)[1]
         rows = tf.reshape(probabilities, [-1, len(self.tags)])
-        size = engine.most_tokens(code_points.shape[1])
-        missing = [[0, size - tf.size(found.token_ids)]]
+        size = engine.most_tokens(code_points.shape[1] or tf.shape(code_points)[1])
+        missing = size - tf.size(found.token_ids)
         columns = {name: getattr(found, name) for name in ("starts", "ends", "opens_word")}
         of_tokens = tf.gather(rows, windows.owner * width + windows.columns)
+        # Not by tf.pad: ONNX Runtime leaves what is empty as it is.
+        none = tf.zeros([missing, len(self.tags)])
+        nowhere = tf.zeros([missing], tf.int32)
         return {
-            self.output: tf.reshape(
-                tf.pad(of_tokens, [*missing, [0, 0]]), [1, size, len(self.tags)]
-            ),
-            **{name: tf.reshape(tf.pad(v, missing), [1, size]) for name, v in columns.items()},
+            self.output: tf.reshape(tf.concat([of_tokens, none], 0), [1, size, len(self.tags)]),
+            **{
+                name: tf.reshape(tf.concat([column, nowhere], 0), [1, size])
+                for name, column in columns.items()
+            },
         }
 
     @property

@@ -1,13 +1,14 @@
 """Bases of the readers of all tasks, which load exports without Keras.
 
-A reader combines the answers of a task, such as `Tagger`, with `SavedModelReader` or
-`LiteRTReader`. Reading files does not need TensorFlow either.
+A reader combines the answers of a task, such as `Tagger`, with `SavedModelReader`, `LiteRTReader`
+or `OnnxReader`. Reading files does not need TensorFlow either.
 
 Axes: B batch, S sequence.
 """
 
 import abc
 import json
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,8 +19,11 @@ import numpy as np
 from keras_bert_scratch.extras import installation
 from keras_bert_scratch.files import check_hashes
 from keras_bert_scratch.serving.packed import (
+    MODEL_HASH,
+    ONNX_HASH_BYTES,
     READ_ERRORS,
     SETTINGS,
+    check_model,
     encode_code_points,
     encode_inputs,
     id_inputs,
@@ -108,6 +112,17 @@ class IdsReader(Reader):
     def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Computes the outputs from int32 inputs. *Shape:* (B, S) each."""
 
+    def _settings(self, files: dict[str, str]) -> dict[str, Any]:
+        """Returns the settings among the texts that are packed in the file."""
+        return json.loads(files[SETTINGS])
+
+    def _read(self, settings: dict[str, Any]) -> None:
+        """Takes over the settings."""
+        self._sequence_length = settings["sequence_length"]
+        self._takes = settings.get("inputs", "ids")
+        self._num_code_points = settings.get("num_code_points")
+        self._pairs = settings.get("pairs", False)
+
     def _encode(self, text: str, pair: str | None = None) -> dict[str, np.ndarray]:
         return encode_inputs(
             self._tokenizer,
@@ -164,6 +179,13 @@ class IdsReader(Reader):
         again = self._tokenizer.encode(part, sequence_length=self._sequence_length)
         return part if again.token_ids == encoded.token_ids else text
 
+    def _run_rows(
+        self, token_ids: Sequence[Sequence[int]], segment_ids: Sequence[Sequence[int]]
+    ) -> list[np.ndarray]:
+        """Computes the output of every row, each alone. *Shape:* (S, ...) each."""
+        rows = zip(token_ids, segment_ids, strict=True)
+        return [self._run(id_inputs([row]))[self._output][0] for row in rows]
+
 
 class LiteRTReader(IdsReader):
     """Loads an exported LiteRT file, with the vocabulary and the settings packed in it.
@@ -195,26 +217,58 @@ class LiteRTReader(IdsReader):
                 "wrote."
             ) from error
 
-    def _settings(self, files: dict[str, str]) -> dict[str, Any]:
-        """Returns the settings that are packed in the file."""
-        return json.loads(files[SETTINGS])
-
-    def _read(self, settings: dict[str, Any]) -> None:
-        """Takes over the settings."""
-        self._sequence_length = settings["sequence_length"]
-        self._takes = settings.get("inputs", "ids")
-        self._num_code_points = settings.get("num_code_points")
-        self._pairs = settings.get("pairs", False)
-
     def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return self._runner(**inputs)
 
-    def _run_rows(
-        self, token_ids: Sequence[Sequence[int]], segment_ids: Sequence[Sequence[int]]
-    ) -> list[np.ndarray]:
-        """Computes the output of every row, each alone. *Shape:* (S, ...) each."""
-        rows = zip(token_ids, segment_ids, strict=True)
-        return [self._run(id_inputs([row]))[self._output][0] for row in rows]
+
+class OnnxReader(IdsReader):
+    """Runs an exported ONNX file in ONNX Runtime, with the vocabulary and settings in its metadata.
+
+    Args:
+        path: The `.onnx` file.
+        num_threads: Number of threads of ONNX Runtime within an operation.
+        allow_changed: Whether to also load a file that has been changed since it was exported, for
+            example by `onnxruntime.quantization`. Its answers have not been compared with the
+            model's: measure them.
+
+    Raises:
+        ValueError: If the file is not one that the task's `export` wrote, or has been changed.
+        ImportError: If onnxruntime is not installed.
+    """
+
+    def __init__(
+        self, path: str | Path, num_threads: int = 1, *, allow_changed: bool = False
+    ) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ImportError(
+                f"ONNX files run on onnxruntime, which is not installed: {installation('onnx')}."
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = num_threads
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+            metadata = self._session.get_modelmeta().custom_metadata_map
+            if MODEL_HASH in metadata and not allow_changed:
+                size = os.path.getsize(path) - ONNX_HASH_BYTES
+                check_model(path, size, metadata[MODEL_HASH], " or pass allow_changed=True")
+            settings = self._settings({SETTINGS: metadata["tokenizer_config"], **metadata})
+            self._tokenizer = WordPieceTokenizer.from_config(settings["tokenizer"])
+            self._outputs = {output.name: output for output in self._session.get_outputs()}
+            self._width = self._outputs[self._output].shape[-1]
+            self._read(settings)
+        # ONNX Runtime's exceptions share no base but Exception.
+        except Exception as error:
+            raise ValueError(
+                f"{path} is not an ONNX file of {self._task} ({error}): name one that `export` "
+                "wrote."
+            ) from error
+
+    def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return dict(zip(self._outputs, self._session.run([*self._outputs], inputs), strict=True))
 
 
 class LiteRTRunner:
