@@ -57,18 +57,18 @@ def test_c(exported, tmp_path):
         np.testing.assert_allclose(found, model.probabilities([text])[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_code_is_filled_with_what_the_file_has(tiny_classifier, tmp_path, language):
+def test_code_is_filled_with_what_the_file_has(tiny_classifier, tmp_path):
     labels = ['"', "a \\ b", "$x @SIZE@"]
     model = tiny_classifier(labels=labels)
     path = tmp_path / "films.tflite"
     model.export(path, format="litert", inputs="code_points", num_code_points=77)
-    code = client_code(path, language)
-    dollar = "\\$x" if language == "kotlin" else "$x"
-    assert rf'"\"", "a \\ b", "{dollar} @SIZE@"' in code
-    for part in ("films.tflite", "77", "serving_default"):
-        assert part in code
-    assert code.count("@") == 2
+    for language in LANGUAGES:
+        code = client_code(path, language)
+        dollar = "\\$x" if language == "kotlin" else "$x"
+        assert rf'"\"", "a \\ b", "{dollar} @SIZE@"' in code
+        for part in ("films.tflite", "77", "serving_default"):
+            assert part in code
+        assert code.count("@") == 2
 
 
 def test_refusals(exports):

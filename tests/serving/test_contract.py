@@ -107,12 +107,6 @@ EXPORTS = [
     *((task, name) for task in CASES for name in ("saved_model", "float32.tflite")),
     *((task, "int8.tflite") for task in CASES if task != "summarizer"),
     *(("classifier", name) for name in ("float16.tflite", "model.onnx", "code_points.onnx")),
-    *(
-        (task, name)
-        for task in ("tagger", "answerer")
-        for name in ("model.onnx", "code_points.onnx")
-    ),
-    ("sentence_encoder", "code_points.onnx"),
     *((task, "code_points.tflite") for task in ("classifier", "sentence_encoder")),
     # Which read all of a text.
     *((task, "long.tflite") for task in ("tagger", "answerer")),
@@ -145,6 +139,18 @@ def test_many_callers(exports, from_threads, task, name):
     reader = case.load(exports(task, name))
     for found, alone in from_threads(lambda text: case.answer(reader, [text]), TEXTS[:4], 10):
         check(found, alone, 1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        *((task, "code_points.onnx") for task in ("sentence_encoder", "tagger", "answerer")),
+        ("tagger", "model.onnx"),
+    ],
+)
+def test_onnx_answers_as_the_model(models, exports, tolerances, task, name):
+    test_answers_as_the_model(models, exports, tolerances, task, name)
 
 
 def test_exports_of_version_0_1_0(golden_folder):
