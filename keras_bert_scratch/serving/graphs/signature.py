@@ -24,7 +24,7 @@ from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 CODE_POINTS_OF_A_TOKEN = 8
 Outputs = dict[str, tf.Tensor]
 # Functions by the name of a SavedModel's signature, each with its inputs.
-Functions = Mapping[str, tuple[Callable[..., Outputs], list[tf.TensorSpec]]]
+Functions = dict[str, tuple[Callable[..., Outputs], list[tf.TensorSpec]]]
 
 
 class LiteGraph(NamedTuple):
@@ -48,7 +48,7 @@ class LiteGraph(NamedTuple):
     calibration: Sequence[Mapping[str, np.ndarray]] | None = None
     held_out: Any = None
     probes: Any = None
-    others: Functions = types.MappingProxyType({})
+    others: Mapping[str, Any] = types.MappingProxyType({})
 
 
 class Check(NamedTuple):

@@ -1,60 +1,68 @@
 """The integer engine: code points in, ids and offsets out, by look-ups in tables of whole numbers.
 
-It needs no strings, so LiteRT, ONNX Runtime and browsers run it with their built-in operations. All
-positions of a text are worked on at once, in five steps:
+It needs no strings, so LiteRT, ONNX Runtime and browsers run it with their built-in operations; in
+TensorFlow, `core_engine.py` decodes strings for it. All positions of a text are worked on at once,
+in five steps; `symbols.py` and `double_array.py` make the tables:
 
 1. *Normalization is a look-up.* BERT's normalization acts on one code point at a time, so a table
-   holds what each becomes: no symbol (an accent), one, or more. A symbol is a character, numbered
-   densely: 0 and 1 are spaces, then come those that are words by themselves (punctuation, Chinese),
-   then letters; characters that no token has share a number. As most blocks of 256 code points are
-   alike, the table has two levels: `pages[page_of[c // 256] * 256 + c % 256]`.
+   holds what each becomes: no symbol (an accent), one, or more. As most blocks of 256 code points
+   are alike, the table has two levels: `pages[first_of[c // 256] + c % 256]`.
 2. *Words are cumulative sums.* A symbol starts a word if it is no space, and it or the one before
    it is a space or a word by itself. The number of starts up to a position is the number of its
    word.
-3. *The longest match, from every position at once.* The vocabulary is a trie with two roots, one
-   for tokens that start a word and one for those that continue it ("##"). Every position starts at
-   its root and takes a step with the symbol after it, until no position can go on; the last state
-   that was a token is the longest match. A token of several symbols has letters only, so no match
-   runs over the end of a word. `double_array.py` explains the tables of the trie.
+3. *The longest match.* The vocabulary is a trie with two roots, one for tokens that start a word
+   and one for those that continue it ("##"). Every start of a word takes a step with the symbol
+   after it, until none can go on; the last state that was a token is the longest match. For most
+   words it is the word. Of the others, every position is matched so. A token of several symbols has
+   letters only, so no match runs over the end of a word.
 4. *The matches that count.* Greedy splitting follows the matches from the start of each word: from
    a position i to i + length[i]. By pointer-jumping the positions that are reached double in each
    round: those that were reached pass on the mark to where they point, then all pointers point
    twice as far. A word of 100 characters takes 7 rounds.
 5. *Unknown words.* A word is [UNK] if a position is reached that has no match, or if it is too
-   long. One position of the word tells, and all read it by the number of the word.
+   long.
 
 The tokens that are found whole (`added_tokens.py`) are longest matches, too, of which those that
 count are followed from the start of the text; a symbol of its own takes the place of each.
 
 No scatter depends on what happens where several values have one place, in which runtimes differ:
-they are all 1, or nothing reads the place. Ragged tensors, and `where` of a condition alone, which
-some runtimes lack, are not used.
+they are all 1, or nothing reads the place. Ragged tensors, branches, and `where` of a condition
+alone, which some runtimes lack, are used in TensorFlow only.
 
 Axes: B texts, N code points of a text, T tokens; within a step, one axis runs over all code points
 or over all symbols.
 """
 
 import functools
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from keras_bert_scratch.text.added_tokens import Finder
-from keras_bert_scratch.text.graphs.code_points import (
-    UNCHANGED,
-    code_point_strings,
-    normalized_strings,
-    unique_blocks,
-)
-from keras_bert_scratch.text.graphs.double_array import DEAD, double_array
+from keras_bert_scratch.text.graphs.double_array import DEAD
 from keras_bert_scratch.text.graphs.ragged import row_ids
+from keras_bert_scratch.text.graphs.symbols import (
+    END,
+    END_SYMBOL,
+    FIRST_FOUND,
+    PAGE,
+    REST,
+    SPACE_SYMBOL,
+    WORD,
+    Paged,
+    Replacements,
+    Symbols,
+    Trie,
+    numbered,
+    paged,
+    token_trie,
+    trie_of,
+)
 from keras_bert_scratch.text.normalization import (
     DELETED_FLAG,
     NUM_CODE_POINTS,
-    BertNormalizer,
     MediaPipeNormalizer,
     Normalizer,
     unicode_table,
@@ -65,18 +73,9 @@ from keras_bert_scratch.text.truncation import (
     check_sequence_length,
     head_and_tail,
 )
-from keras_bert_scratch.text.vocabulary import CONTINUATION
 
-# What stands for a code point that is none, or a lone surrogate; what BERT deletes.
+# What stands for a code point that is none, and what BERT deletes.
 _REPLACEMENT, _NUL = 0xFFFD, 0
-_SURROGATES = slice(0xD800, 0xE000)
-# Numbers behind the code points: the end of a text, and then the tokens found in the raw text.
-_END, _FIRST_FOUND = NUM_CODE_POINTS, NUM_CODE_POINTS + 1
-# The symbol of the end, which is in no token, and that of a space.
-_END_SYMBOL, _SPACE_SYMBOL = 0, 1
-# Roots of the trie of tokens.
-_WORD, _REST = 1, 2
-_PAGE = 256
 # Combining classes are below it; what stands for a code point that stays.
 _CLASSES = 256
 _UNCHANGED = -1
@@ -85,13 +84,6 @@ _FIRST_STEPS = 5
 # Most rounds in which positions are followed where loops cannot stop early: added tokens are found
 # among the first million code points.
 _MOST_ROUNDS = 20
-
-# Of a replaced code point: a word by itself, or any other character.
-_CHARACTERS = re.compile(r" ([^ ]) |(.)", re.DOTALL)
-
-# A character: its text and whether it is a word by itself. The text of those that no token has is
-# their length, and that of tokens that are found whole is empty, followed by their id.
-_Character = tuple[str | int, bool] | tuple[str, bool, int]
 
 
 class Tokens(NamedTuple):
@@ -165,11 +157,11 @@ class IntegerEngine(tf.Module):
         finders = tokenizer.finders or (Finder({}), Finder({}))
         id_of = vocabulary.token_to_id
         found = sorted({id_of(t.content) for finder in finders for t in finder.tokens.values()})
-        symbols = _Symbols(tokenizer, found)
+        symbols = Symbols(tokenizer, found)
         self._last_alone = symbols.last_alone
         self._sizes = symbols.sizes
         self._normalization = symbols.table
-        self._tokens = _token_trie(tokenizer.pieces, symbols)
+        self._tokens = token_trie(tokenizer.pieces, symbols)
 
         def identity(token_id: int) -> int:
             return symbols.numbers["", True, token_id]
@@ -177,11 +169,11 @@ class IntegerEngine(tf.Module):
         raw, normalized = finders
         # A number of the raw text for each of its characters that a token has.
         letters = sorted(set("".join(raw.contents)))
-        self._raw_symbols = _paged(_numbered({ord(c): i + 1 for i, c in enumerate(letters)}))
+        self._raw_symbols = paged(numbered({ord(c): i + 1 for i, c in enumerate(letters)}))
         self._raw = _Finding(
             raw,
             lambda c: letters.index(c) + 1,
-            lambda token: _FIRST_FOUND + found.index(id_of(token)),
+            lambda token: FIRST_FOUND + found.index(id_of(token)),
             len(letters) + 1,
         )
         self._normalized = _Finding(
@@ -206,12 +198,12 @@ class IntegerEngine(tf.Module):
         """
         shape = tf.shape(code_points)
         # Every text has an end, so that none is empty.
-        ends = tf.fill(tf.stack([shape[0], 1]), _END)
+        ends = tf.fill(tf.stack([shape[0], 1]), END)
         is_one = (code_points >= 0) & (code_points < NUM_CODE_POINTS)
         code_points = tf.where(is_one, code_points, _REPLACEMENT)
         if self._nul_ends:
             is_over = tf.cumsum(tf.cast(code_points == _NUL, tf.int32), axis=1) > 0
-            code_points = tf.where(is_over, _END, code_points)
+            code_points = tf.where(is_over, END, code_points)
         starts = tf.tile(tf.range(shape[1] + 1)[tf.newaxis], tf.stack([shape[0], 1]))
         rows = tf.tile(tf.range(shape[0])[:, tf.newaxis], tf.stack([1, shape[1] + 1]))
         starts, rows, code_points = (
@@ -303,14 +295,14 @@ class IntegerEngine(tf.Module):
         """
         lasts = (code_points.row_limits() - 1)[:, tf.newaxis]
         flat = tf.tensor_scatter_nd_update(
-            code_points.flat_values, lasts, tf.fill([code_points.nrows()], _END)
+            code_points.flat_values, lasts, tf.fill([code_points.nrows()], END)
         )
         starts = tf.cast(tf.ragged.range(code_points.row_lengths()).flat_values, tf.int32)
         rows = tf.cast(row_ids(code_points), tf.int32)
         return self._of_flat(flat, _Source(starts, starts + 1, rows))
 
     def _of_flat(self, code_points: tf.Tensor, source: _Source) -> Tokens:
-        """Splits texts that stand one after the other, each with an `_END` behind it."""
+        """Splits texts that stand one after the other, each with an `END` behind it."""
         if self._raw.trie is not None:
             symbols = _look_up(self._raw_symbols, code_points)
             code_points, ends = self._find(self._raw, symbols, code_points, _NUL, source.ends)
@@ -320,7 +312,7 @@ class IntegerEngine(tf.Module):
         symbols, place = _replaced(self._normalization, code_points)
         source = _Source(*(tf.gather(values, place) for values in source))
         if self._normalized.trie is not None:
-            symbols, ends = self._find(self._normalized, symbols, symbols, _END_SYMBOL, source.ends)
+            symbols, ends = self._find(self._normalized, symbols, symbols, END_SYMBOL, source.ends)
             source = source._replace(ends=ends)
         return self._split(symbols, source)
 
@@ -344,7 +336,7 @@ class IntegerEngine(tf.Module):
         others are found in what is left of the text without those words.
         """
         count = tf.size(symbols)
-        is_space = symbols <= _SPACE_SYMBOL
+        is_space = symbols <= SPACE_SYMBOL
         # 1 where a word may start, and behind all of them.
         after = tf.concat([[True], symbols <= self._last_alone], 0)
         opens = ~is_space & (after[:-1] | after[1:])
@@ -356,7 +348,7 @@ class IntegerEngine(tf.Module):
         count_words = tf.size(first)
 
         trie = self._tokens.in_graph()
-        length, token = self._longest(trie, symbols, first, tf.fill([count_words], _WORD))
+        length, token = self._longest(trie, symbols, first, tf.fill([count_words], WORD))
         size = last + 1 - first
         if self._sizes is not None:
             sizes = _gather(self._sizes, symbols)
@@ -373,7 +365,7 @@ class IntegerEngine(tf.Module):
         word, inside = tf.gather(word, at), tf.gather(in_split, at)
         opened = inside & tf.gather(opens, at)
         every = tf.range(tf.size(at))
-        root = tf.where(opened, _WORD, _REST)
+        root = tf.where(opened, WORD, REST)
         length, token = self._longest(trie, tf.gather(symbols, at), every, root)
         behind = every + length
         goes_on = (length > 0) & tf.gather(tf.concat([inside & ~opened, [False]], 0), behind)
@@ -406,7 +398,7 @@ class IntegerEngine(tf.Module):
         )
 
     def _longest(
-        self, trie: "_Trie", symbols: tf.Tensor, places: tf.Tensor, root: tf.Tensor
+        self, trie: Trie, symbols: tf.Tensor, places: tf.Tensor, root: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Finds the longest entry of a trie at some places.
 
@@ -420,7 +412,7 @@ class IntegerEngine(tf.Module):
             The length of the entry, 0 for none, and its value.
         """
         base, check, value = trie[:3]
-        padded = tf.concat([symbols, tf.fill([trie.depth], _END_SYMBOL)], 0)
+        padded = tf.concat([symbols, tf.fill([trie.depth], END_SYMBOL)], 0)
 
         def walk(
             first: int, last: int, places: tf.Tensor, state: tf.Tensor
@@ -566,7 +558,7 @@ class _Finding:
         self.stands_for = np.array([stands_for(token) for token in tokens], np.int32)
         entries = [(1, [*map(symbol_of, text)], number) for number, text in enumerate(contents)]
         # Tokens that stay text hide nothing where there is nothing to find.
-        self.trie = _trie(entries, 1, num_symbols) if tokens else None
+        self.trie = trie_of(entries, 1, num_symbols) if tokens else None
 
 
 class _Marks:
@@ -577,20 +569,20 @@ class _Marks:
 
     def __init__(self, normalizer: Normalizer) -> None:
         table = unicode_table()
-        self._classes = _paged(_numbered(table.combining_class))
+        self._classes = paged(numbered(table.combining_class))
         # Numbers of strings: unchanged, deleted, and then what decomposes into such marks.
         sources = sorted(map(ord, normalizer.sources_of_marks))
         composed = {c: table.decomposition[c] for c in sources if c in table.decomposition}
-        numbers = _numbered({c: i for i, c in enumerate(composed, 2)})
+        numbers = numbered({c: i for i, c in enumerate(composed, 2)})
         numbers[:NUM_CODE_POINTS][(table.flags & DELETED_FLAG) > 0] = 1
         parts = [[ord(part) for part in parts] for parts in composed.values()]
-        self._table = _Replacements(numbers, [[_UNCHANGED], [], *parts])
+        self._table = Replacements(numbers, [[_UNCHANGED], [], *parts])
         self.longest = self._table.longest
-        self._sources = _paged(_numbered(dict.fromkeys(sources, 1)))
+        self._sources = paged(numbered(dict.fromkeys(sources, 1)))
 
     def may_move(self, code_points: tf.Tensor) -> tf.Tensor:
         """Returns which code points may change places."""
-        return _look_up(self._sources, tf.minimum(code_points, _END)) > 0
+        return _look_up(self._sources, tf.minimum(code_points, END)) > 0
 
     def __call__(
         self,
@@ -600,9 +592,9 @@ class _Marks:
     ) -> tuple[tf.Tensor, _Source]:
         """Sorts the marks of texts, and deletes what normalization deletes."""
         # Tokens found in the raw text have numbers behind the tables, and stay as the end does.
-        parts, place = _replaced(self._table, tf.minimum(code_points, _END))
+        parts, place = _replaced(self._table, tf.minimum(code_points, END))
         parts = tf.where(parts == _UNCHANGED, tf.gather(code_points, place), parts)
-        combining_class = _look_up(self._classes, tf.minimum(parts, _END))
+        combining_class = _look_up(self._classes, tf.minimum(parts, END))
         run = tf.cumsum(tf.cast(combining_class == 0, tf.int32))
         order = tf.argsort(run * _CLASSES + combining_class, stable=True)
         # Marks that change places take the origins of their new places.
@@ -611,225 +603,6 @@ class _Marks:
         origin = tf.cumsum(tf.gather(tf.cast(is_new, tf.int32), order)) - 1
         origin = tf.gather(kept, origin)
         return tf.gather(parts, order), _Source(*(tf.gather(v, origin) for v in source))
-
-
-# === Tables ===
-class _Symbols:
-    """The numbers of characters, and the table of what code points become.
-
-    Attributes:
-        numbers: The symbol of each character.
-        last_alone: The last symbol that is a space or a word by itself.
-        sizes: Length of each symbol in the unit of words' lengths; None if all are 1.
-        table: What each code point becomes, as symbols.
-        known: The characters of tokens.
-    """
-
-    def __init__(self, tokenizer: WordPieceTokenizer, found: Sequence[int]) -> None:
-        normalizer = tokenizer.normalizer
-        self.known = set("".join(tokenizer.pieces))
-        self._size_of = normalizer.word_length
-        # Tokens that are found in the normalized text see the spaces around Chinese characters.
-        normalized = tokenizer.finders[1].contents if tokenizer.finders else ()
-        self.known |= set("".join(normalized))
-        become = _become(normalizer, keeps_spaces=bool(normalized))
-        # What most code points become is one character that no token has: its symbol is its length.
-        is_known = np.isin(become.character, [ord(" "), *map(ord, self.known)])
-        is_unknown = (become.character >= 0) & ~is_known
-        rows = {row: self._characters(become.pairs[row]) for row in np.flatnonzero(~is_unknown)}
-        sizes = sorted({self._size_of(character) for character in "a\xe9\u4e00\U00010000"})
-        characters: set[_Character] = {c for row in rows.values() for c in row}
-        characters |= {(c, False) for c in self.known}
-        characters |= {(size, is_alone) for size in sizes for is_alone in (True, False)}
-        characters |= {("", True, token_id) for token_id in found}
-        ordered = sorted(characters - {(" ", False)}, key=lambda c: (not c[1], str(c)))
-        self.numbers: dict[_Character, int] = {(" ", False): _SPACE_SYMBOL}
-        self.numbers |= {character: number for number, character in enumerate(ordered, 2)}
-        num_alone = sum(is_alone for _, is_alone, *_ in ordered)
-        self.last_alone = _SPACE_SYMBOL + num_alone
-        lengths = [1, 1, *(c if isinstance(c, int) else self._size_of(c) for c, *_ in ordered)]
-        self.sizes = np.array(lengths, np.int32) if len(sizes) > 1 else None
-        self.num_symbols = len(lengths)
-
-        # Strings of one symbol have its number, which is that of what stays unchanged.
-        number_of: dict[tuple[int, ...], int] = {(n,): n for n in range(self.num_symbols)}
-        number_of_row = self._unknown(become.character, become.is_alone)
-        for place, row in rows.items():
-            number_of_row[place] = number_of.setdefault(
-                tuple(self.numbers[c] for c in row), len(number_of)
-            )
-        numbers = np.empty(_FIRST_FOUND + len(found), np.int64)
-        numbers[:NUM_CODE_POINTS] = number_of_row[become.index]
-        unchanged = np.flatnonzero(become.index == UNCHANGED)
-        numbers[unchanged] = self._of_unchanged(unchanged)
-        numbers[_SURROGATES] = numbers[_REPLACEMENT]
-        numbers[_END] = _END_SYMBOL
-        numbers[_FIRST_FOUND:] = [self.numbers["", True, token_id] for token_id in found]
-        self.table = _Replacements(numbers, [*number_of])
-
-    def number(self, character: str, is_alone: bool) -> int:
-        """Returns the symbol of a character."""
-        return self.numbers[character, is_alone and character != " "]
-
-    def is_punctuation(self, character: str) -> bool:
-        """Returns whether a character of the normalized text is split off."""
-        return _split_off(character) == f" {character} "
-
-    def _characters(self, pairs: Iterable[tuple[str, bool]]) -> list[_Character]:
-        """Returns characters, those that no token has by their lengths."""
-        return [
-            (character, is_alone)
-            if character in self.known or character == " "
-            else (self._size_of(character), is_alone)
-            for character, is_alone in pairs
-        ]
-
-    def _unknown(self, code_points: np.ndarray, is_alone: np.ndarray | bool) -> np.ndarray:
-        """Returns the symbols of characters that no token has."""
-        # The length of a character grows with its code point, and unknown ones differ in it alone.
-        limits = np.array([0x80, 0x800, 0x10000])
-        sizes = [int(self._size_of(c)) for c in "a\xe9\u4e00\U00010000"]
-        symbols = np.array(
-            [[self.numbers[size, alone] for alone in (False, True)] for size in sizes]
-        )
-        return symbols[np.searchsorted(limits, code_points, side="right"), np.int64(is_alone)]
-
-    def _of_unchanged(self, code_points: np.ndarray) -> np.ndarray:
-        """Returns the symbols of letters."""
-        symbols = self._unknown(code_points, is_alone=False)
-        known = np.array([ord(c) for c in self.known], np.int64)
-        known = known[np.isin(known, code_points)]
-        symbols[np.searchsorted(code_points, known)] = [
-            self.numbers[chr(c), False] for c in known.tolist()
-        ]
-        return symbols
-
-
-class _Become(NamedTuple):
-    """What code points become, whatever the vocabulary.
-
-    Attributes:
-        index: The number of the string that each code point becomes. *Shape:* (NUM_CODE_POINTS,)
-        pairs: The characters of each string, and whether each is a word by itself.
-        character: The code point of strings of one character, or -1. *Shape:* (strings,)
-        is_alone: Whether it is a word by itself. *Shape:* (strings,)
-    """
-
-    index: np.ndarray
-    pairs: list[list[tuple[str, bool]]]
-    character: np.ndarray
-    is_alone: np.ndarray
-
-
-# As the tables in code_points.py, it is shared by all tokenizers with the same settings.
-@functools.lru_cache(maxsize=4)
-def _become(normalizer: Normalizer, *, keeps_spaces: bool) -> _Become:
-    if keeps_spaces:
-        assert isinstance(normalizer, BertNormalizer)
-        index, strings = normalized_strings(normalizer)
-        strings = ["".join(map(_split_off, string)) for string in strings]
-    else:
-        index, strings = code_point_strings(normalizer)
-    pairs = [
-        [(alone or other, bool(alone)) for alone, other in _CHARACTERS.findall(string)]
-        for string in strings
-    ]
-    single = [row[0] if len(row) == 1 else None for row in pairs]
-    return _Become(
-        index,
-        pairs,
-        np.array([ord(pair[0]) if pair else -1 for pair in single]),
-        np.array([bool(pair and pair[1]) for pair in single]),
-    )
-
-
-# Splits punctuation off a text that is normalized, and does nothing else.
-_SPLIT = BertNormalizer(False, False, False)
-
-
-@functools.cache
-def _split_off(character: str) -> str:
-    return _SPLIT.replace(ord(character))
-
-
-class _Replacements:
-    """A table of what numbers become.
-
-    Attributes:
-        values: All strings, one after the other.
-        longest: The length of the longest.
-        string: What each becomes, on pages: where the string begins in `values`, times
-            `longest + 1`, and its length.
-    """
-
-    def __init__(self, numbers: np.ndarray, strings: Sequence[Sequence[int]]) -> None:
-        lengths = np.array([len(string) for string in strings])
-        begins = np.cumsum(lengths) - lengths
-        self.values = np.array([value for string in strings for value in string], np.int32)
-        self.longest = int(lengths.max())
-        self.string = _paged((begins * (self.longest + 1) + lengths)[numbers])
-
-
-class _Paged(NamedTuple):
-    """A table of two levels: the value of i is `pages[first_of[i // 256] + i % 256]`."""
-
-    first_of: np.ndarray
-    pages: np.ndarray
-
-
-def _paged(values: np.ndarray) -> _Paged:
-    missing = -len(values) % _PAGE
-    pages, page_of = unique_blocks(np.pad(values, (0, missing)).astype(np.int32), _PAGE)
-    return _Paged((page_of.ravel() * _PAGE).astype(np.int32), pages.ravel())
-
-
-def _numbered(numbers: dict[int, int]) -> np.ndarray:
-    """Returns a number for every code point, and for the end of a text: 0 where none is given."""
-    values = np.zeros(_FIRST_FOUND, np.int64)
-    values[list(numbers)] = list(numbers.values())
-    return values
-
-
-class _Trie(NamedTuple):
-    """A `DoubleArray` whose longest entry has the largest value.
-
-    Attributes:
-        base, check: See `DoubleArray`.
-        value: The entry's length times `num_values`, and its number.
-        depth: Symbols of the longest entry.
-        num_values: More than any number.
-    """
-
-    base: Any
-    check: Any
-    value: Any
-    depth: int
-    num_values: int
-
-    def in_graph(self) -> "_Trie":
-        """Returns it with constants of a graph as its tables, one for all uses."""
-        return _Trie(*[tf.constant(table) for table in self[:3]], *self[3:])
-
-
-def _trie(entries: Sequence[tuple[int, list[int], int]], num_roots: int, num_symbols: int) -> _Trie:
-    num_values = 1 + max((number for *_, number in entries), default=0)
-    valued = ((root, row, len(row) * num_values + number) for root, row, number in entries)
-    return _Trie(*double_array(valued, num_roots, num_symbols), num_values)
-
-
-def _token_trie(pieces: dict[str, int], symbols: _Symbols) -> _Trie:
-    """Builds the trie of all tokens that a word can be split into."""
-    entries = []
-    for token, token_id in pieces.items():
-        continues = token.startswith(CONTINUATION) and token != CONTINUATION
-        text = token[len(CONTINUATION) :] if continues else token
-        for is_alone in (False, True):
-            # What is a word by itself is never a part of another.
-            row = [symbols.numbers.get((character, is_alone), _SPACE_SYMBOL) for character in text]
-            if row and _SPACE_SYMBOL not in row and not (is_alone and len(row) > 1):
-                entries.append((_REST if continues else _WORD, row, token_id))
-    entries += [(_WORD, [n], key[2]) for key, n in symbols.numbers.items() if len(key) > 2]
-    return _trie(entries, 2, symbols.num_symbols)
 
 
 def _check_added_tokens(tokenizer: WordPieceTokenizer) -> None:
@@ -842,17 +615,17 @@ def _check_added_tokens(tokenizer: WordPieceTokenizer) -> None:
 
 
 # === Operations ===
-def _look_up(table: _Paged, numbers: tf.Tensor) -> tf.Tensor:
+def _look_up(table: Paged, numbers: tf.Tensor) -> tf.Tensor:
     """Looks numbers up in a table of two levels."""
-    first = _gather(table.first_of, numbers // _PAGE)
-    return _gather(table.pages, first + numbers % _PAGE)
+    first = _gather(table.first_of, numbers // PAGE)
+    return _gather(table.pages, first + numbers % PAGE)
 
 
 def _gather(table: np.ndarray, places: tf.Tensor) -> tf.Tensor:
     return tf.gather(tf.constant(table), places)
 
 
-def _replaced(table: _Replacements, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _replaced(table: Replacements, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Replaces numbers by strings.
 
     Returns:
