@@ -113,11 +113,12 @@ class TaggerSignature(Signature):
         probabilities = self.of_ids(windows.inputs)
         width = tf.shape(probabilities)[1]
         rows = tf.reshape(probabilities, [-1, len(self.tags)])
-        size = engine.most_tokens(code_points.shape[1] or tf.shape(code_points)[1])
+        # One at least: a size of 0 means another one in ONNX's reshape.
+        number = code_points.shape[1] or tf.maximum(tf.shape(code_points)[1], 1)
+        size = engine.most_tokens(number)
         missing = size - tf.size(found.token_ids)
         columns = {name: getattr(found, name) for name in ("starts", "ends", "opens_word")}
         of_tokens = tf.gather(rows, windows.owner * width + windows.columns)
-        # Not by tf.pad: ONNX Runtime leaves what is empty as it is.
         none = tf.zeros([missing, len(self.tags)])
         nowhere = tf.zeros([missing], tf.int32)
         return {
