@@ -161,7 +161,7 @@ class IntegerEngine(tf.Module):
         self._last_alone = symbols.last_alone
         self._sizes = symbols.sizes
         self._normalization = symbols.table
-        self._tokens = token_trie(tokenizer.pieces, symbols)
+        self._tokens = token_trie(tokenizer, symbols)
 
         def identity(token_id: int) -> int:
             return symbols.numbers["", True, token_id]

@@ -249,22 +249,33 @@ class Trie(NamedTuple):
 def trie_of(
     entries: Sequence[tuple[int, list[int], int]], num_roots: int, num_symbols: int
 ) -> Trie:
-    """Builds a trie, see `double_array`; numbers of entries are not negative."""
+    """Builds a trie, see `double_array`; numbers of entries are not negative.
+
+    Raises:
+        ValueError: If the values do not fit into int32.
+    """
     num_values = 1 + max((number for *_, number in entries), default=0)
+    longest = max((len(row) for _, row, _ in entries), default=0)
+    if (longest + 1) * num_values > np.iinfo(np.int32).max:
+        raise ValueError(
+            f"A graph finds no tokens of {longest} characters among {num_values} tokens: remove "
+            "those that are so long from the vocabulary."
+        )
     valued = ((root, row, len(row) * num_values + number) for root, row, number in entries)
     return Trie(*double_array(valued, num_roots, num_symbols), num_values)
 
 
-def token_trie(pieces: dict[str, int], symbols: Symbols) -> Trie:
+def token_trie(tokenizer: WordPieceTokenizer, symbols: Symbols) -> Trie:
     """Builds the trie of all tokens that a word can be split into."""
     entries = []
-    for token, token_id in pieces.items():
+    for token, token_id in tokenizer.pieces.items():
         continues = token.startswith(CONTINUATION) and token != CONTINUATION
         text = token[len(CONTINUATION) :] if continues else token
         for is_alone in (False, True):
-            # What is a word by itself is never a part of another.
+            # What is a word by itself is never a part of another, nor is what is too long for one.
             row = [symbols.numbers.get((character, is_alone), SPACE_SYMBOL) for character in text]
-            if row and SPACE_SYMBOL not in row and not (is_alone and len(row) > 1):
+            most = 1 if is_alone else tokenizer.max_word_length
+            if 0 < len(row) <= most and SPACE_SYMBOL not in row:
                 entries.append((REST if continues else WORD, row, token_id))
     entries += [(WORD, [n], key[2]) for key, n in symbols.numbers.items() if len(key) > 2]
     return trie_of(entries, 2, symbols.num_symbols)
