@@ -97,11 +97,12 @@ def write_web(
         FileNotFoundError: If the runtime is neither cached nor can be fetched.
     """
     _check(signature, precision, examples)
+    answer = _Answer(signature)
     packages = [_fetch(package) for package in _RUNTIME]
     graph = signature.lite(
         precision, inputs="code_points", num_code_points=num_code_points, texts=texts
     )
-    graph = graph._replace(function=_Answer(signature))
+    graph = graph._replace(function=answer)
     path = folder / MODEL
     pack(path, to_bytes(convert(graph, precision)), graph.files)
     check_operations(path)
@@ -142,20 +143,21 @@ class _Answer:
     """Computes the probabilities, and which code points of a long text are not read."""
 
     def __init__(self, signature: ClassifierSignature) -> None:
-        self._signature = signature
+        self._of_ids = signature.of_ids
+        self._engine = IntegerEngine(signature.tokenizer)
+        room = check_sequence_length(signature.sequence_length, 1)
+        self._head, self._tail = head_and_tail(signature.truncation, room)
 
     def __call__(self, code_points: tf.Tensor) -> Outputs:
         """Returns `probabilities`, (1, C), and `unread`, start and end, int32 (1, 2)."""
-        room = check_sequence_length(self._signature.sequence_length, 1)
-        head, tail = head_and_tail(self._signature.truncation, room)
-        engine = IntegerEngine(self._signature.tokenizer)
         # The zeros behind the text would cost as much as characters.
         every = tf.range(1, tf.shape(code_points)[1] + 1)
         size = tf.reduce_max(tf.where(code_points[0] == 0, 0, every))
-        tokens = engine(code_points[:, :size])
+        tokens = self._engine(code_points[:, :size])
+        inputs = self._engine.row(tokens.token_ids, self._head, self._tail)
         return {
-            "probabilities": self._signature.of_ids(engine.row(tokens.token_ids, head, tail)),
-            "unread": _unread(tokens, head, tail),
+            "probabilities": self._of_ids(inputs),
+            "unread": _unread(tokens, self._head, self._tail),
         }
 
 
