@@ -26,9 +26,10 @@ async function load() {
   const model = await loadAndCompile(new Uint8Array(file), { accelerator: "wasm" });
 
   async function classify(text) {
-    const codePoints = Array.from(text, character => character.codePointAt(0));
     const row = new Int32Array(size);
-    row.set(codePoints.slice(0, size));
+    let length = 0;
+    // What is set behind the end of the row is lost.
+    for (const character of text) row[length++] = character.codePointAt(0);
     const input = new Tensor(row, [1, size]);
     const outputs = await model.run({ code_points: input });
     const values = outputs.probabilities.toTypedArray();
@@ -36,7 +37,7 @@ async function load() {
     for (const tensor of [input, ...Object.values(outputs)]) tensor.delete();
     return {
       probabilities: labels.map((label, i) => ({ label, probability: values[i] })),
-      unread: [[start, end], [size, codePoints.length]].filter(([from, to]) => from < to),
+      unread: [[start, end], [size, length]].filter(([from, to]) => from < to),
     };
   }
 
