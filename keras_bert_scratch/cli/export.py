@@ -55,11 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "calibrates full_int8, and checks the file's labels",
     )
     parser.add_argument(
-        "--example",
-        dest="examples",
-        action="append",
+        "--examples",
+        nargs="+",
         metavar="TEXT",
-        help="a text that the page offers to be tried, web; may be given several times",
+        help="texts that the page offers to be tried, web",
     )
     parser.add_argument(
         "--model-version",

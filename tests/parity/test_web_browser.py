@@ -3,9 +3,11 @@
 import functools
 import http.server
 import json
+import re
 import shutil
 import subprocess
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ PACKAGES = ("playwright-core@1.65.1", "axe-core@4.14.1")
 LABELS = ["<b>bad</b> & worse", "хороший", "电影"]
 TYPED = "A very good FILM, über 电影 😀!"
 # Opens the pages as a user does, by keyboard, and prints what it found as JSON.
+HOW_TO = Path(__file__).parents[2] / "docs/how_to/web_page.md"
 SCRIPT = """
 import { readFileSync } from "node:fs";
 import { chromium } from "playwright-core";
@@ -81,6 +84,11 @@ await page.fill("#text", "");
 await page.click("#classify");
 await says("status", "empty");
 found.empty = await state();
+await page.goto(`${server}/float32/own.html`);
+await page.locator("#text").pressSequentially("good", { delay: 50 });
+await page.waitForFunction(() => document.getElementById("answer").textContent);
+await page.waitForTimeout(500);
+found.own = await page.textContent("#answer");
 requests.push("file:");
 await page.goto(`file://${folder}/float32/index.html`);
 await says("status", "http.server");
@@ -114,6 +122,8 @@ def asked(two_layer_classifier, tmp_path_factory):
         except FileNotFoundError as error:
             pytest.skip(str(error))
     (folder / "ask.mjs").write_text(SCRIPT)
+    (own,) = re.findall("```html.*?\n(.*?)```", HOW_TO.read_text("utf-8"), re.DOTALL)
+    (folder / "float32/own.html").write_text(own)
     handler = functools.partial(Handler, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -167,6 +177,11 @@ def test_a_typed_text_is_answered(asked):
         f"{expected[order[0]]:.1%}"
     )
     assert len(typed["strongest"]) == 5
+
+
+def test_the_page_of_the_how_to_answers(asked):
+    model, _, found = asked
+    assert found["own"] == LABELS[model.probabilities(["good"])[0].argmax()]
 
 
 def test_long_and_empty_texts_and_examples(asked):
