@@ -14,7 +14,7 @@ from keras_bert_scratch.serving.litert import write_litert
 from keras_bert_scratch.serving.mediapipe import write_mediapipe
 from keras_bert_scratch.serving.onnx import write_onnx
 from keras_bert_scratch.serving.saved_model import version_folder, write_saved_model
-from keras_bert_scratch.serving.web import MODEL, write_web
+from keras_bert_scratch.serving.web.folder import MODEL, write_web
 
 _WRITERS: dict[str, Callable[..., Check]] = {
     "tf_saved_model": write_saved_model,

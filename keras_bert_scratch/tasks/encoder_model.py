@@ -308,8 +308,8 @@ class EncoderModel(DistributableModel):
             verbose: Whether to say where the export was written.
             input_signature: For Keras' other formats.
             **kwargs: Options of the format, see `serving.recipe.export` and the writers in
-                `serving.litert`, `serving.mediapipe`, `serving.onnx` and `serving.web`; and of the
-                task: `BertSummarizer` has those of `summarize`.
+                `serving.litert`, `serving.mediapipe`, `serving.onnx` and `serving.web.folder`; and
+                of the task: `BertSummarizer` has those of `summarize`.
 
         Raises:
             ValueError: If the model has no tokenizer, or an option is refused.

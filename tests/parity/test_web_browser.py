@@ -46,7 +46,8 @@ for (const name of ["int8", "float32"]) {
 
 const state = async () => ({
   status: await page.textContent("#status"),
-  bars: await page.$$eval("#bars li", rows => rows.map(row => [...row.children].map(part => part.textContent))),
+  bars: await page.$$eval("#bars li",
+    rows => rows.map(row => [...row.children].map(part => part.textContent))),
   words: await page.textContent("#words"),
   marks: await page.$$eval("#words mark", marks => marks.map(mark => mark.textContent)),
   unread: await page.$$eval("#words .unread", parts => parts.map(part => part.textContent)),

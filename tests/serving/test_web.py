@@ -1,4 +1,4 @@
-"""The page for browsers: what its folder holds, and what is refused. A browser asks it in parity/."""
+"""The page for browsers: what its folder holds, what is refused. parity/ asks it in a browser."""
 
 import hashlib
 import http.server
@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_bert_scratch import WordPieceTokenizer
 from keras_bert_scratch.checkpoints import registry
 from keras_bert_scratch.files import check_hashes
-from keras_bert_scratch.serving import web
 from keras_bert_scratch.serving.packed import encode_code_points
 from keras_bert_scratch.serving.readers.base import LiteRTRunner
+from keras_bert_scratch.serving.web import folder as web
+from keras_bert_scratch.text.preprocessing import StripHtml
 
 LABELS = ["<b>bad</b>", "好", "__proto__"]
 IMPORT = 'import { createWasmLib } from "@litertjs/wasm-utils";\n'
@@ -76,7 +78,7 @@ def test_the_folder(tiny_classifier, cached, tmp_path):
     }
     # Labels and texts are in no markup, whatever they hold.
     for name in ("index.html", "classifier.js"):
-        assert (folder / name).read_bytes() == (web._PAGE / name).read_bytes()
+        assert (folder / name).read_bytes() == (web._HERE / name).read_bytes()
     assert 'from "./wasm-utils.js"' in (folder / "runtime/index.js").read_text()
     assert (folder / "runtime/index.js").read_text().startswith("// Changed by keras_bert_scratch")
     assert "Apache License" in (folder / "runtime/LICENSE").read_text()
@@ -134,6 +136,10 @@ def test_models_that_have_no_page(tiny_classifier, models, tmp_path):
     windows = tiny_classifier(truncation="windows", window_stride=4)
     with pytest.raises(ValueError, match="truncation='windows': use 'tf_saved_model', or load"):
         windows.export(tmp_path / "page", format="web")
+    model = tiny_classifier()
+    model.tokenizer = WordPieceTokenizer(model.tokenizer.vocabulary, preprocessing=[StripHtml()])
+    with pytest.raises(ValueError, match=r"with preprocessing=\(\), received .* with inputs='ids'"):
+        model.export(tmp_path / "page", format="web")
     for task in ("sentence_encoder", "tagger", "answerer", "summarizer"):
         name = type(models(task)).__name__
         with pytest.raises(ValueError, match=f"this is a {name}: use 'tf_saved_model' or 'litert'"):

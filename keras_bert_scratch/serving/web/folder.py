@@ -30,7 +30,7 @@ from keras_bert_scratch.text.graphs.integer_engine import IntegerEngine, Tokens
 from keras_bert_scratch.text.truncation import check_sequence_length, head_and_tail
 
 MODEL = "model.tflite"
-_PAGE = Path(__file__).parent / "page"
+_HERE = Path(__file__).parent
 _PUBLIC_REGISTRY = "https://registry.npmjs.org"
 
 
@@ -93,7 +93,8 @@ def write_web(
         examples: Texts that the page offers to be tried.
 
     Raises:
-        ValueError: If the model reads windows or gives a score, or an option is refused.
+        ValueError: If the model reads windows or gives a score, the tokenizer has steps before it,
+            or an option is refused.
         FileNotFoundError: If the runtime is neither cached nor can be fetched.
     """
     _check(signature, precision, examples)
@@ -114,7 +115,7 @@ def write_web(
     }
     (folder / "model.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
     for name in ("index.html", "classifier.js"):
-        shutil.copyfile(_PAGE / name, folder / name)
+        shutil.copyfile(_HERE / name, folder / name)
     _write_runtime(folder / "runtime", packages)
     return Check(graph.expected, precision, graph.held_out, graph.probes)
 
@@ -130,6 +131,12 @@ def _check(signature: ClassifierSignature, precision: str, examples: Sequence[st
             "The page reads one row of a text, and this model has truncation='windows': use "
             "'tf_saved_model', or load the model with truncation='head_tail'."
         )
+    for name, needed in (("errors", "replace"), ("preprocessing", ())):
+        if (found := getattr(signature.tokenizer, name)) != needed:
+            raise ValueError(
+                f"The page needs a tokenizer with {name}={needed!r}, received {found!r}: use 'litert' "
+                "with inputs='ids', whose predictor tokenizes in Python."
+            )
     if precision not in Signature.largest_gaps:
         raise ValueError(
             f"precision must be one of {', '.join(Signature.largest_gaps)}; received {precision!r}."
@@ -162,7 +169,7 @@ class _Answer:
 
 
 def _unread(tokens: Tokens, head: int, tail: int) -> tf.Tensor:
-    """Returns the start and end of what lies between the tokens that are read. *Shape:* (1, 2)"""
+    """Returns the start and end of what lies between the tokens that are read. *Shape:* (1, 2)."""
     count = tf.size(tokens.token_ids)
     ends = tf.concat([[0], tokens.ends], 0)
     starts = tf.concat([tokens.starts, ends[-1:]], 0)
@@ -186,7 +193,7 @@ def _write_runtime(folder: Path, packages: Sequence[Path]) -> None:
     note = "// Changed by keras_bert_scratch: it imports wasm-utils.js beside it.\n"
     index.write_text(note + code, encoding="utf-8")
     # The packages name it, but do not hold it.
-    shutil.copyfile(_PAGE / "RUNTIME_LICENSE", folder / "LICENSE")
+    shutil.copyfile(_HERE / "RUNTIME_LICENSE", folder / "LICENSE")
 
 
 def _fetch(package: _Package) -> Path:
@@ -224,7 +231,8 @@ def _download(package: _Package, file: Path) -> None:
         command += ["--pack-destination", str(file.parent)]
         subprocess.run(command, check=True, capture_output=True, text=True, cwd=file.parent)
         return
-    address = os.environ.get("npm_config_registry") or _PUBLIC_REGISTRY
+    settings = (os.environ.get(name) for name in ("npm_config_registry", "NPM_CONFIG_REGISTRY"))
+    address = next(filter(None, settings), _PUBLIC_REGISTRY)
     tail = f"{package.name}/-/{package.name.rpartition('/')[2]}-{package.version}.tgz"
     with urllib.request.urlopen(f"{address.rstrip('/')}/{tail}") as response:
         file.write_bytes(response.read())
