@@ -134,8 +134,8 @@ def _check(signature: ClassifierSignature, precision: str, examples: Sequence[st
     for name, needed in (("errors", "replace"), ("preprocessing", ())):
         if (found := getattr(signature.tokenizer, name)) != needed:
             raise ValueError(
-                f"The page needs a tokenizer with {name}={needed!r}, received {found!r}: use 'litert' "
-                "with inputs='ids', whose predictor tokenizes in Python."
+                f"The page needs a tokenizer with {name}={needed!r}, received {found!r}: use "
+                "'litert' with inputs='ids', whose predictor tokenizes in Python."
             )
     if precision not in Signature.largest_gaps:
         raise ValueError(
