@@ -223,8 +223,8 @@ class IntegerEngine(tf.Module):
         Returns:
             `token_ids`, `segment_ids` and `padding_mask`, int32. *Shape:* (1, S) each
         """
-        ids = self(code_points).token_ids
-        return self.row(ids, *head_and_tail(truncation, check_sequence_length(sequence_length, 1)))
+        head, tail = head_and_tail(truncation, check_sequence_length(sequence_length, 1))
+        return self.row(self(code_points).token_ids, head, tail)
 
     def row(self, ids: tf.Tensor, head: int, tail: int) -> dict[str, tf.Tensor]:
         """Turns the ids of one text into a model's inputs: its first `head` and last `tail` ids."""
