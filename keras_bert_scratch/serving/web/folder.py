@@ -211,11 +211,12 @@ def _fetch(package: _Package) -> Path:
             try:
                 _download(package, Path(folder) / file.name)
             except (OSError, subprocess.CalledProcessError) as error:
-                message = getattr(error, "stderr", None) or error
+                is_npm = isinstance(error, subprocess.CalledProcessError)
                 raise FileNotFoundError(
                     f"{package.name} {package.version}, which runs the model in browsers, could "
-                    f"not be fetched ({message}): without network, run `npm pack {package.name}@"
-                    f"{package.version}` where there is one and copy the file to {registry.CACHE}."
+                    f"not be fetched ({'the message of npm is above' if is_npm else error}): "
+                    f"without network, run `npm pack {package.name}@{package.version}` where there "
+                    f"is one and copy the file to {registry.CACHE}."
                 ) from None
             (Path(folder) / file.name).replace(file)
     found = sha256_of(file)
@@ -227,12 +228,12 @@ def _fetch(package: _Package) -> Path:
 def _download(package: _Package, file: Path) -> None:
     """Downloads a package by npm, which knows its settings, or without it as npm would."""
     if npm := shutil.which("npm"):
-        command = [npm, "pack", "--silent", f"{package.name}@{package.version}"]
-        command += ["--pack-destination", str(file.parent)]
-        subprocess.run(command, check=True, capture_output=True, text=True, cwd=file.parent)
+        command = [npm, "pack", f"{package.name}@{package.version}", "--loglevel=error"]
+        command += ["--fetch-retries=1", "--pack-destination", str(file.parent)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=file.parent)
         return
     settings = (os.environ.get(name) for name in ("npm_config_registry", "NPM_CONFIG_REGISTRY"))
     address = next(filter(None, settings), _PUBLIC_REGISTRY)
     tail = f"{package.name}/-/{package.name.rpartition('/')[2]}-{package.version}.tgz"
-    with urllib.request.urlopen(f"{address.rstrip('/')}/{tail}") as response:
+    with urllib.request.urlopen(f"{address.rstrip('/')}/{tail}", timeout=60) as response:
         file.write_bytes(response.read())
