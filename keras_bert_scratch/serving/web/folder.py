@@ -99,11 +99,11 @@ def write_web(
     """
     _check(signature, precision, examples)
     answer = _Answer(signature)
-    packages = [_fetch(package) for package in _RUNTIME]
     graph = signature.lite(
         precision, inputs="code_points", num_code_points=num_code_points, texts=texts
     )
     graph = graph._replace(function=answer)
+    packages = [_fetch(package) for package in _RUNTIME]
     path = folder / MODEL
     pack(path, to_bytes(convert(graph, precision)), graph.files)
     check_operations(path)
