@@ -11,7 +11,7 @@ import ai_edge_litert
 import numpy as np
 import pytest
 
-from keras_bert_scratch.serving.clients import LANGUAGES, client_code
+from keras_bert_scratch.serving.readers.clients import LANGUAGES, client_code
 
 TEXTS = ["A good FILM!", "caf\u00e9 电影 \U0001f600", "", "bad film " * 100]
 
