@@ -55,6 +55,7 @@ NOT_RUN = {
             "serving.readers.classifier.OnnxPredictor",
             "serving.readers.classifier.SavedModelPredictor",
             "serving.readers.classifier._IdsPredictor.probabilities_of_ids",
+            "serving.readers.clients.client_code",
             "serving.readers.sentence_encoder.Embedder",
             "serving.readers.summarizer.Summarizer",
             "serving.readers.tagger.Tagger",

@@ -14,10 +14,10 @@ FORMATS = {
     "savedmodel": ("tf_saved_model", {"model_version"}),
     "litert": (
         "litert",
-        {"precision", "static_length", "inputs", "num_code_points", "texts"},
+        {"precision", "static_length", "inputs", "num_code_points", "pairs", "trainable", "texts"},
     ),
     "mediapipe": ("mediapipe", {"precision", "static_length", "texts"}),
-    "onnx": ("onnx", {"inputs"}),
+    "onnx": ("onnx", {"inputs", "pairs"}),
     "web": ("web", {"precision", "num_code_points", "texts", "examples"}),
 }
 
@@ -40,14 +40,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--inputs",
-        choices=["ids", "code_points", "text"],
+        choices=["ids", "code_points"],
         help="what the file takes, litert and onnx (default: ids); of code_points it makes tokens "
-        "itself, by the runtime's own operations; text is for litert",
+        "itself, by the runtime's own operations, so that an app needs no tokenizer",
     )
     parser.add_argument(
         "--num-code-points",
         type=int,
         help="fixed number of characters, web and a litert file that takes code_points",
+    )
+    parser.add_argument(
+        "--pairs",
+        action="store_const",
+        const=True,
+        help="a file that takes code_points takes pairs of texts",
+    )
+    parser.add_argument(
+        "--trainable",
+        choices=["head"],
+        help="a litert file that takes code_points learns on the device: its head, by examples",
+    )
+    parser.add_argument(
+        "--client",
+        choices=["python", "kotlin", "swift", "c"],
+        help="print the code with which an app asks a litert file that takes code_points",
     )
     parser.add_argument(
         "--texts",
@@ -84,6 +100,12 @@ def run(options: argparse.Namespace) -> None:
                 f"{common.flag(setting)} is for --format {' or '.join(formats)}, received --format "
                 f"{options.format}."
             )
+    takes_code_points = settings.get("inputs") == "code_points"
+    if options.client and not (options.format == "litert" and takes_code_points):
+        raise ValueError(
+            "--client is for --format litert --inputs code_points, received --format "
+            f"{options.format} --inputs {settings.get('inputs', 'ids')}."
+        )
     if "texts" in settings:
         found = common.find_format(options.texts, options, options.model, needs_label=False)
         settings["texts"] = common.texts_of(common.read_data(options.texts, found))
@@ -108,3 +130,12 @@ def run(options: argparse.Namespace) -> None:
     files = [output] if output.is_file() else [file for file in output.rglob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in files)
     print(f"{output}: {size / 1e6:.1f} MB, answers as the model does")
+    if options.client:
+        from keras_bert_scratch.serving.readers.clients import client_code
+
+        print(f"\n{client_code(output, options.client)}", end="")
+    elif options.format == "litert" and not takes_code_points:
+        print(
+            "It takes token ids. An app without a tokenizer wants --inputs code_points.",
+            file=sys.stderr,
+        )

@@ -1,11 +1,11 @@
-"""LiteRT (TFLite) files for phones: ids, code points or a text in, a task's output out.
+"""LiteRT (TFLite) files for phones: ids or code points in, a task's output out.
 
 Axes: B batch, S sequence, V vocabulary.
 """
 
 import contextlib
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -44,9 +44,14 @@ def write_litert(
         RuntimeError: If the file needs operations that LiteRT lacks.
     """
     check_precision(signature, precision)
+    if options.get("trainable") is not None and signature.task != "classifier":
+        raise ValueError(
+            f"trainable={options['trainable']!r} is for classifiers, received a "
+            f"{signature.task.replace('_', ' ')}: fine-tune it in Keras, and export it without."
+        )
     graph = signature.lite(precision, **options)
     pack(path, to_bytes(convert(graph, precision)), graph.files)
-    check_operations(path, graph.operations)
+    check_operations(path)
     return Check(graph.expected, precision, graph.held_out, graph.probes)
 
 
@@ -69,11 +74,10 @@ def convert(graph: LiteGraph, precision: str) -> schema.ModelT:
     with tempfile.TemporaryDirectory() as saved_model:
         # By way of a SavedModel: a converter given the live model writes variable handles.
         with _forms_for_litert(precision):
-            save_functions(
-                saved_model, {"serving_default": (graph.function, graph.inputs)}, graph.resources
-            )
+            functions = {"serving_default": (graph.function, graph.inputs), **graph.others}
+            save_functions(saved_model, functions, resources=())
         converter = tf.lite.TFLiteConverter.from_saved_model(
-            saved_model, signature_keys=["serving_default"]
+            saved_model, signature_keys=[*functions]
         )
         # Operations that are not built in are refused later, by name.
         converter.allow_custom_ops = True
@@ -85,12 +89,29 @@ def convert(graph: LiteGraph, precision: str) -> schema.ModelT:
             converter.representative_dataset = lambda: iter(graph.calibration or ())
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         model = schema.ModelT.InitFromPackedBuf(converter.convert())
+    _share_buffers(model)
     # The converter calls its tensors serving_default_token_ids:0 and StatefulPartitionedCall:0.
     for entry in model.signatureDefs:
         for named in (*entry.inputs, *entry.outputs):
             tensor = model.subgraphs[entry.subgraphIndex].tensors[named.tensorIndex]
             tensor.name = named.name
     return model
+
+
+def _share_buffers(model: schema.ModelT) -> None:
+    """Stores once what several signatures hold, such as the weights."""
+    first: dict[bytes, int] = {}
+    shared: dict[int, int] = {}
+    for number, buffer in enumerate(model.buffers):
+        if buffer.data is not None and len(buffer.data):
+            shared[number] = first.setdefault(bytes(buffer.data), number)
+    for subgraph in model.subgraphs:
+        for tensor in subgraph.tensors:
+            tensor.buffer = shared.get(tensor.buffer, tensor.buffer)
+    kept = {tensor.buffer for subgraph in model.subgraphs for tensor in subgraph.tensors}
+    for number, other in shared.items():
+        if number != other and number not in kept:
+            model.buffers[number].data = None
 
 
 @contextlib.contextmanager
@@ -151,12 +172,11 @@ def to_bytes(model: schema.ModelT) -> bytes:
     return bytes(builder.Output())
 
 
-def check_operations(path: str | Path, custom_operations: Collection[str] = ()) -> None:
+def check_operations(path: str | Path) -> None:
     """Refuses a LiteRT file that a plain interpreter could not run, or would run wrongly.
 
     Args:
         path: The file.
-        custom_operations: Names of the custom operations that the interpreter knows.
 
     Raises:
         RuntimeError: If the file has TensorFlow operations ("Flex"), other custom operations, or
@@ -170,7 +190,6 @@ def check_operations(path: str | Path, custom_operations: Collection[str] = ()) 
             foreign.add(operator.customCode.decode())
         elif operator.builtinCode == schema.BuiltinOperator.VAR_HANDLE:
             foreign.add("VAR_HANDLE")
-    foreign -= set(custom_operations)
     if foreign:
         raise RuntimeError(
             f"{path} needs operations that LiteRT lacks: {', '.join(sorted(foreign))}."

@@ -1,6 +1,6 @@
-"""ONNX files: ids or code points in, probabilities out.
+"""ONNX files: ids or code points in, a task's output out.
 
-Axes: B batch, S sequence, N code points, C classes.
+Axes: B batch, S sequence, N code points.
 """
 
 import contextlib
@@ -15,37 +15,46 @@ import tensorflow as tf
 
 from keras_bert_scratch.extras import installation
 from keras_bert_scratch.serving.graphs.classifier import ClassifierSignature
-from keras_bert_scratch.serving.graphs.signature import Check
-from keras_bert_scratch.serving.packed import MODEL_HASH
+from keras_bert_scratch.serving.graphs.signature import Check, Signature
+from keras_bert_scratch.serving.packed import MODEL_HASH, SETTINGS
 
 
 def write_onnx(
-    signature: ClassifierSignature,
+    signature: Signature,
     path: Path,
     *,
     inputs: str = "ids",
+    pairs: bool = False,
     opset_version: int | None = None,
 ) -> Check:
-    """Writes a classifier as an ONNX file, with its vocabulary and labels in the metadata.
+    """Writes an ONNX file, with the vocabulary and the task's settings in its metadata.
 
     It takes `token_ids`, `segment_ids` and `padding_mask`, int32 (B, S), B and S free, and returns
-    `probabilities`, float32 (B, C). With `inputs="code_points"` it takes `code_points`, int32
-    (1, N), N free, the Unicode code points of one text, and tokenizes it with ONNX's own
-    operations, without loops. `OnnxPredictor` gives it texts.
+    the output of the task's LiteRT file, which its class describes. With `inputs="code_points"` it
+    takes `code_points`, int32 (1, N), N free, the Unicode code points of one text, and tokenizes it
+    with ONNX's own operations, without loops; for pairs of a classifier there is a second input,
+    `pair`, and a question answerer takes three texts.
 
     Args:
-        signature: The classifier.
+        signature: The task.
         path: The file to write.
         inputs: `"ids"` or `"code_points"`.
+        pairs: Whether a classifier's file that takes code points takes two texts.
         opset_version: Version of ONNX's operations; by default tf2onnx's.
 
     Raises:
-        ValueError: If the model reads more of long texts than their heads, or an option is refused.
+        ValueError: If a classifier reads more of long texts than their heads, or an option is
+            refused.
         ImportError: If tf2onnx, onnx or onnxruntime is not installed.
     """
-    signature.check_reads_heads("onnx")
-    if inputs not in ("ids", "code_points"):
-        raise ValueError(f"inputs must be 'ids' or 'code_points', received {inputs!r}.")
+    signature.check_inputs(inputs, None)
+    labels = {}
+    if isinstance(signature, ClassifierSignature):
+        signature.check_reads_heads("onnx")
+        signature.check_pairs(inputs, pairs)
+        labels["labels"] = json.dumps(list(signature.labels), ensure_ascii=False)
+    elif pairs:
+        raise ValueError(f"pairs=True is for classifiers, received a {signature.task}.")
     try:
         import onnx
         import onnxruntime  # noqa: F401  The file is compared there.
@@ -58,33 +67,25 @@ def write_onnx(
 
     if inputs == "ids":
         graph = signature.lite_of_ids()
-        function, axes = graph.function, ["batch", "sequence"]
-        specs = graph.inputs
+        function, specs = graph.function, graph.inputs
     else:
         function = functools.partial(signature.of_code_points, unrolled=True)
-        specs, axes = [tf.TensorSpec((1, None), tf.int32, name="code_points")], ["", "code_points"]
+        names = ("code_points", "pair") if pairs else signature.texts
+        specs = [tf.TensorSpec((1, None), tf.int32, name=name) for name in names]
     with _reshapes_kept():
         exported, _ = tf2onnx.convert.from_function(
             tf.function(function, autograph=False), input_signature=specs, opset=opset_version
         )
     for value in exported.graph.input:
-        for axis, name in zip(value.type.tensor_type.shape.dim, axes, strict=True):
-            if name:
-                axis.dim_param = name
+        batch, length = value.type.tensor_type.shape.dim
+        if inputs == "ids":
+            batch.dim_param, length.dim_param = "batch", "sequence"
+        else:
+            length.dim_param = value.name
     if inputs == "ids":
         exported.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
-    settings = {
-        "inputs": inputs,
-        "sequence_length": signature.sequence_length,
-        "tokenizer": signature.tokenizer.get_config(),
-    }
-    onnx.helper.set_model_props(
-        exported,
-        {
-            "labels": json.dumps(list(signature.labels), ensure_ascii=False),
-            "tokenizer_config": json.dumps(settings, ensure_ascii=False),
-        },
-    )
+    settings = signature.packed(inputs=inputs, pairs=pairs)[SETTINGS]
+    onnx.helper.set_model_props(exported, {**labels, "tokenizer_config": settings})
     onnx.save(exported, path)
     # To append a message to another is to add its fields.
     digest = onnx.ModelProto()
@@ -92,7 +93,8 @@ def write_onnx(
     onnx.helper.set_model_props(digest, {MODEL_HASH: sha256})
     with path.open("ab") as file:
         file.write(digest.SerializeToString())
-    return Check(signature.expected)
+    probes = (signature.probes, signature.probes[::-1]) if pairs else None
+    return Check(signature.expected, probes=probes)
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ def export(signature: Any, path: str | Path, format: str, **options: Any) -> Non
     """Writes an export, and compares it with its model before it appears.
 
     Args:
-        signature: The task's `Signature`; `"mediapipe"`, `"onnx"` and `"web"` have a classifier's.
+        signature: The task's `Signature`; `"mediapipe"` and `"web"` have a classifier's.
         path: The folder (SavedModel, web) or file (all else) to write.
         format: `"tf_saved_model"`, `"litert"`, `"mediapipe"`, `"onnx"` or `"web"`.
         **options: Options of the format, see its writer. A SavedModel has `version`, a whole

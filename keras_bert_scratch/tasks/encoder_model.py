@@ -303,8 +303,8 @@ class EncoderModel(DistributableModel):
 
         Args:
             filepath: The folder (SavedModel, web) or file (all else) to write.
-            format: `"tf_saved_model"` or `"litert"`; for classifiers also `"mediapipe"`,
-                `"onnx"` or `"web"`; or another format of Keras.
+            format: `"tf_saved_model"`, `"litert"`, or `"onnx"` (not for summarizers); for
+                classifiers also `"mediapipe"` or `"web"`; or another format of Keras.
             verbose: Whether to say where the export was written.
             input_signature: For Keras' other formats.
             **kwargs: Options of the format, see `serving.recipe.export` and the writers in

@@ -68,7 +68,7 @@ class BertSentenceEncoder(TextModel):
     """
 
     architecture = "BertModel"
-    export_formats = ("tf_saved_model", "litert")
+    export_formats = ("tf_saved_model", "litert", "onnx")
 
     def __init__(
         self,

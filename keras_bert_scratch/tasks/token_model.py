@@ -41,7 +41,7 @@ class TokenModel(ExampleModel):
             beforehand, or `sequence_length` exceeds the positions.
     """
 
-    export_formats = ("tf_saved_model", "litert")
+    export_formats = ("tf_saved_model", "litert", "onnx")
     # The head's rows of the name table.
     head_weights: tuple[Weight, ...]
 

@@ -22,9 +22,14 @@ def folder(tmp_path_factory, reviews, tiny_classifier, write_csv):
         ("m.onnx", ["--format", "onnx"], "m.onnx", {"format": "onnx"}),
         (
             "m.tflite",
-            ["--format", "litert", "--inputs", "text", "--precision", "float16"],
+            ["--format", "litert", "--inputs", "code_points", "--pairs", "--precision", "float16"],
             "m.tflite",
-            {"format": "litert", "inputs": "text", "precision": "float16"},
+            {
+                "format": "litert",
+                "inputs": "code_points",
+                "pairs": True,
+                "precision": "float16",
+            },
         ),
         (
             "m.tflite",
@@ -62,8 +67,13 @@ def test_options_reach_the_export(
         (["--precision", "int8"], "--precision is for --format litert or mediapipe or web, r"),
         (["--format", "onnx", "--precision", "int8"], "--precision is for --format litert or"),
         (
-            ["--format", "mediapipe", "--inputs", "text"],
+            ["--format", "mediapipe", "--inputs", "ids"],
             "--inputs is for --format litert or onnx, rec",
+        ),
+        (
+            ["--format", "litert", "--client", "c"],
+            "--client is for --format litert --inputs code_points, received --format litert "
+            "--inputs ids",
         ),
         (["--texts", "t.csv"], "--texts is for --format litert or mediapipe or web, received"),
         (["--examples", "a film"], "--examples is for --format web, received --format savedmodel"),

@@ -16,6 +16,8 @@ FORMATS: dict[str, tuple[str, dict[str, Any], float]] = {
     "model.onnx": ("onnx", {}, 1e-5),
     "code_points.tflite": ("litert", {"inputs": "code_points"}, 1e-5),
     "long.tflite": ("litert", {"inputs": "code_points", "num_code_points": 9_300}, 1e-5),
+    "pairs.tflite": ("litert", {"inputs": "code_points", "pairs": True}, 1e-5),
+    "pairs.onnx": ("onnx", {"inputs": "code_points", "pairs": True}, 1e-5),
     "code_points.onnx": ("onnx", {"inputs": "code_points"}, 1e-5),
 }
 

@@ -171,6 +171,21 @@ class TestOnnx:
         )
 
 
+@pytest.mark.parametrize("name", ["pairs.tflite", "pairs.onnx"])
+def test_pairs(models, exports, name):
+    model, reader = models("classifier"), load_predictor(exports("classifier", name))
+    # Texts of 0 to 60 tokens, of which 29 are read: all the ways to share them.
+    texts = ["", "film", "a good film " * 5, "caf\u00e9 \u7535\u5f71", "bad " * 28, "bad " * 60]
+    pairs = tuple(map(list, zip(*itertools.product(texts, texts), strict=True)))
+    found = reader.probabilities(pairs)
+    np.testing.assert_allclose(found, model.probabilities(pairs), atol=1e-5)
+    with pytest.raises(ValueError, match="takes a pair, not one text: export without pairs=True"):
+        reader.probabilities(["a"])
+    if name == "pairs.tflite":
+        with pytest.raises(ValueError, match="takes 256 code points, .* read 257"):
+            reader.probabilities((["a"], ["a" * 257]))
+
+
 def test_settings_are_packed(exported):
     with zipfile.ZipFile(exported[1]) as file:
         settings = json.loads(file.read("tokenizer_config.json"))
@@ -192,7 +207,7 @@ def test_readers_refuse_pairs_and_ids(exports):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"inputs": "words"}, "inputs must be 'ids' or 'code_points' or 'text' .* 'words'"),
+        ({"inputs": "words"}, "inputs must be 'ids' or 'code_points' in .* 'words'"),
         ({"static_length": 8}, "inputs='code_points' has a dynamic length and no 'full_int8'"),
         ({"precision": "full_int8"}, "code_points' has a dynamic length and no 'full_int8'"),
         ({"num_code_points": 0}, "num_code_points must be a positive whole number, received 0"),
@@ -212,13 +227,18 @@ def test_models_and_tasks_that_are_refused(tiny_classifier, models, tmp_path):
         ValueError, match="inputs must be 'ids' in a file of a summarizer, received"
     ):
         models("summarizer").export(tmp_path / "x.tflite", **LITERT)
-    with pytest.raises(ValueError, match="inputs must be 'ids' or 'code_points', received 'text'"):
+    with pytest.raises(ValueError, match="inputs must be 'ids' or 'code_points' in .* 'text'"):
         tiny_classifier().export(tmp_path / "x.onnx", format="onnx", inputs="text")
     model = tiny_classifier()
-    tokenizer = WordPieceTokenizer(model.tokenizer.vocabulary, preprocessing=[StripHtml()])
-    steps = BertClassifier(model.encoder, model.labels, tokenizer)
-    with pytest.raises(ValueError, match=r"needs a tokenizer with preprocessing=\(\)"):
-        steps.export(tmp_path / "x.tflite", **LITERT)
+    for name, value in (("preprocessing", [StripHtml()]), ("errors", "strict")):
+        tokenizer = WordPieceTokenizer(model.tokenizer.vocabulary, **{name: value})
+        other = BertClassifier(model.encoder, model.labels, tokenizer)
+        with pytest.raises(ValueError, match=f"needs a tokenizer with {name}=.* inputs='ids'"):
+            other.export(tmp_path / "x.tflite", **LITERT)
+    tail = tiny_classifier(truncation="tail")
+    for refused, options in ((tail, LITERT), (model, {"format": "litert"})):
+        with pytest.raises(ValueError, match="pairs=True is for inputs='code_points' and a model"):
+            refused.export(tmp_path / "x.tflite", pairs=True, **options)
     assert list(tmp_path.iterdir()) == []
 
 

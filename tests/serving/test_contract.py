@@ -141,6 +141,12 @@ def test_many_callers(exports, from_threads, task, name):
         check(found, alone, 1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["sentence_encoder", "tagger", "answerer"])
+def test_onnx_answers_as_the_model(models, exports, tolerances, task):
+    test_answers_as_the_model(models, exports, tolerances, task, "code_points.onnx")
+
+
 def test_exports_of_version_0_1_0(golden_folder):
     golden = json.loads((golden_folder / "exports" / "answers.json").read_text())
     texts = golden["texts"]

@@ -1,6 +1,8 @@
 """LiteRT files: text in, full int8, tensor names, and what is refused."""
 
 import inspect
+import json
+import lzma
 
 import keras
 import numpy as np
@@ -19,9 +21,7 @@ from keras_bert_scratch.serving import litert
 from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
 from keras_bert_scratch.serving.graphs.classifier import ClassifierSignature
 from keras_bert_scratch.serving.graphs.signature import LiteGraph
-from keras_bert_scratch.serving.readers.base import LiteRTRunner
 from keras_bert_scratch.serving.readers.classifier import LiteRTPredictor
-from keras_bert_scratch.text.preprocessing import StripHtml
 
 
 @pytest.fixture(scope="module")
@@ -41,72 +41,29 @@ def texts(reviews):
     return reviews[0] * 3, reviews[1] * 3
 
 
-@pytest.fixture(scope="module")
-def text_file(trained, tmp_path_factory):
-    path = tmp_path_factory.mktemp("text") / "text.tflite"
-    trained.export(path, format="litert", inputs="text")
-    return path
-
-
 class TestTextIn:
-    def test_answers_as_the_model(self, trained, text_file):
-        texts = [*PROBE_TEXTS, "   ", "a" * 100, "é" * 101 + " good", "good\x00"]
-        found = LiteRTPredictor(text_file).probabilities(texts)
-        np.testing.assert_allclose(found, trained.probabilities(texts), atol=1e-5)
+    """Files of version 0.1.0 could take strings, for an interpreter with tensorflow-text."""
 
-    def test_a_word_of_100_characters_is_split_and_a_longer_one_is_unknown(self, tmp_path):
-        # With more bytes than characters: Д has two.
-        from keras_bert_scratch.text.graphs.phone_engine import PhoneEngine
-
-        tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "д", "##д", "b"]
-        engine = PhoneEngine(WordPieceTokenizer(Vocabulary(tokens)))
-        graph = LiteGraph(
-            lambda text: {"ids": engine(text)},
-            [tf.TensorSpec((1,), tf.string, name="text")],
-            files={},
-            expected=None,
-            resources=[engine],
+    @pytest.fixture(scope="class")
+    def predictor(self, golden_folder, tmp_path_factory):
+        path = tmp_path_factory.mktemp("text") / "text.tflite"
+        path.write_bytes(
+            lzma.decompress((golden_folder / "exports/takes_text.tflite.xz").read_bytes())
         )
-        path = tmp_path / "engine.tflite"
-        path.write_bytes(litert.to_bytes(litert.convert(graph, "float32")))
-        runner = LiteRTRunner(path, takes_text=True)
+        return LiteRTPredictor(path)
 
-        def ids(text):
-            return runner(text=np.array([text.encode()]))["ids"].tolist()
+    def test_answers_as_the_model_did(self, predictor, golden_folder):
+        golden = json.loads((golden_folder / "exports" / "answers.json").read_text())
+        found = predictor.probabilities(golden["texts"])
+        np.testing.assert_allclose(found, golden["answers"]["classifier"], atol=1e-5)
 
-        assert ids("b" + " " + "Д" * 100) == [7, 5] + [6] * 99
-        assert ids("b" + " " + "Д" * 101 + " b") == [7, 1, 7]
-        assert ids("") == []
-
-    def test_names_and_operations(self, text_file):
-        model = schema.ModelT.InitFromPackedBuf(text_file.read_bytes())
-        custom = {code.customCode.decode() for code in model.operatorCodes if code.customCode}
-        assert custom == {
-            "FastBertNormalize",
-            "FastWordpieceTokenizeWithOffsets",
-            "TFText>WhitespaceTokenizeWithOffsetsV2",
-        }
-        assert tensor_names(model) == ([b"text"], [b"probabilities"])
-
-    def test_refusals(self, trained, text_file, tmp_path):
-        with pytest.raises(ValueError, match=r"dynamic length and no 'full_int8'; .* inputs='ids'"):
-            trained.export(tmp_path / "x.tflite", format="litert", inputs="text", static_length=8)
-        with pytest.raises(ValueError, match="inputs must be 'ids' or 'code_points' or 'text' in"):
-            trained.export(tmp_path / "x.tflite", format="litert", inputs="words")
-        predictor = LiteRTPredictor(text_file)
+    def test_refusals(self, predictor, trained, tmp_path):
         with pytest.raises(ValueError, match="takes one text, not a pair"):
             predictor.probabilities((["a"], ["b"]))
         with pytest.raises(ValueError, match="takes text, not ids"):
             predictor.probabilities_of_ids({})
-
-    @pytest.mark.parametrize(
-        "switch", [{"allow_special_tokens": True}, {"preprocessing": [StripHtml()]}]
-    )
-    def test_switches_that_litert_has_no_operations_for(self, trained, tmp_path, switch):
-        tokenizer = WordPieceTokenizer(trained.tokenizer.vocabulary, **switch)
-        model = BertClassifier(trained.encoder, trained.labels, tokenizer)
-        with pytest.raises(ValueError, match=f"needs a tokenizer with {next(iter(switch))}="):
-            model.export(tmp_path / "x.tflite", format="litert", inputs="text")
+        with pytest.raises(ValueError, match="'code_points' in a file .* received 'text'"):
+            trained.export(tmp_path / "x.tflite", format="litert", inputs="text")
 
 
 class TestFullInt8:

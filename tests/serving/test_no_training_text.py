@@ -63,7 +63,7 @@ def artefacts(tmp_path_factory, reviews):
     model.export(output / "saved_model")
     # Calibrated on the very texts.
     model.export(output / "int8.tflite", format="litert", precision="full_int8", texts=texts)
-    model.export(output / "text.tflite", format="litert", inputs="text")
+    model.export(output / "text.tflite", format="litert", inputs="code_points")
     model.export(output / "mediapipe.tflite", format="mediapipe")
     model.export(output / "model.onnx", format="onnx")
     command = ["frontier", "--model", f"{output}/model", "--data", f"{folder}/train.csv"]

@@ -225,12 +225,6 @@ class TestExports:
         with pytest.raises(ValueError, match=f"'{format}' reads the heads .* truncation='tail'"):
             windowed(plain, truncation="tail").export(tmp_path / "model.onnx", format=format)
 
-    def test_text_input_reads_heads_only(self, plain, tmp_path):
-        with pytest.raises(
-            ValueError, match="reads the head of a text, .* truncation='windows': use"
-        ):
-            windowed(plain).export(tmp_path / "m.tflite", format="litert", inputs="text")
-
 
 class TestRefusals:
     @pytest.mark.parametrize("truncation", ["tail", "head_tail", "windows"])

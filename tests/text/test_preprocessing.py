@@ -302,14 +302,6 @@ class TestSavedWithTheModel:
         served = load_predictor(tmp_path / "saved_model").probabilities(texts)
         np.testing.assert_allclose(served, expected, atol=1e-5)
 
-    def test_not_into_a_file_that_takes_text(self, tiny_classifier, tmp_path):
-        model = with_steps(tiny_classifier(), [StripHtml()])
-        message = (
-            r"needs a tokenizer with preprocessing=\(\), received \(StripHtml\(\),\): export one"
-        )
-        with pytest.raises(ValueError, match=message):
-            model.export(tmp_path / "m.tflite", format="litert", inputs="text")
-
     def test_unknown_step(self):
         with pytest.raises(ValueError, match="Unknown preprocessing step 'Stem': this version has"):
             step_from_config({"step": "Stem"})

@@ -15,9 +15,7 @@ import tensorflow as tf
 from keras_bert_scratch.data.spans import SpanSettings
 from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
 from keras_bert_scratch.serving.graphs.signature import (
-    CODE_POINTS_OF_A_TOKEN,
     Functions,
-    LiteGraph,
     Outputs,
     Signature,
     shared,
@@ -30,7 +28,6 @@ from keras_bert_scratch.serving.graphs.windows import (
     slide_over_one,
 )
 from keras_bert_scratch.serving.packed import ASSETS, SPAN_SETTINGS
-from keras_bert_scratch.text.graphs.integer_engine import IntegerEngine
 from keras_bert_scratch.text.graphs.ragged import row_ids
 
 # The score of what is no span.
@@ -78,6 +75,7 @@ class AnswererSignature(Signature):
 
     task, output = "answerer", "logits"
     settings = ()
+    texts = ("history", "question", "context")
     # Every probe serves as a question and as a context.
     probes = (PROBE_TEXTS, PROBE_TEXTS[3:] + PROBE_TEXTS[:3])
 
@@ -183,35 +181,25 @@ class AnswererSignature(Signature):
         scores = tf.reshape(scores, tf.stack([rows, width * longest]))
         return tf.where(scores < _NONE / 2, _NONE, scores)
 
-    def lite_of_code_points(self, num_code_points: int | None) -> LiteGraph:
-        """Describes a LiteRT file that takes code points, N of each text."""
-        size = num_code_points or CODE_POINTS_OF_A_TOKEN * self.row_length
-        return LiteGraph(
-            self._answer_code_points,
-            [
-                tf.TensorSpec((1, size), tf.int32, name=name)
-                for name in ("history", "question", "context")
-            ],
-            self.packed(inputs="code_points", num_code_points=size),
-            self.expected,
-            probes=tuple([text[:size] for text in column] for column in self.probes),
-        )
-
     @property
     def row_length(self) -> int:
         """Most tokens of a row of the network."""
         return self.spans.sequence_length
 
-    def _answer_code_points(
-        self, history: tf.Tensor, question: tf.Tensor, context: tf.Tensor
+    def of_code_points(  # type: ignore[override]
+        self,
+        history: tf.Tensor,
+        question: tf.Tensor,
+        context: tf.Tensor,
+        *,
+        unrolled: bool = False,
     ) -> Outputs:
         """Answers one question as `_answer` does, with built-in operations."""
-        engine = IntegerEngine(self.tokenizer, with_offsets=True)
-        asked, before = engine(question).token_ids, engine(history).token_ids
-        asked = asked[: self.spans.max_question_length]
+        engine = self.engine(with_offsets=True, unrolled=unrolled)
+        before, asked, found = engine.separately(history, question, context)
+        before, asked = before.token_ids, asked.token_ids[: self.spans.max_question_length]
         left = self.spans.max_question_length - tf.size(asked)
         asked_again = tf.concat([before[tf.maximum(tf.size(before) - left, 0) :], asked], 0)
-        found = engine(context)
         room = self.spans.sequence_length - 3 - tf.size(asked_again)
         stride = self.spans.window_stride or tf.maximum(room // 2, 1)
         windows = slide_over_one(

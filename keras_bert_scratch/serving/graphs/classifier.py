@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 import tensorflow as tf
 
+from keras_bert_scratch.serving.graphs.learning import check_trainable, learning
 from keras_bert_scratch.serving.graphs.signature import (
     Functions,
     LiteGraph,
@@ -24,14 +25,12 @@ from keras_bert_scratch.serving.graphs.signature import (
 )
 from keras_bert_scratch.serving.packed import (
     ASSETS,
-    INPUTS,
     LABELS,
     NAMES,
     encode_inputs,
     to_lines,
 )
 from keras_bert_scratch.text.columns import text_columns
-from keras_bert_scratch.text.graphs.integer_engine import IntegerEngine
 from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.statistics import vocabulary_statistics
 from keras_bert_scratch.text.truncation import Truncation
@@ -85,7 +84,6 @@ class ClassifierSignature(Signature):
     is_score: bool = False
 
     task, output = "classifier", "probabilities"
-    inputs = ("ids", "code_points", "text")
     settings = ("sequence_length", "truncation", "window_stride")
     # Quantized activations were not calibrated on the probes' scripts: there the labels decide.
     largest_gaps = types.MappingProxyType({**Signature.largest_gaps, "full_int8": 1.0})
@@ -169,12 +167,33 @@ class ClassifierSignature(Signature):
                 "truncation='windows': use inputs='ids', whose predictor does the rest in Python."
             )
 
-    def of_code_points(self, code_points: tf.Tensor, *, unrolled: bool = False) -> Outputs:
-        """See `Signature`."""
-        inputs = IntegerEngine(self.tokenizer, unrolled=unrolled).inputs(
-            code_points, sequence_length=self.sequence_length, truncation=self.truncation
+    def of_code_points(  # type: ignore[override]
+        self, code_points: tf.Tensor, pair: tf.Tensor | None = None, *, unrolled: bool = False
+    ) -> Outputs:
+        """See `Signature`; in a file of pairs, `pair` is the second text."""
+        inputs = self.engine(unrolled=unrolled).inputs(
+            code_points,
+            pair,
+            sequence_length=self.sequence_length,
+            truncation=self.truncation,
         )
         return {self.output: self.of_ids(inputs)}
+
+    def features_of(self, code_points: tf.Tensor) -> tf.Tensor:
+        """Computes what the head reads of one text. *Shape:* (1, H)."""
+        inputs = self.engine().inputs(
+            code_points, sequence_length=self.sequence_length, truncation=self.truncation
+        )
+        return tf.cast(self.network.features(inputs, training=False), tf.float32)
+
+    def check_pairs(self, inputs: str, pairs: bool) -> None:
+        """Refuses files of pairs that take ids, which take both, or cannot be truncated so."""
+        if pairs and (inputs != "code_points" or self.truncation != "head"):
+            raise ValueError(
+                "pairs=True is for inputs='code_points' and a model with truncation='head', "
+                f"received inputs={inputs!r} and truncation={self.truncation!r}: a file that takes "
+                "ids takes pairs, too."
+            )
 
     @property
     def row_length(self) -> int:
@@ -214,6 +233,8 @@ class ClassifierSignature(Signature):
         static_length: int | None = None,
         inputs: str = "ids",
         num_code_points: int | None = None,
+        pairs: bool = False,
+        trainable: str | None = None,
         texts: Any = None,
     ) -> LiteGraph:
         """Describes a LiteRT file.
@@ -223,10 +244,12 @@ class ClassifierSignature(Signature):
                 beforehand, for processors without floating point.
             static_length: S, for runtimes that want fixed shapes, with B = 1; by default B and S
                 are free, and short texts cost less.
-            inputs: `"ids"` or `"code_points"`, see `Signature.lite`, of built-in operations only,
-                for any interpreter; or `"text"`, which needs an interpreter with tensorflow-text's
-                operations.
+            inputs: See `Signature.lite`.
             num_code_points: See `Signature.lite`.
+            pairs: Whether a file that takes code points takes two texts, `code_points` and `pair`,
+                N of each.
+            trainable: `"head"` for a file that learns from code points on the device, see
+                `serving/graphs/learning.py`.
             texts: Texts like those that the model will read, or a tuple of two columns of them.
                 Half of them calibrate `"full_int8"`; for the other half, the file must give the
                 model's labels.
@@ -236,19 +259,33 @@ class ClassifierSignature(Signature):
                 language.
         """
         self.check_inputs(inputs, num_code_points)
+        self.check_pairs(inputs, pairs)
         self._check_options(precision, static_length, inputs)
         calibration, held_out = self.split_texts(texts, precision)
         read = self
         if static_length and static_length < self.sequence_length:
             # Not with the model's own answers: it reads more of a long text than this file.
             read = self.reading(sequence_length=static_length)
-        if inputs == "text":
-            return read._lite_of_text()._replace(held_out=held_out)
+        if trainable is not None:
+            check_trainable(self, trainable, inputs, pairs)
+            graph = read.lite_of_code_points(num_code_points)
+            return graph._replace(held_out=held_out, others=learning(read, graph.inputs))
         if inputs == "code_points":
-            return read.lite_of_code_points(num_code_points)._replace(held_out=held_out)
+            return read._lite_of_texts(num_code_points, pairs)._replace(held_out=held_out)
         shape = (None, None) if static_length is None else (1, static_length)
         return read.lite_of_ids(shape, inputs="ids")._replace(
             calibration=read.calibration(calibration, static_length), held_out=held_out
+        )
+
+    def _lite_of_texts(self, num_code_points: int | None, pairs: bool) -> LiteGraph:
+        graph = self.lite_of_code_points(num_code_points)
+        if not pairs:
+            return graph
+        (text,) = graph.inputs
+        return graph._replace(
+            inputs=[text, tf.TensorSpec(text.shape, text.dtype, name="pair")],
+            files=self.packed(inputs="code_points", num_code_points=text.shape[1], pairs=True),
+            probes=(graph.probes, graph.probes[::-1]),
         )
 
     def _check_options(self, precision: str, static_length: int | None, inputs: str) -> None:
@@ -260,11 +297,6 @@ class ClassifierSignature(Signature):
             )
         if inputs == "code_points":
             self._check_one_row()
-        if inputs == "text" and self.truncation != "head":
-            raise ValueError(
-                f"inputs='text' reads the head of a text, and this model has truncation="
-                f"{self.truncation!r}: use inputs='ids', whose predictor does the rest in Python."
-            )
         if self.truncation == "windows" and static_length is not None:
             raise ValueError(
                 f"static_length={static_length} makes a file for one row, thus one window of a "
@@ -302,27 +334,6 @@ class ClassifierSignature(Signature):
             encode_inputs(self.tokenizer, *row, sequence_length=length, pad=True) for row in rows
         )
         return [{names[name]: row[name] for name in names} for row in inputs]
-
-    def _lite_of_text(self) -> LiteGraph:
-        """Describes a LiteRT file that holds the tokenizer, too."""
-        from keras_bert_scratch.text.graphs.phone_engine import OPERATIONS, PhoneEngine
-
-        engine, vocabulary = PhoneEngine(self.tokenizer), self.tokenizer.vocabulary
-
-        def probabilities(text: tf.Tensor) -> Outputs:
-            tokens = engine(text)[: self.sequence_length - 2]
-            row = tf.concat([[vocabulary.cls_id], tokens, [vocabulary.sep_id]], 0)[tf.newaxis]
-            values = (row, tf.zeros_like(row), tf.ones_like(row))
-            return {self.output: self.of_ids(dict(zip(INPUTS, values, strict=True)))}
-
-        return LiteGraph(
-            probabilities,
-            [tf.TensorSpec((1,), tf.string, name="text")],
-            self.packed(inputs="text"),
-            self.expected,
-            [engine],
-            OPERATIONS,
-        )
 
     # === A user's texts ===
     def split_texts(self, texts: Any, precision: str) -> tuple[Any, Any]:

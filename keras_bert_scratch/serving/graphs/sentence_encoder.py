@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bert_scratch.serving.graphs.signature import Functions, Outputs, Signature, strings
-from keras_bert_scratch.text.graphs.integer_engine import IntegerEngine
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,9 +39,11 @@ class SentenceEncoderSignature(Signature):
 
         return {"serving_default": (embeddings, strings("text"))}
 
-    def of_code_points(self, code_points: tf.Tensor, *, unrolled: bool = False) -> Outputs:
+    def of_code_points(  # type: ignore[override]
+        self, code_points: tf.Tensor, *, unrolled: bool = False
+    ) -> Outputs:
         """See `Signature`."""
-        engine = IntegerEngine(self.tokenizer, unrolled=unrolled)
+        engine = self.engine(unrolled=unrolled)
         inputs = engine.inputs(code_points, sequence_length=self.sequence_length)
         return {self.output: self.of_ids(inputs)}
 

@@ -5,7 +5,8 @@ Axes: B batch, S sequence.
 
 import dataclasses
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+import types
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -14,6 +15,8 @@ import tensorflow as tf
 
 from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
 from keras_bert_scratch.serving.packed import INPUTS, NAMES, SETTINGS
+from keras_bert_scratch.text.columns import text_columns
+from keras_bert_scratch.text.graphs.integer_engine import IntegerEngine
 from keras_bert_scratch.text.graphs.tokenizer_graph import TokenizerGraph, tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
@@ -32,22 +35,20 @@ class LiteGraph(NamedTuple):
         inputs: Its inputs, with their names.
         files: The texts packed behind the model, by name.
         expected: Computes the answers that the file must give.
-        resources: Owners of the tables that the function uses.
-        operations: Names of the custom operations that the file may need.
         calibration: Inputs by name, for `"full_int8"`.
         held_out: Texts for which the file must give the model's labels, or None.
         probes: Texts on which the file is compared, if not those of the task.
+        others: Functions that become further signatures of the file, by name.
     """
 
     function: Callable[..., Outputs]
     inputs: list[tf.TensorSpec]
     files: dict[str, str]
     expected: Callable[[Any], Any]
-    resources: Sequence[tf.Module] = ()
-    operations: Collection[str] = ()
     calibration: Sequence[Mapping[str, np.ndarray]] | None = None
     held_out: Any = None
     probes: Any = None
+    others: Mapping[str, Any] = types.MappingProxyType({})
 
 
 class Check(NamedTuple):
@@ -91,6 +92,8 @@ class Signature:
     probes: ClassVar[Any] = PROBE_TEXTS
     # What files of the task may take.
     inputs: ClassVar[tuple[str, ...]] = ("ids", "code_points")
+    # The inputs of files that take code points: a text each.
+    texts: ClassVar[tuple[str, ...]] = ("code_points",)
     # Attributes that are packed in a file for its reader, of JSON types.
     settings: ClassVar[tuple[str, ...]] = ("sequence_length",)
 
@@ -199,11 +202,26 @@ class Signature:
                 f"num_code_points must be a positive whole number, received {num_code_points!r}."
             )
 
-    def of_code_points(self, code_points: tf.Tensor, *, unrolled: bool = False) -> Outputs:
+    def engine(self, **options: bool) -> IntegerEngine:
+        """Returns the tokenizer of files that take code points, see `IntegerEngine`.
+
+        Raises:
+            ValueError: If the tokenizer has settings that need strings.
+        """
+        for name, needed in (("errors", "replace"), ("preprocessing", ())):
+            if (found := getattr(self.tokenizer, name)) != needed:
+                raise ValueError(
+                    f"A file that takes code points needs a tokenizer with {name}={needed!r}, "
+                    f"received {found!r}: export one that takes ids, with inputs='ids'."
+                )
+        return IntegerEngine(self.tokenizer, **options)
+
+    def of_code_points(self, *texts: tf.Tensor, unrolled: bool = False) -> Outputs:
         """Computes the outputs of files that take code points.
 
         Args:
-            code_points: One text, filled up with zeros, int32. *Shape:* (1, N)
+            *texts: The texts that `self.texts` names, filled up with zeros, int32. *Shape:* (1, N)
+                each
             unrolled: See `IntegerEngine`.
         """
         raise NotImplementedError
@@ -216,13 +234,16 @@ class Signature:
     def lite_of_code_points(self, num_code_points: int | None) -> LiteGraph:
         """Describes a LiteRT file that takes code points, see `of_code_points`."""
         size = num_code_points or CODE_POINTS_OF_A_TOKEN * self.row_length
+        # The reader refuses longer texts, of which the file would read the start alone.
+        columns = [
+            [text[:size] for text in column] for column in text_columns(self.probes) if column
+        ]
         return LiteGraph(
             self.of_code_points,
-            [tf.TensorSpec((1, size), tf.int32, name="code_points")],
+            [tf.TensorSpec((1, size), tf.int32, name=name) for name in self.texts],
             self.packed(inputs="code_points", num_code_points=size),
             self.expected,
-            # The reader refuses longer texts, of which the file would read the start alone.
-            probes=[text[:size] for text in self.probes],
+            probes=columns[0] if len(columns) == 1 else tuple(columns),
         )
 
     def lite_of_ids(

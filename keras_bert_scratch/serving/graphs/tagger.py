@@ -18,7 +18,6 @@ from keras_bert_scratch.serving.graphs.signature import (
     strings,
 )
 from keras_bert_scratch.serving.graphs.windows import inputs_of, slide, slide_over_one
-from keras_bert_scratch.text.graphs.integer_engine import IntegerEngine
 from keras_bert_scratch.text.graphs.ragged import boolean_mask, row_ids
 from keras_bert_scratch.text.truncation import check_sequence_length, check_window_stride
 
@@ -102,9 +101,11 @@ class TaggerSignature(Signature):
         """Computes the probabilities of every token."""
         return tf.nn.softmax(self.compute(inputs))
 
-    def of_code_points(self, code_points: tf.Tensor, *, unrolled: bool = False) -> Outputs:
+    def of_code_points(  # type: ignore[override]
+        self, code_points: tf.Tensor, *, unrolled: bool = False
+    ) -> Outputs:
         """See `Signature`."""
-        engine = IntegerEngine(self.tokenizer, with_offsets=True, unrolled=unrolled)
+        engine = self.engine(with_offsets=True, unrolled=unrolled)
         found = engine(code_points)
         room = check_sequence_length(self.sequence_length, 1)
         stride = check_window_stride(self.window_stride, room)
@@ -112,15 +113,20 @@ class TaggerSignature(Signature):
         probabilities = self.of_ids(windows.inputs)
         width = tf.shape(probabilities)[1]
         rows = tf.reshape(probabilities, [-1, len(self.tags)])
-        size = engine.most_tokens(code_points.shape[1])
-        missing = [[0, size - tf.size(found.token_ids)]]
+        # One at least: a size of 0 means another one in ONNX's reshape.
+        number = code_points.shape[1] or tf.maximum(tf.shape(code_points)[1], 1)
+        size = engine.most_tokens(number)
+        missing = size - tf.size(found.token_ids)
         columns = {name: getattr(found, name) for name in ("starts", "ends", "opens_word")}
         of_tokens = tf.gather(rows, windows.owner * width + windows.columns)
+        none = tf.zeros([missing, len(self.tags)])
+        nowhere = tf.zeros([missing], tf.int32)
         return {
-            self.output: tf.reshape(
-                tf.pad(of_tokens, [*missing, [0, 0]]), [1, size, len(self.tags)]
-            ),
-            **{name: tf.reshape(tf.pad(v, missing), [1, size]) for name, v in columns.items()},
+            self.output: tf.reshape(tf.concat([of_tokens, none], 0), [1, size, len(self.tags)]),
+            **{
+                name: tf.reshape(tf.concat([column, nowhere], 0), [1, size])
+                for name, column in columns.items()
+            },
         }
 
     @property

@@ -20,7 +20,13 @@ from keras_bert_scratch.data.spans import (
     joined_history,
 )
 from keras_bert_scratch.serving.packed import ASSETS, SPAN_SETTINGS
-from keras_bert_scratch.serving.readers.base import LiteRTReader, SavedModelReader, load
+from keras_bert_scratch.serving.readers.base import (
+    IdsReader,
+    LiteRTReader,
+    OnnxReader,
+    SavedModelReader,
+    load,
+)
 from keras_bert_scratch.text.truncation import Truncation
 
 
@@ -95,9 +101,7 @@ class SavedModelAnswerer(Answerer, SavedModelReader):
         return answer, float(values["probability"]), float(values["no_answer_probability"])
 
 
-class LiteRTAnswerer(Answerer, LiteRTReader):
-    """Runs an exported LiteRT file of a question answerer, see `LiteRTReader`."""
-
+class _IdsAnswerer(Answerer, IdsReader):
     _output = "logits"
     # A file that takes code points reads all of a context.
     _truncation: Truncation = "windows"
@@ -138,6 +142,14 @@ class LiteRTAnswerer(Answerer, LiteRTReader):
         return answer, probability, float(values["no_answer_probability"])
 
 
+class LiteRTAnswerer(_IdsAnswerer, LiteRTReader):
+    """Runs an exported LiteRT file of a question answerer, see `LiteRTReader`."""
+
+
+class OnnxAnswerer(_IdsAnswerer, OnnxReader):
+    """Runs an exported ONNX file of a question answerer, see `OnnxReader`."""
+
+
 def load_answerer(path: str | Path, num_threads: int = 1) -> Answerer:
-    """Loads a SavedModel folder or a `.tflite` file of a question answerer, see `load`."""
-    return load(path, num_threads, SavedModelAnswerer, LiteRTAnswerer)
+    """Loads a SavedModel, a `.tflite` or an `.onnx` file of a question answerer, see `load`."""
+    return load(path, num_threads, SavedModelAnswerer, LiteRTAnswerer, OnnxAnswerer)

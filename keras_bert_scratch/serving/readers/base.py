@@ -1,13 +1,14 @@
 """Bases of the readers of all tasks, which load exports without Keras.
 
-A reader combines the answers of a task, such as `Tagger`, with `SavedModelReader` or
-`LiteRTReader`. Reading files does not need TensorFlow either.
+A reader combines the answers of a task, such as `Tagger`, with `SavedModelReader`, `LiteRTReader`
+or `OnnxReader`. Reading files does not need TensorFlow either.
 
 Axes: B batch, S sequence.
 """
 
 import abc
 import json
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,8 +19,11 @@ import numpy as np
 from keras_bert_scratch.extras import installation
 from keras_bert_scratch.files import check_hashes
 from keras_bert_scratch.serving.packed import (
+    MODEL_HASH,
+    ONNX_HASH_BYTES,
     READ_ERRORS,
     SETTINGS,
+    check_model,
     encode_code_points,
     encode_inputs,
     id_inputs,
@@ -98,13 +102,26 @@ class IdsReader(Reader):
     _truncation: Truncation = "head"
     _window_stride: int | None = None
     _is_static = False
-    # "ids", "code_points" or "text"; how many code points, if not any number.
+    # "ids", "code_points", or "text", as files of version 0.1.0 may; how many code points, if not
+    # any number, and whether there are two texts.
     _takes = "ids"
     _num_code_points: int | None = None
+    _pairs = False
 
     @abc.abstractmethod
     def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Computes the outputs from int32 inputs. *Shape:* (B, S) each."""
+
+    def _settings(self, files: dict[str, str]) -> dict[str, Any]:
+        """Returns the settings among the texts that are packed in the file."""
+        return json.loads(files[SETTINGS])
+
+    def _read(self, settings: dict[str, Any]) -> None:
+        """Takes over the settings."""
+        self._sequence_length = settings["sequence_length"]
+        self._takes = settings.get("inputs", "ids")
+        self._num_code_points = settings.get("num_code_points")
+        self._pairs = settings.get("pairs", False)
 
     def _encode(self, text: str, pair: str | None = None) -> dict[str, np.ndarray]:
         return encode_inputs(
@@ -121,11 +138,16 @@ class IdsReader(Reader):
         self, columns: Sequence[Sequence[str]], batch_size: int
     ) -> Iterator[dict[str, np.ndarray]]:
         if self._takes == "code_points":
-            if len(columns) > 1:
-                raise ValueError("This file takes one text, not a pair: export with inputs='ids'.")
+            names = ("code_points", "pair") if self._pairs else ("code_points",)
+            if len(columns) != len(names):
+                raise ValueError(
+                    "This file takes a pair, not one text: export without pairs=True."
+                    if self._pairs
+                    else "This file takes one text, not a pair: export with pairs=True."
+                )
             # All of them first, so that none is refused after others have run.
-            rows = [self._encode_code_points(text) for text in columns[0]]
-            yield from (self._run({"code_points": row}) for row in rows)
+            rows = [[*map(self._encode_code_points, texts)] for texts in zip(*columns, strict=True)]
+            yield from (self._run(dict(zip(names, row, strict=True))) for row in rows)
             return
         # Each runs alone, at its own length.
         for texts in zip(*columns, strict=True):
@@ -150,12 +172,19 @@ class IdsReader(Reader):
 
     def _read_part(self, text: str) -> str:
         """Returns the start of a text that has all tokens which are read."""
-        if self._truncation != "head":
+        if self._truncation != "head" or self._pairs:
             return text
         encoded = self._tokenizer.encode(text, sequence_length=self._sequence_length)
         part = text[: encoded.offsets[-2][1]]
         again = self._tokenizer.encode(part, sequence_length=self._sequence_length)
         return part if again.token_ids == encoded.token_ids else text
+
+    def _run_rows(
+        self, token_ids: Sequence[Sequence[int]], segment_ids: Sequence[Sequence[int]]
+    ) -> list[np.ndarray]:
+        """Computes the output of every row, each alone. *Shape:* (S, ...) each."""
+        rows = zip(token_ids, segment_ids, strict=True)
+        return [self._run(id_inputs([row]))[self._output][0] for row in rows]
 
 
 class LiteRTReader(IdsReader):
@@ -188,25 +217,58 @@ class LiteRTReader(IdsReader):
                 "wrote."
             ) from error
 
-    def _settings(self, files: dict[str, str]) -> dict[str, Any]:
-        """Returns the settings that are packed in the file."""
-        return json.loads(files[SETTINGS])
-
-    def _read(self, settings: dict[str, Any]) -> None:
-        """Takes over the settings."""
-        self._sequence_length = settings["sequence_length"]
-        self._takes = settings.get("inputs", "ids")
-        self._num_code_points = settings.get("num_code_points")
-
     def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return self._runner(**inputs)
 
-    def _run_rows(
-        self, token_ids: Sequence[Sequence[int]], segment_ids: Sequence[Sequence[int]]
-    ) -> list[np.ndarray]:
-        """Computes the output of every row, each alone. *Shape:* (S, ...) each."""
-        rows = zip(token_ids, segment_ids, strict=True)
-        return [self._run(id_inputs([row]))[self._output][0] for row in rows]
+
+class OnnxReader(IdsReader):
+    """Runs an exported ONNX file in ONNX Runtime, with the vocabulary and settings in its metadata.
+
+    Args:
+        path: The `.onnx` file.
+        num_threads: Number of threads of ONNX Runtime within an operation.
+        allow_changed: Whether to also load a file that has been changed since it was exported, for
+            example by `onnxruntime.quantization`. Its answers have not been compared with the
+            model's: measure them.
+
+    Raises:
+        ValueError: If the file is not one that the task's `export` wrote, or has been changed.
+        ImportError: If onnxruntime is not installed.
+    """
+
+    def __init__(
+        self, path: str | Path, num_threads: int = 1, *, allow_changed: bool = False
+    ) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ImportError(
+                f"ONNX files run on onnxruntime, which is not installed: {installation('onnx')}."
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = num_threads
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+            metadata = self._session.get_modelmeta().custom_metadata_map
+            if MODEL_HASH in metadata and not allow_changed:
+                size = os.path.getsize(path) - ONNX_HASH_BYTES
+                check_model(path, size, metadata[MODEL_HASH], " or pass allow_changed=True")
+            settings = self._settings({SETTINGS: metadata["tokenizer_config"], **metadata})
+            self._tokenizer = WordPieceTokenizer.from_config(settings["tokenizer"])
+            self._outputs = {output.name: output for output in self._session.get_outputs()}
+            self._width = self._outputs[self._output].shape[-1]
+            self._read(settings)
+        # ONNX Runtime's exceptions share no base but Exception.
+        except Exception as error:
+            raise ValueError(
+                f"{path} is not an ONNX file of {self._task} ({error}): name one that `export` "
+                "wrote."
+            ) from error
+
+    def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return dict(zip(self._outputs, self._session.run([*self._outputs], inputs), strict=True))
 
 
 class LiteRTRunner:
@@ -229,7 +291,11 @@ class LiteRTRunner:
     def __init__(self, path: str | Path, num_threads: int = 1, takes_text: bool = False) -> None:
         # Held, because the signature does not keep its interpreter alive.
         self._interpreter = _litert_interpreter(path, num_threads, takes_text)
-        self._signature = self._interpreter.get_signature_runner()
+        # Files of others have one of any name; those that learn on the device have several.
+        several = len(self._interpreter.get_signature_list()) > 1
+        self._signature = self._interpreter.get_signature_runner(
+            "serving_default" if several else None
+        )
         self.get_input_details = self._signature.get_input_details
         self.get_output_details = self._signature.get_output_details
         # Inputs and outputs of a call lie in the interpreter, where another would overwrite them.

@@ -4,29 +4,25 @@ Axes: B batch, S sequence, C classes.
 """
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_bert_scratch.extras import installation
 from keras_bert_scratch.serving.packed import (
     INPUTS,
     LABELS,
     MEDIAPIPE_NAMES,
-    MODEL_HASH,
     NAMES,
-    ONNX_HASH_BYTES,
     SETTINGS,
     VOCABULARY,
-    check_model,
     from_lines,
 )
 from keras_bert_scratch.serving.readers.base import (
     IdsReader,
     LiteRTReader,
+    OnnxReader,
     Reader,
     SavedModelReader,
     load,
@@ -201,19 +197,8 @@ class LiteRTPredictor(_IdsPredictor, LiteRTReader):
         )
 
 
-class OnnxPredictor(_IdsPredictor):
-    """Runs an exported ONNX file in ONNX Runtime, with the vocabulary and labels in its metadata.
-
-    Args:
-        path: The `.onnx` file.
-        num_threads: Number of threads of ONNX Runtime within an operation.
-        allow_changed: Whether to also load a file that has been changed since it was exported, for
-            example by `onnxruntime.quantization`. Its answers have not been compared with the
-            model's: measure them.
-
-    Raises:
-        ValueError: If the file is not one that `export` wrote, or has been changed.
-        ImportError: If onnxruntime is not installed.
+class OnnxPredictor(_IdsPredictor, OnnxReader):
+    """Runs an exported ONNX file of a classifier, see `OnnxReader`.
 
     Example:
         >>> predictor = OnnxPredictor("saved_models/sentiment.onnx")
@@ -221,39 +206,11 @@ class OnnxPredictor(_IdsPredictor):
         (1, 2)
     """
 
-    def __init__(
-        self, path: str | Path, num_threads: int = 1, *, allow_changed: bool = False
-    ) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise ImportError(
-                f"ONNX files run on onnxruntime, which is not installed: {installation('onnx')}."
-            ) from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = num_threads
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-            metadata = self._session.get_modelmeta().custom_metadata_map
-            if MODEL_HASH in metadata and not allow_changed:
-                size = os.path.getsize(path) - ONNX_HASH_BYTES
-                check_model(path, size, metadata[MODEL_HASH], " or pass allow_changed=True")
-            self.labels = json.loads(metadata["labels"])
-            settings = json.loads(metadata["tokenizer_config"])
-        # ONNX Runtime's exceptions share no base but Exception.
-        except Exception as error:
-            raise ValueError(
-                f"{path} is not an ONNX file of a classifier ({error}): name one that `export` "
-                "wrote."
-            ) from error
-        self._tokenizer = WordPieceTokenizer.from_config(settings["tokenizer"])
-        self._sequence_length = settings["sequence_length"]
-        self._takes = settings.get("inputs", "ids")
+    _output = "probabilities"
 
-    def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {"probabilities": self._session.run(["probabilities"], inputs)[0]}
+    def _settings(self, files: dict[str, str]) -> dict[str, Any]:
+        self.labels = json.loads(files["labels"])
+        return super()._settings(files)
 
 
 def load_predictor(path: str | Path, num_threads: int = 1) -> Predictor:

@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from keras_bert_scratch.serving.readers.base import LiteRTReader, Reader, SavedModelReader, load
+from keras_bert_scratch.serving.readers.base import (
+    LiteRTReader,
+    OnnxReader,
+    Reader,
+    SavedModelReader,
+    load,
+)
 from keras_bert_scratch.text.columns import text_columns
 
 
@@ -44,6 +50,10 @@ class LiteRTEmbedder(LiteRTReader, Embedder):
     """Runs an exported LiteRT file of a sentence encoder, see `LiteRTReader`."""
 
 
+class OnnxEmbedder(OnnxReader, Embedder):
+    """Runs an exported ONNX file of a sentence encoder, see `OnnxReader`."""
+
+
 def load_embedder(path: str | Path, num_threads: int = 1) -> Embedder:
-    """Loads a SavedModel folder or a `.tflite` file of a sentence encoder, see `load`."""
-    return load(path, num_threads, SavedModelEmbedder, LiteRTEmbedder)
+    """Loads a SavedModel, a `.tflite` or an `.onnx` file of a sentence encoder, see `load`."""
+    return load(path, num_threads, SavedModelEmbedder, LiteRTEmbedder, OnnxEmbedder)

@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 
 from keras_bert_scratch.data.tags import TaggedSpan, WordRows, tagged_spans
-from keras_bert_scratch.serving.readers.base import LiteRTReader, SavedModelReader, load
+from keras_bert_scratch.serving.readers.base import (
+    IdsReader,
+    LiteRTReader,
+    OnnxReader,
+    SavedModelReader,
+    load,
+)
 from keras_bert_scratch.text.truncation import Truncation
 
 
@@ -64,9 +70,7 @@ class SavedModelTagger(Tagger, SavedModelReader):
         return text, offsets[:number], found["probabilities"][:number]
 
 
-class LiteRTTagger(Tagger, LiteRTReader):
-    """Runs an exported LiteRT file of a tagger, see `LiteRTReader`."""
-
+class _IdsTagger(Tagger, IdsReader):
     _output = "probabilities"
     # A file that takes code points reads all of a text.
     _truncation: Truncation = "windows"
@@ -94,6 +98,14 @@ class LiteRTTagger(Tagger, LiteRTReader):
         return text, np.stack([starts[first], ends[last]], axis=-1), probabilities[first]
 
 
+class LiteRTTagger(_IdsTagger, LiteRTReader):
+    """Runs an exported LiteRT file of a tagger, see `LiteRTReader`."""
+
+
+class OnnxTagger(_IdsTagger, OnnxReader):
+    """Runs an exported ONNX file of a tagger, see `OnnxReader`."""
+
+
 def load_tagger(path: str | Path, num_threads: int = 1) -> Tagger:
-    """Loads a SavedModel folder or a `.tflite` file of a tagger, see `load`."""
-    return load(path, num_threads, SavedModelTagger, LiteRTTagger)
+    """Loads a SavedModel folder, a `.tflite` or an `.onnx` file of a tagger, see `load`."""
+    return load(path, num_threads, SavedModelTagger, LiteRTTagger, OnnxTagger)

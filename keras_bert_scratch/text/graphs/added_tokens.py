@@ -3,18 +3,15 @@
 Axes: B batch, P parts of all texts.
 """
 
+import itertools
 import re
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from keras_bert_scratch.text.added_tokens import Finder
-from keras_bert_scratch.text.graphs.code_points import normalized_strings
-from keras_bert_scratch.text.graphs.core_engine import (
-    lookup_table,
-    replace_code_points,
-    string_table,
-)
+from keras_bert_scratch.text.graphs.code_points import normalized_strings, unique_blocks
 from keras_bert_scratch.text.graphs.ragged import row_ids
 from keras_bert_scratch.text.normalization import BertNormalizer
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
@@ -23,6 +20,7 @@ from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 # other character replaces it. Normalization deletes both.
 _MARK, _OTHER = "\U0010fff0", "\ue000"
 _TEXT = -1
+_PAGE = 256
 
 
 class AddedTokensGraph(tf.Module):
@@ -49,7 +47,7 @@ class AddedTokensGraph(tf.Module):
             for finder in tokenizer.finders
         )
         if self._normalized:
-            self._strings = string_table(normalized_strings(tokenizer.normalizer))
+            self._strings = _string_table(normalized_strings(tokenizer.normalizer))
 
     def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Turns texts (*Shape:* (B,)) into int32 ids (*Shape:* (B, None))."""
@@ -61,7 +59,7 @@ class AddedTokensGraph(tf.Module):
         parts = self._prepare(parts)
         if self._normalized:
             # The engine normalizes again, which changes nothing.
-            normalized, splits, _ = replace_code_points(parts, *self._strings)
+            normalized, splits, _ = _replace_code_points(parts, *self._strings)
             parts = tf.strings.unicode_encode(
                 tf.RaggedTensor.from_row_splits(normalized, splits, validate=False), "UTF-8"
             )
@@ -86,7 +84,10 @@ class _SplitAtTokens(tf.Module):
         self._as_text = "|".join(map(re.escape, finder.as_text))
         id_of = tokenizer.vocabulary.token_to_id
         ids = {content: id_of(finder.tokens[content].content) for content in finder.contents}
-        self._ids = lookup_table(ids, _TEXT)
+        keys, values = tf.constant([*ids]), tf.constant([*ids.values()], tf.int32)
+        self._ids = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(keys, values), _TEXT
+        )
 
     def __call__(
         self, parts: tf.Tensor, ids: tf.Tensor, row_splits: tf.Tensor
@@ -105,3 +106,43 @@ class _SplitAtTokens(tf.Module):
         # Tokens that are found are not searched again.
         new_parts = tf.where(new_ids == _TEXT, split.flat_values, "")
         return new_parts, new_ids, tf.gather(split.row_splits, row_splits)
+
+
+def _string_table(
+    table: tuple[np.ndarray, list[str]],
+) -> tuple[tf.Tensor, tf.Tensor, tf.RaggedTensor]:
+    """Makes the table of `_replace_code_points` from one of `code_points.py`."""
+    index, strings = table
+    pages, page_of = unique_blocks(index, _PAGE)
+    rows = tf.RaggedTensor.from_row_lengths(
+        tf.constant([ord(c) for c in itertools.chain(*strings)], tf.int32),
+        tf.constant([len(string) for string in strings], tf.int64),
+    )
+    return tf.constant(pages.ravel(), tf.int32), tf.constant(page_of.ravel(), tf.int32), rows
+
+
+def _replace_code_points(
+    texts: tf.Tensor, pages: tf.Tensor, page_of: tf.Tensor, replacements: tf.RaggedTensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Replaces every code point of texts.
+
+    Args:
+        texts: Strings. *Shape:* (B,)
+        pages: First part of a `_string_table`.
+        page_of: Its second part.
+        replacements: Its third part.
+
+    Returns:
+        The code points, *shape:* (N,); where texts start in them, *shape:* (B + 1,); and the
+        position in its text of the character that each comes from, *shape:* (N,).
+    """
+    raw = tf.strings.unicode_decode(texts, "UTF-8", errors="ignore")
+    page = tf.gather(page_of, raw.flat_values // _PAGE)
+    index = tf.gather(pages, page * _PAGE + raw.flat_values % _PAGE)
+    strings = tf.gather(replacements, index)
+    source = row_ids(strings)
+    characters = tf.where(
+        strings.flat_values == 0, tf.gather(raw.flat_values, source), strings.flat_values
+    )
+    origins = tf.gather(tf.ragged.range(raw.row_lengths()).flat_values, source)
+    return characters, tf.gather(strings.row_splits, raw.row_splits), origins

@@ -10,12 +10,14 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
+from keras_bert_scratch.text.graphs.added_tokens import AddedTokensGraph
 from keras_bert_scratch.text.graphs.code_points import (
     DELETED,
     UNCHANGED,
     code_point_strings,
     unique_blocks,
 )
+from keras_bert_scratch.text.graphs.mark_order import MarkOrder
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import CONTINUATION, UNK
 
@@ -56,9 +58,18 @@ class FastEngine(tf.Module):
             unknown_token=UNK,
             no_pretokenization=True,
         )
+        self._marks = MarkOrder(tokenizer.normalizer)
+        self._added_tokens = (
+            AddedTokensGraph(tokenizer, self._marks, self._tokenize) if tokenizer.finders else None
+        )
 
     def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Turns texts (*Shape:* (B,)) into int32 ids (*Shape:* (B, None))."""
+        if self._added_tokens:
+            return self._added_tokens(texts)
+        return self._tokenize(self._marks(texts))
+
+    def _tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         words = tf.strings.split(self._normalizer.normalize(texts))
         ids = self._wordpiece.tokenize(self._without_long_words(words.flat_values))
         row_splits = tf.gather(ids.row_splits, words.row_splits)

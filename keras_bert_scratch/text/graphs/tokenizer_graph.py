@@ -1,7 +1,8 @@
 """The tokenizer as TensorFlow operations: the same ids inside `tf.data` and SavedModels.
 
 Both engines look up what each code point becomes, which also tells the words apart, and then split
-words into the longest tokens.
+words into the longest tokens. The engine "core" is the one that reads code points on phones and in
+browsers, see `integer_engine.py`.
 
 Axes: B batch, S sequence, W windows of all texts of a batch.
 """
@@ -12,16 +13,9 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.text.graphs.added_tokens import AddedTokensGraph
 from keras_bert_scratch.text.graphs.core_engine import CoreEngine
-from keras_bert_scratch.text.graphs.ragged import boolean_mask, padded
+from keras_bert_scratch.text.graphs.ragged import padded
 from keras_bert_scratch.text.graphs.windows import cut_windows
-from keras_bert_scratch.text.normalization import (
-    DELETED_FLAG,
-    NUM_CODE_POINTS,
-    Normalizer,
-    unicode_table,
-)
 from keras_bert_scratch.text.preprocessing import RegexStep, Step
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.truncation import (
@@ -55,7 +49,6 @@ class TokenizerGraph(tf.Module):
         self._vocabulary = tokenizer.vocabulary
         self._errors = tokenizer.errors
         self._is_mediapipe = tokenizer.normalization == "mediapipe"
-        self._marks = _MarkOrder(tokenizer.normalizer)
         self._preprocessing = tokenizer.preprocessing
         python_steps = [step for step in self._preprocessing if not isinstance(step, RegexStep)]
         if engine == "core" and python_steps:
@@ -67,9 +60,6 @@ class TokenizerGraph(tf.Module):
         if engine not in ("fast", "core"):
             raise ValueError(f"engine must be 'fast' or 'core', received {engine!r}.")
         self._engine = CoreEngine(tokenizer) if engine == "core" else _fast_engine(tokenizer)
-        self._added_tokens = (
-            AddedTokensGraph(tokenizer, self._marks, self._engine) if tokenizer.finders else None
-        )
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Turns texts into ids, without [CLS] and [SEP].
@@ -80,10 +70,7 @@ class TokenizerGraph(tf.Module):
         Returns:
             int32 ids. *Shape:* (B, None)
         """
-        texts = self._prepare(texts)
-        if self._added_tokens:
-            return self._added_tokens(texts)
-        return self._engine(self._marks(texts))
+        return self._engine(self._prepare(texts))
 
     def with_offsets(self, texts: tf.Tensor) -> dict[str, tf.RaggedTensor]:
         """Turns texts into ids with their offsets; for the engine "core" only.
@@ -93,22 +80,23 @@ class TokenizerGraph(tf.Module):
 
         Returns:
             The results of `CoreEngine.with_offsets`, and `texts`, to which the offsets refer: the
-            texts without bytes that are not UTF-8, and with combining marks in canonical order.
+            texts without bytes that are not UTF-8.
 
         Raises:
-            ValueError: If the engine is "fast", or the tokenizer changes texts in other ways.
+            ValueError: If the engine is "fast", the tokenizer changes texts before it reads them,
+                or offsets depend on white space around added tokens.
         """
         if not hasattr(self._engine, "with_offsets"):
             raise ValueError(
                 'Only the engine "core" finds offsets: use `tokenizer_graph(tokenizer, "core")`.'
             )
-        if self._preprocessing or self._is_mediapipe or self._added_tokens:
+        if self._preprocessing or self._is_mediapipe:
             raise ValueError(
                 "Offsets are found only where texts reach the tokenizer unchanged: use a tokenizer "
-                "without preprocessing, normalization='mediapipe', added_tokens and "
-                "allow_special_tokens; or export to LiteRT, whose predictor is Python."
+                "without preprocessing and normalization='mediapipe'; or export to LiteRT, whose "
+                "predictor is Python."
             )
-        texts = self._marks(self._prepare(texts))
+        texts = self._prepare(texts)
         texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", "ignore")
         return {"texts": texts, **self._engine.with_offsets(texts)}
 
@@ -334,58 +322,3 @@ def _truncated_lengths(
         tf.minimum(first, tf.maximum(room - second, share)),
         tf.minimum(second, tf.maximum(room - first, room - share)),
     )
-
-
-class _MarkOrder(tf.Module):
-    """Puts the combining marks that normalization keeps, if any, into canonical order.
-
-    Args:
-        normalizer: The normalization, whose `sources_of_marks` are sorted.
-    """
-
-    def __init__(self, normalizer: Normalizer) -> None:
-        # The default, the class's name, starts with an underscore, which no name scope may.
-        super().__init__(name="mark_order")
-        table = unicode_table()
-        self._sources = sorted(normalizer.sources_of_marks)
-        self._composed = {
-            source: table.decomposition[ord(source)]
-            for source in self._sources
-            if ord(source) in table.decomposition
-        }
-        # Marks keep their class; -1 is a character that normalization deletes before it sorts.
-        classes = np.zeros(NUM_CODE_POINTS, np.int16)
-        classes[list(table.combining_class)] = list(table.combining_class.values())
-        classes[(table.flags & DELETED_FLAG) > 0] = -1
-        self._classes = tf.constant(classes)
-
-    def __call__(self, texts: tf.Tensor) -> tf.Tensor:
-        if not self._sources:
-            return texts
-        # \C is any byte: the dot does not match bytes that are not UTF-8.
-        pattern = rf"\C*[{''.join(self._sources)}]\C*"
-        is_needed = tf.strings.regex_full_match(texts, pattern)
-        return tf.cond(
-            tf.reduce_any(is_needed),
-            lambda: tf.where(is_needed, self._sort(texts), texts),
-            lambda: texts,
-        )
-
-    def _sort(self, texts: tf.Tensor) -> tf.Tensor:
-        for composed, parts in self._composed.items():
-            texts = tf.strings.regex_replace(texts, composed, parts)
-        characters = tf.strings.unicode_decode(texts, "UTF-8", errors="ignore")
-        classes = tf.gather(self._classes, characters)
-        characters = boolean_mask(characters, (classes >= 0).flat_values)
-        flat = tf.cast(tf.gather(self._classes, characters.flat_values), tf.int64)
-        starts_run = tf.cast(flat == 0, tf.int64)
-        # Every row opens a run, too; rows that are empty share the next one's first position.
-        row_starts = tf.scatter_nd(
-            characters.row_starts()[:, None],
-            tf.ones_like(characters.row_starts()),
-            [tf.size(flat, tf.int64) + 1],
-        )[:-1]
-        run = tf.cumsum(starts_run + row_starts)
-        order = tf.argsort(run * 256 + flat, stable=True)
-        sorted_characters = characters.with_values(tf.gather(characters.flat_values, order))
-        return tf.strings.unicode_encode(sorted_characters, "UTF-8")

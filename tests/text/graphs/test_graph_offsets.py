@@ -3,6 +3,7 @@
 import pytest
 import tensorflow as tf
 
+from keras_bert_scratch.text.added_tokens import AddedToken
 from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
@@ -33,6 +34,17 @@ def test_equal_to_python(lowercase):
     assert found["texts"].numpy()[0].decode() == TEXTS[0]
 
 
+def test_added_tokens():
+    both = WordPieceTokenizer(Vocabulary(TOKENS), allow_special_tokens=True)
+    found = tokenizer_graph(both, "core").with_offsets(tf.constant(["a[MASK] film", ""]))
+    assert found["token_ids"].to_list() == [both.encode("a[MASK] film").token_ids[1:-1], []]
+    assert found["starts"].to_list() == [[0, 1, 8], []]
+    assert found["ends"].to_list() == [[1, 7, 12], []]
+    stripping = WordPieceTokenizer(Vocabulary(TOKENS), added_tokens=[AddedToken("a", lstrip=True)])
+    with pytest.raises(ValueError, match="added tokens without lstrip and rstrip, received 'a'"):
+        tokenizer_graph(stripping, "core").with_offsets(tf.constant(["a"]))
+
+
 def test_bytes_that_are_not_utf8_do_not_count():
     tokenizer = WordPieceTokenizer(Vocabulary(TOKENS))
     found = tokenizer_graph(tokenizer, "core").with_offsets(tf.constant([b"\xff a\xfe film"]))
@@ -44,6 +56,6 @@ def test_refusals():
     vocabulary = Vocabulary(TOKENS)
     with pytest.raises(ValueError, match='Only the engine "core" finds offsets'):
         tokenizer_graph(WordPieceTokenizer(vocabulary), "fast").with_offsets(tf.constant(["a"]))
-    special = WordPieceTokenizer(vocabulary, allow_special_tokens=True)
+    other = WordPieceTokenizer(vocabulary, normalization="mediapipe")
     with pytest.raises(ValueError, match="use a tokenizer without preprocessing"):
-        tokenizer_graph(special, "core").with_offsets(tf.constant(["a"]))
+        tokenizer_graph(other, "core").with_offsets(tf.constant(["a"]))

@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_bert_scratch.text.added_tokens import AddedToken
 from keras_bert_scratch.text.graphs.double_array import DEAD, double_array
 from keras_bert_scratch.text.graphs.integer_engine import IntegerEngine
-from keras_bert_scratch.text.preprocessing import StripHtml
+from keras_bert_scratch.text.graphs.symbols import trie_of
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
@@ -101,11 +101,17 @@ def test_long_words(length):
     assert ids == long.encode(f"a {text} films").token_ids[1:-1]
 
 
+def test_tokens_that_are_too_long_for_a_word():
+    both = WordPieceTokenizer(Vocabulary([*TOKENS, 100 * "f", 101 * "f", "##" + 5_000 * "s"]))
+    for text in (100 * "f", 101 * "f", "a" + 5_000 * "s"):
+        assert found(IntegerEngine(both), [*map(ord, text)])[0] == both.encode(text).token_ids[1:-1]
+    with pytest.raises(ValueError, match="no tokens of 3 characters among 1000000001 tokens: rem"):
+        trie_of([(1, [2, 2, 2], 10**9)], 1, 3)
+
+
 @pytest.mark.parametrize(
     ("switches", "message"),
     [
-        ({"errors": "strict"}, "needs a tokenizer with errors='replace', received 'strict'"),
-        ({"preprocessing": [StripHtml()]}, r"with preprocessing=\(\), .* with inputs='ids'"),
         ({"added_tokens": [AddedToken("a", rstrip=True)]}, "without lstrip and rstrip, .* 'a'"),
     ],
 )
