@@ -39,7 +39,7 @@ def export(signature: Any, path: str | Path, format: str, **options: Any) -> Non
         FileExistsError: If the folder is not empty, or has this version already.
         RuntimeError: If Keras runs on another backend, or the export does not answer as the model.
     """
-    _require_tensorflow()
+    require_tensorflow()
     if format == "onnx" and Path(path).suffix != ".onnx":
         raise ValueError(f"An ONNX file is known by its name: {path} must end in .onnx.")
     write = _WRITERS[format]
@@ -79,7 +79,7 @@ def compare(path: Path, signature: Signature, check: Check) -> None:
         signature.check_labels(found, wanted, check.precision)
 
 
-def _require_tensorflow() -> None:
+def require_tensorflow() -> None:
     """Refuses another backend of Keras: TensorFlow's graphs are exported."""
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
