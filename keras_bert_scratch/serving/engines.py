@@ -46,6 +46,8 @@ _LARGEST_MODEL = 2**31
 # The files of a checkpoint that its answers depend on.
 _SOURCES = ("*.json", "*.safetensors", "*.bin", "*.txt")
 _NOT_SOURCES = ("hashes.json", "file_format.json")
+# What is recorded beside a file, and the fields of its `Agreement`.
+_FIELDS = {"key", "task", "model", "sources", "multi_label"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,7 +212,9 @@ def kept(folder: str | Path, name: str = "litert-int8") -> tuple[Any, Agreement]
     record = _record(path)
     if record is None or record["sources"] != sources(Path(folder)):
         return None
-    return _reader(path, record["task"], record["model"]), _agreement(record)
+    reader = _reader(path, record["task"], record["model"])
+    reader.multi_label = record["multi_label"]
+    return reader, _agreement(record)
 
 
 def sources(folder: Path) -> dict[str, str]:
@@ -256,6 +260,7 @@ def _load(
         "task": signature.task,
         "model": model_hash,
         "sources": found_sources,
+        "multi_label": getattr(model, "multi_label", False),
         **dataclasses.asdict(agreement),
     }
     with new_file(_record_path(path)) as file:
@@ -349,7 +354,7 @@ def _record(path: Path) -> dict[str, Any] | None:
         record = read_json(_record_path(path))
         is_same = record["model"] == unpack(path)[MODEL_HASH]
         _agreement(record)
-        return record if is_same and {"key", "task", "sources"} <= record.keys() else None
+        return record if is_same and _FIELDS <= record.keys() else None
     except READ_ERRORS:
         return None
 
