@@ -354,7 +354,7 @@ def _record(path: Path) -> dict[str, Any] | None:
         record = read_json(_record_path(path))
         is_same = record["model"] == unpack(path)[MODEL_HASH]
         _agreement(record)
-        return record if is_same and _FIELDS <= record.keys() else None
+        return record if is_same and record.keys() >= _FIELDS else None
     except READ_ERRORS:
         return None
 

@@ -323,8 +323,8 @@ class TextModel(ExampleModel):
         """
         if self.truncation == "windows":
             raise ValueError(
-                f"{self.name} has truncation='windows', several rows a text, and an engine computes "
-                "one row a text: use engine='keras', or a model with another truncation."
+                f"{self.name} has truncation='windows', several rows a text, an engine has one: "
+                "use engine='keras', or a model with another truncation."
             )
         return self._signature({})
 
