@@ -14,6 +14,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from keras_bert_scratch.cli import common
+from keras_bert_scratch.cli.quiet import without_keras
 from keras_bert_scratch.files import check_new_folder, new_file
 
 # The options that the lines of output depend on, besides the model and the file.
@@ -79,6 +80,8 @@ def _load(options: argparse.Namespace) -> Any:
         if kept is not None:
             options.engine = "litert-int8"
             return kept
+    if common.is_export(options.model):
+        without_keras()
     return common.load_any(options.model, engine=engine)
 
 

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from keras_bert_scratch.cli import common
+from keras_bert_scratch.cli.quiet import without_keras
 from keras_bert_scratch.serving.server.limits import Limits
 
 
@@ -72,6 +73,8 @@ def _served(folder: str, engine: str) -> str:
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
     from keras_bert_scratch.serving.server.app import serve
+
+    without_keras()
 
     # Which versions are served, and which cannot be.
     logging.basicConfig(format="%(asctime)s %(message)s")

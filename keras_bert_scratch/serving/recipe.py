@@ -1,5 +1,7 @@
 """The one recipe of all exports: write beside, pack, ask a fresh process, compare, rename."""
 
+import concurrent.futures
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_bert_scratch.files import new_file, new_folder, write_hashes
-from keras_bert_scratch.serving.fresh_process import ask
+from keras_bert_scratch.serving.fresh_process import ask, started
 from keras_bert_scratch.serving.graphs.signature import Check, Signature
 from keras_bert_scratch.serving.litert import write_litert
 from keras_bert_scratch.serving.mediapipe import write_mediapipe
@@ -47,25 +49,33 @@ def export(signature: Any, path: str | Path, format: str, **options: Any) -> Non
         with new_file(path) as file:
             compare(file, signature, write(signature, file, **options))
         return
-    with new_folder(version_folder(path, options.pop("version", None))) as folder:
-        compare(folder, signature, write(signature, folder, **options))
+    output = version_folder(path, options.pop("version", None))
+    with new_folder(output) as folder, started() as process:
+        compare(folder, signature, write(signature, folder, **options), process)
         write_hashes(folder)
 
 
-def compare(path: Path, signature: Signature, check: Check) -> None:
+def compare(
+    path: Path, signature: Signature, check: Check, process: subprocess.Popen | None = None
+) -> None:
     """Asks an export in a fresh process without Keras, and compares its answers with the model's.
 
     Args:
         path: The SavedModel folder or file.
         signature: The task.
         check: What the export must answer.
+        process: See `ask`.
 
     Raises:
         RuntimeError: If the export does not load, or its answers differ or are not numbers.
     """
     probes = signature.probes if check.probes is None else check.probes
-    found, _ = ask(path, probes, task=signature.task)
-    gap = signature.gap(found, check.expected(probes))
+    # The model computes its own answers meanwhile.
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask, path, probes, task=signature.task, process=process)
+        wanted = check.expected(probes)
+        found, _ = asked.result()
+    gap = signature.gap(found, wanted)
     largest_gap = signature.largest_gaps[check.precision]
     # Written so that a gap that is not a number fails, too.
     if not gap <= largest_gap:
