@@ -97,9 +97,9 @@ def answering(engine: str, folder: Path) -> Callable[[list[str]], np.ndarray]:
         return lambda texts: model.predict(texts, BATCH_SIZE, verbose=0, engine=engine).argmax(1)
     if engine == "onnx-int8":
         from keras_bert_scratch.serving import OnnxPredictor
+        from keras_bert_scratch.serving.readers.base import num_cores
 
-        cores = len(os.sched_getaffinity(0))
-        reader = OnnxPredictor(folder / ONNX, cores, allow_changed=True)
+        reader = OnnxPredictor(folder / ONNX, num_cores(), allow_changed=True)
         return lambda texts: reader.probabilities(texts, BATCH_SIZE).argmax(1)
     import transformers
 

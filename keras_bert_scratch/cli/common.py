@@ -310,7 +310,9 @@ def load_any(path: str, task: str = "BertClassifier", engine: "Engine | None" = 
         )
     if not Path(path).is_file():
         return getattr(serving, _LOADERS[task])(path)
-    return getattr(serving, _LOADERS[task])(path, len(os.sched_getaffinity(0)))
+    from keras_bert_scratch.serving.readers.base import num_cores
+
+    return getattr(serving, _LOADERS[task])(path, num_cores())
 
 
 def engine_of(options: argparse.Namespace) -> "Engine | None":

@@ -21,6 +21,7 @@ from keras_bert_scratch.checkpoints.registry import CACHE
 from keras_bert_scratch.extras import check_installed
 from keras_bert_scratch.files import new_file, read_json, sha256_of
 from keras_bert_scratch.serving.packed import INPUTS, MODEL_HASH, RAW, READ_ERRORS, unpack
+from keras_bert_scratch.serving.readers.base import num_cores
 from keras_bert_scratch.serving.readers.classifier import LiteRTPredictor
 from keras_bert_scratch.serving.readers.sentence_encoder import LiteRTEmbedder
 
@@ -58,7 +59,8 @@ class Engine:
         name: `"litert-int8"`, a LiteRT file with int8 weights, the fastest; `"litert"`, the same in
             float32; `"keras"`; or `"auto"`, which times them on the first texts.
         least_agreement: Least share of the compared texts that must get the same label as from
-            Keras (of embeddings, one with a cosine of at least 0.98). One may always differ.
+            Keras (of embeddings, one with a cosine of at least 0.98). One may differ, unless the
+            share is 1.
 
     Raises:
         ValueError: If the name is none of these, or the share is not from 0 to 1.
@@ -97,8 +99,9 @@ class Agreement:
     largest_difference: float
 
     def suffices(self, least: float) -> bool:
-        """Whether the share of equal labels is at least this; one may always differ."""
-        return self.compared - self.equal <= max(1, (1 - least) * self.compared)
+        """Whether the share of equal labels is at least this; one may differ, unless it is 1."""
+        may_differ = 1 if least < 1 else 0
+        return self.compared - self.equal <= may_differ or self.equal / self.compared >= least
 
     def __str__(self) -> str:
         return (
@@ -141,12 +144,12 @@ def choose(engine: Engine, model: Any, columns: Sequence[Sequence[str]]) -> Any:
     return choose(dataclasses.replace(engine, name=name), model, columns)
 
 
-_CHOICES: dict[str, EngineName] = {}
+_CHOICES: dict[tuple[str, float], EngineName] = {}
 
 
 def _chosen(engine: Engine, model: Any, columns: Sequence[Sequence[str]]) -> EngineName:
     """Times the engines that a model may have on some texts, and says which is the fastest."""
-    key = model.engine_key()
+    key = model.engine_key(), engine.least_agreement
     if key not in _CHOICES:
         texts = _some(columns, 64)
         rates = {"keras": _rate(lambda: model.predict(texts, verbose=0), texts)}
@@ -367,4 +370,4 @@ def _agreement(record: dict[str, Any]) -> Agreement:
 @functools.lru_cache(2)
 def _reader(path: Path, task: str, model_hash: str) -> Any:
     """Loads a file, which stays loaded; another one of the same name has another hash."""
-    return _READERS[task](path, len(os.sched_getaffinity(0)))
+    return _READERS[task](path, num_cores())

@@ -11,6 +11,7 @@ import collections
 import concurrent.futures
 import itertools
 import json
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -350,6 +351,13 @@ class LiteRTRunner:
         """Computes the outputs, by name."""
         with self._lock:
             return self._signature(**inputs)
+
+
+def num_cores() -> int:
+    """Returns the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def batches_of_similar_lengths(lengths: Sequence[int], batch_size: int) -> list[np.ndarray]:

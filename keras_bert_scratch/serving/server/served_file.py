@@ -3,12 +3,12 @@
 Axes: B batch.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_bert_scratch.serving.readers.base import num_cores
 from keras_bert_scratch.serving.readers.classifier import Predictor, load_predictor
 from keras_bert_scratch.serving.readers.sentence_encoder import load_embedder
 from keras_bert_scratch.serving.server.rest import Input, RequestError, Row
@@ -41,7 +41,7 @@ class ServedFile(Served):
 
     def __init__(self, path: str | Path) -> None:
         self.folder = Path(path)
-        self._num_threads = len(os.sched_getaffinity(0))
+        self._num_threads = num_cores()
         try:
             self._reader: Any = load_predictor(path, self._num_threads)
         except ValueError as error:
