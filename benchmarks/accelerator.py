@@ -21,7 +21,7 @@ from unittest import mock
 
 import numpy as np
 
-Sizes = dict[str, int]
+Sizes = dict[str, Any]
 
 
 def flops(sizes: Sizes, length: int, training: bool) -> int:

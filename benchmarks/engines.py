@@ -175,7 +175,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Returns the figures as a table; `times` is against the first engine."""
     from keras_bert_scratch.tables import format_table
 
-    first = {}
+    first: dict[str, float] = {}
     lines = []
     for row in rows:
         rate = row["texts_per_second"]

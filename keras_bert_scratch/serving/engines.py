@@ -27,7 +27,7 @@ from keras_bert_scratch.serving.readers.sentence_encoder import LiteRTEmbedder
 
 EngineName = Literal["keras", "litert-int8", "litert", "auto"]
 # Precisions of the files, by the names of the engines.
-PRECISIONS = {"litert-int8": "int8", "litert": "float32"}
+PRECISIONS: dict[EngineName, str] = {"litert-int8": "int8", "litert": "float32"}
 NAMES = ("keras", *PRECISIONS, "auto")
 # The folder of a checkpoint's engines, and of those of models in memory.
 FOLDER = "engine"
@@ -152,7 +152,9 @@ def _chosen(engine: Engine, model: Any, columns: Sequence[Sequence[str]]) -> Eng
     key = model.engine_key(), engine.least_agreement
     if key not in _CHOICES:
         texts = _some(columns, 64)
-        rates = {"keras": _rate(lambda: model.predict(texts, verbose=0), texts)}
+        rates: dict[EngineName, float] = {
+            "keras": _rate(lambda: model.predict(texts, verbose=0), texts)
+        }
         refused = []
         for name in PRECISIONS:
             try:

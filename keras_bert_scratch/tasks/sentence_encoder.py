@@ -208,13 +208,12 @@ class BertSentenceEncoder(TextModel):
         self, engine: Engine, x: Any, batch_size: int, verbose: Any
     ) -> np.ndarray | None:
         """Computes embeddings by an engine, of both texts of each pair by themselves."""
-        columns = self.examples(x).columns if self.is_examples(x) else [x]
-        found = [
-            super(BertSentenceEncoder, self).answer_by_engine(engine, column, batch_size, verbose)
-            for column in columns
-        ]
-        if any(rows is None for rows in found):
-            return None
+        found = []
+        for column in self.examples(x).columns if self.is_examples(x) else [x]:
+            rows = super().answer_by_engine(engine, column, batch_size, verbose)
+            if rows is None:
+                return None
+            found.append(rows)
         return np.stack(found, axis=1) if len(found) > 1 else found[0]
 
     def same_answers(self, wanted: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, float]:

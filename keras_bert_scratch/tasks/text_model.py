@@ -326,7 +326,14 @@ class TextModel(ExampleModel):
                 f"{self.name} has truncation='windows', several rows a text, an engine has one: "
                 "use engine='keras', or a model with another truncation."
             )
-        return self._signature({})
+        if self.compute_dtype == self.encoder.compute_dtype == "float32":
+            return self._signature({})
+        # LiteRT computes in float32.
+        config = self.get_config()
+        config["dtype"] = config["encoder"]["config"]["dtype"] = "float32"
+        model = type(self).from_config(config)
+        model.set_weights(self.get_weights())
+        return model._signature({})
 
     def engine_key(self) -> str:
         """Returns a hash of everything that answers depend on: weights and config."""

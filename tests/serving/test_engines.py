@@ -85,6 +85,13 @@ class TestAnswers:
         both = encoder.predict(pairs, verbose=0, engine="litert")
         np.testing.assert_allclose(both, encoder.predict(pairs, verbose=0), atol=1e-5)
 
+    def test_of_a_model_in_mixed_precision(self, tiny_classifier):
+        model = tiny_classifier(dtype="mixed_bfloat16", temperature=1.4)
+        exact = tiny_classifier(temperature=1.4)
+        exact.set_weights(model.get_weights())
+        found = model.probabilities(TEXTS[:5], engine="litert")
+        np.testing.assert_allclose(found, exact.probabilities(TEXTS[:5]), atol=1e-5)
+
     def test_auto_says_what_it_chose(self, model, capsys):
         found = model.probabilities(TEXTS, engine="auto")
         np.testing.assert_allclose(found, model.probabilities(TEXTS), atol=0.2)

@@ -173,9 +173,11 @@ class IdsReader(Reader):
     ) -> dict[str, np.ndarray]:
         """Runs batches of similar lengths, and returns the outputs in the order of the texts."""
         check_truncation(self._truncation, len(columns))
-        settings = {"sequence_length": self._sequence_length, "truncation": self._truncation}
         encoded = (
-            self._tokenizer.encode(*texts, **settings) for texts in zip(*columns, strict=True)
+            self._tokenizer.encode(
+                *texts, sequence_length=self._sequence_length, truncation=self._truncation
+            )
+            for texts in zip(*columns, strict=True)
         )
         rows = [(row.token_ids, row.segment_ids) for row in encoded]
         batches = batches_of_similar_lengths([len(ids) for ids, _ in rows], batch_size)
