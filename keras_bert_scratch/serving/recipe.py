@@ -25,7 +25,6 @@ _WRITERS: dict[str, Callable[..., Check]] = {
     "onnx": write_onnx,
     "web": write_web,
 }
-_FOLDERS = ("tf_saved_model", "web")
 
 
 def export(signature: Any, path: str | Path, format: str, **options: Any) -> None:
@@ -48,19 +47,18 @@ def export(signature: Any, path: str | Path, format: str, **options: Any) -> Non
     if format == "onnx" and Path(path).suffix != ".onnx":
         raise ValueError(f"An ONNX file is known by its name: {path} must end in .onnx.")
     write = _WRITERS[format]
-    if format not in _FOLDERS:
-        with new_file(path) as file:
-            compare(file, signature, write(signature, file, **options))
-        return
-    if format == "web":
+    if format == "tf_saved_model":
+        output = version_folder(path, options.pop("version", None))
+        with new_folder(output) as folder, started() as process:
+            compare(folder, signature, write(signature, folder, **options), process)
+            write_hashes(folder)
+    elif format == "web":
         with new_folder(path) as folder:
             compare(folder / MODEL, signature, write(signature, folder, **options))
             write_hashes(folder)
-        return
-    output = version_folder(path, options.pop("version", None))
-    with new_folder(output) as folder, started() as process:
-        compare(folder, signature, write(signature, folder, **options), process)
-        write_hashes(folder)
+    else:
+        with new_file(path) as file:
+            compare(file, signature, write(signature, file, **options))
 
 
 def compare(
