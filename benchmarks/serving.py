@@ -11,8 +11,9 @@
    among numbers, 30 MB of headers, 300 connections that say nothing, others that send a body
    byte by byte or read no answer, gzip that unpacks to 100 MB, other Hosts. No good request may be
    answered wrongly, memory stays within 1.2 times that at rest, and /healthz answers within 0.1 s.
-4. Throughput on short texts, beside the same server with batches of one, and beside a plain Keras
-   `predict` behind the same ASGI stack. The three take turns, several times; the medians count.
+4. Throughput on short texts, beside the same server with an int8 LiteRT file, with batches of one,
+   and beside a plain Keras `predict` behind the same ASGI stack. They take turns, several times;
+   the medians count.
 
 Clients and server share the machine.
 """
@@ -35,9 +36,11 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -477,38 +480,48 @@ def throughput(
         Case(f"/v1/models/{NAME}:predict", json.dumps({"instances": [text]}).encode(), 200)
         for text in texts
     ]
-    ports = [free_port() for _ in range(3)]
-    commands = {
-        "dynamic batches": server_command(export, ports[0]),
-        "batches of one": server_command(export, ports[1], "--max-batch-size", "1"),
-        "Keras predict": [__file__, "--keras-server", str(checkpoint), str(ports[2])],
+    from keras_bert_scratch import BertClassifier
+
+    file = export.parent / "int8.tflite"
+    BertClassifier.from_pretrained(checkpoint).export(file, format="litert", precision="int8")
+    commands: dict[str, Callable[[int], list[str]]] = {
+        "dynamic batches": lambda port: server_command(export, port),
+        "int8 file": lambda port: server_command(file, port),
+        "batches of one": lambda port: server_command(export, port, "--max-batch-size", "1"),
+        "Keras predict": lambda port: [__file__, "--keras-server", str(checkpoint), str(port)],
     }
     rates: dict[str, list[float]] = {name: [] for name in commands}
+    slowest: dict[str, list[float]] = {name: [] for name in commands}
     with contextlib.ExitStack() as stack:
-        for port, command in zip(ports, commands.values(), strict=True):
-            stack.enter_context(server(port, command))
+        ports = {name: free_port() for name in commands}
+        for name, port in ports.items():
+            stack.enter_context(server(port, commands[name](port)))
         for turn in range(rounds + 1):
-            for port, name in zip(ports, commands, strict=True):
+            for name, port in ports.items():
                 # The slow one is measured on fewer.
                 count = requests if name != "Keras predict" else max(requests // 10, 2 * clients)
-                seconds = _timed(port, cases, count, clients)
+                seconds, each = _timed(port, cases, count, clients)
                 if turn:  # the first round warms up
                     rates[name].append(count / seconds)
+                    slowest[name].append(float(np.percentile(each, 99)))
     medians = {name: statistics.median(values) for name, values in rates.items()}
     for name, values in rates.items():
         spread = f"{min(values):.0f} to {max(values):.0f}"
         ratio = medians["dynamic batches"] / medians[name]
-        print(f"throughput, {name}: {medians[name]:.0f} requests/s ({spread}), ratio {ratio:.2f}")
+        print(
+            f"throughput, {name}: {medians[name]:.0f} requests/s ({spread}), ratio {ratio:.2f}, "
+            f"99 of 100 within {1000 * statistics.median(slowest[name]):.0f} ms"
+        )
     return medians
 
 
-def _timed(port: int, cases: list[Case], requests: int, clients: int) -> float:
+def _timed(port: int, cases: list[Case], requests: int, clients: int) -> tuple[float, list[float]]:
     load = Load()
     started = time.perf_counter()
     asyncio.run(send(port, _repeated(cases, requests), clients, load))
     seconds = time.perf_counter() - started
     assert load.statuses == {200: requests}, load.statuses
-    return seconds
+    return seconds, load.seconds
 
 
 def _repeated(cases: list[Case], requests: int) -> Iterator[Case]:

@@ -60,6 +60,7 @@ NOT_RUN = {
             "serving.readers.summarizer.Summarizer",
             "serving.readers.tagger.Tagger",
             "serving.saved_model.save_functions",
+            "serving.server.served_file.ServedFile",
             "serving.server.served_model.ServedModel",
             "serving.server.versions.ModelVersions",
         ),

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import itertools
 import json
+import os
 import re
 import sys
 import zipfile
@@ -19,6 +20,7 @@ from keras_bert_scratch.files import write_hashes
 if TYPE_CHECKING:
     from keras_bert_scratch.data.file_format import FileFormat
     from keras_bert_scratch.data.readers import Examples
+    from keras_bert_scratch.serving.engines import Engine
 
 # Help texts of arguments whose names or uses differ.
 CHECKPOINT = "checkpoint folder or hub id"
@@ -56,7 +58,21 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
         "this command running on each. Batch sizes are those of all devices together",
     },
     "--json": {"action": "store_true", "help": "print JSON"},
+    "--engine": {
+        # Those of serving.engines, which --help does not import.
+        "choices": ["keras", "litert-int8", "litert", "auto"],
+        "help": "what answers for a checkpoint: keras; a LiteRT file, built at first use and kept "
+        "beside the checkpoint; or auto, the fastest (default: %(default)s)",
+    },
+    "--least-agreement": {
+        "type": float,
+        "default": 0.99,
+        "metavar": "SHARE",
+        "help": "least share of texts to which an engine must give the label of Keras (default: "
+        "%(default)s)",
+    },
 }
+ENGINE = ("--engine", "--least-agreement")
 FILES = ("--encoding", "--delimiter", "--quoting")
 DATA = (
     *("--text-column", "--pair-column", "--label-column", "--label-separator"),
@@ -276,11 +292,87 @@ def load_checkpoint(path: str, task: str = "BertClassifier") -> Any:
         raise ValueError(message) from error
 
 
-def load_any(path: str, task: str = "BertClassifier") -> Any:
-    """Loads a checkpoint, by its folder or hub id, or an export of a task."""
+def load_any(path: str, task: str = "BertClassifier", engine: "Engine | None" = None) -> Any:
+    """Loads a checkpoint, by its folder or hub id, or an export of a task.
+
+    Args:
+        path: The checkpoint or export.
+        task: The task.
+        engine: What answers for a checkpoint, if not Keras.
+    """
     if not is_export(path):
-        return load_checkpoint(path, task)
-    return getattr(serving, _LOADERS[task])(path)
+        if engine is None or engine.name == "keras":
+            return load_checkpoint(path, task)
+        return kept_engine(path, engine) or ByEngine(path, load_checkpoint(path, task), engine)
+    if engine is not None:
+        raise ValueError(
+            f"--engine is for checkpoints, and {path} is an export, which is an engine: omit it."
+        )
+    if not Path(path).is_file():
+        return getattr(serving, _LOADERS[task])(path)
+    from keras_bert_scratch.serving.readers.base import num_cores
+
+    return getattr(serving, _LOADERS[task])(path, num_cores())
+
+
+def engine_of(options: argparse.Namespace) -> "Engine | None":
+    """Returns the engine that the options ask for; None without --engine."""
+    from keras_bert_scratch.serving.engines import Engine
+
+    return Engine(options.engine, options.least_agreement) if options.engine else None
+
+
+def kept_engine(path: str, engine: "Engine") -> Any:
+    """Returns the engine that is kept beside a checkpoint, and says so; None if there is none."""
+    from keras_bert_scratch.serving.engines import kept
+
+    found = kept(path, engine.name)
+    if found is None or not found[1].suffices(engine.least_agreement):
+        return None
+    print(
+        f"Answers are those of {engine.name}, kept beside {path} ({found[1]}); --engine keras "
+        "gives those of Keras.",
+        file=sys.stderr,
+    )
+    return found[0]
+
+
+class ByEngine:
+    """A checkpoint that answers by an engine, which is built for the first texts.
+
+    Args:
+        path: Where the checkpoint is.
+        model: The checkpoint, loaded.
+        engine: What answers.
+    """
+
+    def __init__(self, path: str, model: Any, engine: "Engine") -> None:
+        self._path = path
+        self._model = model
+        self._engine = engine
+        self._reader: Any = None
+        self.labels = getattr(model, "labels", None)
+        self.multi_label = getattr(model, "multi_label", False)
+
+    def probabilities(self, texts: Any, batch_size: int = 32) -> Any:
+        """Computes the probability of every class."""
+        return self._ask("probabilities", texts, batch_size)
+
+    def encode(self, texts: Any, batch_size: int = 32) -> Any:
+        """Computes the embeddings of texts."""
+        return self._ask("encode", texts, batch_size)
+
+    def _ask(self, method: str, texts: Any, batch_size: int) -> Any:
+        from keras_bert_scratch.serving.engines import PRECISIONS, keep, kept
+
+        name, is_local = self._engine.name, os.access(self._path, os.W_OK)
+        if self._reader is None and name in PRECISIONS and is_local and len(texts):
+            agreement = keep(self._model, Path(self._path), self._engine, texts)
+            print(f"Answers are those of {name}: {agreement}.", file=sys.stderr)
+            self._reader, _ = kept(self._path, name) or (None, None)
+        if self._reader is None:
+            return getattr(self._model, method)(texts, batch_size, engine=self._engine)
+        return getattr(self._reader, method)(texts, batch_size)
 
 
 def lines_in_chunks(
@@ -325,12 +417,15 @@ def progress_to_stderr() -> contextlib.redirect_stdout:
 
 
 @contextlib.contextmanager
-def asking(model: str) -> Iterator[None]:
+def asking(model: Any) -> Iterator[None]:
     """Keeps standard output for results, as `progress_to_stderr` does, while a model answers.
 
     LiteRT tells how it computes: that is kept, unless asking fails.
     """
-    with progress_to_stderr(), stderr_kept() if is_export(model) else contextlib.nullcontext():
+    from keras_bert_scratch.serving.readers.base import Reader
+
+    is_export = isinstance(model, Reader)
+    with progress_to_stderr(), stderr_kept() if is_export else contextlib.nullcontext():
         yield
 
 

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         help="a .npy file of one row a line, or a .jsonl file (default: JSONL to stdout)",
     )
-    common.add_arguments(parser, *common.LINES, "--batch-size")
+    common.add_arguments(parser, *common.LINES, "--batch-size", *common.ENGINE)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -27,11 +27,11 @@ def run(options: argparse.Namespace) -> None:
     suffix = Path(options.output).suffix if options.output else ".jsonl"
     if suffix not in (".npy", ".jsonl"):
         raise ValueError(f"--output must end in .npy or .jsonl, received {options.output}.")
-    model = common.load_any(options.model, "BertSentenceEncoder")
+    model = common.load_any(options.model, "BertSentenceEncoder", common.engine_of(options))
 
     def encoded() -> Any:
         for _, texts in common.lines_in_chunks(options.file, encoding=options.encoding):
-            with common.asking(options.model):
+            with common.asking(model):
                 rows = model.encode(texts, options.batch_size)
             yield texts, rows
 

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="ask all texts again with typos, other cases, hidden characters; a report has some",
     )
-    common.add_arguments(parser, *common.DATA, "--batch-size", "--json")
+    common.add_arguments(parser, *common.DATA, "--batch-size", *common.ENGINE, "--json")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -55,7 +55,9 @@ def run(options: argparse.Namespace) -> None:
     from keras_bert_scratch.evaluation.model_card import model_card
     from keras_bert_scratch.evaluation.report import examine, write_report
 
-    model = common.load_any(options.model)
+    answering = common.load_any(options.model, engine=common.engine_of(options))
+    # Explanations need the gradients of Keras.
+    model = common.load_any(options.model) if options.engine else answering
     is_multi_label = common.is_multi_label(examples)
     encode = encode_label_sets if is_multi_label else encode_labels
 
@@ -63,8 +65,8 @@ def run(options: argparse.Namespace) -> None:
         return common.texts_of(some), encode(some.labels, model.labels)
 
     data, train_data = encoded(examples), encoded(train) if train is not None else None
-    with common.asking(options.model):
-        probabilities = model.probabilities(data[0], options.batch_size)
+    with common.asking(answering):
+        probabilities = answering.probabilities(data[0], options.batch_size)
         report = evaluate_classification(
             data[1], probabilities, model.labels, multi_label=is_multi_label
         )

@@ -89,6 +89,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RATIO",
         help="learning rate of a layer over that of the layer above it, such as 0.9",
     )
+    add(
+        "--engine",
+        choices=["litert-int8", "litert", "keras"],
+        default="litert-int8",
+        help="LiteRT file that is kept beside the model, for quick answers of predict and serve; "
+        "keras: none (default: %(default)s)",
+    )
     add("--class-weights", choices=["balanced"], help="weigh classes by their inverse frequency")
     add(
         "--early-stopping",
@@ -365,7 +372,9 @@ def _write(
         write_hashes(folder)
         if options.lora:
             model.save_adapter(folder / "adapter")
-    # The model is safe now: this may take long where texts are many.
+    # The model is safe now: what follows may take long where texts are many.
+    if options.engine != "keras":
+        _keep_engine(options.engine, model, output, common.texts_of(held_out))
     print("Comparing with TF-IDF and logistic regression ...", file=sys.stderr)
     train_data = common.texts_of(train), model.encode_labels(train.labels)
     comparison = compare_with_baseline(
@@ -397,6 +406,17 @@ def _write(
     print(comparison.to_text())
     print(f"The model is in {output}, its report in {output}/report. Try it:")
     print("\n".join(_next_commands(options, output, held_out)))
+
+
+def _keep_engine(name: Any, model: Any, output: str, texts: Any) -> None:
+    """Keeps an engine beside the model, and says how it compares; or why there is none."""
+    from keras_bert_scratch.serving.engines import Engine, keep
+
+    with common.progress_to_stderr():
+        try:
+            print(f"The engine {name} is kept: {keep(model, Path(output), Engine(name), texts)}.")
+        except (ValueError, RuntimeError, ImportError) as error:
+            print(f"No engine is kept, predict asks Keras: {error}")
 
 
 def _next_commands(options: argparse.Namespace, output: str, held_out: Any) -> list[str]:

@@ -14,10 +14,11 @@ from typing import Any, TextIO
 import numpy as np
 
 from keras_bert_scratch.cli import common
+from keras_bert_scratch.cli.quiet import without_keras
 from keras_bert_scratch.files import check_new_folder, new_file
 
 # The options that the lines of output depend on, besides the model and the file.
-_SETTINGS = ("pairs", "batch_size", "json", "shard_lines", "encoding")
+_SETTINGS = ("pairs", "batch_size", "json", "shard_lines", "encoding", "engine")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "other file has one text a line (default: stdin)",
     )
     common.add_arguments(parser, "--text-column", "--pair-column", *common.FILES)
-    common.add_arguments(parser, "--batch-size", "--json")
+    common.add_arguments(parser, "--batch-size", *common.ENGINE, "--json")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -63,10 +64,25 @@ def run(options: argparse.Namespace) -> None:
     if options.output is not None:
         _write_shards(options)
         return
-    model = common.load_any(options.model)
+    model = _load(options)
     for first_number, texts in common.lines_in_chunks(options.file, encoding=options.encoding):
         for line in _predict(model, first_number, texts, options):
             print(line)
+
+
+def _load(options: argparse.Namespace) -> Any:
+    """Loads what answers: of a checkpoint, the engine that is kept beside it, or Keras."""
+    engine = common.engine_of(options)
+    if engine is None and not common.is_export(options.model):
+        from keras_bert_scratch.serving.engines import Engine
+
+        kept = common.kept_engine(options.model, Engine(least_agreement=options.least_agreement))
+        if kept is not None:
+            options.engine = "litert-int8"
+            return kept
+    if common.is_export(options.model):
+        without_keras()
+    return common.load_any(options.model, engine=engine)
 
 
 def _predict_table(options: argparse.Namespace) -> None:
@@ -77,8 +93,8 @@ def _predict_table(options: argparse.Namespace) -> None:
         raise FileExistsError(f"{options.output} exists: remove it, or name another --output.")
     file_format = common.find_format(options.file, options, options.model, needs_label=False)
     rows, examples = common.read_rows(options.file, file_format)
-    model = common.load_any(options.model)
-    with common.asking(options.model):
+    model = _load(options)
+    with common.asking(model):
         probabilities = model.probabilities(common.texts_of(examples), options.batch_size)
 
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -157,6 +173,7 @@ def _write_shards(options: argparse.Namespace) -> None:
             "--output needs a file, not standard input, and --shard-lines of at least 1; received "
             f"{options.file!r} and {options.shard_lines}."
         )
+    model = _load(options)
     run = {name: getattr(options, name) for name in _SETTINGS}
     run |= {"model": _sha256(options.model), "file": _sha256(options.file)}
     folder = Path(options.output)
@@ -165,14 +182,13 @@ def _write_shards(options: argparse.Namespace) -> None:
         check_new_folder(folder)
         with new_file(record) as temporary:
             temporary.write_text(json.dumps(run, indent=2) + "\n")
-    # Runs of versions without the option --encoding read UTF-8.
-    recorded = {"encoding": "utf-8", **json.loads(record.read_text())}
+    # Runs of versions without these options read UTF-8 and asked Keras.
+    recorded = {"encoding": "utf-8", "engine": None, **json.loads(record.read_text())}
     if differing := [name for name in run if run[name] != recorded.get(name)]:
         raise ValueError(
             f"{folder} holds the predictions of another run, which differs in "
             f"{', '.join(differing)}: name another folder, or remove it."
         )
-    model = common.load_any(options.model)
     chunks = common.lines_in_chunks(options.file, options.shard_lines, options.encoding)
     for number, (first_number, texts) in enumerate(chunks):
         shard = folder / f"predictions-{number:06}.{'jsonl' if options.json else 'tsv'}"
@@ -184,9 +200,13 @@ def _write_shards(options: argparse.Namespace) -> None:
 
 
 def _sha256(path: str) -> str:
-    """Returns the hash of a file, of all files of a folder, or of a hub id."""
+    """Returns the hash of a file, of all files of a folder but its engines, or of a hub id."""
     place = Path(path)
-    files = sorted(file for file in (place, *place.rglob("*")) if file.is_file())
+    files = sorted(
+        file
+        for file in (place, *place.rglob("*"))
+        if file.is_file() and file.parent != place / "engine"
+    )
     digest = hashlib.sha256(b"" if files else path.encode())
     for file in files:
         with file.open("rb") as opened:
@@ -199,7 +219,7 @@ def _predict(
 ) -> Iterator[str]:
     """Yields one line of output for each text."""
     columns = _pairs(first_number, texts) if options.pairs else texts
-    with common.asking(options.model):
+    with common.asking(model):
         rows = model.probabilities(columns, options.batch_size)
     for text, row in zip(texts, rows, strict=True):
         yield _describe(text, row, model.labels, options.json)

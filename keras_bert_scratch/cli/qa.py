@@ -100,7 +100,7 @@ def _print_figures(figures: dict[str, float], as_json: bool) -> None:
 def _answer(options: argparse.Namespace) -> None:
     context = _read(options.context)
     model = common.load_any(options.model, "BertQuestionAnswerer")
-    with common.asking(options.model):
+    with common.asking(model):
         answer = model.answer(options.question, context)
     _print_answer(answer, options.json)
 
@@ -115,7 +115,7 @@ def _chat(options: argparse.Namespace) -> None:
         question = line.strip()
         if not question:
             return
-        with common.asking(options.model):
+        with common.asking(model):
             answer = model.answer(question, context, history)
         _print_answer(answer, options.json)
         history.append((question, answer.text))

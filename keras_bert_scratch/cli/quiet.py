@@ -25,6 +25,15 @@ def quiet_tensorflow() -> None:
         sys.meta_path.insert(0, _QuietImport())
 
 
+def without_keras() -> None:
+    """Lets TensorFlow's import of Keras fail, as on a server without it: two seconds less.
+
+    For commands that read SavedModels alone, in a process that has imported neither.
+    """
+    if not {"keras", "tensorflow"} & sys.modules.keys():
+        sys.modules["keras"] = None  # type: ignore[assignment]
+
+
 class _QuietImport(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds TensorFlow as Python does, and loads it without its messages."""
 

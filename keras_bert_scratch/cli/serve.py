@@ -1,16 +1,28 @@
-"""Serves an exported SavedModel over HTTP, with TensorFlow Serving's REST API."""
+"""Serves an export, or a checkpoint's engine, over HTTP, with TensorFlow Serving's REST API."""
 
 import argparse
 import dataclasses
 import logging
+from pathlib import Path
 
 from keras_bert_scratch.cli import common
+from keras_bert_scratch.cli.quiet import without_keras
 from keras_bert_scratch.serving.server.limits import Limits
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("folder", help="SavedModel, or a folder of versions of one")
+    parser.add_argument(
+        "folder",
+        help="SavedModel, or a folder of versions of one; .tflite or .onnx file; or a checkpoint "
+        "with an engine, which finetune keeps beside it",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=["litert-int8", "litert"],
+        default="litert-int8",
+        help="of a checkpoint (default: %(default)s)",
+    )
     parser.add_argument("--name", default="model", help="in the addresses (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     parser.add_argument("--port", type=int, default=8501, help="default: %(default)s; 0: any")
@@ -44,16 +56,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
 
 
+def _served(folder: str, engine: str) -> str:
+    """Returns what is served: of a checkpoint, its engine."""
+    if not (Path(folder) / "config.json").is_file():
+        return folder
+    from keras_bert_scratch.serving.engines import FOLDER, kept
+
+    if kept(folder, engine) is None:
+        raise ValueError(
+            f"{folder} has no engine {engine} of its files: keep one, keras-bert-scratch predict "
+            f"--model {folder} --engine {engine} FILE, or export a SavedModel and serve that."
+        )
+    return str(Path(folder) / FOLDER / f"{engine}.tflite")
+
+
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
     from keras_bert_scratch.serving.server.app import serve
+
+    without_keras()
 
     # Which versions are served, and which cannot be.
     logging.basicConfig(format="%(asctime)s %(message)s")
     logging.getLogger("keras_bert_scratch").setLevel(logging.INFO)
     limits = {field.name: getattr(options, field.name) for field in dataclasses.fields(Limits)}
     serve(
-        options.folder,
+        _served(options.folder, options.engine),
         options.name,
         host=options.host,
         port=options.port,

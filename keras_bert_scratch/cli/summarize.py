@@ -107,7 +107,7 @@ def _run(options: argparse.Namespace) -> None:
     model = _load(options)
     search = _search(options)
     for _, texts in common.lines_in_chunks(options.file, _CHUNK, options.encoding):
-        with common.asking(options.model):
+        with common.asking(model):
             summaries = model.summarize(texts, **search)
         for text, summary in zip(texts, summaries, strict=True):
             row = {"text": text, "summary": summary}

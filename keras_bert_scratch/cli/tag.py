@@ -103,7 +103,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     model = common.load_any(options.model, "BertTokenClassifier")
     for _, texts in common.lines_in_chunks(options.file, _CHUNK, options.encoding):
-        with common.asking(options.model):
+        with common.asking(model):
             rows = model.find_spans(texts)
         for text, spans in zip(texts, rows, strict=True):
             if options.json:

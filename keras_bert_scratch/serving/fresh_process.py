@@ -1,5 +1,6 @@
 """Asks an export for answers in a fresh process without Keras, as on a server."""
 
+import contextlib
 import importlib
 import json
 import os
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,27 @@ _FOLDER = "keras_bert_scratch.serving.readers"
 _SECONDS_TIMED = 0.5
 
 
+@contextlib.contextmanager
+def started() -> Iterator[subprocess.Popen]:
+    """Yields a process for a call of `ask` on a SavedModel, which imports TensorFlow meanwhile."""
+    with _start("wait") as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _start(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", __name__, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+    )
+
+
 def ask(
     path: str | Path,
     texts: Any,
@@ -49,6 +71,7 @@ def ask(
     threads: int = 1,
     *,
     task: str = "classifier",
+    process: subprocess.Popen | None = None,
 ) -> tuple[np.ndarray, dict[tuple[int, int], float]]:
     """Asks an export in a fresh process without Keras.
 
@@ -58,6 +81,7 @@ def ask(
         timed: Texts whose latency is measured, by their number of tokens.
         threads: Number of threads to compute with.
         task: The task of the export, a key of `_READERS`.
+        process: One that `started` gave; by default a new one.
 
     Returns:
         The answers to `texts` (*Shape:* (n, C), (n, H), (words, C), (n, 2) or (n,), by task), and
@@ -77,24 +101,26 @@ def ask(
     counts = {f"TF_NUM_{kind}_THREADS": str(threads) for kind in ("INTRAOP", "INTEROP")}
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "question.json").write_text(json.dumps(question), encoding="utf-8")
-        process = subprocess.run(
-            [sys.executable, "-m", __name__, folder],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, **counts} if timed else None,
-        )
+        if process is None:
+            process = _start(env={**os.environ, **counts} if timed else None)
+        _, errors = process.communicate(folder)
         if process.returncode:
-            raise RuntimeError(
-                f"The export does not load in a fresh process:\n{process.stderr[-2000:]}"
-            )
+            raise RuntimeError(f"The export does not load in a fresh process:\n{errors[-2000:]}")
         found = np.load(Path(folder) / "answers.npy")
         times = json.loads((Path(folder) / "milliseconds.json").read_text())
     return found, {(int(tokens), threads): value for tokens, value in times.items()}
 
 
-def main(folder: str) -> None:
-    """Answers the question in a folder, and writes the answers and latencies beside it."""
+def main(*arguments: str) -> None:
+    """Answers the question in the folder that standard input names, and writes answers there.
+
+    Args:
+        *arguments: "wait" for a SavedModel: TensorFlow is imported before the folder is read.
+    """
+    if arguments:
+        sys.modules["keras"] = None  # type: ignore[assignment]
+        importlib.import_module("tensorflow")
+    folder = sys.stdin.read()
     question = json.loads((Path(folder) / "question.json").read_text("utf-8"))
     if not question["path"].endswith(".tflite"):
         # TensorFlow imports Keras if it is installed; this makes the import fail, as on a server.

@@ -28,6 +28,9 @@ INPUTS = ("token_ids", "segment_ids", "padding_mask")
 NAMES = {name: name for name in INPUTS}
 MEDIAPIPE_NAMES = {"token_ids": "ids", "segment_ids": "segment_ids", "padding_mask": "mask"}
 
+# The output of an engine's file that holds what the network computes: logits, or embeddings.
+RAW = "raw"
+
 # Files beside the model of a SavedModel, and behind that of a LiteRT file.
 ASSETS = "assets.extra"
 SPAN_SETTINGS = "span_settings.json"

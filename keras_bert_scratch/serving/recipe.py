@@ -1,5 +1,7 @@
 """The one recipe of all exports: write beside, pack, ask a fresh process, compare, rename."""
 
+import concurrent.futures
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_bert_scratch.files import new_file, new_folder, write_hashes
-from keras_bert_scratch.serving.fresh_process import ask
+from keras_bert_scratch.serving.fresh_process import ask, started
 from keras_bert_scratch.serving.graphs.signature import Check, Signature
 from keras_bert_scratch.serving.litert import write_litert
 from keras_bert_scratch.serving.mediapipe import write_mediapipe
@@ -23,7 +25,6 @@ _WRITERS: dict[str, Callable[..., Check]] = {
     "onnx": write_onnx,
     "web": write_web,
 }
-_FOLDERS = ("tf_saved_model", "web")
 
 
 def export(signature: Any, path: str | Path, format: str, **options: Any) -> None:
@@ -42,36 +43,45 @@ def export(signature: Any, path: str | Path, format: str, **options: Any) -> Non
         FileExistsError: If the folder is not empty, or has this version already.
         RuntimeError: If Keras runs on another backend, or the export does not answer as the model.
     """
-    _require_tensorflow()
+    require_tensorflow()
     if format == "onnx" and Path(path).suffix != ".onnx":
         raise ValueError(f"An ONNX file is known by its name: {path} must end in .onnx.")
     write = _WRITERS[format]
-    if format not in _FOLDERS:
+    if format == "tf_saved_model":
+        output = version_folder(path, options.pop("version", None))
+        with new_folder(output) as folder, started() as process:
+            compare(folder, signature, write(signature, folder, **options), process)
+            write_hashes(folder)
+    elif format == "web":
+        with new_folder(path) as folder:
+            compare(folder / MODEL, signature, write(signature, folder, **options))
+            write_hashes(folder)
+    else:
         with new_file(path) as file:
             compare(file, signature, write(signature, file, **options))
-        return
-    if format == "tf_saved_model":
-        path = version_folder(path, options.pop("version", None))
-    with new_folder(path) as folder:
-        check = write(signature, folder, **options)
-        compare(folder / MODEL if format == "web" else folder, signature, check)
-        write_hashes(folder)
 
 
-def compare(path: Path, signature: Signature, check: Check) -> None:
+def compare(
+    path: Path, signature: Signature, check: Check, process: subprocess.Popen | None = None
+) -> None:
     """Asks an export in a fresh process without Keras, and compares its answers with the model's.
 
     Args:
         path: The SavedModel folder or file.
         signature: The task.
         check: What the export must answer.
+        process: See `ask`.
 
     Raises:
         RuntimeError: If the export does not load, or its answers differ or are not numbers.
     """
     probes = signature.probes if check.probes is None else check.probes
-    found, _ = ask(path, probes, task=signature.task)
-    gap = signature.gap(found, check.expected(probes))
+    # The model computes its own answers meanwhile.
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask, path, probes, task=signature.task, process=process)
+        wanted = check.expected(probes)
+        found, _ = asked.result()
+    gap = signature.gap(found, wanted)
     largest_gap = signature.largest_gaps[check.precision]
     # Written so that a gap that is not a number fails, too.
     if not gap <= largest_gap:
@@ -85,7 +95,7 @@ def compare(path: Path, signature: Signature, check: Check) -> None:
         signature.check_labels(found, wanted, check.precision)
 
 
-def _require_tensorflow() -> None:
+def require_tensorflow() -> None:
     """Refuses another backend of Keras: TensorFlow's graphs are exported."""
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(

@@ -44,6 +44,7 @@ from keras_bert_scratch.layers.windows import (
 from keras_bert_scratch.models.adapting import keep_heads, keep_layers
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.models.state import copy_state
+from keras_bert_scratch.serving.engines import Engine
 from keras_bert_scratch.serving.graphs.classifier import ClassifierSignature
 from keras_bert_scratch.tasks.encoder_model import label_fields
 from keras_bert_scratch.tasks.text_model import TextExamples, TextModel
@@ -135,6 +136,7 @@ class BertClassifier(TextModel):
     architecture = "BertForSequenceClassification"
     export_formats = ("tf_saved_model", "litert", "mediapipe", "onnx", "web")
     takes_truncation = True
+    has_engines = True
 
     def __init__(
         self,
@@ -559,30 +561,48 @@ class BertClassifier(TextModel):
         self.temperature = calibration.temperature
         return calibration
 
-    def probabilities(self, texts: Any, batch_size: int = 32) -> np.ndarray:
+    def probabilities(
+        self, texts: Any, batch_size: int = 32, *, engine: str | Engine = "keras"
+    ) -> np.ndarray:
         """Computes the probability of every class; of a model of one score, the score.
 
         Args:
             texts: Strings, or a tuple of two columns of strings.
             batch_size: B.
+            engine: What computes them, see `predict`.
 
         Returns:
             float32. *Shape:* (number of texts, C).
         """
-        logits = keras.ops.cast(self.predict(texts, batch_size, verbose=0), "float32")
-        return keras.ops.convert_to_numpy(self._activation(logits))
+        logits = self.predict(texts, batch_size, verbose=0, engine=engine)
+        return keras.ops.convert_to_numpy(self._activation(keras.ops.cast(logits, "float32")))
 
-    def classify(self, texts: Any, batch_size: int = 32) -> list[dict[str, float]]:
+    def classify(
+        self, texts: Any, batch_size: int = 32, *, engine: str | Engine = "keras"
+    ) -> list[dict[str, float]]:
         """Returns the probability of every label by name, most probable first, for each text.
 
         Args:
             texts: Strings, or a tuple of two columns of strings.
             batch_size: B.
+            engine: What computes them, see `predict`.
         """
         return [
             {self.labels[c]: float(row[c]) for c in np.argsort(-row, kind="stable")}
-            for row in self.probabilities(texts, batch_size)
+            for row in self.probabilities(texts, batch_size, engine=engine)
         ]
+
+    def same_answers(self, wanted: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, float]:
+        """Compares the labels of an engine with those of Keras; scores by a 20th of the largest."""
+        theirs, ours = (np.asarray(self._activation(logits)) for logits in (wanted, found))
+        gaps = np.abs(ours - theirs)
+        if self.is_score:
+            same = gaps[:, 0] <= 0.05 * max(1.0, np.abs(theirs).max())
+        elif self.multi_label:
+            same = ((ours > 0.5) == (theirs > 0.5)).all(axis=1)
+        else:
+            same = ours.argmax(axis=1) == theirs.argmax(axis=1)
+        return same, float(gaps.max())
 
     def with_layers(self, layers: Sequence[int]) -> "BertClassifier":
         """Makes a smaller classifier of some of the encoder's blocks; see `keep_layers`.

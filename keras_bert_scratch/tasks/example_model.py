@@ -15,6 +15,7 @@ from keras_bert_scratch.data.batching import LengthBucketedBatches
 from keras_bert_scratch.extras import check_installed
 from keras_bert_scratch.models.adapting import has_lora
 from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.serving.engines import Engine, as_engine
 from keras_bert_scratch.tasks.encoder_model import EncoderModel
 from keras_bert_scratch.text.columns import is_text
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
@@ -170,6 +171,19 @@ class ExampleModel(EncoderModel):
     def predict_examples(self, x: Any, batch_size: int, **settings: Any) -> Any:
         """Predicts raw examples, for `predict`; the settings are the other arguments."""
         raise NotImplementedError
+
+    def answer_by_engine(
+        self, engine: Engine, x: Any, batch_size: int, verbose: Any
+    ) -> np.ndarray | None:
+        """Predicts raw examples by an engine; None if Keras itself is chosen.
+
+        Raises:
+            ValueError: If an engine cannot answer for the model, or for `x`.
+        """
+        raise ValueError(
+            f"{type(self).__name__} has no engine {engine.name!r}: classifiers and sentence "
+            "encoders have. Use engine='keras'."
+        )
 
     # === Batches ===
     def batches(
@@ -427,6 +441,7 @@ class ExampleModel(EncoderModel):
         steps: int | None = None,
         callbacks: Any = None,
         return_dict: bool = False,
+        engine: str | Engine = "keras",
         **kwargs: Any,
     ) -> Any:
         """Evaluates as `keras.Model.evaluate` does, also on raw examples.
@@ -441,6 +456,7 @@ class ExampleModel(EncoderModel):
             steps: As in Keras; not for examples.
             callbacks: Keras callbacks.
             return_dict: As in Keras.
+            engine: What computes the logits of texts in memory, see `predict`.
             **kwargs: As in Keras.
 
         Returns:
@@ -457,10 +473,31 @@ class ExampleModel(EncoderModel):
             "return_dict": return_dict,
             **kwargs,
         }
+        if engine != "keras":
+            refuse_given(steps=steps, callbacks=callbacks)
+            answers = self.answer_by_engine(as_engine(engine), x, batch_size or 32, verbose)
+            if answers is not None:
+                return self._evaluate_answers(answers, x, y, sample_weight, return_dict)
         if self.is_examples(x):
             return self.evaluate_examples(x, y, sample_weight, batch_size or 32, **settings)
         x, y = self.ready(x, y)
         return super().evaluate(x, y, batch_size, sample_weight=sample_weight, **settings)
+
+    def _evaluate_answers(
+        self, answers: np.ndarray, x: Any, y: Any, sample_weight: Any, return_dict: bool
+    ) -> Any:
+        """Returns the loss and the metrics of logits that an engine has computed."""
+        examples = self.examples(x, y, sample_weight, labelled=True)
+        self.check_examples(examples)
+        self.reset_metrics()
+        columns = (answers, examples.targets, examples.sample_weight)
+        # Some metrics take a fixed number of classes, none of rows.
+        rows = [None if column is None else tf.convert_to_tensor(column) for column in columns]
+        self._tracked_loss(rows[0], rows[1], rows[0], rows[2], training=False)
+        self.compute_metrics(rows[0], rows[1], rows[0], rows[2])
+        logs = {name: float(value) for name, value in self.get_metrics_result().items()}
+        found = [*logs.values()]
+        return logs if return_dict else found if len(found) > 1 else found[0]
 
     def predict(
         self,
@@ -469,6 +506,7 @@ class ExampleModel(EncoderModel):
         verbose: Any = "auto",
         steps: int | None = None,
         callbacks: Any = None,
+        engine: str | Engine = "keras",
         **options: Any,
     ) -> Any:
         """Predicts as `keras.Model.predict` does, also on raw examples, in their order.
@@ -479,6 +517,10 @@ class ExampleModel(EncoderModel):
             verbose: As in Keras.
             steps: As in Keras; not for examples.
             callbacks: Keras callbacks.
+            engine: What computes the outputs of texts in memory, for classifiers and sentence
+                encoders: `"keras"`; `"litert-int8"` or `"litert"`, a file that is built at the
+                first call and compared with Keras; `"auto"`, the fastest; or an
+                `serving.engines.Engine`.
             **options: Question answerers take `n_best`, the most spans of each answer.
 
         Returns:
@@ -486,6 +528,11 @@ class ExampleModel(EncoderModel):
             ...). Taggers and question answerers return an answer for each, see `answers`.
         """
         settings = {"verbose": verbose, "steps": steps, "callbacks": callbacks, **options}
+        if engine != "keras":
+            refuse_given(steps=steps, callbacks=callbacks)
+            found = self.answer_by_engine(as_engine(engine), x, batch_size or 32, verbose)
+            if found is not None:
+                return found
         if self.is_examples(x):
             return self.predict_examples(x, batch_size or 32, **settings)
         return super().predict(self.ready(x, labelled=False)[0], batch_size, **settings)

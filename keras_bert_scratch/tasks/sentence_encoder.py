@@ -24,12 +24,16 @@ from keras_bert_scratch.data.batching import LengthBucketedBatches, PairBatches
 from keras_bert_scratch.files import check_folder
 from keras_bert_scratch.layers.pooling import Pooling, check_pooling, pool_tokens
 from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.serving.engines import Engine
 from keras_bert_scratch.serving.graphs.sentence_encoder import SentenceEncoderSignature
 from keras_bert_scratch.tasks.text_model import TextExamples, TextModel
 from keras_bert_scratch.text.columns import column_values, text_columns
 from keras_bert_scratch.text.graphs.tokenizer_graph import TokenizerGraph
 from keras_bert_scratch.text.preprocessing import AddPrompt
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
+
+# Least cosine of the embeddings of a text that count as the same.
+_LEAST_COSINE = 0.98
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
@@ -69,6 +73,7 @@ class BertSentenceEncoder(TextModel):
 
     architecture = "BertModel"
     export_formats = ("tf_saved_model", "litert", "onnx")
+    has_engines = True
 
     def __init__(
         self,
@@ -177,18 +182,45 @@ class BertSentenceEncoder(TextModel):
         return inputs if len(inputs) > 1 else inputs[0]
 
     # === Answers ===
-    def encode(self, texts: Any, batch_size: int = 32, verbose: Any = "auto") -> np.ndarray:
+    def encode(
+        self,
+        texts: Any,
+        batch_size: int = 32,
+        verbose: Any = "auto",
+        *,
+        engine: str | Engine = "keras",
+    ) -> np.ndarray:
         """Computes the embeddings of texts, in their order.
 
         Args:
             texts: n strings.
             batch_size: B.
             verbose: Whether Keras shows its progress: "auto" or 1 for a bar, 0 for none.
+            engine: What computes them, see `predict`.
 
         Returns:
             float32. *Shape:* (n, H).
         """
-        return self.predict(list(text_columns(texts)[0]), batch_size, verbose=verbose)
+        column = list(text_columns(texts)[0])
+        return self.predict(column, batch_size, verbose=verbose, engine=engine)
+
+    def answer_by_engine(
+        self, engine: Engine, x: Any, batch_size: int, verbose: Any
+    ) -> np.ndarray | None:
+        """Computes embeddings by an engine, of both texts of each pair by themselves."""
+        found = []
+        for column in self.examples(x).columns if self.is_examples(x) else [x]:
+            rows = super().answer_by_engine(engine, column, batch_size, verbose)
+            if rows is None:
+                return None
+            found.append(rows)
+        return np.stack(found, axis=1) if len(found) > 1 else found[0]
+
+    def same_answers(self, wanted: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, float]:
+        """Compares an engine's embeddings with those of Keras: the same are 0.98 alike."""
+        lengths = np.linalg.norm(wanted, axis=1) * np.linalg.norm(found, axis=1)
+        cosines = (wanted * found).sum(axis=1) / np.maximum(lengths, 1e-12)
+        return cosines >= _LEAST_COSINE, float(np.abs(wanted - found).max())
 
     def similarity(self, texts: Any, others: Any, batch_size: int = 32) -> np.ndarray:
         """Computes the cosine of every text with every other.

@@ -4,6 +4,8 @@ Axes: B batch, S sequence.
 """
 
 import functools
+import hashlib
+import json
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,6 +19,8 @@ from keras_bert_scratch.data.batching import LengthBucketedBatches, PairBatches,
 from keras_bert_scratch.data.labels import class_ids, encode_sample_weight
 from keras_bert_scratch.data.readers import stratified_split
 from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.serving.engines import Engine, choose
+from keras_bert_scratch.serving.graphs.signature import Signature
 from keras_bert_scratch.tasks.example_model import ExampleModel, new_seed, refuse_given
 from keras_bert_scratch.text.columns import check_not_empty, is_text, text_columns
 from keras_bert_scratch.text.graphs.tokenizer_graph import TokenizerGraph, tokenizer_graph
@@ -96,6 +100,8 @@ class TextModel(ExampleModel):
     # Whether `truncation` may be other than "head": answers of windows have to be joined.
     takes_truncation = False
     can_split = True
+    # Whether `engine_signature` and `same_answers` are there for `predict(..., engine=)`.
+    has_engines = False
 
     def __init__(
         self,
@@ -288,6 +294,70 @@ class TextModel(ExampleModel):
         # Row i of the prediction belongs to text order[i]; argsort of a permutation inverts it.
         original = np.argsort(np.concatenate(batches.order(0)))
         return keras.tree.map_structure(lambda rows: rows[original], by_length)
+
+    # === Engines, see `serving.engines` ===
+    def answer_by_engine(
+        self, engine: Engine, x: Any, batch_size: int, verbose: Any
+    ) -> np.ndarray | None:
+        """Predicts texts by an engine, see `ExampleModel`."""
+        if not self.has_engines:
+            return super().answer_by_engine(engine, x, batch_size, verbose)
+        if not self.is_examples(x):
+            raise ValueError(
+                f"engine={engine.name!r} answers for texts held in memory, received "
+                f"{type(x).__name__}: give a column of strings, or use engine='keras'."
+            )
+        columns = self.examples(x).columns
+        reader = choose(engine, self, columns) if columns[0] else None
+        if reader is None:
+            return None
+        verbose = 1 if verbose == "auto" else verbose
+        bar = keras.utils.Progbar(len(columns[0]), verbose=verbose, unit_name="text")
+        return reader.raw(columns, batch_size, bar.add)
+
+    def engine_signature(self) -> Signature:
+        """Returns the signature of which an engine is made.
+
+        Raises:
+            ValueError: If an engine cannot hold the model.
+        """
+        if self.truncation == "windows":
+            raise ValueError(
+                f"{self.name} has truncation='windows', several rows a text, an engine has one: "
+                "use engine='keras', or a model with another truncation."
+            )
+        if self.compute_dtype == self.encoder.compute_dtype == "float32":
+            return self._signature({})
+        # LiteRT computes in float32.
+        config = self.get_config()
+        config["dtype"] = config["encoder"]["config"]["dtype"] = "float32"
+        model = type(self).from_config(config)
+        model.set_weights(self.get_weights())
+        return model._signature({})
+
+    def engine_key(self) -> str:
+        """Returns a hash of everything that answers depend on: weights and config."""
+        config = self.get_config()
+        # Names, which count the models of a process, change nothing.
+        named = (config, config["encoder"]["config"])
+        config["name"] = named[1]["name"] = ""
+        self.check_tokenizer()
+        digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+        for weight in self.weights:
+            digest.update(np.ascontiguousarray(weight).tobytes())
+        return digest.hexdigest()
+
+    def same_answers(self, wanted: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, float]:
+        """Compares an engine's outputs with those of Keras.
+
+        Args:
+            wanted: What `call` returns. *Shape:* (n, ...)
+            found: The same by the engine.
+
+        Returns:
+            Whether each text gets the same answer, *shape:* (n,), and the largest difference.
+        """
+        raise NotImplementedError
 
     # === Ready inputs and batches of others ===
     # Keras takes lists of inputs and labels, too.

@@ -77,6 +77,90 @@ def test_evaluate_and_predict_every_kind(folder, model, run, stdin):
     assert sum(rows[0]["probabilities"].values()) == pytest.approx(1.0, abs=1e-5)
 
 
+class TestKeptEngine:
+    """What `finetune` keeps beside a model, and `predict` answers by."""
+
+    LINES = "a really good film\nthe bad bad film\n"
+
+    @staticmethod
+    def values(printed):
+        return [float(line.split("\t")[1]) for line in printed.splitlines()]
+
+    def test_predict_says_what_answers(self, folder, stdin, capsys):
+        found = {}
+        for options in ([], ["--engine", "keras"]):
+            stdin(self.LINES.encode())
+            assert main(["predict", "--model", f"{folder}/model", *options]) == 0
+            printed = capsys.readouterr()
+            found[len(options)] = self.values(printed.out)
+            says = "Answers are those of litert-int8, kept beside" in printed.err
+            assert says == (not options)
+        assert found[0] == pytest.approx(found[2], abs=0.1)
+
+    def test_predict_and_serve_without_tensorflow(self, folder, tmp_path):
+        (tmp_path / "lines.txt").write_text(self.LINES)
+        code = (
+            "import sys\nfor name in ('tensorflow', 'keras'): sys.modules[name] = None\n"
+            "from keras_bert_scratch.cli.main import main\n"
+            f"main(['predict', '--model', '{folder}/model', '{tmp_path}/lines.txt'])\n"
+            "from keras_bert_scratch.cli import serve\n"
+            "from keras_bert_scratch.serving.server.served_file import ServedFile\n"
+            f"path = serve._served('{folder}/model', 'litert-int8')\n"
+            "print(ServedFile(path).run('serving_default', [{'text': b'good'}])[0]['label'])"
+        )
+        process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert process.returncode == 0, process.stderr
+        labels = [line.split("\t")[0] for line in process.stdout.splitlines()]
+        assert labels == ["positive", "negative", "positive"]
+
+    def test_a_changed_model_is_asked_by_keras(self, folder, stdin, capsys, tmp_path):
+        shutil.copytree(folder / "model", tmp_path / "model")
+        config = tmp_path / "model/config.json"
+        config.write_text(config.read_text().replace("negative", "no"))
+        (tmp_path / "model/hashes.json").unlink()
+        stdin(b"the bad bad film\n")
+        assert main(["predict", "--model", f"{tmp_path}/model"]) == 0
+        printed = capsys.readouterr()
+        assert printed.out.startswith("no\t")
+        assert "litert" not in printed.err
+
+    def test_is_built_at_first_use(self, folder, run, tmp_path):
+        shutil.copytree(folder / "start", tmp_path / "start")
+        for name in ("first", "second"):
+            (tmp_path / f"{name}.txt").write_text(self.LINES)
+            command = ["predict", "--model", tmp_path / "start", "--engine", "litert"]
+            run(*command, tmp_path / f"{name}.txt", "--output", tmp_path / name)
+        assert (tmp_path / "start/engine/litert.tflite").exists()
+        # Which was built during the first run, and is no other model than before.
+        first, second = (
+            json.loads((tmp_path / n / "run.json").read_text()) for n in ("first", "second")
+        )
+        assert first == second
+        asked = run(
+            "evaluate",
+            folder / "train.csv",
+            "--model",
+            tmp_path / "start",
+            "--json",
+            "--engine",
+            "litert",
+        )
+        wanted = run("evaluate", folder / "train.csv", "--model", tmp_path / "start", "--json")
+        assert json.loads(asked)["accuracy"] == json.loads(wanted)["accuracy"]
+
+    def test_refusals(self, folder, run):
+        error = run("predict", "--model", folder / "m.tflite", "--engine", "litert", status=1)
+        assert "--engine is for checkpoints, and" in error
+        error = run("serve", folder / "start", status=1)
+        assert "start has no engine litert-int8 of its files: keep one" in error
+
+    def test_the_names_are_those_of_the_package(self):
+        from keras_bert_scratch.cli.common import _ARGUMENTS
+        from keras_bert_scratch.serving.engines import NAMES
+
+        assert sorted(_ARGUMENTS["--engine"]["choices"]) == sorted(NAMES)
+
+
 def test_predict_reads_a_file_of_pairs(folder, run, tmp_path):
     (tmp_path / "pairs.tsv").write_text("good\tfilm\nbad\tmovie\n")
     command = ["predict", "--model", folder / "model", tmp_path / "pairs.tsv", "--pairs"]
@@ -157,8 +241,9 @@ def test_finetune_a_student_by_adapters(folder, tmp_path, run):
         *("finetune", "--model", folder / "start", "--train", folder / "train.csv"),
         *("--output", tmp_path / "small", "--teacher", folder / "model"),
         *("--keep-layers", 1, "--lora", 2, "--freeze", 0, "--layer-decay", 0.9),
-        *("--optimizer", "lion", "--epochs", 1),
+        *("--optimizer", "lion", "--epochs", 1, "--engine", "keras"),
     )
+    assert not (tmp_path / "small/engine").exists()
     config = json.loads((tmp_path / "small/config.json").read_text())
     assert config["num_hidden_layers"] == 1
     adapter = json.loads((tmp_path / "small/adapter/adapter_config.json").read_text())
@@ -170,7 +255,7 @@ def test_finetune_with_fewer_heads_weighted_and_stopped_early(folder, tmp_path, 
     run(
         *("finetune", "--model", folder / "model", "--train", folder / "train.csv"),
         *("--output", tmp_path / "small", "--keep-heads", 1, "--epochs", 1),
-        *("--class-weights", "balanced", "--early-stopping", 1),
+        *("--class-weights", "balanced", "--early-stopping", 1, "--engine", "keras"),
     )
     config = json.loads((tmp_path / "small/config.json").read_text())
     assert (config["num_attention_heads"], config["head_dim"]) == (1, config["hidden_size"] // 2)
@@ -217,7 +302,8 @@ def headlines(tmp_path_factory, folder, reviews, write_csv):
     path.write_text(path.read_text().replace(",", "\t"))
     with contextlib.chdir(place), contextlib.redirect_stdout(io.StringIO()) as printed:
         arguments = ["finetune", "news.csv", "--model", f"{folder}/start", "--epochs", "2"]
-        assert main([*arguments, "--early-stopping", "1", "--json"]) == 0
+        arguments += ["--early-stopping", "1", "--engine", "keras"]
+        assert main([*arguments, "--json"]) == 0
         place.joinpath("printed.json").write_text(printed.getvalue())
         export = ["export", "--model", "saved_models/news", "m.tflite", "--format", "litert"]
         assert main(export) == 0

@@ -30,7 +30,16 @@ def folder(tmp_path, tiny_classifier, reviews, write_csv):
 
 def start(folder: Path, name: str) -> ForkServerProcess:
     """Runs the command in a process of its own."""
-    arguments = ["finetune", "--epochs", EPOCHS, "--batch-size", 8, "--calibrate"]
+    arguments = [
+        "finetune",
+        "--epochs",
+        EPOCHS,
+        "--batch-size",
+        8,
+        "--calibrate",
+        "--engine",
+        "keras",
+    ]
     arguments += ["--model", folder / "start", "--train", folder / "train.csv"]
     arguments += ["--checkpoint", folder / f"{name}.safetensors", "--output", folder / name]
     process = FORKS.Process(target=main, args=([*map(str, arguments)],))

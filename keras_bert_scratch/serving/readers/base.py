@@ -7,10 +7,14 @@ Axes: B batch, S sequence.
 """
 
 import abc
+import collections
+import concurrent.futures
+import itertools
 import json
 import os
+import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,7 @@ from keras_bert_scratch.files import check_hashes
 from keras_bert_scratch.serving.packed import (
     MODEL_HASH,
     ONNX_HASH_BYTES,
+    RAW,
     READ_ERRORS,
     SETTINGS,
     check_model,
@@ -30,7 +35,13 @@ from keras_bert_scratch.serving.packed import (
     unpack,
 )
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
-from keras_bert_scratch.text.truncation import Truncation
+from keras_bert_scratch.text.truncation import Truncation, check_truncation
+
+# Most tokens of a batch, padding included: more gain nothing, and cost memory.
+_BATCH_TOKENS = 4096
+# Most interpreters of a file, each of which holds its weights.
+_MOST_INTERPRETERS = 8
+Inputs = dict[str, np.ndarray]
 
 
 class Reader(abc.ABC):
@@ -102,6 +113,8 @@ class IdsReader(Reader):
     _truncation: Truncation = "head"
     _window_stride: int | None = None
     _is_static = False
+    # Whether B is free, too.
+    _takes_batches = True
     # "ids", "code_points", or "text", as files of version 0.1.0 may; how many code points, if not
     # any number, and whether there are two texts.
     _takes = "ids"
@@ -147,11 +160,65 @@ class IdsReader(Reader):
                 )
             # All of them first, so that none is refused after others have run.
             rows = [[*map(self._encode_code_points, texts)] for texts in zip(*columns, strict=True)]
-            yield from (self._run(dict(zip(names, row, strict=True))) for row in rows)
-            return
-        # Each runs alone, at its own length.
-        for texts in zip(*columns, strict=True):
-            yield self._run(self._encode(*texts))
+            yield from self._run_all(dict(zip(names, row, strict=True)) for row in rows)
+        elif self._is_static or not self._takes_batches or self._truncation == "windows":
+            # A text is a batch: the row that the file takes, or its windows.
+            yield from self._run_all(self._encode(*texts) for texts in zip(*columns, strict=True))
+        elif columns[0]:
+            yield self._in_order(columns, batch_size)
+
+    def raw(
+        self,
+        columns: Sequence[Sequence[str]],
+        batch_size: int,
+        progress: Callable[[int], Any] | None = None,
+    ) -> np.ndarray:
+        """Returns what the network of an engine's file computes, see `serving.engines`.
+
+        Args:
+            columns: One list of texts, or two for pairs.
+            batch_size: B.
+            progress: Called with the number of texts of each batch that was answered.
+
+        Returns:
+            float32. *Shape:* (n, C) or (n, H).
+        """
+        found = self._in_order(columns, batch_size, progress)
+        return found.get(RAW, found[self._output])
+
+    def _in_order(
+        self,
+        columns: Sequence[Sequence[str]],
+        batch_size: int,
+        progress: Callable[[int], Any] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Runs batches of similar lengths, and returns the outputs in the order of the texts."""
+        check_truncation(self._truncation, len(columns))
+        encoded = (
+            self._tokenizer.encode(
+                *texts, sequence_length=self._sequence_length, truncation=self._truncation
+            )
+            for texts in zip(*columns, strict=True)
+        )
+        rows = [(row.token_ids, row.segment_ids) for row in encoded]
+        batches = batches_of_similar_lengths([len(ids) for ids, _ in rows], batch_size)
+        pad_id = self._tokenizer.vocabulary.pad_id
+        inputs = (id_inputs([rows[i] for i in batch], pad_id) for batch in batches)
+        found = []
+        for outputs in self._run_all(inputs):
+            found.append(outputs)
+            if progress is not None:
+                progress(len(batches[len(found) - 1]))
+        # Row i of the outputs belongs to text order[i]; argsort of a permutation inverts it.
+        original = np.argsort(np.concatenate(batches))
+        return {
+            name: np.concatenate([outputs[name] for outputs in found])[original]
+            for name in found[0]
+        }
+
+    def _run_all(self, batches: Iterable[Inputs]) -> Iterator[dict[str, np.ndarray]]:
+        """Computes the outputs of many inputs, in their order."""
+        return map(self._run, batches)
 
     def _encode_code_points(self, text: str) -> np.ndarray:
         """Returns the code points of a text, *shape:* (1, N), of a long one those that are read.
@@ -194,7 +261,8 @@ class LiteRTReader(IdsReader):
 
     Args:
         path: The `.tflite` file.
-        num_threads: Number of threads of the interpreter.
+        num_threads: Number of threads: of the interpreter for a single batch, and side by side,
+            with an interpreter each, for several.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -205,6 +273,9 @@ class LiteRTReader(IdsReader):
     def __init__(self, path: str | Path, num_threads: int = 1) -> None:
         if not Path(path).exists():
             raise FileNotFoundError(f"{path} does not exist: name a .tflite file.")
+        self._path, self._num_threads = path, num_threads
+        self._runners: list[LiteRTRunner] = []
+        self._lock = threading.Lock()
         try:
             settings = self._settings(unpack(path))
             self._tokenizer = WordPieceTokenizer.from_config(settings["tokenizer"])
@@ -217,8 +288,50 @@ class LiteRTReader(IdsReader):
                 "wrote."
             ) from error
 
-    def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return self._runner(**inputs)
+    def _run(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        return self._run_on(self._runner, inputs)
+
+    def _run_on(self, runner: "LiteRTRunner", inputs: Inputs) -> dict[str, np.ndarray]:
+        """Computes the outputs by an interpreter of the file."""
+        return runner(**inputs)
+
+    def _run_all(self, batches: Iterable[Inputs]) -> Iterator[dict[str, np.ndarray]]:
+        """Computes the outputs of many inputs, in their order, with a batch for each thread."""
+        batches = iter(batches)
+        first = [*itertools.islice(batches, 2)]
+        if self._num_threads == 1 or len(first) < 2 or self._takes == "text":
+            yield from map(self._run, itertools.chain(first, batches))
+            return
+        runners = self._single_runners()
+
+        def run(inputs: Inputs) -> dict[str, np.ndarray]:
+            runner = runners.get()
+            try:
+                return self._run_on(runner, inputs)
+            finally:
+                runners.put(runner)
+
+        size = runners.qsize()
+        waiting: collections.deque[concurrent.futures.Future] = collections.deque()
+        with concurrent.futures.ThreadPoolExecutor(size) as pool:
+            for inputs in itertools.chain(first, batches):
+                waiting.append(pool.submit(run, inputs))
+                # A bounded number of inputs is held.
+                if len(waiting) > 2 * size:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    def _single_runners(self) -> "queue.SimpleQueue[LiteRTRunner]":
+        """Returns interpreters that run side by side: faster than one whose threads wait."""
+        count = min(self._num_threads, _MOST_INTERPRETERS)
+        with self._lock:
+            while len(self._runners) < count:
+                self._runners.append(LiteRTRunner(self._path, self._num_threads // count))
+        runners: queue.SimpleQueue[LiteRTRunner] = queue.SimpleQueue()
+        for runner in self._runners:
+            runners.put(runner)
+        return runners
 
 
 class OnnxReader(IdsReader):
@@ -305,6 +418,36 @@ class LiteRTRunner:
         """Computes the outputs, by name."""
         with self._lock:
             return self._signature(**inputs)
+
+
+def num_cores() -> int:
+    """Returns the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def batches_of_similar_lengths(lengths: Sequence[int], batch_size: int) -> list[np.ndarray]:
+    """Sorts texts by length, longest first, into batches.
+
+    Args:
+        lengths: Tokens of each text.
+        batch_size: Most texts of a batch; of long texts there are fewer.
+
+    Returns:
+        The positions of the texts of each batch.
+
+    Example:
+        >>> batches_of_similar_lengths([3, 9, 3], 2)
+        [array([1, 0]), array([2])]
+    """
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    batches, start = [], 0
+    while start < len(order):
+        size = max(1, min(batch_size, _BATCH_TOKENS // lengths[order[start]]))
+        batches.append(order[start : start + size])
+        start += size
+    return batches
 
 
 def _litert_interpreter(path: str | Path, num_threads: int, takes_text: bool) -> Any:

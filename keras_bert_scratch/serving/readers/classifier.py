@@ -22,6 +22,7 @@ from keras_bert_scratch.serving.packed import (
 from keras_bert_scratch.serving.readers.base import (
     IdsReader,
     LiteRTReader,
+    LiteRTRunner,
     OnnxReader,
     Reader,
     SavedModelReader,
@@ -47,7 +48,7 @@ class Predictor(Reader):
 
         Args:
             texts: Strings, or a tuple of two columns of strings.
-            batch_size: B of a SavedModel; files run the texts one by one, each at its own length.
+            batch_size: B; batches of files have similar lengths.
 
         Returns:
             float32. *Shape:* (number of texts, C).
@@ -177,6 +178,7 @@ class LiteRTPredictor(_IdsPredictor, LiteRTReader):
             details = self._runner.get_input_details()[self._names["token_ids"]]
             width = int(details["shape_signature"][1])
             self._is_static = width != -1
+            self._takes_batches = int(details["shape_signature"][0]) == -1
             if self._is_static:
                 self._sequence_length = width
 
@@ -191,10 +193,8 @@ class LiteRTPredictor(_IdsPredictor, LiteRTReader):
         texts = (np.array([text.encode(errors="ignore")]) for text in columns[0])
         return (self._runner(text=text) for text in texts)
 
-    def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return self._runner(
-            **{self._names.get(name, name): array for name, array in inputs.items()}
-        )
+    def _run_on(self, runner: LiteRTRunner, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return runner(**{self._names.get(name, name): array for name, array in inputs.items()})
 
 
 class OnnxPredictor(_IdsPredictor, OnnxReader):

@@ -33,7 +33,7 @@ class Embedder(Reader):
 
         Args:
             texts: n strings.
-            batch_size: B of a SavedModel; files run the texts one by one, each at its own length.
+            batch_size: B; batches of files have similar lengths.
 
         Returns:
             float32. *Shape:* (n, H).

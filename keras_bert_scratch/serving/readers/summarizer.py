@@ -51,6 +51,7 @@ class LiteRTSummarizer(LiteRTReader, Summarizer):
     """Runs an exported LiteRT file of a summarizer, see `LiteRTReader`."""
 
     _output = "summary_ids"
+    _takes_batches = False
 
     def _decode(self, found: dict[str, np.ndarray]) -> list[str]:
         return [self._tokenizer.decode(found["summary_ids"][0])]

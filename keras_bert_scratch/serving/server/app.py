@@ -1,8 +1,8 @@
 """A small server for exported classifiers, with TensorFlow Serving's REST API.
 
-`rest.py` reads and writes JSON, `batcher.py` makes batches, `served_model.py` runs them, and
-`versions.py` finds the version to serve. `limits.py`, `connections.py` and `hosts.py` protect the
-server from clients. This file holds the routes. It needs the extra `server`.
+`rest.py` reads and writes JSON, `batcher.py` makes batches, `served_model.py` or `served_file.py`
+runs them, and `versions.py` finds the version to serve. `limits.py`, `connections.py` and
+`hosts.py` protect the server from clients. This file holds the routes. It needs the extra `server`.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_bert_scratch.extras import installation
 
@@ -41,8 +41,12 @@ from keras_bert_scratch.serving.server.connections import LimitedProtocol
 from keras_bert_scratch.serving.server.hosts import KnownHosts, hosts_of
 from keras_bert_scratch.serving.server.limits import Limits
 from keras_bert_scratch.serving.server.rest import RequestError
-from keras_bert_scratch.serving.server.served_model import ServedModel, serialized_example
-from keras_bert_scratch.serving.server.versions import ModelVersions, VersionStatus
+from keras_bert_scratch.serving.server.served import Served, VersionStatus
+from keras_bert_scratch.serving.server.served_file import ServedFile
+
+if TYPE_CHECKING:
+    # Which imports TensorFlow.
+    from keras_bert_scratch.serving.server.versions import ModelVersions
 
 logger = logging.getLogger(__name__)
 
@@ -81,11 +85,11 @@ class ModelServer:
 
     def __init__(
         self,
-        model: ServedModel,
+        model: Served,
         name: str = "model",
         limits: Limits | None = None,
         *,
-        versions: ModelVersions | None = None,
+        versions: "ModelVersions | None" = None,
         allowed_hosts: Sequence[str] = ("*",),
         cors_origins: Sequence[str] = (),
         root_path: str = "",
@@ -203,7 +207,7 @@ class ModelServer:
     async def predict(self, request: Request) -> Response:
         """POST /v1/models/NAME[/versions/N]:predict."""
 
-        def read(model: ServedModel, content: dict[str, Any]) -> tuple[str, list[rest.Row]]:
+        def read(model: Served, content: dict[str, Any]) -> tuple[str, list[rest.Row]]:
             signature = rest.signature_name(content, "serving_default")
             return signature, rest.predict_rows(content, model.inputs(signature), self.limits)
 
@@ -212,7 +216,7 @@ class ModelServer:
     async def classify(self, request: Request) -> Response:
         """POST /v1/models/NAME[/versions/N]:classify."""
 
-        def read(model: ServedModel, content: dict[str, Any]) -> tuple[str, list[rest.Row]]:
+        def read(model: Served, content: dict[str, Any]) -> tuple[str, list[rest.Row]]:
             signature = rest.signature_name(content, "classify")
             if not model.is_for_classify(signature):
                 raise RequestError(
@@ -220,14 +224,14 @@ class ModelServer:
                     "one that does."
                 )
             examples = rest.examples_of(content, self.limits)
-            return signature, [{"inputs": serialized_example(example)} for example in examples]
+            return signature, [model.example(example) for example in examples]
 
         return await self._ask(request, read, lambda results, _: rest.classify_response(results))
 
     async def _ask(
         self,
         request: Request,
-        read: Callable[[ServedModel, dict[str, Any]], tuple[str, list[rest.Row]]],
+        read: Callable[[Served, dict[str, Any]], tuple[str, list[rest.Row]]],
         respond: Callable[[list[dict[str, Any]], bool], dict[str, Any]],
     ) -> Response:
         """Reads a request, runs its rows, and writes the answer."""
@@ -276,7 +280,7 @@ class ModelServer:
         definitions = {"signature_def": {"signature_def": model.metadata}}
         return JSONResponse({"model_spec": spec, "metadata": definitions})
 
-    def _asked_model(self, request: Request) -> ServedModel:
+    def _asked_model(self, request: Request) -> Served:
         model = self.model
         version = request.path_params.get("version", str(model.version))
         if request.path_params["model"] != self.name or version != str(model.version):
@@ -436,13 +440,14 @@ def serve(
     cors_origins: Sequence[str] = (),
     root_path: str = "",
 ) -> None:
-    """Serves a SavedModel until SIGINT or SIGTERM; requests that have arrived are still answered.
+    """Serves an export until SIGINT or SIGTERM; requests that have arrived are still answered.
 
     A version that appears in the folder is loaded beside the one being served, warmed up, and
     replaces it. If the highest version is removed, the next lower one replaces it.
 
     Args:
-        folder: A SavedModel, or a folder of versions, whose highest is served.
+        folder: A SavedModel; a folder of versions, whose highest is served; or a `.tflite` or
+            `.onnx` file, for which TensorFlow is not imported.
         name: Name of the model in the addresses.
         host: Address to listen at; "0.0.0.0" for all.
         port: Port to listen at; 0 for any free one.
@@ -463,9 +468,8 @@ def serve(
         raise ValueError(f"name must have none of / : ? # % and spaces, received {name!r}.")
     limits = limits or Limits()
     hosts = [*hosts_of(host), *allowed_hosts]
-    versions = ModelVersions(folder)
     with _bound(host, port) as listener:
-        model = versions.first()
+        model, versions = _load(folder)
         app = ModelServer(
             model,
             name,
@@ -493,6 +497,18 @@ def serve(
         print(f"Asked as {known} (--allowed-host)")
         print(f"Try it: {address}/", flush=True)
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _load(path: str | Path) -> "tuple[Served, ModelVersions | None]":
+    """Loads a file, or the highest version of a folder, and warms it up."""
+    if Path(path).is_file():
+        served = ServedFile(path)
+        served.warm_up()
+        return served, None
+    from keras_bert_scratch.serving.server.versions import ModelVersions
+
+    versions = ModelVersions(path)
+    return versions.first(), versions
 
 
 def _bound(host: str, port: int) -> socket.socket:

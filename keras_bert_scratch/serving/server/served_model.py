@@ -4,7 +4,6 @@ Axes: B batch, S sequence.
 """
 
 import re
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,10 @@ import tensorflow as tf
 
 from keras_bert_scratch.files import check_hashes
 from keras_bert_scratch.serving.server.rest import Input, RequestError, Row
-
-# Numbers of bits of the smallest and the largest length that batches distinguish.
-_SHORT, _LONG = 5, 12
+from keras_bert_scratch.serving.server.served import Served
 
 
-class ServedModel:
+class ServedModel(Served):
     """Loads a SavedModel, or the highest version of a versioned folder.
 
     Args:
@@ -62,55 +59,18 @@ class ServedModel:
         # Read now, since the folder of a version may be removed while it is served.
         self.metadata = self._metadata()
 
-    def inputs(self, signature: str) -> dict[str, Input]:
-        """Returns the inputs of a signature.
-
-        Raises:
-            RequestError: If the model has no such signature.
-        """
-        if signature not in self.signatures:
-            raise RequestError(
-                f'Serving signature name "{signature[:100]}" not found: the model has '
-                f"{', '.join(sorted(self.signatures))}."
-            )
-        return self.signatures[signature]
-
     def is_for_classify(self, signature: str) -> bool:
-        """Whether a signature takes examples and returns classes and scores.
-
-        Raises:
-            RequestError: If the model has no such signature.
-        """
+        """See `Served`."""
         if set(self.inputs(signature)) != {"inputs"}:
             return False
         return set(self._functions[signature].structured_outputs) == {"classes", "scores"}
 
-    def batch_key(self, signature: str, row: Row) -> Hashable:
-        """Returns a key that is equal for rows that may share a batch.
-
-        Those are rows of one signature whose lengths differ by a factor of less than two: a batch
-        is as long as its longest row, and so little of it is padding.
-        """
-        if "padding_mask" in row:
-            return signature, len(row["padding_mask"]).bit_length()
-        shapes = tuple(np.shape(value) for value in row.values())
-        strings = [value for value in row.values() if isinstance(value, bytes)]
-        bits = sum(map(len, strings)).bit_length()
-        return signature, shapes, min(max(bits, _SHORT), _LONG)
+    def example(self, features: dict[str, list[Any]]) -> Row:
+        """Serializes the features; see `Served`."""
+        return {"inputs": serialized_example(features)}
 
     def run(self, signature: str, rows: list[Row]) -> list[dict[str, Any]]:
-        """Runs a batch.
-
-        Args:
-            signature: Name of a signature of the model.
-            rows: Inputs of each row by name. With a `padding_mask`, rows may differ in length.
-
-        Returns:
-            Outputs of each row by name, as lists, numbers and strings.
-
-        Raises:
-            RequestError: If the model refuses the values.
-        """
+        """Runs a batch; see `Served`."""
         inputs = {
             name: tf.constant(_stack([row[name] for row in rows], "padding_mask" in rows[0]))
             for name in rows[0]

@@ -1,36 +1,16 @@
 """Finds the version of a model to serve, while versions are written and removed."""
 
-import dataclasses
 import logging
 from pathlib import Path
-from typing import Any
 
 from keras_bert_scratch.files import HASHES
+from keras_bert_scratch.serving.server.served import Served, VersionStatus
 from keras_bert_scratch.serving.server.served_model import ServedModel, versions_of
 
 logger = logging.getLogger(__name__)
 
 # Path, size, time and inode of each file of a version.
 _Files = tuple[tuple[str, int, int, int], ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class VersionStatus:
-    """The status of a version, as in TensorFlow Serving's API.
-
-    Args:
-        state: "LOADING", "AVAILABLE" or "END".
-        error: Why the version does not load; empty if it does.
-    """
-
-    state: str
-    error: str = ""
-
-    def to_json(self, version: int) -> dict[str, Any]:
-        """Returns the JSON of the API."""
-        code = "UNKNOWN" if self.error else "OK"
-        status = {"error_code": code, "error_message": self.error}
-        return {"version": str(version), "state": self.state, "status": status}
 
 
 class ModelVersions:
@@ -75,7 +55,7 @@ class ModelVersions:
             raise ValueError(f"{self.folder} has no version that loads: {'; '.join(reasons)}")
         return model
 
-    def next(self, served: ServedModel | None) -> ServedModel | None:
+    def next(self, served: Served | None) -> ServedModel | None:
         """Looks for the version to serve, loads it and warms it up.
 
         Args:
