@@ -32,7 +32,7 @@ slow: $(VENV)/parity-installed $(VENV)-beam/installed
 	$(VENV)-beam/bin/python -m pytest -m beam tests/data tests/serving
 
 # The site, in site/: runs the guide, and fails on warnings and on dead links. The guide fetches real
-# weights and texts once, as the demo does.
+# weights and texts once, as the demo does; `make docs SIZE=tiny` needs none, and no minutes.
 docs: $(VENV)/docs-installed
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
 

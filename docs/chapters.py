@@ -20,7 +20,7 @@ from typing import Any
 import nbformat.v4 as notebooks
 from matplotlib.figure import Figure
 
-# `EPOCHS = 3  # tiny: 1` is 1 in the tests, and the comment is not shown.
+# `EPOCHS = 3  # tiny: 1` is 1 at the tiny size, and the comment is not shown.
 _TINY = re.compile(r"= .*?  # tiny: (.*)$", re.MULTILINE)
 # Keras' progress bars move the cursor, which only a terminal has.
 _PROGRESS = re.compile(r"^.*[\x08\x1b].*\n?", re.MULTILINE)
