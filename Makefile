@@ -28,7 +28,7 @@ parity: $(VENV)/parity-installed
 # What takes minutes: trainings that are killed, several processes, attacks on privacy, every code
 # point, real weights, and Apache Beam.
 slow: $(VENV)/parity-installed $(VENV)-beam/installed
-	$(PYTEST) --dist worksteal -m slow
+	$(PYTEST) --dist load --maxschedchunk 1 -m slow
 	$(VENV)-beam/bin/python -m pytest -m beam tests/data tests/serving
 
 # The site, in site/: runs the guide, and fails on warnings and on dead links. The guide fetches real

@@ -60,7 +60,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=2)
 def test_axe_finds_nothing(tmp_path):
     chromium, npm = shutil.which("chromium"), shutil.which("npm")
     if not chromium or not npm or not SITE.exists():
