@@ -100,9 +100,12 @@ def test_a_chapter_is_text_code_and_outputs(chapters, tmp_path):
         'COUNT = 100  # tiny: 2\nprint("\\x1b[1mbar\\x08\\nsaid", COUNT)\n\n'
         '"""\nThen a value:\n"""\n\n'
         "COUNT + 1\n"
+        '"""\n## A picture\n\nDrawn:\n"""\n\n'
+        "from matplotlib.figure import Figure\nFigure()\n"
+        '"""\nNot a [title], though a line of text:\n"""\n\nFigure()\n'
     )
     text, images = chapters.page(chapters.run_chapter(chapter, tiny=True)[0], "01_example")
-    assert images == {}
+    assert list(images) == ["01_example_1.png", "01_example_2.png"]
     assert [part.strip() for part in re.split("\n\n+", text)] == [
         "# An example",
         "[Notebook](01_example.ipynb) · [Source](01_example.py)",
@@ -112,4 +115,11 @@ def test_a_chapter_is_text_code_and_outputs(chapters, tmp_path):
         "Then a value:",
         "```python\nCOUNT + 1\n```",
         '```text title="Output"\n3\n```',
+        "## A picture",
+        "Drawn:",
+        "```python\nfrom matplotlib.figure import Figure\nFigure()\n```",
+        "![A picture: what the code above draws](01_example_1.png){ loading=lazy }",
+        "Not a [title], though a line of text:",
+        "```python\nFigure()\n```",
+        "![A picture: what the code above draws](01_example_2.png){ loading=lazy }",
     ]

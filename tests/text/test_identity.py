@@ -500,17 +500,22 @@ class TestEverything:
     def test_random_texts(self, switches, reference, real_lines, counts):
         drawn = random_texts(20_000, seed=zlib.crc32(str(switches).encode()))
         damaged = random_bytes([line for _, line in real_lines], 5_000, seed=3)
-        vocabulary = make_vocabulary(pieces_of(drawn))
+        # Of part of them: the engines' tables take longer than the texts.
+        vocabulary = make_vocabulary(pieces_of(drawn[:4000]))
         tokenizer = WordPieceTokenizer(vocabulary, **switches)
-        theirs = reference(vocabulary.tokens, **switches)
         every = [*drawn, *damaged]
-        check_everywhere(tokenizer, every, reference_answers(theirs, every))
+        answers = reference_answers(reference(vocabulary.tokens, **switches), every)
+        # In a graph, None is the same as the True or False that it stands for.
+        is_none = switches["strip_accents"] is None
+        check_everywhere(tokenizer, every, answers, *([()] if is_none else []))
+        ids = [token_id for ids, _ in answers for token_id in ids]
+        assert 0.02 < ids.count(vocabulary.unk_id) / len(ids) < 0.5
         counts["random Unicode strings"] += len(drawn)
         counts["damaged byte strings"] += len(damaged)
 
     def test_without_strings(self, reference, counts):
         drawn = random_texts(150_000, seed=4)
-        vocabulary = make_vocabulary(pieces_of(drawn[:20_000]))
+        vocabulary = make_vocabulary(pieces_of(drawn[:4000]))
         expected = reference_answers(reference(vocabulary.tokens), drawn)
         assert_equal(integer_answers(WordPieceTokenizer(vocabulary), drawn), expected, drawn)
         counts["random Unicode strings as code points"] += len(drawn)
