@@ -114,7 +114,8 @@ def _read_pooling(path: Path, fields: dict[str, Any]) -> Any:
     if found not in get_args(Pooling):
         raise ValueError(
             f"{path} has the pooling {found!r}; only one of {', '.join(get_args(Pooling))} can be "
-            "loaded: choose another checkpoint."
+            "loaded: choose another checkpoint; a new classifier can read its [CLS] by "
+            'pooling="pooler".'
         )
     return found
 

@@ -35,7 +35,7 @@ _EXCLUDED = (
 # it is by hand, and these are the defaults.
 _BY_HAND = (
     *("optimizer", "learning_rate", "layer_decay", "early_stopping"),
-    *("lora", "teacher", "checkpoint", "distribute"),
+    *("teacher", "checkpoint", "distribute"),
 )
 _DEFAULTS = {"epochs": 3, "batch_size": 32, "optimizer": "adamw", "layer_decay": 1.0}
 # The options that the weights depend on.

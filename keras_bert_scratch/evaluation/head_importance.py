@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_bert_scratch.models.adapting import has_lora
+
 
 def head_importance(model: Any, texts: Any, labels: Any) -> np.ndarray:
     """Measures how much the loss of a text depends on each head (Michel et al. 2019, equation 2).
@@ -40,9 +42,9 @@ def head_importance(model: Any, texts: Any, labels: Any) -> np.ndarray:
             f"Gradients are TensorFlow's here, and Keras runs on {keras.backend.backend()}: set "
             "KERAS_BACKEND=tensorflow."
         )
-    projections = [block.attention.output_projection for block in model.encoder.blocks]
-    if any(projection.lora_enabled for projection in projections):
+    if has_lora(model.encoder):
         raise ValueError("Heads of a model with adapters cannot be weighed: use merge_lora first.")
+    projections = [block.attention.output_projection for block in model.encoder.blocks]
     loss_of = (
         keras.losses.binary_crossentropy
         if model.multi_label

@@ -19,7 +19,8 @@ def enable_lora(encoder: BertEncoder, rank: int) -> None:
     biases, norms, embeddings and pooler are frozen. It uses Keras' `Dense.enable_lora`. Layers on
     top of the encoder, such as a classification head, are still trained.
 
-    Updates need a higher learning rate than weights: try 1e-3. Call this before `compile`.
+    Updates need a higher learning rate than weights: try 1e-3, which is what `fit` chooses by itself
+    on many examples. Call this before `compile`.
 
     Args:
         encoder: The encoder, such as `model.encoder`.
@@ -40,6 +41,19 @@ def enable_lora(encoder: BertEncoder, rank: int) -> None:
         dense.enable_lora(rank)
     for weight in encoder.weights:
         weight.trainable = weight.name.startswith("lora_")
+
+
+def has_lora(encoder: BertEncoder) -> bool:
+    """Returns whether an encoder has low-rank updates, see `enable_lora`.
+
+    Args:
+        encoder: The encoder.
+
+    Example:
+        >>> has_lora(BertEncoder(BertConfig.preset("tiny")))
+        False
+    """
+    return any(dense.lora_enabled for dense in _dense_layers(encoder))
 
 
 def merge_lora(encoder: BertEncoder) -> None:
@@ -186,7 +200,7 @@ def keep_heads(encoder: BertEncoder, heads: Sequence[Sequence[int]] | np.ndarray
         1
     """
     config = encoder.config
-    if config.architecture != "bert" or any(d.lora_enabled for d in _dense_layers(encoder)):
+    if config.architecture != "bert" or has_lora(encoder):
         raise ValueError(
             "Heads can be removed from a BERT without adapters, received architecture "
             f"{config.architecture!r}: merge adapters by merge_lora first."

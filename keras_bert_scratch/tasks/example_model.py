@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from keras_bert_scratch.data.batching import LengthBucketedBatches
 from keras_bert_scratch.extras import check_installed
+from keras_bert_scratch.models.adapting import has_lora
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.encoder_model import EncoderModel
 from keras_bert_scratch.text.columns import is_text
@@ -325,6 +326,7 @@ class ExampleModel(EncoderModel):
                     epochs=epochs,
                     can_hold_out=self.can_split and validation_data is None and held_out is None,
                     knows_sentences=self.knows_sentences,
+                    is_adapted=has_lora(self.encoder),
                 )
                 self.chosen_training = chosen
                 batch_size, epochs = chosen.batch_size, chosen.epochs

@@ -379,7 +379,8 @@ def test_an_interrupted_finetune_leaves_nothing(folder, monkeypatch, run):
         (["--epochs", 2], True, 2, None),
         (["--learning-rate", 0.001], False, 3, 32),
         (["--optimizer", "lion", "--batch-size", 4], False, 3, 4),
-        (["--lora", 2, "--epochs", 1], False, 1, 32),
+        (["--lora", 2, "--epochs", 1], True, 1, None),
+        (["--lora", 2, "--optimizer", "adamw"], False, 3, 32),
         (["--early-stopping", 1], False, 3, 32),
     ],
 )

@@ -72,6 +72,16 @@ def test_an_equal_model_is_warned_of(data):
     assert "WARNING" in comparison.to_text()
 
 
+def test_of_many_texts_some_are_read(data, monkeypatch):
+    monkeypatch.setattr("keras_bert_scratch.evaluation.baseline._MOST_TEXTS", 24)
+    texts, ids = data
+    order = np.argsort(ids)  # the first 24 are of one class
+    train = ([texts[i] for i in order], ids[order])
+    comparison = compare_with_baseline(train, (texts, ids), np.eye(2)[ids], NAMES)
+    assert comparison.report.accuracy > 0.9
+    assert "NOTE: TF-IDF was trained on 24 of the 48 texts." in comparison.to_text()
+
+
 def test_classes_that_training_lacks_and_chinese_characters():
     # 好 is good, and 坏 bad: in words between spaces, none of the held-out texts would be known.
     comparison = compare_with_baseline(

@@ -23,6 +23,8 @@ LABELS = ["positive", "negative", "positive", "negative"] * 3
         # 313 steps an epoch.
         (10_000, {}, (32, 3, 5e-5, 0.1)),
         (10_000, {"knows_sentences": True}, (32, 3, 5e-5, 0.1)),
+        (64, {"knows_sentences": True, "is_adapted": True}, (16, 5, 4e-4, 0)),
+        (10_000, {"is_adapted": True}, (32, 3, 1e-3, 0.1)),
         (10_000, {"can_hold_out": False}, (32, 3, 5e-5, 0)),
         (10_000, {"batch_size": 8, "epochs": 1}, (8, 1, 5e-5, 0.1)),
     ],
@@ -34,6 +36,7 @@ def test_choice(num_examples, settings, expected):
 def test_narrow_encoders_take_larger_steps():
     narrow = dataclasses.replace(BASE, hidden_dim=128, num_heads=2)
     assert choose_fine_tuning(64, narrow) == (16, 40, 5e-4, 0)
+    assert choose_fine_tuning(64, narrow, is_adapted=True).learning_rate == 1e-3
 
 
 @pytest.fixture(scope="module")
