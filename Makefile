@@ -29,7 +29,7 @@ parity: $(VENV)/parity-installed
 # point, real weights, and Apache Beam.
 slow: $(VENV)/parity-installed $(VENV)-beam/installed
 	$(PYTEST) --dist load --maxschedchunk 1 -m slow
-	$(VENV)-beam/bin/python -m pytest -m beam tests/data tests/serving
+	$(VENV)-beam/bin/python -m pytest -m beam tests/data tests/serving tests/docs
 
 # The site, in site/: runs the guide, and fails on warnings and on dead links. The guide fetches real
 # weights and texts once, as the demo does; `make docs SIZE=tiny` needs none, and no minutes.
