@@ -96,8 +96,9 @@ print("accuracy in training", np.round(history.history["accuracy"], 3))
 print("accuracy on other texts", round(accuracy(model), 3))
 
 """
-What is given, here the number of epochs, is obeyed. `fit` takes strings: it tokenizes them, puts texts of similar length into the same batch, and hands
-the batches to Keras. Everything else is Keras: callbacks, `validation_split`, mixed precision.
+What is given, here the number of epochs, is obeyed. `fit` takes strings: it tokenizes them, puts texts
+of similar length into the same batch, and hands the batches to Keras. Everything else is Keras:
+callbacks, `validation_split`, mixed precision.
 
 The line that is trained on top of the encoder:
 
@@ -187,14 +188,15 @@ and [the benchmarks](../benchmarks.md#film-reviews).
 ## Less to train
 
 Low-rank adapters (Hu et al. 2021) leave the encoder as it is and train a small update beside each
-of its matrices: a file of kilobytes for each task instead of a copy of the encoder.
+of its matrices: each task has a small file instead of a copy of the encoder.
 """
 
 small = new_classifier()
 enable_lora(small.encoder, rank=8)
 small.compile()
 trained = sum(int(keras.ops.size(weight)) for weight in small.trainable_weights)
-print(f"{trained:,} of {small.count_params():,} weights are trained")
+total = small.count_params()
+print(f"{trained:,} of {total:,} weights: {trained * 4 / 1e6:.1f} of {total * 4 / 1e6:.1f} MB")
 
 """
 ## Keep it
