@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 LOCK = requirements/ci.txt
+# Files are compiled when they are imported: few of those that are installed ever are.
+INSTALL = -m pip install --quiet --no-compile --constraint $(LOCK)
 PYTEST = $(VENV)/bin/python -m pytest -n auto --maxprocesses 4
 
 .PHONY: demo test lint parity slow docs package lock clean
@@ -55,15 +57,15 @@ $(VENV)-release/installed: pyproject.toml $(LOCK)
 
 $(VENV)/installed: pyproject.toml $(LOCK)
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint $(LOCK) --editable ".[dev]"
+	$(VENV)/bin/python $(INSTALL) --editable ".[dev]"
 	touch $@
 
 $(VENV)/parity-installed: $(VENV)/installed
-	$(VENV)/bin/python -m pip install --quiet --constraint $(LOCK) --editable ".[dev,parity]"
+	$(VENV)/bin/python $(INSTALL) --editable ".[dev,parity]"
 	touch $@
 
 $(VENV)/docs-installed: $(VENV)/installed
-	$(VENV)/bin/python -m pip install --quiet --constraint $(LOCK) --editable ".[dev,docs]"
+	$(VENV)/bin/python $(INSTALL) --editable ".[dev,docs]"
 	touch $@
 
 # Beam wants other versions of some packages: they stand in front of those of the other environment.
