@@ -18,18 +18,20 @@ FORMATS = {
     ),
     "mediapipe": ("mediapipe", {"precision", "static_length", "texts"}),
     "onnx": ("onnx", {"inputs"}),
+    "web": ("web", {"precision", "num_code_points", "texts", "examples"}),
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("--model", required=True, help=common.CHECKPOINT)
-    parser.add_argument("output", help="new folder (savedmodel) or file (all else)")
+    parser.add_argument("output", help="new folder (savedmodel, web) or file (all else)")
     parser.add_argument("--format", choices=list(FORMATS), default="savedmodel")
     parser.add_argument(
         "--precision",
         choices=["float32", "float16", "int8", "full_int8"],
-        help="litert and mediapipe (default: float32); full_int8 needs --texts",
+        help="litert and mediapipe (default: float32), and web, without full_int8 (default: int8); "
+        "full_int8 needs --texts",
     )
     parser.add_argument(
         "--static-length",
@@ -45,12 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--num-code-points",
         type=int,
-        help="fixed number of characters of a litert file that takes code_points",
+        help="fixed number of characters, web and a litert file that takes code_points",
     )
     parser.add_argument(
         "--texts",
-        help="file of texts such as the model will read, litert and mediapipe: "
+        help="file of texts such as the model will read, litert, mediapipe and web: "
         "calibrates full_int8, and checks the file's labels",
+    )
+    parser.add_argument(
+        "--examples",
+        nargs="+",
+        metavar="TEXT",
+        help="texts that the page offers to be tried, web",
     )
     parser.add_argument(
         "--model-version",
@@ -79,19 +87,20 @@ def run(options: argparse.Namespace) -> None:
     if "texts" in settings:
         found = common.find_format(options.texts, options, options.model, needs_label=False)
         settings["texts"] = common.texts_of(common.read_data(options.texts, found))
-    if options.format == "savedmodel":
-        if "model_version" in settings:
-            from keras_bert_scratch.serving.saved_model import version_folder
+    if "model_version" in settings:
+        from keras_bert_scratch.serving.saved_model import version_folder
 
-            output = version_folder(output, settings.pop("model_version"))
+        output = version_folder(output, settings.pop("model_version"))
+    if options.format in ("savedmodel", "web"):
         check_new_folder(output)
     print(f"Loading {options.model} ...", file=sys.stderr)
     model = common.load_checkpoint(options.model)
     print(f"Writing {output}, then asking it in a fresh process ...", file=sys.stderr)
     file_format = common.remembered(options.model)
     write: Any = new_folder if options.format == "savedmodel" else new_file
-    # ONNX files have no place for the format of files that leaves their bytes as they were checked.
-    if not file_format or options.format == "onnx":
+    # ONNX files have no place for the format of files that leaves their bytes as they were checked,
+    # and pages read no files.
+    if not file_format or options.format in ("onnx", "web"):
         file_format, write = {}, contextlib.nullcontext
     with write(output) as path, common.progress_to_stderr():
         model.export(path, format=name, **settings)

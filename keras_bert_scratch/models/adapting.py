@@ -19,8 +19,8 @@ def enable_lora(encoder: BertEncoder, rank: int) -> None:
     biases, norms, embeddings and pooler are frozen. It uses Keras' `Dense.enable_lora`. Layers on
     top of the encoder, such as a classification head, are still trained.
 
-    Updates need a higher learning rate than weights: try 1e-3, which is what `fit` chooses by itself
-    on many examples. Call this before `compile`.
+    Updates need a higher learning rate than weights: try 1e-3, which `fit` chooses by itself on
+    many examples. Call this before `compile`.
 
     Args:
         encoder: The encoder, such as `model.encoder`.

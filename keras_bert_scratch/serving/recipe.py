@@ -14,22 +14,25 @@ from keras_bert_scratch.serving.litert import write_litert
 from keras_bert_scratch.serving.mediapipe import write_mediapipe
 from keras_bert_scratch.serving.onnx import write_onnx
 from keras_bert_scratch.serving.saved_model import version_folder, write_saved_model
+from keras_bert_scratch.serving.web.folder import MODEL, write_web
 
 _WRITERS: dict[str, Callable[..., Check]] = {
     "tf_saved_model": write_saved_model,
     "litert": write_litert,
     "mediapipe": write_mediapipe,
     "onnx": write_onnx,
+    "web": write_web,
 }
+_FOLDERS = ("tf_saved_model", "web")
 
 
 def export(signature: Any, path: str | Path, format: str, **options: Any) -> None:
     """Writes an export, and compares it with its model before it appears.
 
     Args:
-        signature: The task's `Signature`; `"mediapipe"` and `"onnx"` have a classifier's.
-        path: The folder (SavedModel) or file (all else) to write.
-        format: `"tf_saved_model"`, `"litert"`, `"mediapipe"` or `"onnx"`.
+        signature: The task's `Signature`; `"mediapipe"`, `"onnx"` and `"web"` have a classifier's.
+        path: The folder (SavedModel, web) or file (all else) to write.
+        format: `"tf_saved_model"`, `"litert"`, `"mediapipe"`, `"onnx"` or `"web"`.
         **options: Options of the format, see its writer. A SavedModel has `version`, a whole
             number: it writes `path/version`, the layout that TensorFlow Serving watches for new
             versions; other versions in the folder stay.
@@ -43,12 +46,15 @@ def export(signature: Any, path: str | Path, format: str, **options: Any) -> Non
     if format == "onnx" and Path(path).suffix != ".onnx":
         raise ValueError(f"An ONNX file is known by its name: {path} must end in .onnx.")
     write = _WRITERS[format]
-    if format != "tf_saved_model":
+    if format not in _FOLDERS:
         with new_file(path) as file:
             compare(file, signature, write(signature, file, **options))
         return
-    with new_folder(version_folder(path, options.pop("version", None))) as folder:
-        compare(folder, signature, write(signature, folder, **options))
+    if format == "tf_saved_model":
+        path = version_folder(path, options.pop("version", None))
+    with new_folder(path) as folder:
+        check = write(signature, folder, **options)
+        compare(folder / MODEL if format == "web" else folder, signature, check)
         write_hashes(folder)
 
 

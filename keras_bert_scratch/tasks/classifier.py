@@ -133,7 +133,7 @@ class BertClassifier(TextModel):
     """
 
     architecture = "BertForSequenceClassification"
-    export_formats = ("tf_saved_model", "litert", "mediapipe", "onnx")
+    export_formats = ("tf_saved_model", "litert", "mediapipe", "onnx", "web")
     takes_truncation = True
 
     def __init__(

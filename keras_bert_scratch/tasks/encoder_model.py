@@ -302,20 +302,25 @@ class EncoderModel(DistributableModel):
         `keras.Model.export`, without the tokenizer.
 
         Args:
-            filepath: The folder (SavedModel) or file (all else) to write.
-            format: `"tf_saved_model"` or `"litert"`; for classifiers also `"mediapipe"` or
-                `"onnx"`; or another format of Keras.
+            filepath: The folder (SavedModel, web) or file (all else) to write.
+            format: `"tf_saved_model"` or `"litert"`; for classifiers also `"mediapipe"`,
+                `"onnx"` or `"web"`; or another format of Keras.
             verbose: Whether to say where the export was written.
             input_signature: For Keras' other formats.
             **kwargs: Options of the format, see `serving.recipe.export` and the writers in
-                `serving.litert`, `serving.mediapipe` and `serving.onnx`; and of the task:
-                `BertSummarizer` has those of `summarize`.
+                `serving.litert`, `serving.mediapipe`, `serving.onnx` and `serving.web.folder`; and
+                of the task: `BertSummarizer` has those of `summarize`.
 
         Raises:
             ValueError: If the model has no tokenizer, or an option is refused.
             FileExistsError: If the folder is not empty.
             RuntimeError: If the export does not answer as the model.
         """
+        if format == "web" and format not in self.export_formats:
+            raise ValueError(
+                f"The page of format='web' classifies texts, and this is a {type(self).__name__}: "
+                f"use {' or '.join(map(repr, self.export_formats))}."
+            )
         if format not in self.export_formats:
             super().export(filepath, format, verbose, input_signature, **kwargs)
         elif input_signature is not None:

@@ -80,10 +80,7 @@ def choose_fine_tuning(
         least_steps, most_epochs = (400, 40) if is_narrow else (200, 5 if knows_sentences else 20)
         steps_per_epoch = -(-num_examples // batch_size)
         epochs = max(3, min(most_epochs, -(-least_steps // steps_per_epoch)))
-    if is_narrow:
-        learning_rate = 5e-4
-    else:
-        learning_rate = 2e-5 if has_few and knows_sentences else 5e-5
+    learning_rate = 5e-4 if is_narrow else 2e-5 if has_few and knows_sentences else 5e-5
     if is_adapted:
         learning_rate = min(1e-3, _LORA_RATE * learning_rate)
     return FineTuning(

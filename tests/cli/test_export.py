@@ -33,6 +33,12 @@ def folder(tmp_path_factory, reviews, tiny_classifier, write_csv):
             "m.tflite",
             {"format": "mediapipe", "precision": "full_int8", "static_length": 16, "texts": ...},
         ),
+        (
+            "page",
+            ["--format", "web", "--precision", "float16", "--examples", "a", "<b>"],
+            "page",
+            {"format": "web", "precision": "float16", "examples": ["a", "<b>"]},
+        ),
         ("new", ["--model-version", "7"], "new/7", {"format": "tf_saved_model"}),
     ],
 )
@@ -53,13 +59,14 @@ def test_options_reach_the_export(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--precision", "int8"], "--precision is for --format litert or mediapipe, received"),
+        (["--precision", "int8"], "--precision is for --format litert or mediapipe or web, r"),
         (["--format", "onnx", "--precision", "int8"], "--precision is for --format litert or"),
         (
             ["--format", "mediapipe", "--inputs", "text"],
             "--inputs is for --format litert or onnx, rec",
         ),
-        (["--texts", "t.csv"], "--texts is for --format litert or mediapipe, received --format"),
+        (["--texts", "t.csv"], "--texts is for --format litert or mediapipe or web, received"),
+        (["--examples", "a film"], "--examples is for --format web, received --format savedmodel"),
         (["--format", "litert", "--model-version", "1"], "--model-version is for --format savedm"),
         (["--format", "litert", "--precision", "full_int8"], "pass texts=, at least 100; received"),
     ],

@@ -22,6 +22,7 @@ BLOCK = re.compile(
 REASONS = {
     "a Caddyfile",
     "asks a server",
+    "fetches packages of npm",
     "needs Apache Beam",
     "needs Docker",
     "needs several machines",

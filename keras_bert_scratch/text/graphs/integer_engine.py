@@ -224,7 +224,10 @@ class IntegerEngine(tf.Module):
             `token_ids`, `segment_ids` and `padding_mask`, int32. *Shape:* (1, S) each
         """
         head, tail = head_and_tail(truncation, check_sequence_length(sequence_length, 1))
-        ids = self(code_points).token_ids
+        return self.row(self(code_points).token_ids, head, tail)
+
+    def row(self, ids: tf.Tensor, head: int, tail: int) -> dict[str, tf.Tensor]:
+        """Turns the ids of one text into a model's inputs: its first `head` and last `tail` ids."""
         tail_ids = ids[tf.maximum(tf.size(ids) - tail, head) :]
         row = tf.concat([[self._cls_id], ids[:head], tail_ids, [self._sep_id]], 0)[tf.newaxis]
         return {
