@@ -137,10 +137,9 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     [
         ("classifier", "sgd", 8),
         ("classifier", "accumulating sgd", 2),
-        ("tagger", "sgd", 8),
         *(
             pytest.param(task, "sgd", 8, marks=pytest.mark.slow)
-            for task in ("answerer", "summarizer", "sentence encoder", "pretrainer")
+            for task in ("tagger", "answerer", "summarizer", "sentence encoder", "pretrainer")
         ),
     ],
 )
