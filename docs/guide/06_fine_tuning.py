@@ -117,10 +117,10 @@ No word of the second is bad by itself; [the next chapter](07_evaluation.md) loo
 
 A head of random numbers sends random gradients into the encoder, which forgets for them what it knows.
 So `fit` trains in two steps (*linear probing, then fine-tuning*, Kumar et al. 2022). First the encoder
-stays as it is and gives each text a vector f. On these the best head is soon found, since it is
-logistic regression:
+stays as it is and gives each text a vector f. On these the head of the least loss is soon found,
+since it is logistic regression:
 
-$$\\min_{W, b} \\; -\\sum_i \\log \\mathrm{softmax}(W f_i + b)_{y_i} + \\frac{1}{2} \\lVert W - W_0 \\rVert^2$$
+$$L(W, b) = -\\sum_i \\log \\mathrm{softmax}(W f_i + b)_{y_i} + \\frac{1}{2} \\lVert W - W_0 \\rVert^2$$
 
 ```python
 # keras_bert_scratch/training/linear_probe.py
