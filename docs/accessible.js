@@ -2,7 +2,7 @@
 // landmarks have the same name.
 function complete() {
   document.querySelector(".md-search")?.setAttribute("aria-label", "Search")
-  for (const element of document.querySelectorAll("pre > code, .md-typeset__scrollwrap"))
+  for (const element of document.querySelectorAll('pre > code, .md-typeset__scrollwrap, math[display="block"]'))
     element.setAttribute("tabindex", "0")
   document
     .querySelectorAll(".md-code__nav")
