@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 LOCK = requirements/ci.txt
+# Files are compiled when they are imported: few of those that are installed ever are.
+INSTALL = -m pip install --quiet --no-compile --constraint $(LOCK)
 PYTEST = $(VENV)/bin/python -m pytest -n auto --maxprocesses 4
 
 .PHONY: demo test lint parity slow docs package lock clean
@@ -28,11 +30,11 @@ parity: $(VENV)/parity-installed
 # What takes minutes: trainings that are killed, several processes, attacks on privacy, every code
 # point, real weights, and Apache Beam.
 slow: $(VENV)/parity-installed $(VENV)-beam/installed
-	$(PYTEST) --dist worksteal -m slow
-	$(VENV)-beam/bin/python -m pytest -m beam tests/data tests/serving
+	$(PYTEST) --dist load --maxschedchunk 1 -m slow
+	$(VENV)-beam/bin/python -m pytest -m beam tests/data tests/serving tests/docs
 
 # The site, in site/: runs the guide, and fails on warnings and on dead links. The guide fetches real
-# weights and texts once, as the demo does.
+# weights and texts once, as the demo does; `make docs SIZE=tiny` needs none, and no minutes.
 docs: $(VENV)/docs-installed
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
 
@@ -55,15 +57,15 @@ $(VENV)-release/installed: pyproject.toml $(LOCK)
 
 $(VENV)/installed: pyproject.toml $(LOCK)
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint $(LOCK) --editable ".[dev]"
+	$(VENV)/bin/python $(INSTALL) --editable ".[dev]"
 	touch $@
 
 $(VENV)/parity-installed: $(VENV)/installed
-	$(VENV)/bin/python -m pip install --quiet --constraint $(LOCK) --editable ".[dev,parity]"
+	$(VENV)/bin/python $(INSTALL) --editable ".[dev,parity]"
 	touch $@
 
 $(VENV)/docs-installed: $(VENV)/installed
-	$(VENV)/bin/python -m pip install --quiet --constraint $(LOCK) --editable ".[dev,docs]"
+	$(VENV)/bin/python $(INSTALL) --editable ".[dev,docs]"
 	touch $@
 
 # Beam wants other versions of some packages: they stand in front of those of the other environment.

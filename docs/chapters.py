@@ -20,10 +20,11 @@ from typing import Any
 import nbformat.v4 as notebooks
 from matplotlib.figure import Figure
 
-# `EPOCHS = 3  # tiny: 1` is 1 in the tests, and the comment is not shown.
+# `EPOCHS = 3  # tiny: 1` is 1 at the tiny size, and the comment is not shown.
 _TINY = re.compile(r"= .*?  # tiny: (.*)$", re.MULTILINE)
 # Keras' progress bars move the cursor, which only a terminal has.
 _PROGRESS = re.compile(r"^.*[\x08\x1b].*\n?", re.MULTILINE)
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 _TITLE = re.compile(r"Title: (.*?)\.?\n\n?(?:Description: )?")
 
 
@@ -103,11 +104,11 @@ def page(notebook: Any, name: str) -> tuple[str, dict[str, bytes]]:
         notebook: What `run_chapter` returns.
         name: The chapter's, without a suffix.
     """
-    parts, images = [], {}
+    parts, images, section = [], {}, ""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             parts.append(cell.source)
-            title = cell.source.partition("\n")[0].strip("# ")
+            section = [section, *_HEADING.findall(cell.source)][-1]
             continue
         parts.append(f"```python\n{cell.source}\n```")
         for output in cell.outputs:
@@ -115,7 +116,7 @@ def page(notebook: Any, name: str) -> tuple[str, dict[str, bytes]]:
             if "image/png" in data:
                 image = f"{name}_{len(images) + 1}.png"
                 images[image] = base64.b64decode(data["image/png"])
-                parts.append(f"![{title}: what the code above draws]({image}){{ loading=lazy }}")
+                parts.append(f"![{section}: what the code above draws]({image}){{ loading=lazy }}")
             else:
                 parts.append(f'```text title="Output"\n{data["text/plain"].rstrip()}\n```')
     links = f"[Notebook]({name}.ipynb) · [Source]({name}.py)\n"

@@ -50,6 +50,15 @@ def pytest_sessionfinish(session) -> None:
         session.config.workeroutput["counts"] = dict(session.config.stash.get(_COUNTS, {}))
 
 
+def pytest_collection_modifyitems(items) -> None:
+    # The longest first, so that at the end no process works alone: `@pytest.mark.slow(minutes=2)`.
+    items.sort(
+        key=lambda item: (
+            -max((m.kwargs.get("minutes", 0) for m in item.iter_markers("slow")), default=0)
+        )
+    )
+
+
 def pytest_collection_finish() -> None:
     # TensorFlow and Keras are a million objects that stay: the collector need not look at them.
     gc.freeze()

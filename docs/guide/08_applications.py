@@ -32,7 +32,8 @@ from keras_bert_scratch.tasks.sentence_encoder import TextIndex
 ## News and mail, from a dozen examples
 
 A sentence encoder gives each text a vector; texts that mean alike have vectors that point alike.
-For a few examples, logistic regression on these vectors is hard to beat:
+For a few examples, logistic regression on these vectors is hard to beat. ([`fit`](06_fine_tuning.md)
+starts a classifier's new head so, and trains the encoder, too.)
 """
 
 CHECKPOINT = "minilm"  # tiny: "tiny-en"
@@ -58,7 +59,16 @@ for text, topic in zip(unseen, classifier.predict(encoder.encode(unseen, verbose
     print(f"{topic:16} {text}")
 
 """
-Two examples a topic leave room for errors; ten are much better than two.
+Two examples a topic leave room for errors; ten are much better than two. Without any, a classifier
+compares texts with the names of its classes:
+"""
+
+by_name = BertClassifier.from_label_names(list(examples), CHECKPOINT)  # tiny: BertClassifier.from_pretrained(CHECKPOINT, list(examples))  # fmt: skip
+for text, answer in zip(unseen, by_name.classify(unseen), strict=True):
+    print(f"{max(answer, key=answer.get):16} {text}")
+
+"""
+Names and examples help each other: `by_name.fit(texts, topics)` goes on from here.
 
 ## Search by meaning
 

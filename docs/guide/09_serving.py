@@ -30,7 +30,7 @@ model = BertClassifier.from_pretrained(
     "tiny-en", labels=["negative", "positive"], sequence_length=32
 )
 model.compile(adamw(1e-3, total_steps=8))
-model.fit(texts, labels, epochs=2, verbose=0)
+history = model.fit(texts, labels, epochs=2, verbose=0)
 
 """
 ## For servers: SavedModel

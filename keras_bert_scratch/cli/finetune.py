@@ -380,7 +380,8 @@ def _write(
     comparison = compare_with_baseline(
         train_data, data, probabilities, model.labels, multi_label=model.multi_label
     )
-    name, training = Path(output).name, _how_trained(options, train, held_out, history)
+    name = Path(output).name
+    training = _how_trained(options, model.chosen_training, train, held_out, history)
     with common.progress_to_stderr():
         print("Explaining errors, and asking again with changed texts ...")
         details = examine(model, *data, probabilities, multi_label=model.multi_label)
@@ -430,18 +431,31 @@ def _next_commands(options: argparse.Namespace, output: str, held_out: Any) -> l
 
 
 def _how_trained(
-    options: argparse.Namespace, train: Any, held_out: Any, history: Any
+    options: argparse.Namespace, chosen: Any, train: Any, held_out: Any, history: Any
 ) -> dict[str, Any]:
-    """Returns the settings of the training for its report, without the paths of folders."""
+    """Returns the settings of the training for its report, without the paths of folders.
+
+    Args:
+        options: Those of the command.
+        chosen: The `FineTuning` that `fit` chose, or None.
+        train: The examples to train on.
+        held_out: The examples of the figures.
+        history: The figures of every epoch.
+    """
 
     def named(value: Any) -> Any:
         return Path(value).name if isinstance(value, str) and Path(value).exists() else value
 
     settings = {name: named(getattr(options, name)) for name in _RECIPE}
+    if chosen is not None:
+        settings |= {"optimizer": "adamw", **chosen._asdict()}
+        settings["held out for the best epoch"] = settings.pop("held_out") or None
+    if (chosen is not None or options.early_stopping) and "val_loss" in history:
+        settings["best epoch"] = 1 + history["val_loss"].index(min(history["val_loss"]))
     return {
         "model": named(options.model),
         "training examples": f"{len(train)} of {Path(options.train).name}",
         "held-out examples": len(held_out),
         "epochs done": len(history["loss"]),
-        **{name: value for name, value in settings.items() if value not in (None, False)},
+        **{name: value for name, value in settings.items() if value is not None},
     }

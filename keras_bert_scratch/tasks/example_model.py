@@ -219,6 +219,8 @@ class ExampleModel(EncoderModel):
     # === Keras' methods ===
     # Whether `compile` was given no optimizer, so that `fit` chooses.
     chooses_training = False
+    # What the last `fit` chose, for reports.
+    chosen_training: FineTuning | None = None
 
     def compile(self, optimizer: Any = "auto", loss: Any = "auto", **kwargs: Any) -> None:  # type: ignore[override]
         """Compiles as `keras.Model.compile` does, with defaults that fit the task.
@@ -329,7 +331,7 @@ class ExampleModel(EncoderModel):
             if validation_split:
                 examples, held_out = self.split(examples, validation_split)
             self.check_training_labels(examples)
-            chosen = None
+            self.chosen_training = chosen = None
             if self.chooses_training:
                 chosen = choose_fine_tuning(
                     len(examples),
@@ -340,6 +342,7 @@ class ExampleModel(EncoderModel):
                     knows_sentences=self.knows_sentences,
                     is_adapted=has_lora(self.encoder),
                 )
+                self.chosen_training = chosen
                 batch_size, epochs = chosen.batch_size, chosen.epochs
                 if chosen.held_out:
                     examples, held_out = self.split(examples, chosen.held_out)

@@ -1,5 +1,6 @@
 """The commands, from a CSV file to predictions of every kind of model."""
 
+import argparse
 import contextlib
 import csv
 import io
@@ -12,7 +13,10 @@ import sys
 import numpy as np
 import pytest
 
+from keras_bert_scratch import BertConfig
+from keras_bert_scratch.cli import finetune
 from keras_bert_scratch.cli.main import main
+from keras_bert_scratch.training.fine_tuning import choose_fine_tuning
 
 
 @pytest.fixture(scope="module")
@@ -493,6 +497,37 @@ def test_fit_chooses_the_training_unless_an_option_does(
     else:
         assert len(seen["texts"]) == 43
         assert (seen["watched"] is None) == is_chosen
+
+
+def test_the_report_tells_what_fit_chose(tmp_path):
+    (tmp_path / "start").mkdir()
+    (tmp_path / "train.csv").touch()
+    parser = argparse.ArgumentParser()
+    finetune.add_arguments(parser)
+    command = ["--model", f"{tmp_path}/start", "--train", f"{tmp_path}/train.csv"]
+    train, held_out = [None] * 1200, [None] * 134
+
+    def told(command, chosen, losses):
+        history = {"loss": losses, "val_loss": losses}
+        return finetune._how_trained(parser.parse_args(command), chosen, train, held_out, history)
+
+    chosen = choose_fine_tuning(1200, BertConfig())
+    assert told(command, chosen, [0.7, 0.4, 0.5]) == {
+        "model": "start",
+        "training examples": "1200 of train.csv",
+        "held-out examples": 134,
+        "epochs done": 3,
+        "epochs": 6,
+        "batch_size": 32,
+        "optimizer": "adamw",
+        "learning_rate": 5e-5,
+        "seed": 0,
+        "held out for the best epoch": 0.1,
+        "best epoch": 2,
+    }
+    by_hand = told([*command, "--epochs", "2"], None, [0.5, 0.6])
+    assert by_hand["epochs"] == 2
+    assert not {"best epoch", "held out for the best epoch"} & {*by_hand}
 
 
 def test_help_imports_nothing_heavy():

@@ -72,7 +72,7 @@ def kill_after(folder: Path, epochs: int, seconds: float) -> None:
     process.join()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=4)
 def test_ten_kills_change_nothing(folder):
     finish(folder, "whole")
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""axe-core finds nothing on the built site, at the width of a desk and of a phone, light and dark.
+"""axe-core finds nothing on any page of the site, at a desk's width and a phone's, light and dark.
 
 It runs where `make docs` built site/, and `npm` and `chromium` are found.
 """
@@ -16,31 +16,33 @@ import pytest
 
 SITE = Path(__file__).parents[2] / "site"
 AXE = "axe-core@4.14.1"
-PAGES = ["", "guide/03_attention/", "api/layers/", "benchmarks/", "how_to/serving/", "glossary/"]
+PAGES = sorted(str(path.relative_to(SITE)) for path in SITE.rglob("index.html"))
+# Every page at both widths, and in turn light at one and dark at the other, or the other way round.
 RUNNER = """<!doctype html><script type="module">
 const found = [];
-for (const page of PAGES)
-  for (const [width, scheme] of [[1280, "default"], [390, "slate"]]) {
+for (const [number, page] of PAGES.entries())
+  for (const [width, isDark] of [[1280, number % 2], [390, 1 - number % 2]]) {
     const frame = document.createElement("iframe");
     frame.width = width;
     frame.height = 900;
-    frame.src = `/${page}index.html`;
+    frame.src = `/${page}`;
     const loaded = new Promise(resolve => { frame.onload = resolve; });
     document.body.append(frame);
     await loaded;
     const inside = frame.contentDocument;
-    inside.body.setAttribute("data-md-color-scheme", scheme);
+    inside.body.setAttribute("data-md-color-scheme", isDark ? "slate" : "default");
     const script = inside.createElement("script");
     script.src = "/axe.min.js";
     const ready = new Promise(resolve => { script.onload = resolve; });
     inside.head.append(script);
     await ready;
     await new Promise(resolve => { setTimeout(resolve, 500); });
-    const { passes, violations } = await frame.contentWindow.axe.run(inside);
+    const options = { resultTypes: ["violations"] };
+    const { passes, violations } = await frame.contentWindow.axe.run(inside, options);
     const others = frame.contentWindow.performance.getEntriesByType("resource")
       .map(entry => entry.name).filter(name => !name.startsWith(location.origin));
     const isWide = inside.documentElement.scrollWidth > width;
-    found.push({ page, width, passes: passes.length, others, isWide,
+    found.push({ page, width, isDark, passes: passes.length, others, isWide,
       violations: violations.map(v => `${v.id}: ${v.nodes[0].target}`) });
     frame.remove();
   }
@@ -60,7 +62,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=2)
 def test_axe_finds_nothing(tmp_path):
     chromium, npm = shutil.which("chromium"), shutil.which("npm")
     if not chromium or not npm or not SITE.exists():
@@ -88,13 +90,13 @@ def test_axe_finds_nothing(tmp_path):
             stderr=subprocess.DEVNULL,
         )
         try:
-            found = server.found.get(timeout=240)
+            found = server.found.get(timeout=600)
         finally:
             browser.terminate()
             browser.wait()
             server.shutdown()
 
-    assert len(found) == 2 * len(PAGES)
+    assert len(found) == 2 * len(PAGES) > 60
     for page in found:
         assert page["passes"] > 10, page
         assert not page["violations"], page

@@ -9,27 +9,23 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CHAPTERS = sorted((ROOT / "docs/guide").glob("[0-9]*.py"))
-# The others train or export; all together take two minutes on two cores.
-QUICK = {"01_text_to_tokens", "02_input_layer", "03_attention", "04_encoder"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chapters(load_script):
     return load_script("docs/chapters.py")
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, id=path.stem, marks=[] if path.stem in QUICK else [pytest.mark.slow])
-        for path in CHAPTERS
-    ],
-)
-def test_chapter_runs(chapters, path):
-    notebook, _ = chapters.run_chapter(path, tiny=True)
-    text, images = chapters.page(notebook, path.stem)
-    assert text.startswith("# ")
-    assert "tiny:" not in text
+@pytest.fixture(scope="module")
+def attention(chapters):
+    """The chapter that is followed with a pencil; all ten run in `make docs`."""
+    return chapters.run_chapter(ROOT / "docs/guide/03_attention.py", tiny=True)
+
+
+def test_a_chapter_becomes_a_page(chapters, attention):
+    text, images = chapters.page(attention[0], "03_attention")
+    assert text.startswith("# Attention by hand\n")
+    assert len(images) == 2
     assert all(content.startswith(b"\x89PNG") for content in images.values())
     assert all(f"({name})" in text for name in images)
 
@@ -66,8 +62,8 @@ def _table(text: str, first_cell: str) -> np.ndarray:
     return np.array(numbers)
 
 
-def test_numbers_of_attention_by_hand_are_those_of_the_code(chapters):
-    notebook, found = chapters.run_chapter(ROOT / "docs/guide/03_attention.py", tiny=True)
+def test_numbers_of_attention_by_hand_are_those_of_the_code(attention):
+    notebook, found = attention
     text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
     vectors = np.concatenate([found["query"] / found["unit"], found["key"], found["value"]], axis=1)
@@ -104,9 +100,12 @@ def test_a_chapter_is_text_code_and_outputs(chapters, tmp_path):
         'COUNT = 100  # tiny: 2\nprint("\\x1b[1mbar\\x08\\nsaid", COUNT)\n\n'
         '"""\nThen a value:\n"""\n\n'
         "COUNT + 1\n"
+        '"""\n## A picture\n\nDrawn:\n"""\n\n'
+        "from matplotlib.figure import Figure\nFigure()\n"
+        '"""\nNot a [title], though a line of text:\n"""\n\nFigure()\n'
     )
     text, images = chapters.page(chapters.run_chapter(chapter, tiny=True)[0], "01_example")
-    assert images == {}
+    assert list(images) == ["01_example_1.png", "01_example_2.png"]
     assert [part.strip() for part in re.split("\n\n+", text)] == [
         "# An example",
         "[Notebook](01_example.ipynb) · [Source](01_example.py)",
@@ -116,4 +115,11 @@ def test_a_chapter_is_text_code_and_outputs(chapters, tmp_path):
         "Then a value:",
         "```python\nCOUNT + 1\n```",
         '```text title="Output"\n3\n```',
+        "## A picture",
+        "Drawn:",
+        "```python\nfrom matplotlib.figure import Figure\nFigure()\n```",
+        "![A picture: what the code above draws](01_example_1.png){ loading=lazy }",
+        "Not a [title], though a line of text:",
+        "```python\nFigure()\n```",
+        "![A picture: what the code above draws](01_example_2.png){ loading=lazy }",
     ]

@@ -13,7 +13,7 @@ def checkpoint(tiny_classifier, tmp_path):
     return tmp_path / "checkpoint"
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=1)
 def test_goes_the_whole_way(sentiment, checkpoint, reviews, tmp_path, capsys):
     texts, labels = reviews
     output = tmp_path / "output"

@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import keras_bert_scratch
 from keras_bert_scratch.cli.main import main
 from keras_bert_scratch.tasks.classifier import BertClassifier
-
-pytestmark = pytest.mark.slow
+from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 # No word of any vocabulary, so that neither vocab.txt nor an [UNK] can stand for it.
 MARKER = "Qzyxwvorp"
 TEXT = f"A really good film, says {MARKER} of number 40817."
 
 
-def traces(model: BertClassifier) -> list[bytes]:
+def traces(tokenizer: WordPieceTokenizer) -> list[bytes]:
     """What TEXT could look like in a file, in small letters: strings, and its ids."""
-    ids = model.check_tokenizer().encode(MARKER).token_ids[1:-1]
+    ids = tokenizer.encode(MARKER).token_ids[1:-1]
     assert len(ids) > 3
     strings = [MARKER.lower().encode(code) for code in ("utf-8", "utf-16-le", "utf-16-be")]
     return strings + [np.array(ids, dtype).tobytes().lower() for dtype in ("<i2", "<i4", "<i8")]
@@ -45,16 +45,23 @@ def leaks_of_folder(folder: Path, patterns: list[bytes]) -> list[str]:
     return found
 
 
-@pytest.fixture(scope="module")
-def artefacts(tmp_path_factory, reviews):
-    """A classifier fine-tuned on TEXT among others, and a folder with all that was made of it."""
-    folder = tmp_path_factory.mktemp("texts")
+@pytest.mark.slow(minutes=1)
+def test_no_file_holds_it(tmp_path, reviews):
+    """Nor does a name: of what was made of a classifier that was fine-tuned on TEXT, too."""
     texts = [*reviews[0], *[TEXT] * 4] * 4
     labels = [*reviews[1], *["positive"] * 4] * 4
-    with (folder / "train.csv").open("w", newline="") as file:
+    with (tmp_path / "train.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["text", "label"], *zip(texts, labels, strict=True)])
-    output = folder / "artefacts"
-    command = ["finetune", "--model", "tiny-en", "--train", f"{folder}/train.csv", "--epochs", "10"]
+    output = tmp_path / "artefacts"
+    command = [
+        "finetune",
+        "--model",
+        "tiny-en",
+        "--train",
+        f"{tmp_path}/train.csv",
+        "--epochs",
+        "10",
+    ]
     command += ["--output", f"{output}/model", "--lora", "4", "--calibrate"]
     command += ["--checkpoint", f"{output}/training.safetensors", "--learning-rate", "0.005"]
     assert main(command) == 0
@@ -66,15 +73,9 @@ def artefacts(tmp_path_factory, reviews):
     model.export(output / "text.tflite", format="litert", inputs="code_points")
     model.export(output / "mediapipe.tflite", format="mediapipe")
     model.export(output / "model.onnx", format="onnx")
-    command = ["frontier", "--model", f"{output}/model", "--data", f"{folder}/train.csv"]
+    command = ["frontier", "--model", f"{output}/model", "--data", f"{tmp_path}/train.csv"]
     command += ["--output", f"{output}/best", "--precisions", "float32", "--lengths", "16"]
     assert main(command) == 0
-    return model, output
-
-
-def test_no_file_holds_it(artefacts):
-    model, output = artefacts
-    patterns = traces(model)
     files = {path.name for path in output.rglob("*") if path.is_file()}
     # There are files of every kind: weights, adapters, reports, cards, exports.
     assert files >= {
@@ -83,17 +84,23 @@ def test_no_file_holds_it(artefacts):
         *("saved_model.pb", "tf_serving_warmup_requests", "labels.txt"),
         *("int8.tflite", "text.tflite", "mediapipe.tflite", "model.onnx"),
     }
-    assert leaks_of_folder(output, patterns) == []
+    assert leaks_of_folder(output, traces(model.tokenizer)) == []
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return WordPieceTokenizer.from_directory(
+        Path(keras_bert_scratch.__file__).parent / "weights/tiny-en"
+    )
 
 
 @pytest.mark.parametrize(
     "code", ["utf-8", "utf-16-le", "utf-16-be", "ids <i2", "ids <i4", "ids <i8"]
 )
 @pytest.mark.parametrize("archives", [0, 1, 2])
-def test_the_search_finds_what_is_there(artefacts, tmp_path, code, archives):
-    model, _ = artefacts
+def test_the_search_finds_what_is_there(tokenizer, tmp_path, code, archives):
     if code.startswith("ids "):
-        ids = model.tokenizer.encode(TEXT).token_ids
+        ids = tokenizer.encode(TEXT).token_ids
         content = np.array(ids, code.removeprefix("ids ")).tobytes()
     else:
         content = f"so {TEXT.upper()} said".encode(code)
@@ -104,5 +111,5 @@ def test_the_search_finds_what_is_there(artefacts, tmp_path, code, archives):
         # As in a LiteRT file, the archive stands behind other bytes.
         content = b"model" + stream.getvalue()
     (tmp_path / "file").write_bytes(content)
-    assert leaks_of_folder(tmp_path, traces(model)) == ["file" + "/inner" * archives]
+    assert leaks_of_folder(tmp_path, traces(tokenizer)) == ["file" + "/inner" * archives]
     assert leaks_of_folder(tmp_path, [b"something else"]) == []

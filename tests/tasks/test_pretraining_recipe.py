@@ -147,7 +147,7 @@ def assert_same_run(left: Path, right: Path, epochs: int) -> None:
             np.testing.assert_array_equal(ours[key], theirs[key], err_msg=f"{name} {key}")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=4)
 def test_ten_kills_change_nothing(folder: Path) -> None:
     phases = [{**phase, "steps": 26} for phase in FIELDS["phases"]]
     write(folder, phases=phases, evaluate_every=2)
@@ -161,7 +161,7 @@ def test_ten_kills_change_nothing(folder: Path) -> None:
     assert_same_run(folder / "whole", folder / "killed", epochs=26)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=2)
 def test_two_workers_learn_what_one_does(folder: Path) -> None:
     encoder = {**FIELDS["encoder"], "dropout": 0.0, "attention_dropout": 0.0}
     recipe = write(folder, encoder=encoder, steps_per_execution=1)

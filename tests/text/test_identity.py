@@ -320,13 +320,12 @@ def test_every_switch(switches, texts, pieces, reference, counts):
     counts["combinations of lowercase, strip_accents and tokenize_chinese_chars"] += 1
 
 
-@pytest.mark.parametrize("switches", MAIN_SWITCHES.values(), ids=MAIN_SWITCHES)
-def test_every_code_point(switches, reference, counts):
+def test_every_code_point(reference, counts):
+    """The other switches are in TestEverything."""
     vocabulary = make_vocabulary(characters_of(ASSIGNED))
     texts = alone_and_between_letters(ASSIGNED)
-    answers = reference_answers(reference(vocabulary.tokens, **switches), texts)
-    engines = ("fast", "core", *(["integer"] if switches["lowercase"] else []))
-    check_everywhere(WordPieceTokenizer(vocabulary, **switches), texts, answers, engines)
+    answers = reference_answers(reference(vocabulary.tokens), texts)
+    check_everywhere(WordPieceTokenizer(vocabulary), texts, answers)
     counts["code points, each alone and between letters"] = len(ASSIGNED)
 
 
@@ -484,30 +483,39 @@ class TestEverything:
     @pytest.mark.parametrize("switches", EVERY_SWITCH)
     def test_every_code_point(self, switches, reference, counts):
         every = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
-        characters = [chr(c) for c in every]
+        # What a character becomes has a token, except in planes where there is none: a word of
+        # these is unknown, and without the character, or split at it, known.
+        characters = [chr(c) for c in every if c < 0x40000 or 0xE0000 <= c < 0xE1000]
         vocabulary = make_vocabulary([*characters, *(f"##{c}" for c in characters)])
         tokenizer = WordPieceTokenizer(vocabulary, **switches)
+        engines = ("fast", "core", *(["integer"] if switches == WITHOUT_STRINGS[0] else []))
+        if switches["strip_accents"] is None:  # the same as lowercase
+            every, engines = ASSIGNED, ()
         texts = alone_and_between_letters(every)
         theirs = reference(vocabulary.tokens, **switches)
-        engines = ("fast", "core", *(["integer"] if switches == WITHOUT_STRINGS[0] else []))
         check_everywhere(tokenizer, texts, reference_answers(theirs, texts), engines)
         counts["code points in a combination of switches"] += len(every)
 
     @pytest.mark.parametrize("switches", EVERY_SWITCH)
-    def test_random_texts(self, switches, texts, reference, real_lines, counts):
+    def test_random_texts(self, switches, reference, real_lines, counts):
         drawn = random_texts(20_000, seed=zlib.crc32(str(switches).encode()))
         damaged = random_bytes([line for _, line in real_lines], 5_000, seed=3)
-        vocabulary = make_vocabulary(pieces_of(drawn))
+        # Of part of them: the engines' tables take longer than the texts.
+        vocabulary = make_vocabulary(pieces_of(drawn[:4000]))
         tokenizer = WordPieceTokenizer(vocabulary, **switches)
-        theirs = reference(vocabulary.tokens, **switches)
         every = [*drawn, *damaged]
-        check_everywhere(tokenizer, every, reference_answers(theirs, every))
+        answers = reference_answers(reference(vocabulary.tokens, **switches), every)
+        # In a graph, None is the same as the True or False that it stands for.
+        is_none = switches["strip_accents"] is None
+        check_everywhere(tokenizer, every, answers, *([()] if is_none else []))
+        ids = [token_id for ids, _ in answers for token_id in ids]
+        assert 0.02 < ids.count(vocabulary.unk_id) / len(ids) < 0.5
         counts["random Unicode strings"] += len(drawn)
         counts["damaged byte strings"] += len(damaged)
 
     def test_without_strings(self, reference, counts):
         drawn = random_texts(150_000, seed=4)
-        vocabulary = make_vocabulary(pieces_of(drawn[:20_000]))
+        vocabulary = make_vocabulary(pieces_of(drawn[:4000]))
         expected = reference_answers(reference(vocabulary.tokens), drawn)
         assert_equal(integer_answers(WordPieceTokenizer(vocabulary), drawn), expected, drawn)
         counts["random Unicode strings as code points"] += len(drawn)

@@ -50,6 +50,7 @@ class TestFit:
     def test_all_is_chosen(self, trained):
         model, history = trained
         chosen = choose_fine_tuning(12, model.encoder.config)
+        assert model.chosen_training == chosen
         assert len(history.history["loss"]) == chosen.epochs
         assert int(model.optimizer.iterations) == chosen.epochs  # one batch each
         # The schedule ends where the training does.
@@ -76,6 +77,7 @@ class TestFit:
         before = model.head.get_weights()
         model.fit(TEXTS, LABELS, verbose=0)
         assert int(model.optimizer.iterations) == 1
+        assert model.chosen_training is None
         assert not np.array_equal(model.head.get_weights()[0], before[0])
 
     def test_the_weights_of_the_best_epoch_are_kept(self, tiny_classifier):

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_bert_scratch.training.privacy import DifferentialPrivacy, epsilon_of
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(minutes=1)
 
 DELTA = 1e-2
 TEXTS = ["a good film", "the bad movie", "very great film", "really bad film"]
@@ -22,25 +22,31 @@ RUNS = 2000
 NO_DROPOUT = {"dropout": 0.0}
 
 
-def one_step_runs(privacy, model, batches, direction, runs):
-    """Runs a step from the same weights again and again, on other draws with other noise.
-
-    Returns:
-        How far the noisy sum of gradients goes along a direction. *Shape:* (runs,).
-    """
-    given = []
+def one_step(model, jit_compile):
+    """Returns a step: how far the noisy sum of gradients goes along the gradient of the canary."""
+    privacy, direction, given = model.training_step, canary_direction(model), []
     model.optimizer.apply = lambda means, _: given.append(means)
     privacy._is_fitting = True
 
-    @tf.function(input_signature=batches.signature())
+    @tf.function(input_signature=worlds(model)[0].signature(), jit_compile=jit_compile)
     def step(*data):
         privacy(model, data)
         parts = [tf.reduce_sum(mean * d) for mean, d in zip(given[-1], direction, strict=True)]
         return tf.add_n(parts) * privacy._expected_batch_size
 
+    return step
+
+
+def one_step_runs(model, step, batches, runs):
+    """Runs a step from the same weights again and again, on other draws with other noise.
+
+    Returns:
+        What the step returns. *Shape:* (runs,).
+    """
     # Not by the batches themselves: with one text more, their probability would be another.
     generator = np.random.default_rng()
-    is_drawn = generator.random((runs, len(batches.lengths))) < privacy.sampling_probability
+    probability = model.training_step.sampling_probability
+    is_drawn = generator.random((runs, len(batches.lengths))) < probability
     return np.array([step(*batches.batch(np.flatnonzero(row))).numpy() for row in is_drawn])
 
 
@@ -87,28 +93,32 @@ def started(model, noise, probability=1.0):
     return privacy
 
 
-def attack(*models):
-    """Returns the epsilon that the attack finds; it adds what several trainings tell."""
-    return least_epsilon(
-        *(
-            sum(
-                one_step_runs(
-                    model.training_step, model, worlds(model)[world], canary_direction(model), runs
-                )
-                / model.training_step.noise_multiplier**2
-                for model in models
-            )
-            for world, runs in ((0, RUNS + 1000), (1, RUNS))
+def attack(*models, jit_compile=True):
+    """Returns the epsilon that the attack finds; it adds what several trainings tell.
+
+    Args:
+        *models: The models, of which each has done a training.
+        jit_compile: Whether XLA compiles the steps, which then take a sixth of the time.
+    """
+    steps = [one_step(model, jit_compile) for model in models]
+
+    def seen(world, runs):
+        return sum(
+            one_step_runs(model, step, worlds(model)[world], runs)
+            / model.training_step.noise_multiplier**2
+            for model, step in zip(models, steps, strict=True)
         )
-    )
+
+    return least_epsilon(seen(0, RUNS + 1000), seen(1, RUNS))
 
 
-@pytest.mark.parametrize("probability", [1.0, 0.5])
-def test_dropout(tiny_classifier, probability):
+@pytest.mark.parametrize(("probability", "jit_compile"), [(1.0, True), (0.5, False)])
+def test_dropout(tiny_classifier, probability, jit_compile):
     model = tiny_classifier()
     assert model.encoder.config.dropout == 0.1
     privacy = started(model, 1.0, probability)
-    assert attack(model) <= epsilon_of([privacy._training(1)], DELTA)
+    found = attack(model, jit_compile=jit_compile)
+    assert found <= epsilon_of([privacy._training(1)], DELTA)
 
 
 def test_the_attack_finds_what_is_told_wrongly(tiny_classifier):
@@ -126,7 +136,7 @@ def test_an_example_that_is_not_finite(tiny_classifier):
     row = model.tokenizer.vocabulary.token_to_id("movie")
     table.assign(tf.tensor_scatter_nd_update(table.value, [[row]], [[np.nan] * 16]))
     privacy = started(model, 1.0)
-    found = attack(model)
+    found = attack(model, jit_compile=False)
     told = epsilon_of([privacy._training(1)], DELTA)
     assert 0.3 * told < found <= told
 
