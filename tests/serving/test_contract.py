@@ -278,7 +278,7 @@ class TestRecipe:
         monkeypatch.setattr(recipe, "_WRITERS", writers)
 
         def set_answer(answer: np.ndarray) -> None:
-            monkeypatch.setattr(recipe, "ask", lambda path, texts, task: (answer, {}))
+            monkeypatch.setattr(recipe, "ask", lambda path, texts, **_: (answer, {}))
 
         return set_answer
 

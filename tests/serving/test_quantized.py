@@ -20,7 +20,9 @@ def size(folder: Path) -> int:
 
 
 # A weight is off by half a step of its column's largest: 1/254, or 1/14 for 4 bits.
-@pytest.mark.parametrize(("mode", "tolerance"), [("int8", 0.01), ("int4", 0.1)])
+@pytest.mark.parametrize(
+    ("mode", "tolerance"), [("int8", 0.01), pytest.param("int4", 0.1, marks=pytest.mark.slow)]
+)
 def test_export_of_a_quantized_model(
     tiny_classifier: Callable[..., BertClassifier], mode: str, tolerance: float, tmp_path: Path
 ) -> None:

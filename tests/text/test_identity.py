@@ -320,15 +320,6 @@ def test_every_switch(switches, texts, pieces, reference, counts):
     counts["combinations of lowercase, strip_accents and tokenize_chinese_chars"] += 1
 
 
-def test_every_code_point(reference, counts):
-    """The other switches are in TestEverything."""
-    vocabulary = make_vocabulary(characters_of(ASSIGNED))
-    texts = alone_and_between_letters(ASSIGNED)
-    answers = reference_answers(reference(vocabulary.tokens), texts)
-    check_everywhere(WordPieceTokenizer(vocabulary), texts, answers)
-    counts["code points, each alone and between letters"] = len(ASSIGNED)
-
-
 @pytest.mark.parametrize("switches", MAIN_SWITCHES.values(), ids=MAIN_SWITCHES)
 def test_special_tokens_in_a_text(switches, texts, pieces, reference):
     vocabulary = make_vocabulary(pieces)

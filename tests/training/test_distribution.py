@@ -136,7 +136,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     ("task", "optimizer", "updates"),
     [
         ("classifier", "sgd", 8),
-        ("classifier", "accumulating sgd", 2),
+        pytest.param("classifier", "accumulating sgd", 2, marks=pytest.mark.slow),
         *(
             pytest.param(task, "sgd", 8, marks=pytest.mark.slow)
             for task in ("tagger", "answerer", "summarizer", "sentence encoder", "pretrainer")
