@@ -6,6 +6,7 @@ import functools
 import gc
 import importlib.util
 import os
+import subprocess
 import sys
 
 # Before the first import of Keras. Another backend may be chosen from outside.
@@ -116,6 +117,21 @@ def load_script() -> Callable[[str], ModuleType]:
         return module
 
     return load
+
+
+@pytest.fixture(scope="session")
+def without_tensorflow() -> Callable[[str], str]:
+    """Returns a function that runs code where neither TensorFlow nor Keras can be imported."""
+    absent = "import sys\nfor name in ('tensorflow', 'keras'): sys.modules[name] = None\n"
+
+    def run(code: str) -> str:
+        process = subprocess.run(
+            [sys.executable, "-c", absent + code], capture_output=True, text=True
+        )
+        assert process.returncode == 0, process.stderr
+        return process.stdout
+
+    return run
 
 
 @pytest.fixture(scope="session")

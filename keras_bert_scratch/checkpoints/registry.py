@@ -72,7 +72,19 @@ def fetch_package(requirement: str, sha256: str) -> Path:
                 ) from None
             for file in (Path(folder) / "package").iterdir():
                 file.replace(CACHE / file.name)
-    file = next(CACHE.glob(pattern))
+    return checked(next(CACHE.glob(pattern)), sha256)
+
+
+def checked(file: Path, sha256: str) -> Path:
+    """Returns a cached file whose hash is the one that it should have.
+
+    Args:
+        file: The file.
+        sha256: Its hash, in hexadecimal digits.
+
+    Raises:
+        ValueError: If it has another hash.
+    """
     found = sha256_of(file)
     if found != sha256:
         raise ValueError(f"{file} is damaged (sha256 {found}, not {sha256}): remove it.")

@@ -344,11 +344,14 @@ class ByEngine:
         path: Where the checkpoint is.
         model: The checkpoint, loaded.
         engine: What answers.
+
+    Attributes:
+        model: The checkpoint.
     """
 
     def __init__(self, path: str, model: Any, engine: "Engine") -> None:
         self._path = path
-        self._model = model
+        self.model = model
         self._engine = engine
         self._reader: Any = None
         self.labels = getattr(model, "labels", None)
@@ -367,11 +370,11 @@ class ByEngine:
 
         name, is_local = self._engine.name, os.access(self._path, os.W_OK)
         if self._reader is None and name in PRECISIONS and is_local and len(texts):
-            agreement = keep(self._model, Path(self._path), self._engine, texts)
+            agreement = keep(self.model, Path(self._path), self._engine, texts)
             print(f"Answers are those of {name}: {agreement}.", file=sys.stderr)
             self._reader, _ = kept(self._path, name) or (None, None)
         if self._reader is None:
-            return getattr(self._model, method)(texts, batch_size, engine=self._engine)
+            return getattr(self.model, method)(texts, batch_size, engine=self._engine)
         return getattr(self._reader, method)(texts, batch_size)
 
 

@@ -55,9 +55,12 @@ def run(options: argparse.Namespace) -> None:
     from keras_bert_scratch.evaluation.model_card import model_card
     from keras_bert_scratch.evaluation.report import examine, write_report
 
-    answering = common.load_any(options.model, engine=common.engine_of(options))
+    model = answering = common.load_any(options.model, engine=common.engine_of(options))
     # Explanations need the gradients of Keras.
-    model = common.load_any(options.model) if options.engine else answering
+    if isinstance(answering, common.ByEngine):
+        model = answering.model
+    elif options.engine not in (None, "keras"):
+        model = common.load_checkpoint(options.model)
     is_multi_label = common.is_multi_label(examples)
     encode = encode_label_sets if is_multi_label else encode_labels
 

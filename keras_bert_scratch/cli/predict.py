@@ -201,11 +201,13 @@ def _write_shards(options: argparse.Namespace) -> None:
 
 def _sha256(path: str) -> str:
     """Returns the hash of a file, of all files of a folder but its engines, or of a hub id."""
+    from keras_bert_scratch.serving.engines import FOLDER
+
     place = Path(path)
     files = sorted(
         file
         for file in (place, *place.rglob("*"))
-        if file.is_file() and file.parent != place / "engine"
+        if file.is_file() and file.parent != place / FOLDER
     )
     digest = hashlib.sha256(b"" if files else path.encode())
     for file in files:

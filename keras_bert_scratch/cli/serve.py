@@ -60,14 +60,15 @@ def _served(folder: str, engine: str) -> str:
     """Returns what is served: of a checkpoint, its engine."""
     if not (Path(folder) / "config.json").is_file():
         return folder
-    from keras_bert_scratch.serving.engines import FOLDER, kept
+    from keras_bert_scratch.serving.engines import kept_file
 
-    if kept(folder, engine) is None:
+    path, record = kept_file(folder, engine)
+    if record is None:
         raise ValueError(
             f"{folder} has no engine {engine} of its files: keep one, keras-bert-scratch predict "
             f"--model {folder} --engine {engine} FILE, or export a SavedModel and serve that."
         )
-    return str(Path(folder) / FOLDER / f"{engine}.tflite")
+    return str(path)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -138,19 +138,21 @@ def choose(engine: Engine, model: Any, columns: Sequence[Sequence[str]]) -> Any:
     """
     if engine.name == "keras":
         return None
-    if engine.name != "auto":
-        return _load(engine, model, columns, ENGINE_CACHE / model.engine_key(), None)[0]
-    name = _chosen(engine, model, columns)
-    return choose(dataclasses.replace(engine, name=name), model, columns)
+    key = model.engine_key()
+    if engine.name == "auto":
+        engine = dataclasses.replace(engine, name=_chosen(engine, model, key, columns))
+        if engine.name == "keras":
+            return None
+    return _load(engine, model, key, columns, ENGINE_CACHE / key, None)[0]
 
 
 _CHOICES: dict[tuple[str, float], EngineName] = {}
 
 
-def _chosen(engine: Engine, model: Any, columns: Sequence[Sequence[str]]) -> EngineName:
+def _chosen(engine: Engine, model: Any, key: str, columns: Sequence[Sequence[str]]) -> EngineName:
     """Times the engines that a model may have on some texts, and says which is the fastest."""
-    key = model.engine_key(), engine.least_agreement
-    if key not in _CHOICES:
+    question = key, engine.least_agreement
+    if question not in _CHOICES:
         texts = _some(columns, 64)
         rates: dict[EngineName, float] = {
             "keras": _rate(lambda: model.predict(texts, verbose=0), texts)
@@ -158,7 +160,8 @@ def _chosen(engine: Engine, model: Any, columns: Sequence[Sequence[str]]) -> Eng
         refused = []
         for name in PRECISIONS:
             try:
-                reader = choose(Engine(name, engine.least_agreement), model, columns)
+                given = Engine(name, engine.least_agreement)
+                reader, _ = _load(given, model, key, columns, ENGINE_CACHE / key, None)
             except (ValueError, ImportError) as error:
                 refused.append(f"{name} refused: {error}")
                 continue
@@ -167,8 +170,8 @@ def _chosen(engine: Engine, model: Any, columns: Sequence[Sequence[str]]) -> Eng
         best = max(rates, key=lambda name: rates[name])
         found = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
         print("; ".join([f"engine: {best} (texts a second: {found})", *refused]), file=sys.stderr)
-        _CHOICES[key] = best
-    return _CHOICES[key]
+        _CHOICES[question] = best
+    return _CHOICES[question]
 
 
 def _rate(answer: Any, texts: Any) -> float:
@@ -199,8 +202,8 @@ def keep(model: Any, folder: Path, engine: Engine, texts: Any) -> Agreement:
         ValueError: See `choose`.
         ImportError: See `choose`.
     """
-    columns = _columns(texts)
-    return _load(engine, model, columns, Path(folder) / FOLDER, sources(Path(folder)))[1]
+    folder, key = Path(folder), model.engine_key()
+    return _load(engine, model, key, _columns(texts), folder / FOLDER, sources(folder))[1]
 
 
 def kept(folder: str | Path, name: str = "litert-int8") -> tuple[Any, Agreement] | None:
@@ -213,13 +216,26 @@ def kept(folder: str | Path, name: str = "litert-int8") -> tuple[Any, Agreement]
     Returns:
         Its reader, and how it compares with Keras.
     """
-    path = Path(folder) / FOLDER / f"{name}.tflite"
-    record = _record(path)
-    if record is None or record["sources"] != sources(Path(folder)):
+    path, record = kept_file(folder, name)
+    if record is None:
         return None
     reader = _reader(path, record["task"], record["model"])
     reader.multi_label = record["multi_label"]
     return reader, _agreement(record)
+
+
+def kept_file(folder: str | Path, name: str) -> tuple[Path, dict[str, Any] | None]:
+    """Returns where the engine beside a checkpoint is, and its record, None without one for it.
+
+    Args:
+        folder: The checkpoint's folder.
+        name: The engine.
+    """
+    path = Path(folder) / FOLDER / f"{name}.tflite"
+    record = _record(path)
+    if record is not None and record["sources"] != sources(Path(folder)):
+        record = None
+    return path, record
 
 
 def sources(folder: Path) -> dict[str, str]:
@@ -236,13 +252,14 @@ def sources(folder: Path) -> dict[str, str]:
 def _load(
     engine: Engine,
     model: Any,
+    key: str,
     columns: Sequence[Sequence[str]],
     folder: Path,
     found_sources: dict[str, str] | None,
 ) -> tuple[Any, Agreement]:
     """Loads a model's engine of a folder, or builds it; compares it unless that was done."""
     path = folder / f"{engine.name}.tflite"
-    key, record = model.engine_key(), _record(path)
+    record = _record(path)
     is_of_model = record is not None and record["key"] == key
     if record is not None and is_of_model and record["sources"] == found_sources:
         agreement = _agreement(record)

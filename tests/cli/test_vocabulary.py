@@ -1,8 +1,6 @@
 """`keras-bert-scratch vocabulary`: train, then inspect."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 from tokenizers import Tokenizer
@@ -98,10 +96,9 @@ def test_refusals(arguments, message, vocabulary_file, tmp_path, run, monkeypatc
     assert not (tmp_path / "v.txt").exists()
 
 
-def test_needs_neither_tensorflow_nor_keras(vocabulary_file, corpus):
+def test_needs_neither_tensorflow_nor_keras(vocabulary_file, corpus, without_tensorflow):
     code = (
-        "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None\n"
         "from keras_bert_scratch.cli.main import main\n"
         f"assert main(['vocabulary', 'inspect', {str(vocabulary_file)!r}, {str(corpus)!r}]) == 0"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    without_tensorflow(code)

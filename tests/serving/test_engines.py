@@ -1,7 +1,6 @@
 """Engines: built once, compared with Keras, asked without TensorFlow."""
 
 import json
-import subprocess
 import sys
 
 import numpy as np
@@ -271,18 +270,16 @@ def folder(model, tmp_path_factory):
 
 
 class TestKeptBesideACheckpoint:
-    def test_answers_without_tensorflow(self, folder, model):
+    def test_answers_without_tensorflow(self, folder, model, without_tensorflow):
         code = (
-            "import sys, json\n"
-            "for name in ('tensorflow', 'keras'): sys.modules[name] = None\n"
+            "import json\n"
             "from keras_bert_scratch.serving.engines import kept\n"
             f"reader, _ = kept({str(folder)!r})\n"
             "print(json.dumps(reader.probabilities(['good film', 'bad']).tolist()))"
         )
-        process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert process.returncode == 0, process.stderr
+        printed = without_tensorflow(code)
         wanted = model.probabilities(["good film", "bad"])
-        np.testing.assert_allclose(json.loads(process.stdout), wanted, atol=0.2)
+        np.testing.assert_allclose(json.loads(printed), wanted, atol=0.2)
 
     def test_is_of_these_files_alone(self, folder, tmp_path):
         assert engines.kept(folder) is not None

@@ -21,12 +21,11 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_bert_scratch.checkpoints import registry
-from keras_bert_scratch.files import sha256_of
 from keras_bert_scratch.serving.graphs.classifier import ClassifierSignature
 from keras_bert_scratch.serving.graphs.signature import Check, Outputs, Signature
 from keras_bert_scratch.serving.litert import check_operations, convert, to_bytes
 from keras_bert_scratch.serving.packed import pack
-from keras_bert_scratch.text.graphs.integer_engine import IntegerEngine, Tokens
+from keras_bert_scratch.text.graphs.integer_engine import Tokens
 from keras_bert_scratch.text.truncation import check_sequence_length, head_and_tail
 
 MODEL = "model.tflite"
@@ -131,12 +130,6 @@ def _check(signature: ClassifierSignature, precision: str, examples: Sequence[st
             "The page reads one row of a text, and this model has truncation='windows': use "
             "'tf_saved_model', or load the model with truncation='head_tail'."
         )
-    for name, needed in (("errors", "replace"), ("preprocessing", ())):
-        if (found := getattr(signature.tokenizer, name)) != needed:
-            raise ValueError(
-                f"The page needs a tokenizer with {name}={needed!r}, received {found!r}: use "
-                "'litert' with inputs='ids', whose predictor tokenizes in Python."
-            )
     if precision not in Signature.largest_gaps:
         raise ValueError(
             f"precision must be one of {', '.join(Signature.largest_gaps)}; received {precision!r}."
@@ -151,7 +144,7 @@ class _Answer:
 
     def __init__(self, signature: ClassifierSignature) -> None:
         self._of_ids = signature.of_ids
-        self._engine = IntegerEngine(signature.tokenizer)
+        self._engine = signature.engine()
         room = check_sequence_length(signature.sequence_length, 1)
         self._head, self._tail = head_and_tail(signature.truncation, room)
 
@@ -219,10 +212,7 @@ def _fetch(package: _Package) -> Path:
                     f"is one and copy the file to {registry.CACHE}."
                 ) from None
             (Path(folder) / file.name).replace(file)
-    found = sha256_of(file)
-    if found != package.sha256:
-        raise ValueError(f"{file} is damaged (sha256 {found}, not {package.sha256}): remove it.")
-    return file
+    return registry.checked(file, package.sha256)
 
 
 def _download(package: _Package, file: Path) -> None:
