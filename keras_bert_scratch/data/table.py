@@ -47,7 +47,7 @@ class Column:
             ValueError: If a value is refused.
         """
         return [
-            None if is_missing(value) else self.value(value, f"column {name!r}, row {row}")
+            None if is_missing(value) else self.value(value, f"row {row} of {name}")
             for row, value in enumerate(column_values(column))
         ]
 

@@ -147,7 +147,7 @@ class ColumnClassifier(BertClassifier):
             name="column_embeddings",
         )
         if self.is_learned:
-            self.column_embeddings.build()
+            self.column_embeddings.build((None, 1))
         super().build(input_shape)
 
     # === Columns ===
@@ -185,7 +185,7 @@ class ColumnClassifier(BertClassifier):
             for name, column in self.columns.items()
         }
         self.column_embeddings.columns = [column.to_dict() for column in self._others.values()]
-        self.column_embeddings.build()
+        self.column_embeddings.build((None, 1))
 
     def _check_learned(self) -> None:
         if not self.is_learned:
