@@ -32,6 +32,7 @@ from keras_bert_scratch.layers.heads import (
     NormalizedPooler,
     Pooler,
 )
+from keras_bert_scratch.layers.patches import PatchEmbedding
 from keras_bert_scratch.layers.pre_norm_block import PreNormBlock
 from keras_bert_scratch.layers.rotary_attention import RotaryAttention
 from keras_bert_scratch.layers.token_embeddings import TokenEmbeddings
@@ -40,6 +41,7 @@ STATES = np.random.default_rng(0).normal(size=(3, 5, 8)).astype("float32")
 IDS = np.random.default_rng(1).integers(10, size=(3, 5), dtype="int32")
 SEGMENTS = IDS % 2
 POSITIONS = IDS[:, :2] % 5
+PIXELS = np.random.default_rng(3).normal(size=(3, 7, 9, 2)).astype("float32")
 TABLE = np.random.default_rng(2).normal(size=(10, 8)).astype("float32")
 
 CONFIG = BertConfig(
@@ -73,6 +75,12 @@ ARGUMENTS = {
         {"kind": "number", "mean": 1.0, "scale": 2.0},
         {"kind": "category", "categories": ["a", "b"]},
     ],
+    "height": 5,
+    "width": 8,
+    "patch_size": 3,
+    "stride": 2,
+    "channels": 2,
+    "num_special_tokens": 2,
 }
 
 
@@ -102,6 +110,9 @@ CASES = [
     Case(DecoderBlock, (STATES, STATES[:, ::-1]), (3, 5, 8)),
     Case(BertEmbeddings, (IDS, SEGMENTS), (3, 5, 8)),
     Case(BertEmbeddings, (IDS, SEGMENTS), (3, 5, 8), {"position_embedding": "learned"}),
+    # 3 x 4 patches, and positions for 2 x 3.
+    Case(PatchEmbedding, (PIXELS,), (3, 14, 8)),
+    Case(PatchEmbedding, (PIXELS[:, :5, :8],), (3, 8, 8)),
     Case(RotaryAttention, (STATES,), (3, 5, 8)),
     Case(RotaryAttention, (STATES,), (3, 5, 8), {"window": None}),
     Case(GatedFeedForward, (STATES,), (3, 5, 8)),
