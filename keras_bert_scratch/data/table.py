@@ -1,21 +1,20 @@
-"""The door for tables: columns of texts, numbers, categories and pictures, by name.
+"""The door for tables: columns of texts, numbers, categories, pictures and sounds, by name.
 
 A column knows how its values are read, what is learned of them before training, and what a network
-gets of them. A missing value is None, NaN, or pandas' NA; of texts and categories also "".
+gets of them. Readers of exports use it, too, without Keras and TensorFlow. A missing value is None, NaN, or pandas' NA; of anything but numbers also "".
 
-Axes: n examples, B batch, K columns.
+Axes: n examples, B batch, K columns, F frames of a sound.
 """
 
 import dataclasses
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import tensorflow as tf
+from scipy.sparse import csr_array
 
-from keras_bert_scratch.data.batching import LengthBucketedBatches
+from keras_bert_scratch.data.pictures import read_picture
 from keras_bert_scratch.text.columns import column_values, table_columns
 
 logger = logging.getLogger(__name__)
@@ -27,6 +26,14 @@ _RESERVED = ("token_ids", "segment_ids", "padding_mask", "num_windows", PRESENT)
 MOST_DEVIATIONS = 100.0
 # Where more categories than this share of the rows were found, they say nothing of other rows.
 _MANY_CATEGORIES = 0.5
+# Of a picture or a sound, so that a file cannot ask for any amount of memory.
+_MOST_PATCHES = 4096
+# Mel bands of a spectrogram.
+NUM_BANDS = 128
+# Added before resized pixels are rounded down: a half goes up, however exactly it was computed.
+ROUNDED_UP = 0.5 + 2.0**-10
+# Sounds whose spectrograms are computed at a time.
+_CHUNK = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +53,11 @@ class Column:
             TypeError: If a value is of another kind.
             ValueError: If a value is refused.
         """
+        # Pictures and sounds may come in one array, a row each.
+        is_array = isinstance(column, np.ndarray) and column.ndim > 2
         return [
             None if is_missing(value) else self.value(value, f"row {row} of {name}")
-            for row, value in enumerate(column_values(column))
+            for row, value in enumerate(column if is_array else column_values(column))
         ]
 
     def value(self, value: Any, place: str) -> Any:
@@ -214,17 +223,130 @@ class CategoryColumn(Column):
         return np.array([numbers.get(value, 0) for value in values], "int32")[:, None]
 
 
+@dataclasses.dataclass(frozen=True)
+class ImageColumn(Column):
+    """Pictures, in all forms of `data.pictures.read_picture`.
+
+    Attributes:
+        height: Height to which they are resized, in pixels.
+        width: Their width, without regard to their proportions.
+        patch_size: Height and width of a patch, which becomes a token.
+    """
+
+    height: int = 224
+    width: int = 224
+    patch_size: int = 16
+    kind = "image"
+
+    def __post_init__(self) -> None:
+        _check_patches(self.height, self.width, self.patch_size)
+
+    def value(self, value: Any, place: str) -> np.ndarray | None:
+        """Reads and resizes a picture. *Shape:* (height, width, 3), uint8."""
+        if isinstance(value, str | bytes) and not value:
+            return None
+        return resize_picture(read_picture(value, place=place), self.height, self.width)
+
+    def ready(self, values: Sequence[Any]) -> np.ndarray:
+        """Returns the pixels, black where missing. uint8, *shape:* (n, height, width, 3)."""
+        pixels = np.zeros((len(values), self.height, self.width, 3), "uint8")
+        for row, value in zip(pixels, values, strict=True):
+            if value is not None:
+                row[:] = value
+        return pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class AudioColumn(Column):
+    """Sounds, in all forms of `data.sounds.read_sound`; arrays have 16,000 samples a second.
+
+    Attributes:
+        num_frames: F, hundredths of a second that are read from the start.
+        patch_size: Bands and frames of a patch, which becomes a token.
+    """
+
+    num_frames: int = 256
+    patch_size: int = 16
+    kind = "audio"
+
+    def __post_init__(self) -> None:
+        _check_patches(NUM_BANDS, self.num_frames, self.patch_size)
+
+    def value(self, value: Any, place: str) -> np.ndarray | None:
+        """Reads the samples of a sound. *Shape:* (L,), float32."""
+        if isinstance(value, str | bytes) and not value:
+            return None
+        from keras_bert_scratch.data.sounds import read_sound
+
+        return read_sound(value, place=place)
+
+    def ready(self, values: Sequence[Any]) -> np.ndarray:
+        """Returns log-mels, 0 where missing. float32, *shape:* (n, 128, F, 1)."""
+        from keras_bert_scratch.data.sounds import log_mel_spectrograms, pad_sounds
+
+        bands = np.zeros((len(values), NUM_BANDS, self.num_frames, 1), "float32")
+        rows = [row for row, value in enumerate(values) if value is not None]
+        for start in range(0, len(rows), _CHUNK):
+            some = rows[start : start + _CHUNK]
+            padded = pad_sounds([values[row] for row in some], self.num_frames)
+            spectrograms = np.array(log_mel_spectrograms(*padded))  # (chunk, F, 128)
+            bands[some] = spectrograms.swapaxes(1, 2)[..., None]
+        return bands
+
+
 _KINDS: dict[str, type[Column]] = {
-    kind.kind: kind for kind in (TextColumn, NumberColumn, CategoryColumn)
+    kind.kind: kind for kind in (TextColumn, NumberColumn, CategoryColumn, ImageColumn, AudioColumn)
 }
+
+
+def resize_picture(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resizes a picture, each pixel a weighted mean of those that it covers.
+
+    This is `tf.image.resize` with antialias, by which exports resize, without TensorFlow.
+
+    Args:
+        pixels: *Shape:* (any height, any width, 3), uint8.
+        height: The new height.
+        width: The new width.
+
+    Returns:
+        *Shape:* (height, width, 3), uint8.
+
+    Example:
+        >>> checks = np.array([[0, 4], [4, 8]], "uint8")[:, :, None].repeat(3, axis=2)
+        >>> resize_picture(checks, 1, 1)
+        array([[[4, 4, 4]]], dtype=uint8)
+    """
+    old_height, old_width = pixels.shape[:2]
+    if (old_height, old_width) == (height, width):
+        return pixels
+    rows = _means(old_height, height) @ pixels.reshape(old_height, -1)
+    columns = rows.reshape(height, old_width, 3).swapaxes(0, 1).reshape(old_width, -1)
+    resized = (_means(old_width, width) @ columns).reshape(width, height, 3).swapaxes(0, 1)
+    return np.floor(resized + ROUNDED_UP).clip(0, 255).astype("uint8")
+
+
+def _means(old: int, new: int) -> csr_array:
+    """Returns the weights of old values in new ones, a triangle around each. *Shape:* (new, old)"""
+    scale = old / new
+    reach = max(scale, 1.0)
+    centers = (np.arange(new) + 0.5) * scale
+    first = np.floor(centers - reach).astype(int)
+    places = first[:, None] + np.arange(int(2 * reach) + 3)
+    weights = 1 - np.abs(places + 0.5 - centers[:, None]) / reach
+    weights = np.where((places >= 0) & (places < old), weights.clip(0), 0)
+    weights /= weights.sum(axis=1, keepdims=True)
+    numbers = np.repeat(np.arange(new), places.shape[1])
+    entries = (weights.ravel(), (numbers, places.ravel().clip(0, old - 1)))
+    return csr_array(entries, shape=(new, old))
 
 
 def make_columns(columns: Mapping[str, str | Mapping[str, Any]]) -> dict[str, Column]:
     """Makes the columns of a table.
 
     Args:
-        columns: For each name the kind, `"text"`, `"number"` or `"category"`; or a dict of `kind`
-            and what is known, as `Column.to_dict` returns.
+        columns: For each name the kind, `"text"`, `"number"`, `"category"`, `"image"` or `"audio"`;
+            or a dict of `kind` and the attributes of its class, as `Column.to_dict` returns.
 
     Raises:
         ValueError: If a name or a kind is refused.
@@ -311,55 +433,26 @@ def read_table(x: Any, columns: Mapping[str, Column]) -> dict[str, list[Any]]:
     return values
 
 
-class ColumnBatches(LengthBucketedBatches):
-    """Batches of texts with the other columns of their rows.
-
-    Args:
-        *args: `token_ids` and `segment_ids` of `LengthBucketedBatches`.
-        columns: What the network gets of each row beside the text, by name. *Shape:* (n, ...).
-        **kwargs: The other arguments of `LengthBucketedBatches`.
-
-    Example:
-        >>> ids = tf.ragged.constant([[2, 7, 3], [2, 3]])
-        >>> batches = ColumnBatches(
-        ...     ids, tf.zeros_like(ids), columns={"price": np.ones((2, 1), "float32")},
-        ...     batch_size=2, pad_id=0,
-        ... )
-        >>> next(iter(batches.dataset()))[0]["price"].shape
-        TensorShape([2, 1])
-    """
-
-    def __init__(self, *args: Any, columns: Mapping[str, np.ndarray], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.columns = columns
-
-    def inputs(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns the inputs of `batch`."""
-        rows = {name: values[indices] for name, values in self.columns.items()}
-        return {**super().inputs(indices), **rows}
-
-    def signature(self) -> tuple[Any, ...]:
-        """Returns the types of what `batch` returns; the sizes of a row's values are fixed."""
-        inputs, *labels = super().signature()
-        fixed = {
-            name: tf.TensorSpec((None, *values.shape[1:]), values.dtype)
-            for name, values in self.columns.items()
-        }
-        return ({**inputs, **fixed}, *labels)
-
-    def fingerprint(self) -> str:
-        """Returns a hash of all examples, in their order."""
-        digest = hashlib.sha256(super().fingerprint().encode())
-        for values in self.columns.values():
-            digest.update(np.ascontiguousarray(values).tobytes())
-        return digest.hexdigest()
-
-
 def is_missing(value: Any) -> bool:
     """Whether a value stands for none: None, NaN, or pandas' NA and NaT."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, float | np.floating) and bool(np.isnan(value))
+
+
+def _check_patches(height: Any, width: Any, patch_size: Any) -> None:
+    sizes = (height, width, patch_size)
+    are_whole = all(type(size) is int and size > 0 for size in sizes)
+    if not are_whole or not patch_size <= min(height, width) <= max(height, width) <= 4096:
+        raise ValueError(
+            "Sizes are whole numbers from patch_size to 4096, received "
+            f"{height!r} x {width!r} and patch_size={patch_size!r}."
+        )
+    if (number := (height // patch_size) * (width // patch_size)) > _MOST_PATCHES:
+        raise ValueError(
+            f"{height} x {width} are {number} patches of {patch_size} x {patch_size}, at most "
+            f"{_MOST_PATCHES} are read: choose a smaller size, or larger patches."
+        )
 
 
 def _known(values: Sequence[Any], name: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Classification of table rows: texts, numbers and categories in one sequence.
+"""Classification of table rows: texts, numbers, pictures and more in one sequence.
 
 Axes: n examples, B batch, S tokens of the text, T tokens of the other columns, K columns, H hidden,
 C classes.
@@ -19,12 +19,11 @@ from keras_bert_scratch.checkpoints.checkpoint import Checkpoint
 from keras_bert_scratch.checkpoints.google import open_checkpoint
 from keras_bert_scratch.checkpoints.name_map import Weight, pooler_weights
 from keras_bert_scratch.checkpoints.sentence_transformers import read_pooling
-from keras_bert_scratch.data.batching import LengthBucketedBatches
+from keras_bert_scratch.data.batching import ColumnBatches, LengthBucketedBatches
 from keras_bert_scratch.data.labels import encode_sample_weight
 from keras_bert_scratch.data.table import (
     PRESENT,
     Column,
-    ColumnBatches,
     is_table,
     make_columns,
     read_table,
@@ -68,7 +67,7 @@ class TableExamples(TextExamples):
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
 class ColumnClassifier(BertClassifier):
-    """Classifies the rows of a table by its texts, numbers and categories.
+    """Classifies the rows of a table by its texts, numbers, categories, pictures and sounds.
 
     Each value becomes tokens, which follow those of the text in one sequence; the blocks of the
     encoder read all of them. The tokens of a missing value are masked. In training, columns of
@@ -82,8 +81,9 @@ class ColumnClassifier(BertClassifier):
         encoder: The encoder below the head; BERT's.
         labels: See `BertClassifier`.
         tokenizer: See `BertClassifier`.
-        columns: For each column its kind: `"text"` (two at most, a pair), `"number"` or
-            `"category"`; or a dict of `kind` and what was learned of it.
+        columns: For each column its kind: `"text"` (two at most, a pair), `"number"`,
+            `"category"`, `"image"` or `"audio"`; or a dict of `kind` and settings, such as
+            `{"kind": "image", "height": 64, "width": 64, "patch_size": 8}`, see `data.table`.
         column_dropout: Share of the values that training hides; and of the categories that it takes
             for unknown ones.
         **kwargs: The other arguments of `BertClassifier`, but for windows and private training.

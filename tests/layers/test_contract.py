@@ -121,6 +121,18 @@ CASES = [
     Case(NormalizedPooler, (STATES,), (3, 8)),
     Case(Pooler, (STATES,), (3, 8)),
     Case(ColumnEmbeddings, (STATES[:, 0, :1], IDS[:, :1] % 3), (3, 2, 8), {"dropout": 0.7}),
+    Case(
+        ColumnEmbeddings,
+        (np.abs(STATES[:, :4, :4, None]) * np.full(3, 100, "float32"), IDS[:, :1] % 3),
+        (3, 4 + 1, 8),
+        {
+            "columns": [
+                {"kind": "image", "height": 4, "width": 4, "patch_size": 2},
+                {"kind": "category", "categories": ["a", "b"]},
+            ],
+            "dropout": 0.7,
+        },
+    ),
     Case(ClassificationHead, (STATES[:, 0],), (3, 4)),
     Case(MaskedLanguageModelHead, MASKED, (3, 2, 10)),
     Case(MaskedLanguageModelHead, MASKED, (3, 2, 10), {"use_bias": True}),
