@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from keras import ops
 from scipy.io import wavfile
 from scipy.signal import resample_poly
 
@@ -164,6 +163,8 @@ def log_mel_spectrograms(
         >>> log_mel_spectrograms(*pad_sounds([np.zeros(16_000)], num_frames=64)).shape
         TensorShape([1, 64, 128])
     """
+    from keras import ops  # sounds are read where Keras is not, too
+
     num_frames = (samples.shape[1] - FRAME_LENGTH) // FRAME_STEP + 1
     places = np.arange(num_frames)[:, None] * FRAME_STEP + np.arange(FRAME_LENGTH)
     frames = ops.take(ops.cast(samples, dtype), places.astype("int32"), axis=1)  # (B, F, 400)

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
         SavedModelPredictor as SavedModelPredictor,
     )
     from keras_bert_scratch.serving.readers.classifier import load_predictor as load_predictor
+    from keras_bert_scratch.serving.readers.column_classifier import (
+        load_column_predictor as load_column_predictor,
+    )
     from keras_bert_scratch.serving.readers.sentence_encoder import load_embedder as load_embedder
     from keras_bert_scratch.serving.readers.summarizer import load_summarizer as load_summarizer
     from keras_bert_scratch.serving.readers.tagger import load_tagger as load_tagger
@@ -20,6 +23,7 @@ _MODULES = {
     "OnnxPredictor": "classifier",
     "SavedModelPredictor": "classifier",
     "load_answerer": "answerer",
+    "load_column_predictor": "column_classifier",
     "load_embedder": "sentence_encoder",
     "load_predictor": "classifier",
     "load_summarizer": "summarizer",

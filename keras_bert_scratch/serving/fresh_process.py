@@ -33,6 +33,7 @@ PROBE_TEXTS = [
 # The readers of each task: the function that loads an export, and the method that answers.
 _READERS = {
     "classifier": ("load_predictor", "probabilities"),
+    "column_classifier": ("load_column_predictor", "of_rows"),
     "sentence_encoder": ("load_embedder", "encode"),
     "tagger": ("load_tagger", "word_probabilities"),
     "answerer": ("load_answerer", "probabilities"),

@@ -35,6 +35,7 @@ RAW = "raw"
 ASSETS = "assets.extra"
 SPAN_SETTINGS = "span_settings.json"
 LABELS = "labels.txt"
+COLUMNS = "columns.json"
 VOCABULARY = "vocab.txt"
 SETTINGS = "tokenizer_config.json"
 # The name of the sha256 of a model within its file, and the bytes of this entry in an ONNX file.

@@ -32,6 +32,8 @@ from keras_bert_scratch.layers.columns import ColumnEmbeddings
 from keras_bert_scratch.layers.pooling import pool_tokens
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.models.joined import encode_joined
+from keras_bert_scratch.serving.graphs.columns import ColumnSignature
+from keras_bert_scratch.serving.table_rows import from_rows
 from keras_bert_scratch.tasks.classifier import BertClassifier
 from keras_bert_scratch.tasks.text_model import TextExamples, TextModel
 from keras_bert_scratch.text.preprocessing import Step
@@ -102,7 +104,7 @@ class ColumnClassifier(BertClassifier):
         [{'toy': 0.9..., 'tool': ...}, {'tool': 0.9..., 'toy': ...}]
     """
 
-    export_formats = ()
+    export_formats = ("tf_saved_model", "litert")
     has_engines = False
 
     def __init__(
@@ -554,6 +556,24 @@ class ColumnClassifier(BertClassifier):
     def load_adapter(self, folder: str | Path) -> None:
         """Refuses: adapters hold the encoder's updates and a head, not columns."""
         raise NotImplementedError("Adapters do not hold columns: use from_pretrained.")
+
+    def _signature(self, options: dict[str, Any]) -> ColumnSignature:  # type: ignore[override]
+        """Describes the classifier for its exports."""
+        self._check_learned()
+        return ColumnSignature(
+            self,
+            self.check_tokenizer(),
+            self._of_rows,
+            labels=self.labels,
+            activation=self._activation,
+            columns=self.columns,
+            sequence_length=self.sequence_length,
+            truncation=self.truncation,
+        )
+
+    def _of_rows(self, rows: Sequence[str]) -> np.ndarray:
+        """Computes the probabilities of rows as JSON, with which exports are compared."""
+        return self.probabilities(from_rows(rows))
 
     def _with_encoder(self, encoder: BertEncoder) -> "BertClassifier":
         self._check_learned()
