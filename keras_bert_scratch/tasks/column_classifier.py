@@ -33,7 +33,7 @@ from keras_bert_scratch.layers.pooling import pool_tokens
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.models.joined import encode_joined
 from keras_bert_scratch.serving.graphs.columns import ColumnSignature
-from keras_bert_scratch.serving.table_rows import from_rows
+from keras_bert_scratch.serving.graphs.table_rows import from_rows
 from keras_bert_scratch.tasks.classifier import BertClassifier
 from keras_bert_scratch.tasks.text_model import TextExamples, TextModel
 from keras_bert_scratch.text.preprocessing import Step

@@ -19,7 +19,7 @@ from keras_bert_scratch import (
 )
 from keras_bert_scratch.data.table import CategoryColumn
 from keras_bert_scratch.serving import load_column_predictor
-from keras_bert_scratch.serving.table_rows import from_rows, to_rows
+from keras_bert_scratch.serving.graphs.table_rows import from_rows, to_rows
 
 WORDS = "a red blue toy tool bear saw .".split()
 TOKENIZER = WordPieceTokenizer(Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]))

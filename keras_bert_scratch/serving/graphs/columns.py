@@ -39,7 +39,7 @@ from keras_bert_scratch.serving.graphs.signature import (
     Signature,
 )
 from keras_bert_scratch.serving.packed import ASSETS, COLUMNS, LABELS, to_lines
-from keras_bert_scratch.serving.table_rows import to_rows
+from keras_bert_scratch.serving.graphs.table_rows import to_rows
 from keras_bert_scratch.text.truncation import Truncation
 
 # What stands for each kind in a SavedModel: its type, and its axes behind B.

@@ -24,7 +24,7 @@ from keras_bert_scratch.serving.readers.base import (
     SavedModelReader,
     load,
 )
-from keras_bert_scratch.serving.table_rows import from_rows
+from keras_bert_scratch.serving.graphs.table_rows import from_rows
 
 _LARGEST_FILE = 256_000_000
 
@@ -63,7 +63,7 @@ class ColumnPredictor(Reader):
         raise NotImplementedError
 
     def of_rows(self, rows: Sequence[str]) -> np.ndarray:
-        """Computes the probability of every class of rows as JSON, see `serving.table_rows`."""
+        """Computes the probability of every class of rows as JSON, see `serving.graphs.table_rows`."""
         table = from_rows(rows)
         missing = [None] * len(rows)
         return self.probabilities({name: table.get(name, missing) for name in self.columns})
