@@ -26,6 +26,7 @@ SLOW = {
     "BertSklearnClassifier",
     "BertSummarizer",
     "BertTokenClassifier",
+    "ColumnClassifier",
     "DifferentialPrivacy",
     "Distiller",
     "pretrain",
@@ -56,6 +57,8 @@ NOT_RUN = {
             "serving.readers.classifier.SavedModelPredictor",
             "serving.readers.classifier._IdsPredictor.probabilities_of_ids",
             "serving.readers.clients.client_code",
+            "serving.readers.column_classifier.LiteRTColumnPredictor",
+            "serving.readers.column_classifier.SavedModelColumnPredictor",
             "serving.readers.sentence_encoder.Embedder",
             "serving.readers.summarizer.Summarizer",
             "serving.readers.tagger.Tagger",
@@ -71,6 +74,7 @@ NOT_RUN = {
     ),
     **dict.fromkeys(
         (
+            "evaluation.columns.compare_columns",
             "evaluation.explanations.faithfulness",
             "evaluation.explanations.integrated_gradients",
             "data.file_format.find_format",
@@ -80,6 +84,7 @@ NOT_RUN = {
             "evaluation.report.examine",
             "evaluation.stress.stress_test",
             "models.state.set_state",
+            "tasks.column_classifier.ColumnClassifier.explain",
             "models.state.state_config",
             "tasks.encoder_model.EncoderModel.push_to_hub",
             "text.tokenizer.WordPieceTokenizer.__call__",

@@ -30,8 +30,9 @@ _MANY_CATEGORIES = 0.5
 _MOST_PATCHES = 4096
 # Mel bands of a spectrogram.
 NUM_BANDS = 128
-# Added before resized pixels are rounded down: a half goes up, however exactly it was computed.
-ROUNDED_UP = 0.5 + 2.0**-10
+# Added before resized pixels are rounded down: a half goes up, however exactly it was computed. No
+# weights of common sizes give values next to the bound.
+ROUNDED_UP = 0.501047
 # Sounds whose spectrograms are computed at a time.
 _CHUNK = 64
 
