@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.config import BertConfig, PatchConfig
 from keras_bert_scratch.layers.attention import MultiHeadAttention
 from keras_bert_scratch.layers.base import BaseLayer
 from keras_bert_scratch.layers.decoder_block import DecoderBlock
@@ -35,6 +35,7 @@ from keras_bert_scratch.layers.patches import PatchEmbedding
 from keras_bert_scratch.layers.pre_norm_block import PreNormBlock
 from keras_bert_scratch.layers.rotary_attention import RotaryAttention
 from keras_bert_scratch.layers.token_embeddings import TokenEmbeddings
+from keras_bert_scratch.layers.vit_block import ViTBlock
 
 STATES = np.random.default_rng(0).normal(size=(3, 5, 8)).astype("float32")
 IDS = np.random.default_rng(1).integers(10, size=(3, 5), dtype="int32")
@@ -60,6 +61,16 @@ CONFIG = BertConfig(
 )
 MODERN_CONFIG = dataclasses.replace(
     CONFIG, num_segments=2, head_dim=None, architecture="modernbert", local_window=4
+)
+PATCH_CONFIG = PatchConfig(
+    architecture="dinov2",
+    num_heads=2,
+    hidden_dim=8,
+    feed_forward_dim=12,
+    dropout=0.2,
+    attention_dropout=0.3,
+    initializer_range=0.3,
+    layer_scale=0.7,
 )
 # A value for every argument of every layer, none of them its default.
 ARGUMENTS = {
@@ -112,6 +123,7 @@ CASES = [
     Case(RotaryAttention, (STATES,), (3, 5, 8), {"window": None}),
     Case(GatedFeedForward, (STATES,), (3, 5, 8)),
     *(Case(PreNormBlock, (STATES,), (3, 5, 8), changes) for changes in MODERN_BLOCKS),
+    Case(ViTBlock, (STATES,), (3, 5, 8), {"config": PATCH_CONFIG}),
     Case(TokenEmbeddings, (IDS,), (3, 5, 8)),
     Case(NormalizedPooler, (STATES,), (3, 8)),
     Case(Pooler, (STATES,), (3, 8)),
