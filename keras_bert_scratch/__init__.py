@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from keras_bert_scratch.models.beam_search import BeamSearch as BeamSearch
     from keras_bert_scratch.models.decoder import BertDecoder as BertDecoder
     from keras_bert_scratch.tasks.classifier import BertClassifier as BertClassifier
+    from keras_bert_scratch.tasks.column_classifier import ColumnClassifier as ColumnClassifier
     from keras_bert_scratch.tasks.distiller import Distiller as Distiller
     from keras_bert_scratch.tasks.pretrainer import BertPretrainer as BertPretrainer
     from keras_bert_scratch.tasks.pretraining_recipe import PretrainingRecipe as PretrainingRecipe
@@ -78,6 +79,7 @@ _MODULE_OF = {
     "PretrainingRecipe": "tasks.pretraining_recipe",
     "pretrain": "tasks.pretraining_recipe",
     "BertClassifier": "tasks.classifier",
+    "ColumnClassifier": "tasks.column_classifier",
     "Distiller": "tasks.distiller",
     "BertSentenceEncoder": "tasks.sentence_encoder",
     "BertTokenClassifier": "tasks.token_classifier",

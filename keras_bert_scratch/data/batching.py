@@ -4,7 +4,7 @@ Axes: B batch, S sequence, W windows of all texts of a batch.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -222,6 +222,50 @@ class WindowBatches(LengthBucketedBatches):
             for first, number in zip(self.first_windows[indices], num_windows, strict=True)
         ]
         return {**super().inputs(np.concatenate(windows)), "num_windows": num_windows}
+
+
+class ColumnBatches(LengthBucketedBatches):
+    """Batches of texts with the other columns of their rows.
+
+    Args:
+        *args: `token_ids` and `segment_ids` of `LengthBucketedBatches`.
+        columns: What the network gets of each row beside the text, by name. *Shape:* (n, ...).
+        **kwargs: The other arguments of `LengthBucketedBatches`.
+
+    Example:
+        >>> ids = tf.ragged.constant([[2, 7, 3], [2, 3]])
+        >>> batches = ColumnBatches(
+        ...     ids, tf.zeros_like(ids), columns={"price": np.ones((2, 1), "float32")},
+        ...     batch_size=2, pad_id=0,
+        ... )
+        >>> next(iter(batches.dataset()))[0]["price"].shape
+        TensorShape([2, 1])
+    """
+
+    def __init__(self, *args: Any, columns: Mapping[str, np.ndarray], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.columns = columns
+
+    def inputs(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the inputs of `batch`."""
+        rows = {name: values[indices] for name, values in self.columns.items()}
+        return {**super().inputs(indices), **rows}
+
+    def signature(self) -> tuple[Any, ...]:
+        """Returns the types of what `batch` returns; the sizes of a row's values are fixed."""
+        inputs, *labels = super().signature()
+        fixed = {
+            name: tf.TensorSpec((None, *values.shape[1:]), values.dtype)
+            for name, values in self.columns.items()
+        }
+        return ({**inputs, **fixed}, *labels)
+
+    def fingerprint(self) -> str:
+        """Returns a hash of all examples, in their order."""
+        digest = hashlib.sha256(super().fingerprint().encode())
+        for values in self.columns.values():
+            digest.update(np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()
 
 
 class PoissonBatches(LengthBucketedBatches):

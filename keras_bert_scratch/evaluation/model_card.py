@@ -9,6 +9,11 @@ from keras_bert_scratch.evaluation.classification import ClassificationReport
 # For each task the hub's name, the library beside this one that reads the folder, and an example.
 _TASKS = {
     "BertClassifier": ("text-classification", "transformers", 'model.classify(["a text"])'),
+    "ColumnClassifier": (
+        "tabular-classification",
+        "keras",
+        "model.classify(table)  # a dict of columns, or a table of pandas",
+    ),
     "BertTokenClassifier": ("token-classification", "transformers", 'model.find_spans(["a text"])'),
     "BertQuestionAnswerer": (
         "question-answering",

@@ -18,6 +18,7 @@ import tensorflow as tf
 from keras_bert_scratch.config import BertConfig, PatchConfig
 from keras_bert_scratch.layers.attention import MultiHeadAttention
 from keras_bert_scratch.layers.base import BaseLayer
+from keras_bert_scratch.layers.columns import ColumnEmbeddings
 from keras_bert_scratch.layers.decoder_block import DecoderBlock
 from keras_bert_scratch.layers.dense import Dense
 from keras_bert_scratch.layers.dropout import Dropout
@@ -81,6 +82,10 @@ ARGUMENTS = {
     "window": 2,
     "num_classes": 4,
     "use_bias": False,
+    "columns": [
+        {"kind": "number", "mean": 1.0, "scale": 2.0},
+        {"kind": "category", "categories": ["a", "b"]},
+    ],
     "height": 5,
     "width": 8,
     "patch_size": 3,
@@ -127,6 +132,19 @@ CASES = [
     Case(TokenEmbeddings, (IDS,), (3, 5, 8)),
     Case(NormalizedPooler, (STATES,), (3, 8)),
     Case(Pooler, (STATES,), (3, 8)),
+    Case(ColumnEmbeddings, (STATES[:, 0, :1], IDS[:, :1] % 3), (3, 2, 8), {"dropout": 0.7}),
+    Case(
+        ColumnEmbeddings,
+        (np.abs(STATES[:, :4, :4, None]) * np.full(3, 100, "float32"), IDS[:, :1] % 3),
+        (3, 4 + 1, 8),
+        {
+            "columns": [
+                {"kind": "image", "height": 4, "width": 4, "patch_size": 2},
+                {"kind": "category", "categories": ["a", "b"]},
+            ],
+            "dropout": 0.7,
+        },
+    ),
     Case(ClassificationHead, (STATES[:, 0],), (3, 4)),
     Case(MaskedLanguageModelHead, MASKED, (3, 2, 10)),
     Case(MaskedLanguageModelHead, MASKED, (3, 2, 10), {"use_bias": True}),

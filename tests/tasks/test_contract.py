@@ -21,6 +21,7 @@ from keras_bert_scratch import (
     BertSentenceEncoder,
     BertSummarizer,
     BertTokenClassifier,
+    ColumnClassifier,
     Distiller,
     InBatchContrastiveLoss,
     Vocabulary,
@@ -47,6 +48,16 @@ MASKED = {
     "segment_ids": 0 * ROWS,
     "padding_mask": 0 * ROWS + 1,
     "masked_positions": ROWS[:, :2] % 9,
+}
+TABLE = {
+    "title": TEXTS,
+    "price": [1.5, None, 4.0, -2.0],
+    "shop": ["north", "south", None, "elsewhere"],
+}
+COLUMNS = {
+    "title": {"kind": "text"},
+    "price": {"kind": "number", "mean": 1.0, "scale": 2.0},
+    "shop": {"kind": "category", "categories": ["north", "south"]},
 }
 SPENT = {"noise_multiplier": 1.0, "sampling_probability": 0.5, "steps": 3}
 
@@ -122,6 +133,13 @@ CASES = {
         [["x"], ["x", "y"], [], ["y"]], labels=["x", "y"], multi_label=True, pooling="mean"
     ),
     "score": classifier([1.0, 2.5, 3.0, 0.0], labels=["stars"]),
+    "columns": Case(
+        ColumnClassifier,
+        {"labels": ["bad", "good"], "columns": COLUMNS, "column_dropout": 0.0},
+        (TABLE, ["good", "bad", "good", "bad"]),
+        lambda model: model.predict(TABLE, verbose=0),
+        "BertModel",
+    ),
     "tagger": Case(
         BertTokenClassifier,
         {"labels": ["O", "B-x", "I-x"], "sequence_length": 7, "window_stride": 3},
@@ -175,7 +193,7 @@ CASES = {
 }
 
 
-ON_EXAMPLES = ["classifier", "tagger", "answerer", "sentence encoder", "summarizer"]
+ON_EXAMPLES = ["classifier", "columns", "tagger", "answerer", "sentence encoder", "summarizer"]
 
 
 def of(names: Any) -> Any:

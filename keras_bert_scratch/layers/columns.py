@@ -1,0 +1,139 @@
+"""Values of other columns than texts as tokens: an adapter and a segment embedding for each.
+
+Axes: B batch, T tokens of all columns, H hidden, K columns.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_bert_scratch.layers.base import BaseLayer
+from keras_bert_scratch.layers.patches import PatchEmbedding
+
+# Mel bands of a spectrogram.
+_NUM_BANDS = 128
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class ColumnEmbeddings(BaseLayer):
+    """Turns numbers, categories, pictures and sounds into tokens of width H, as text is.
+
+    A number becomes a token by a dense layer, a category by a table whose row 0 stands for unknown
+    ones, and each patch of a picture or a spectrogram by `PatchEmbedding`. To each, the embedding
+    of its column is added, as segments are to texts (Li et al. 2019, "VisualBERT"; Kiela et al.
+    2019, "Supervised Multimodal Bitransformers").
+
+    Args:
+        columns: A dict a column: its `kind`, and of a `"category"` the `categories`; of an
+            `"image"` `height`, `width` and `patch_size`; of `"audio"` `num_frames` and
+            `patch_size`. A `"number"` has nothing else.
+        hidden_dim: H, width of the tokens.
+        dropout: Share of the categories that training takes for unknown ones, so that their row
+            is learned.
+        initializer_range: Standard deviation of the truncated normal initializers.
+        **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
+
+    Example:
+        >>> columns = [{"kind": "number"}, {"kind": "category", "categories": ["a", "b"]}]
+        >>> embeddings = ColumnEmbeddings(columns, hidden_dim=8)
+        >>> embeddings(np.ones((3, 1), "float32"), np.array([[0], [1], [2]])).shape
+        TensorShape([3, 2, 8])
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[Mapping[str, Any]],
+        hidden_dim: int,
+        dropout: float = 0.1,
+        initializer_range: float = 0.02,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.columns = columns
+        self.hidden_dim = hidden_dim
+        self.dropout = dropout
+        self.initializer_range = initializer_range
+        self.seed_generator = keras.random.SeedGenerator()
+
+    def build(self, *input_shapes: Any) -> None:
+        """Creates the adapters, whose sizes are those of the columns."""
+        self.output_shape = (None, None, self.hidden_dim)  # for `summary`
+        self.adapters = [self._adapter(column) for column in self.columns]
+        for adapter in self.adapters:
+            adapter.build((None, 1))
+            adapter.output_shape = self.output_shape
+        self.segments = self.add_weight(
+            shape=(len(self.columns), self.hidden_dim),
+            initializer=keras.initializers.TruncatedNormal(stddev=self.initializer_range),
+            name="segments",
+        )
+
+    def _adapter(self, column: Mapping[str, Any]) -> keras.layers.Layer:
+        if column["kind"] == "number":
+            return self._dense(self.hidden_dim, "number")
+        if column["kind"] == "category":
+            return keras.layers.Embedding(
+                len(column["categories"]) + 1,
+                self.hidden_dim,
+                embeddings_initializer=keras.initializers.TruncatedNormal(
+                    stddev=self.initializer_range
+                ),
+                dtype=self.dtype_policy,
+                name="category",
+            )
+        height, width, patch_size, channels = _sizes(column)
+        return PatchEmbedding(
+            self.hidden_dim,
+            height,
+            width,
+            patch_size,
+            channels=channels,
+            initializer_range=self.initializer_range,
+            dtype=self.dtype_policy,
+            name=column["kind"],
+        )
+
+    @property
+    def num_tokens(self) -> list[int]:
+        """Number of tokens of each column."""
+        numbers = []
+        for column in self.columns:
+            height, width, patch_size, _ = _sizes(column)
+            numbers.append((height // patch_size) * (width // patch_size))
+        return numbers
+
+    def call(self, *values: Any, training: bool | None = None) -> Any:
+        """Embeds a batch.
+
+        Args:
+            *values: A value a row, of each column. *Shape:* (B, 1) of numbers, float32, and
+                categories, int32; (B, height, width, 3) of pictures, from 0 to 255; (B, 128, F, 1)
+                of sounds, log-mels of F frames.
+            training: Whether some categories are taken for unknown ones.
+
+        Returns:
+            *Shape:* (B, T, H).
+        """
+        tokens = []
+        for number, (column, adapter) in enumerate(zip(self.columns, self.adapters, strict=True)):
+            value = values[number]
+            if column["kind"] == "category" and training and self.dropout:
+                drawn = keras.random.uniform(ops.shape(value), seed=self.seed_generator)
+                value = ops.where(drawn < self.dropout, 0, value)
+            if column["kind"] == "image":
+                value = ops.cast(value, self.compute_dtype) / 127.5 - 1
+            x = adapter(value)
+            x = ops.expand_dims(x, 1) if len(x.shape) == 2 else x
+            tokens.append(x + ops.cast(self.segments[number], x.dtype))
+        return ops.concatenate(tokens, axis=1)
+
+
+def _sizes(column: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    """Returns height, width, patch size and channels of what becomes patches, else ones."""
+    if column["kind"] == "image":
+        return column["height"], column["width"], column["patch_size"], 3
+    if column["kind"] == "audio":
+        return _NUM_BANDS, column["num_frames"], column["patch_size"], 1
+    return 1, 1, 1, 1
