@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from keras_bert_scratch.checkpoints.huggingface import BertEncoder as BertEncoder
     from keras_bert_scratch.checkpoints.patch_encoders import PatchEncoder as PatchEncoder
+    from keras_bert_scratch.checkpoints.visual_bert import VisualBertEncoder as VisualBertEncoder
     from keras_bert_scratch.config import BertConfig as BertConfig
     from keras_bert_scratch.config import PatchConfig as PatchConfig
     from keras_bert_scratch.data.pictures import read_picture as read_picture
@@ -68,6 +69,7 @@ _MODULE_OF = {
     "tokenizer_graph": "text.graphs.tokenizer_graph",
     "BertEncoder": "checkpoints.huggingface",  # with what its `from_pretrained` calls
     "PatchEncoder": "checkpoints.patch_encoders",
+    "VisualBertEncoder": "checkpoints.visual_bert",
     "enable_lora": "models.adapting",
     "merge_lora": "models.adapting",
     "freeze_layers": "models.adapting",

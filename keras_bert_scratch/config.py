@@ -287,7 +287,9 @@ class PatchConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.stride is not None and (type(self.stride) is not int or self.stride < 1):
-            raise ValueError(f"stride must be a positive integer or None, received {self.stride!r}")
+            raise ValueError(
+                f"stride must be a positive integer or None, received {self.stride!r}."
+            )
         for name, owner in (("layer_scale", "dinov2"), ("distillation_head", "deit")):
             if self.architecture != owner and getattr(self, name) != getattr(PatchConfig, name):
                 raise ValueError(
@@ -299,7 +301,9 @@ class PatchConfig(Config):
         check_patches(self.height, self.width, self.patch_size)
         for name in ("mean", "deviation"):
             values = getattr(self, name)
-            numbers = isinstance(values, list | tuple) and all(type(v) in (int, float) for v in values)
+            numbers = isinstance(values, list | tuple) and all(
+                type(v) in (int, float) for v in values
+            )
             if not numbers or not all(abs(v) <= sys.float_info.max for v in values):
                 raise ValueError(f"{name} must hold finite numbers, received {values!r}.")
             object.__setattr__(self, name, tuple(values))

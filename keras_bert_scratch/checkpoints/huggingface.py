@@ -398,9 +398,7 @@ def read_modern_config(fields: dict[str, Any], path: Path) -> BertConfig:
     fields = {**fields, **_names_of_transformers_4(fields)}
     if missing := [name for name in _MODERN_CONFIG_FIELDS.values() if name not in fields]:
         raise ValueError(f"{path} lacks {', '.join(missing)}: fetch it again.")
-    config = make_config(
-        BertConfig, fields, _MODERN_CONFIG_FIELDS, path, architecture="modernbert"
-    )
+    config = make_config(BertConfig, fields, _MODERN_CONFIG_FIELDS, path, architecture="modernbert")
     layer_types = fields.get("layer_types")
     # Not num_layers, which may be any number.
     most = 1 + (len(layer_types) if isinstance(layer_types, list) else 0)

@@ -155,6 +155,14 @@ DECODER_HEAD = tuple(
     for row in _MASKED_LANGUAGE_MODEL
 )
 
+# VisualBERT has these rows besides BERT's; E is the number of features of a region.
+VISUAL_EMBEDDING = _table("""
+visual.projection.kernel    bert.embeddings.visual_projection.weight             ExH
+visual.projection.bias      bert.embeddings.visual_projection.bias               H
+visual.segment.embeddings   bert.embeddings.visual_token_type_embeddings.weight  GxH
+visual.position.embeddings  bert.embeddings.visual_position_embeddings.weight    SxH
+""")
+
 # Encoders of patches. The names are those of ViT's files, which transformers 5 keeps, though its
 # modules have others; those of its kin begin otherwise.
 _PATCH_EMBEDDINGS = _table("""
@@ -187,7 +195,7 @@ encoder.blocks.{n}.feed_forward.expand.kernel    vit.encoder.layer.{n}.intermedi
 encoder.blocks.{n}.feed_forward.expand.bias      vit.encoder.layer.{n}.intermediate.dense.bias    F
 encoder.blocks.{n}.feed_forward.contract.kernel  vit.encoder.layer.{n}.output.dense.weight        FxH
 encoder.blocks.{n}.feed_forward.contract.bias    vit.encoder.layer.{n}.output.dense.bias          H
-""")
+""")  # noqa: E501
 _DINOV2_BLOCK = _table("""
 encoder.blocks.{n}.attention_norm.gamma          vit.encoder.layer.{n}.norm1.weight          H
 encoder.blocks.{n}.attention_norm.beta           vit.encoder.layer.{n}.norm1.bias            H

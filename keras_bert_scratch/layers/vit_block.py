@@ -73,9 +73,7 @@ class ViTBlock(BaseLayer):
         else:
             self.attention_scale = self.feed_forward_scale = 1.0
 
-    def call(
-        self, x: Any, training: bool | None = None, return_attention: bool = False
-    ) -> Any:
+    def call(self, x: Any, training: bool | None = None, return_attention: bool = False) -> Any:
         """Adds the output of each sub-layer to its input, which it reads normalized.
 
         Args:

@@ -36,6 +36,7 @@ from keras_bert_scratch.layers.patches import PatchEmbedding
 from keras_bert_scratch.layers.pre_norm_block import PreNormBlock
 from keras_bert_scratch.layers.rotary_attention import RotaryAttention
 from keras_bert_scratch.layers.token_embeddings import TokenEmbeddings
+from keras_bert_scratch.layers.visual_embedding import VisualEmbedding
 from keras_bert_scratch.layers.vit_block import ViTBlock
 
 STATES = np.random.default_rng(0).normal(size=(3, 5, 8)).astype("float32")
@@ -92,6 +93,7 @@ ARGUMENTS = {
     "stride": 2,
     "channels": 2,
     "num_special_tokens": 2,
+    "visual_dim": 7,
 }
 
 
@@ -129,6 +131,7 @@ CASES = [
     Case(GatedFeedForward, (STATES,), (3, 5, 8)),
     *(Case(PreNormBlock, (STATES,), (3, 5, 8), changes) for changes in MODERN_BLOCKS),
     Case(ViTBlock, (STATES,), (3, 5, 8), {"config": PATCH_CONFIG}),
+    Case(VisualEmbedding, (STATES[..., :7], SEGMENTS), (3, 5, 8)),
     Case(TokenEmbeddings, (IDS,), (3, 5, 8)),
     Case(NormalizedPooler, (STATES,), (3, 8)),
     Case(Pooler, (STATES,), (3, 8)),

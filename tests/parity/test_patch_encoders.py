@@ -46,7 +46,7 @@ def unusual(kind: str, seed: int, **fields: Any) -> Any:
             num_attention_heads=heads,
             hidden_size=width,
             patch_size=patch,
-            hidden_act=["gelu", "gelu_pytorch_tanh", "relu"][seed % 3],
+            hidden_act=["gelu", "gelu_pytorch_tanh"][seed % 2],
             layer_norm_eps=float(10 ** -rng.uniform(3, 12)),
             num_labels=3,
             attn_implementation="eager",
@@ -80,16 +80,19 @@ def pairs(ours: dict[str, Any], theirs: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-def assert_close(ours: Any, theirs: Any, tolerance: float, name: str = "") -> None:
+def assert_close(
+    ours: Any, theirs: Any, tolerance: float, name: str = "", least: float = 1.0
+) -> None:
+    """Compares with a bound that is relative to the largest value, if that is above `least`."""
     theirs = theirs.detach().numpy() if hasattr(theirs, "detach") else np.asarray(theirs)
-    largest = max(1.0, np.abs(theirs).max())
+    largest = max(least, np.abs(theirs).max())
     np.testing.assert_allclose(
         tf.convert_to_tensor(ours), theirs, rtol=0, atol=tolerance * largest, err_msg=name
     )
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_outputs_gradients_and_files(
     kind: str, seed: int, tmp_path: Path, randomized, load_there
 ) -> None:
@@ -122,7 +125,8 @@ def test_outputs_gradients_and_files(
     weights = [weight.value for weight in encoder.trainable_weights]
     found = tape.gradient(loss, weights, unconnected_gradients="zero")
     for gradient, reference in zip(found, gradients.trainable_weights, strict=True):
-        assert_close(gradient, reference.numpy(), 1e-4, reference.path)
+        # That of a key's bias is 0 in theory, since softmax ignores it.
+        assert_close(gradient, reference.numpy(), 1e-4, reference.path, least=0.01)
 
     encoder.save_pretrained(tmp_path / "ours")
     again = run(load_there(kind, tmp_path / "ours"), inputs)
