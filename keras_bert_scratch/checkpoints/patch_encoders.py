@@ -175,7 +175,8 @@ def read_patch_config(fields: dict[str, Any], path: Path) -> PatchConfig:
 
 
 def _feed_forward_dim(fields: dict[str, Any], path: Path) -> int:
-    ratio, width = fields.get("mlp_ratio"), fields["hidden_size"]
+    ratio: Any = fields.get("mlp_ratio")
+    width = fields["hidden_size"]
     if type(ratio) not in (int, float) or type(width) is not int or not 0 < ratio < 1e6:
         raise ValueError(f"{path} has mlp_ratio {ratio!r} and hidden_size {width!r}: correct it.")
     return int(width * ratio)

@@ -155,8 +155,8 @@ class PatchEmbedding(BaseLayer):
                 "convert them, or change channels."
             )
         # A size that is not known yet, as in an exported graph, is not checked.
-        sizes = [size or self.patch_size for size in pixels.shape[1:3]]
-        check_patches(*sizes, self.patch_size)
+        height, width = (size or self.patch_size for size in pixels.shape[1:3])
+        check_patches(height, width, self.patch_size)
         x = ops.conv(
             ops.cast(pixels, self.compute_dtype),
             self.kernel,

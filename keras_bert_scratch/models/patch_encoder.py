@@ -67,7 +67,9 @@ class PatchEncoder(keras.Model):
         self.pooler = None
         if config.pooler:
             self.pooler = Pooler.for_config(config, dtype=dtype, name="pooler")
-        self.head_norm = self.head = self.distillation_head = None
+        self.head_norm: Any = None
+        self.head: Any = None
+        self.distillation_head: Any = None
         if labels is not None:
             arguments = {"num_classes": len(labels), "dropout": 0.0, "dtype": dtype}
             self.head = ClassificationHead.for_config(config, name="head", **arguments)
