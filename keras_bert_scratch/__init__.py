@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from keras_bert_scratch.checkpoints.huggingface import BertEncoder as BertEncoder
+    from keras_bert_scratch.checkpoints.patch_encoders import PatchEncoder as PatchEncoder
+    from keras_bert_scratch.checkpoints.visual_bert import VisualBertEncoder as VisualBertEncoder
     from keras_bert_scratch.config import BertConfig as BertConfig
+    from keras_bert_scratch.config import PatchConfig as PatchConfig
+    from keras_bert_scratch.data.pictures import read_picture as read_picture
     from keras_bert_scratch.data.readers import read_examples as read_examples
     from keras_bert_scratch.data.readers import stratified_split as stratified_split
+    from keras_bert_scratch.data.sounds import read_sound as read_sound
     from keras_bert_scratch.data.spans import read_squad as read_squad
     from keras_bert_scratch.data.tags import read_conll as read_conll
     from keras_bert_scratch.models.adapting import enable_lora as enable_lora
@@ -52,14 +57,19 @@ __version__ = "0.1.0"
 
 _MODULE_OF = {
     "BertConfig": "config",
+    "PatchConfig": "config",
     "read_examples": "data.readers",
     "read_squad": "data.spans",
     "read_conll": "data.tags",
+    "read_picture": "data.pictures",
+    "read_sound": "data.sounds",
     "stratified_split": "data.readers",
     "Vocabulary": "text.vocabulary",
     "WordPieceTokenizer": "text.tokenizer",
     "tokenizer_graph": "text.graphs.tokenizer_graph",
     "BertEncoder": "checkpoints.huggingface",  # with what its `from_pretrained` calls
+    "PatchEncoder": "checkpoints.patch_encoders",
+    "VisualBertEncoder": "checkpoints.visual_bert",
     "enable_lora": "models.adapting",
     "merge_lora": "models.adapting",
     "freeze_layers": "models.adapting",

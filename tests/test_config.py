@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import math
 import re
 from pathlib import Path
@@ -6,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.config import BertConfig, PatchConfig
 
 
 @pytest.mark.parametrize(
@@ -171,3 +172,36 @@ def test_repr_shows_sizes_and_what_is_unusual():
         "BertConfig(vocab_size=99, num_layers=6, num_heads=12, hidden_dim=384, "
         "feed_forward_dim=1536, max_positions=512, num_segments=2, dropout=0.2)"
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"patch_size": 0}, "patch_size must be a positive integer, received 0."),
+        ({"stride": 1.5}, "stride must be a positive integer or None, received 1.5."),
+        ({"pooler": 1}, "pooler must be True or False, received 1."),
+        ({"architecture": "beit"}, "architecture must be one of vit, deit, dinov2, audio-spec"),
+        ({"layer_scale": 0.1}, "layer_scale is of architecture 'dinov2', received architecture="),
+        ({"distillation_head": True}, "distillation_head is of architecture 'deit', received"),
+        ({"dropout": 1.0}, "dropout must be below 1, received 1.0."),
+        ({"num_heads": 5}, "hidden_dim must be divisible by num_heads"),
+        ({"height": 15}, "The pictures have 15 x 224 pixels, which must be at least patch_size=16"),
+        ({"mean": (0.5, 0.5)}, "mean and deviation must have one number for each of 3 channels"),
+        ({"mean": (0, 0, 0), "deviation": (1, 0, 1)}, "and no deviation may be 0; received"),
+        ({"mean": (math.nan,) * 3}, "mean must hold finite numbers, received (nan, nan, nan)."),
+    ],
+)
+def test_refused_patches(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        PatchConfig(**changes)
+
+
+def test_patches_as_json() -> None:
+    config = PatchConfig(architecture="dinov2", patch_size=14, mean=(0, 0, 0), deviation=(1, 1, 2))
+    fields = json.loads(json.dumps(config.to_dict()))
+    assert PatchConfig.from_dict(fields) == config
+    assert config.grid == (16, 16)
+    assert config.axes["S"] == 257
+    # 12 x 101 patches and two tokens (Gong et al. 2021, section 2.1).
+    sound = PatchConfig("audio-spectrogram-transformer", 128, 1024, stride=10, channels=1)
+    assert sound.axes["S"] == 1214

@@ -43,6 +43,7 @@ class Checkpoint:
         config: The config of this package.
         names: Names of its weights.
         ignored: Names of weights that need not be used.
+        heads: Rows of the classification heads that the format knows, the kernel first.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class Checkpoint:
     config: BertConfig
     names: Set[str]
     ignored: Set[str] = frozenset()
+    heads: Sequence[Sequence[Weight]] = (CLASSIFIER, POOLED_CLASSIFIER)
 
     def settings(self, **kinds: type) -> dict[str, Any]:
         """Returns fields of the config, without those that are missing or null.
@@ -80,7 +82,7 @@ class Checkpoint:
         Raises:
             ValueError: If the config's names do not fit the head, or contradict each other.
         """
-        kernels = [self.theirs(head[0])[0] for head in (CLASSIFIER, POOLED_CLASSIFIER)]
+        kernels = [self.theirs(head[0])[0] for head in self.heads]
         kernel = next((name for name in kernels if name in self.names), None)
         if kernel is None:
             return None
@@ -197,6 +199,21 @@ class Checkpoint:
         Raises:
             ValueError: If a weight is missing, has another shape, or is not of floats.
         """
+        self.check_num_layers(config, rows_of)
+        pooler = (row for row in pooler_weights(config) if self.has([row]))
+        rows = [*rows_of(config), *pooler]
+        self.check_shapes({row: row.shape(config) for row in rows})
+
+    def check_num_layers(self, config: Any, rows_of: Callable[[Any], Sequence[Weight]]) -> None:
+        """Refuses a config that asks for more layers than there are weights for.
+
+        Args:
+            config: The sizes.
+            rows_of: Returns the rows of the table for a config.
+
+        Raises:
+            ValueError: If it does.
+        """
         one, two = (rows_of(dataclasses.replace(config, num_layers=n)) for n in (1, 2))
         in_layer = len(two) - len(one)
         if config.num_layers * in_layer > len(self.names):
@@ -205,9 +222,6 @@ class Checkpoint:
                 f"weights each, its files hold {len(self.names)} weights in all: use the "
                 "config.json that belongs to them."
             )
-        pooler = (row for row in pooler_weights(config) if self.has([row]))
-        rows = [*rows_of(config), *pooler]
-        self.check_shapes({row: row.shape(config) for row in rows})
 
     def check_shapes(self, shapes: Mapping[Weight, tuple[int, ...]]) -> None:
         """Refuses weights that are missing, have another shape, or are not of floats.
@@ -260,13 +274,23 @@ class Checkpoint:
         with self.tensors(list(names.values())) as tensors:
             for row, variable in variables.items():
                 values = tensors[names[row]].read().astype("float32")
-                variable.assign(values.T if self.theirs(row)[1] else values)
+                variable.assign(from_pytorch(values) if self.theirs(row)[1] else values)
 
         unused = sorted(self.names - set(names.values()) - self.ignored)
         if new:
             logger.warning("Newly initialized, to be trained: %s.", ", ".join(new))
         if unused:
             logger.warning("In the checkpoint but not used: %s.", ", ".join(unused))
+
+
+def from_pytorch(kernel: np.ndarray) -> np.ndarray:
+    """Turns a kernel of PyTorch into ours: (H, P) -> (P, H), (H, C, P, P) -> (P, P, C, H)."""
+    return kernel.transpose(2, 3, 1, 0) if kernel.ndim == 4 else kernel.T
+
+
+def to_pytorch(kernel: np.ndarray) -> np.ndarray:
+    """Inverts `from_pytorch`."""
+    return kernel.transpose(3, 2, 0, 1) if kernel.ndim == 4 else kernel.T
 
 
 def _generic_names(num_classes: int) -> list[str]:

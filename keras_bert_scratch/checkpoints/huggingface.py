@@ -8,22 +8,24 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from keras_bert_scratch.checkpoints.checkpoint import Checkpoint, Tensor, at
+from keras_bert_scratch.checkpoints.checkpoint import Checkpoint, Tensor, at, to_pytorch
 from keras_bert_scratch.checkpoints.keras_hub import PREFIX, fetch_preset
 from keras_bert_scratch.checkpoints.name_map import Weight, encoder_weights, pooler_weights
 from keras_bert_scratch.checkpoints.pytorch import PyTorchFile
 from keras_bert_scratch.checkpoints.registry import CHECKPOINTS, fetch_checkpoint
-from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.config import BertConfig, Config
 from keras_bert_scratch.files import LARGEST_TEXT, check_folder, read_json
 from keras_bert_scratch.layers.embeddings import sinusoidal_positions
 from keras_bert_scratch.models.encoder import BertEncoder
+
+_AnyConfig = TypeVar("_AnyConfig", bound=Config)
 
 # Fields of our config, and of Hugging Face's config.json.
 _SIZES = {
@@ -288,8 +290,7 @@ def write_checkpoint(
 
 def config_fields(config: BertConfig) -> dict[str, Any]:
     """Returns the fields of a config.json; inverts `read_config`."""
-    activations = {ours: theirs for theirs, ours in reversed(_ACTIVATIONS.items())}
-    activation = activations[config.activation]
+    activation = activation_name(config.activation)
     if config.architecture == "bert":
         sizes = {theirs: getattr(config, ours) for ours, theirs in _CONFIG_FIELDS.items()}
         if config.head_dim is None:
@@ -303,6 +304,11 @@ def config_fields(config: BertConfig) -> dict[str, Any]:
         "embedding_dropout": config.dropout,
         "classifier_dropout": config.dropout,
     }
+
+
+def activation_name(activation: str) -> str:
+    """Returns the name that `transformers` has for an activation."""
+    return next(theirs for theirs, ours in _ACTIVATIONS.items() if ours == activation)
 
 
 def write_config(folder: Path, fields: dict[str, Any], file: str = "config.json") -> None:
@@ -333,7 +339,9 @@ def write_weights(
                 )
             # Keras returns a kernel with LoRA in the compute dtype.
             tensor = keras.ops.convert_to_numpy(keras.ops.cast(weight, "float32"))
-        tensors[row.huggingface] = np.ascontiguousarray(tensor.T if row.transpose else tensor)
+        tensors[row.huggingface] = np.ascontiguousarray(
+            to_pytorch(tensor) if row.transpose else tensor
+        )
     save_file(tensors, folder / file, metadata={"format": "pt"})
     # safetensors writes files that their owner alone can read.
     shutil.copymode(next(folder.glob("*config.json")), folder / file)
@@ -377,7 +385,7 @@ def read_config(fields: dict[str, Any], path: Path) -> BertConfig:
             f"{path} has tie_word_embeddings false; only heads that share the encoder's embeddings "
             "can be loaded."
         )
-    return _make_config(fields, _CONFIG_FIELDS, path)
+    return make_config(BertConfig, fields, _CONFIG_FIELDS, path)
 
 
 def _starts(names: Any) -> set[str]:
@@ -390,7 +398,7 @@ def read_modern_config(fields: dict[str, Any], path: Path) -> BertConfig:
     fields = {**fields, **_names_of_transformers_4(fields)}
     if missing := [name for name in _MODERN_CONFIG_FIELDS.values() if name not in fields]:
         raise ValueError(f"{path} lacks {', '.join(missing)}: fetch it again.")
-    config = _make_config(fields, _MODERN_CONFIG_FIELDS, path, architecture="modernbert")
+    config = make_config(BertConfig, fields, _MODERN_CONFIG_FIELDS, path, architecture="modernbert")
     layer_types = fields.get("layer_types")
     # Not num_layers, which may be any number.
     most = 1 + (len(layer_types) if isinstance(layer_types, list) else 0)
@@ -430,9 +438,25 @@ def _names_of_transformers_4(fields: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _make_config(
-    fields: dict[str, Any], names: dict[str, str], path: Path, **switches: Any
-) -> BertConfig:
+def make_config(
+    config_class: type[_AnyConfig],
+    fields: dict[str, Any],
+    names: dict[str, str],
+    path: Path,
+    **switches: Any,
+) -> _AnyConfig:
+    """Turns the fields of a config into one of this package.
+
+    Args:
+        config_class: Its class.
+        fields: The fields.
+        names: Names of its fields, and theirs.
+        path: The file, for errors.
+        **switches: Its other fields.
+
+    Raises:
+        ValueError: If a field is refused.
+    """
     sizes = {ours: fields[theirs] for ours, theirs in names.items() if theirs in fields}
     activation = sizes.get("activation", "gelu")
     if not isinstance(activation, str) or activation not in _ACTIVATIONS:
@@ -440,7 +464,7 @@ def _make_config(
             f"{path} has {names['activation']} {activation!r}; known are {', '.join(_ACTIVATIONS)}."
         )
     try:
-        return BertConfig.from_dict({**sizes, "activation": _ACTIVATIONS[activation], **switches})
+        return config_class.from_dict({**sizes, "activation": _ACTIVATIONS[activation], **switches})
     except ValueError as error:
         raise ValueError(f"{path} is refused: {error}") from error
 

@@ -3,12 +3,13 @@
 Both loading and saving read it. `{n}` is the number of a block. Our names are attribute paths from
 a task, which do not depend on Keras' names of variables. The last column holds the axes of a weight
 in this package: V vocabulary, S positions, G segments, H hidden, A all heads of a block (N x D), F
-feed-forward. Classification heads have none, since their sizes are not in the config.
+feed-forward; of encoders of patches P patch size, C channels, S special tokens and patches.
+Classification heads have none, since their sizes are not in the config.
 """
 
 from typing import NamedTuple
 
-from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.config import BertConfig, PatchConfig
 
 
 class Weight(NamedTuple):
@@ -36,19 +37,9 @@ class Weight(NamedTuple):
         """Whether Google keeps the weight transposed, as the last matrix of every head."""
         return self.google.endswith("output_weights")
 
-    def shape(self, config: BertConfig) -> tuple[int, ...]:
+    def shape(self, config: BertConfig | PatchConfig) -> tuple[int, ...]:
         """Returns the weight's shape in this package; () for classification heads."""
-        sizes = {
-            "V": config.vocab_size,
-            "S": config.max_positions,
-            "G": config.num_segments,
-            "H": config.hidden_dim,
-            "3H": 3 * config.hidden_dim,
-            "A": config.attention_dim,
-            "F": config.feed_forward_dim,
-            "2F": 2 * config.feed_forward_dim,
-        }
-        return tuple(sizes[axis] for axis in self.axes.split("x") if axis)
+        return tuple(config.axes[axis] for axis in self.axes.split("x") if axis)
 
 
 # Replaced in this order.
@@ -164,6 +155,87 @@ DECODER_HEAD = tuple(
     for row in _MASKED_LANGUAGE_MODEL
 )
 
+# VisualBERT has these rows besides BERT's; E is the number of features of a region.
+VISUAL_EMBEDDING = _table("""
+visual.projection.kernel    bert.embeddings.visual_projection.weight             ExH
+visual.projection.bias      bert.embeddings.visual_projection.bias               H
+visual.segment.embeddings   bert.embeddings.visual_token_type_embeddings.weight  GxH
+visual.position.embeddings  bert.embeddings.visual_position_embeddings.weight    SxH
+""")
+
+# Encoders of patches. The names are those of ViT's files, which transformers 5 keeps, though its
+# modules have others; those of its kin begin otherwise.
+_PATCH_EMBEDDINGS = _table("""
+encoder.embeddings.special_tokens.0  vit.embeddings.cls_token                           1x1xH
+encoder.embeddings.kernel            vit.embeddings.patch_embeddings.projection.weight  PxPxCxH
+encoder.embeddings.bias              vit.embeddings.patch_embeddings.projection.bias    H
+encoder.embeddings.positions         vit.embeddings.position_embeddings                 1xSxH
+encoder.norm.gamma                   vit.layernorm.weight                               H
+encoder.norm.beta                    vit.layernorm.bias                                 H
+""")
+_DISTILLATION_TOKEN = _table("""
+encoder.embeddings.special_tokens.1  vit.embeddings.distillation_token  1x1xH
+""")
+_VIT_ATTENTION = _table("""
+encoder.blocks.{n}.attention.query.kernel              vit.encoder.layer.{n}.attention.attention.query.weight  HxA
+encoder.blocks.{n}.attention.query.bias                vit.encoder.layer.{n}.attention.attention.query.bias    A
+encoder.blocks.{n}.attention.key.kernel                vit.encoder.layer.{n}.attention.attention.key.weight    HxA
+encoder.blocks.{n}.attention.key.bias                  vit.encoder.layer.{n}.attention.attention.key.bias      A
+encoder.blocks.{n}.attention.value.kernel              vit.encoder.layer.{n}.attention.attention.value.weight  HxA
+encoder.blocks.{n}.attention.value.bias                vit.encoder.layer.{n}.attention.attention.value.bias    A
+encoder.blocks.{n}.attention.output_projection.kernel  vit.encoder.layer.{n}.attention.output.dense.weight     AxH
+encoder.blocks.{n}.attention.output_projection.bias    vit.encoder.layer.{n}.attention.output.dense.bias       H
+""")  # noqa: E501
+_VIT_BLOCK = _table("""
+encoder.blocks.{n}.attention_norm.gamma          vit.encoder.layer.{n}.layernorm_before.weight    H
+encoder.blocks.{n}.attention_norm.beta           vit.encoder.layer.{n}.layernorm_before.bias      H
+encoder.blocks.{n}.feed_forward_norm.gamma       vit.encoder.layer.{n}.layernorm_after.weight     H
+encoder.blocks.{n}.feed_forward_norm.beta        vit.encoder.layer.{n}.layernorm_after.bias       H
+encoder.blocks.{n}.feed_forward.expand.kernel    vit.encoder.layer.{n}.intermediate.dense.weight  HxF
+encoder.blocks.{n}.feed_forward.expand.bias      vit.encoder.layer.{n}.intermediate.dense.bias    F
+encoder.blocks.{n}.feed_forward.contract.kernel  vit.encoder.layer.{n}.output.dense.weight        FxH
+encoder.blocks.{n}.feed_forward.contract.bias    vit.encoder.layer.{n}.output.dense.bias          H
+""")  # noqa: E501
+_DINOV2_BLOCK = _table("""
+encoder.blocks.{n}.attention_norm.gamma          vit.encoder.layer.{n}.norm1.weight          H
+encoder.blocks.{n}.attention_norm.beta           vit.encoder.layer.{n}.norm1.bias            H
+encoder.blocks.{n}.attention_scale               vit.encoder.layer.{n}.layer_scale1.lambda1  H
+encoder.blocks.{n}.feed_forward_norm.gamma       vit.encoder.layer.{n}.norm2.weight          H
+encoder.blocks.{n}.feed_forward_norm.beta        vit.encoder.layer.{n}.norm2.bias            H
+encoder.blocks.{n}.feed_forward.expand.kernel    vit.encoder.layer.{n}.mlp.fc1.weight        HxF
+encoder.blocks.{n}.feed_forward.expand.bias      vit.encoder.layer.{n}.mlp.fc1.bias          F
+encoder.blocks.{n}.feed_forward.contract.kernel  vit.encoder.layer.{n}.mlp.fc2.weight        FxH
+encoder.blocks.{n}.feed_forward.contract.bias    vit.encoder.layer.{n}.mlp.fc2.bias          H
+encoder.blocks.{n}.feed_forward_scale            vit.encoder.layer.{n}.layer_scale2.lambda1  H
+""")
+_PATCH_POOLER = _table("""
+encoder.pooler.dense.kernel  vit.pooler.dense.weight  HxH
+encoder.pooler.dense.bias    vit.pooler.dense.bias    H
+""")
+PATCH_CLASSIFIER = _table("""
+encoder.head.logits.kernel  classifier.weight
+encoder.head.logits.bias    classifier.bias
+""")
+DISTILLED_CLASSIFIER = _table("""
+encoder.head.logits.kernel               cls_classifier.weight
+encoder.head.logits.bias                 cls_classifier.bias
+encoder.distillation_head.logits.kernel  distillation_classifier.weight
+encoder.distillation_head.logits.bias    distillation_classifier.bias
+""")
+SPECTROGRAM_CLASSIFIER = _table("""
+encoder.head.logits.kernel  classifier.dense.weight
+encoder.head.logits.bias    classifier.dense.bias
+encoder.head_norm.gamma     classifier.layernorm.weight
+encoder.head_norm.beta      classifier.layernorm.bias
+""")
+# What the names of an encoder without a head lack.
+PATCH_PREFIXES = {
+    "vit": "vit.",
+    "deit": "deit.",
+    "dinov2": "dinov2.",
+    "audio-spectrogram-transformer": "audio_spectrogram_transformer.",
+}
+
 
 def encoder_weights(config: BertConfig) -> tuple[Weight, ...]:
     """Returns the rows of an encoder without its pooler, the token embeddings first."""
@@ -177,6 +249,28 @@ def encoder_weights(config: BertConfig) -> tuple[Weight, ...]:
 def pooler_weights(config: BertConfig) -> tuple[Weight, ...]:
     """Returns the rows of an encoder's pooler."""
     return _POOLER if config.architecture == "bert" else _MODERN_POOLER
+
+
+def patch_encoder_weights(config: PatchConfig) -> tuple[Weight, ...]:
+    """Returns the rows of an encoder of patches without its head, with its pooler if it has one."""
+    block = _DINOV2_BLOCK if config.architecture == "dinov2" else _VIT_BLOCK
+    rows = (
+        *_PATCH_EMBEDDINGS,
+        *(_DISTILLATION_TOKEN if config.num_special_tokens == 2 else ()),
+        *_numbered((*_VIT_ATTENTION, *block), config.num_layers),
+        *(_PATCH_POOLER if config.pooler else ()),
+    )
+    prefix = PATCH_PREFIXES[config.architecture]
+    return tuple(
+        row._replace(huggingface=prefix + row.huggingface.removeprefix("vit.")) for row in rows
+    )
+
+
+def patch_head_weights(config: PatchConfig) -> tuple[Weight, ...]:
+    """Returns the rows of the classification head of an encoder of patches."""
+    if config.architecture == "audio-spectrogram-transformer":
+        return SPECTROGRAM_CLASSIFIER
+    return DISTILLED_CLASSIFIER if config.distillation_head else PATCH_CLASSIFIER
 
 
 def masked_language_model_weights(config: BertConfig) -> tuple[Weight, ...]:

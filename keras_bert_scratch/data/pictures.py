@@ -16,7 +16,8 @@ from keras_bert_scratch.data.media import content_of, subject
 
 # Formats of Pillow; others are refused unread, since some start other programs.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-# Cameras have up to 61 million pixels. Decoded, so many take 256 MB.
+# Cameras have up to 61 million pixels. So many take 192 MB as red, green and blue, and up to four
+# times as much while transparency is removed.
 LARGEST_PICTURE = 64_000_000
 LARGEST_FILE = 256_000_000
 
@@ -38,8 +39,7 @@ def read_picture(source: Any, size: tuple[int, int] | None = None, place: str = 
         place: Where it stands, for errors, such as `"row 3 of photo"`.
 
     Returns:
-        The picture. *Shape:* (height, width, 3), uint8. Divided by 255, it is what
-        `PatchEncoder.from_pretrained` calls pixels.
+        The picture. *Shape:* (height, width, 3), uint8. Divide it by 255 for a `PatchEncoder`.
 
     Raises:
         FileNotFoundError: If there is no such file.

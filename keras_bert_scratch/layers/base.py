@@ -1,11 +1,11 @@
 """The base of the layers: their configs, and their dense sub-layers."""
 
 import inspect
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import keras
 
-from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.config import BertConfig, Config
 from keras_bert_scratch.layers.dense import Dense
 
 
@@ -13,9 +13,11 @@ class BaseLayer(keras.layers.Layer):
     """A layer that stores each argument of its constructor under the argument's name."""
 
     initializer_range: float
+    # That of the argument `config`, if there is one.
+    config_class: ClassVar[type[Config]] = BertConfig
 
     @classmethod
-    def for_config(cls, config: BertConfig, **kwargs: Any) -> Self:
+    def for_config(cls, config: Config, **kwargs: Any) -> Self:
         """Makes a layer with the sizes and switches of a network.
 
         Args:
@@ -48,7 +50,7 @@ class BaseLayer(keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Inverts `get_config`."""
         if "config" in config:
-            config = {**config, "config": BertConfig.from_dict(config["config"])}
+            config = {**config, "config": cls.config_class.from_dict(config["config"])}
         return super().from_config(config)
 
 

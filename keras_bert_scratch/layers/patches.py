@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_bert_scratch.config import check_patches, patch_grid
 from keras_bert_scratch.layers.base import BaseLayer
 from keras_bert_scratch.layers.dropout import Dropout
 
@@ -112,9 +113,7 @@ class PatchEmbedding(BaseLayer):
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of patches for which there are positions."""
-        step = self.stride or self.patch_size
-        rows = (self.height - self.patch_size) // step + 1
-        return rows, (self.width - self.patch_size) // step + 1
+        return patch_grid(self.height, self.width, self.patch_size, self.stride)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the weights; none depends on the input's shape, (B, height, width, C)."""
@@ -156,8 +155,8 @@ class PatchEmbedding(BaseLayer):
                 "convert them, or change channels."
             )
         # A size that is not known yet, as in an exported graph, is not checked.
-        sizes = [size or self.patch_size for size in pixels.shape[1:3]]
-        check_patches(*sizes, self.patch_size)
+        height, width = (size or self.patch_size for size in pixels.shape[1:3])
+        check_patches(height, width, self.patch_size)
         x = ops.conv(
             ops.cast(pixels, self.compute_dtype),
             self.kernel,
@@ -186,12 +185,3 @@ class PatchEmbedding(BaseLayer):
         table = ops.matmul(cubic_weights(new_columns, columns), table)
         table = ops.reshape(ops.cast(table, self.compute_dtype), (1, -1, self.hidden_dim))
         return ops.concatenate([positions[:, :tokens], table], axis=1)
-
-
-def check_patches(height: int, width: int, patch_size: int) -> None:
-    """Raises a ValueError if pictures are smaller than a patch."""
-    if min(height, width) < patch_size:
-        raise ValueError(
-            f"The pictures have {height} x {width} pixels, which must be at least patch_size="
-            f"{patch_size} each: enlarge them, or take smaller patches."
-        )

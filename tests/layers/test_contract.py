@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.config import BertConfig, PatchConfig
 from keras_bert_scratch.layers.attention import MultiHeadAttention
 from keras_bert_scratch.layers.base import BaseLayer
 from keras_bert_scratch.layers.columns import ColumnEmbeddings
@@ -36,6 +36,8 @@ from keras_bert_scratch.layers.patches import PatchEmbedding
 from keras_bert_scratch.layers.pre_norm_block import PreNormBlock
 from keras_bert_scratch.layers.rotary_attention import RotaryAttention
 from keras_bert_scratch.layers.token_embeddings import TokenEmbeddings
+from keras_bert_scratch.layers.visual_embedding import VisualEmbedding
+from keras_bert_scratch.layers.vit_block import ViTBlock
 
 STATES = np.random.default_rng(0).normal(size=(3, 5, 8)).astype("float32")
 IDS = np.random.default_rng(1).integers(10, size=(3, 5), dtype="int32")
@@ -62,6 +64,16 @@ CONFIG = BertConfig(
 MODERN_CONFIG = dataclasses.replace(
     CONFIG, num_segments=2, head_dim=None, architecture="modernbert", local_window=4
 )
+PATCH_CONFIG = PatchConfig(
+    architecture="dinov2",
+    num_heads=2,
+    hidden_dim=8,
+    feed_forward_dim=12,
+    dropout=0.2,
+    attention_dropout=0.3,
+    initializer_range=0.3,
+    layer_scale=0.7,
+)
 # A value for every argument of every layer, none of them its default.
 ARGUMENTS = {
     **CONFIG.to_dict(),
@@ -81,6 +93,7 @@ ARGUMENTS = {
     "stride": 2,
     "channels": 2,
     "num_special_tokens": 2,
+    "visual_dim": 7,
 }
 
 
@@ -117,6 +130,8 @@ CASES = [
     Case(RotaryAttention, (STATES,), (3, 5, 8), {"window": None}),
     Case(GatedFeedForward, (STATES,), (3, 5, 8)),
     *(Case(PreNormBlock, (STATES,), (3, 5, 8), changes) for changes in MODERN_BLOCKS),
+    Case(ViTBlock, (STATES,), (3, 5, 8), {"config": PATCH_CONFIG}),
+    Case(VisualEmbedding, (STATES[..., :7], SEGMENTS), (3, 5, 8)),
     Case(TokenEmbeddings, (IDS,), (3, 5, 8)),
     Case(NormalizedPooler, (STATES,), (3, 8)),
     Case(Pooler, (STATES,), (3, 8)),

@@ -12,9 +12,10 @@ import keras
 import numpy as np
 import pytest
 
+from keras_bert_scratch import PatchEncoder
 from keras_bert_scratch.checkpoints.huggingface import write_checkpoint
 from keras_bert_scratch.checkpoints.name_map import encoder_weights, pooler_weights
-from keras_bert_scratch.config import BertConfig
+from keras_bert_scratch.config import BertConfig, PatchConfig
 from keras_bert_scratch.models.encoder import BertEncoder
 
 # The backend is chosen at Keras' first import, so each has a process of its own.
@@ -22,8 +23,9 @@ SCRIPT = """
 import sys
 import keras, numpy as np
 from keras_bert_scratch.checkpoints.huggingface import load_encoder
+from keras_bert_scratch import PatchEncoder
 from keras_bert_scratch.layers.dropout import Dropout
-backend, target, *folders = sys.argv[1:]
+backend, target, patches, *folders = sys.argv[1:]
 assert keras.backend.backend() == backend
 def numpy(tensor):
     return keras.ops.convert_to_numpy(tensor)
@@ -40,6 +42,11 @@ for folder in folders:
     for key in ("hidden_states", "attention"):
         arrays[f"{name} {key}"] = np.stack([numpy(x) for x in outputs[key]])
     arrays[f"{name} predicted"] = encoder.predict(inputs, verbose=0)["sequence_output"]
+encoder = PatchEncoder.from_pretrained(patches)
+# Positions are interpolated.
+pixels = np.random.default_rng(0).random((2, 11, 13, 3), "float32")
+for name, array in encoder.predict(pixels, verbose=0).items():
+    arrays[f"patches {name}"] = array
 np.savez(target, **arrays)
 """
 
@@ -67,12 +74,16 @@ def folders(
     folder.mkdir()
     write_checkpoint(folder, SimpleNamespace(encoder=encoder), rows, architecture="BertForMaskedLM")
     np.savez(folder / "cases.npz", **random_inputs(encoder.config, (15, 6)))
-    return [golden_folder / "encoder/erf", golden_folder / "encoder/tanh", folder]
+    config = PatchConfig("dinov2", 8, 8, 2, num_layers=2, num_heads=2, hidden_dim=6,
+                         feed_forward_dim=12, initializer_range=0.3)  # fmt: skip
+    PatchEncoder(config, ["a", "b"]).save_pretrained(tmp_path / "patches")
+    erf, tanh = golden_folder / "encoder/erf", golden_folder / "encoder/tanh"
+    return [tmp_path / "patches", erf, tanh, folder]
 
 
 def test_same_numbers_on_every_backend(folders: list[Path], tmp_path: Path) -> None:
     expected = run("tensorflow", folders, tmp_path / "tensorflow.npz")
-    assert len(expected) == 12
+    assert len(expected) == 15
     for backend in ("jax", "torch"):
         outputs = run(backend, folders, tmp_path / f"{backend}.npz")
         for name, array in expected.items():
