@@ -44,11 +44,13 @@ def digits(seeds: int, epochs: int) -> None:
     columns = {"picture": {"kind": "image", "height": 8, "width": 8, "patch_size": 2}}
     for seed in range(seeds):
         keras.utils.set_random_seed(seed)
-        model = ColumnClassifier(BertEncoder(config), sorted(set(labels)), tokenizer, columns=columns)
+        model = ColumnClassifier(
+            BertEncoder(config), sorted(set(labels)), tokenizer, columns=columns
+        )
         model.compile(adamw(2e-3, total_steps=epochs * -(-len(train) // 32)))
         model.fit({"picture": pictures[train]}, labels[train], epochs=epochs, verbose=0)
         parts = [({"picture": pictures[rows]}, labels[rows]) for rows in (train, held_out)]
-        print(f"seed {seed}\n{compare_columns(model, *parts).to_text()}", flush=True)
+        print(f"seed {seed}\n{compare_columns(model, parts[0], parts[1]).to_text()}", flush=True)
 
 
 def clipart(folder: Path, seeds: int, epochs: int) -> None:
@@ -83,7 +85,7 @@ def clipart(folder: Path, seeds: int, epochs: int) -> None:
                 flush=True,
             )
             if len(names_of) > 1:
-                print(compare_columns(model, *parts).to_text(), flush=True)
+                print(compare_columns(model, parts[0], parts[1]).to_text(), flush=True)
         both = is_right["title and picture"]
         for alone in ("title", "picture"):
             test = mcnemar(both, is_right[alone])

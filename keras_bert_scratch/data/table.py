@@ -1,7 +1,8 @@
 """The door for tables: columns of texts, numbers, categories, pictures and sounds, by name.
 
 A column knows how its values are read, what is learned of them before training, and what a network
-gets of them. Readers of exports use it, too, without Keras and TensorFlow. A missing value is None, NaN, or pandas' NA; of anything but numbers also "".
+gets of them. Readers of exports use it, too, without Keras and TensorFlow. A missing value is None,
+NaN, or pandas' NA; of anything but numbers also "".
 
 Axes: n examples, B batch, K columns, F frames of a sound.
 """
@@ -159,10 +160,18 @@ class NumberColumn(Column):
             )
         return dataclasses.replace(self, mean=mean, scale=scale or 1.0)
 
+    @property
+    def statistics(self) -> tuple[float, float]:
+        """Mean and standard deviation, once they are known."""
+        assert self.mean is not None
+        assert self.scale is not None
+        return self.mean, self.scale
+
     def ready(self, values: Sequence[Any]) -> np.ndarray:
         """Returns standard deviations from the mean, 0 where missing. float32, *shape:* (n, 1)."""
-        numbers = np.array([self.mean if value is None else value for value in values], "float64")
-        deviations = np.clip((numbers - self.mean) / self.scale, -MOST_DEVIATIONS, MOST_DEVIATIONS)
+        mean, scale = self.statistics
+        numbers = np.array([mean if value is None else value for value in values], "float64")
+        deviations = np.clip((numbers - mean) / scale, -MOST_DEVIATIONS, MOST_DEVIATIONS)
         return deviations.astype("float32")[:, None]
 
 
@@ -182,8 +191,10 @@ class CategoryColumn(Column):
         if self.categories is None:
             return
         names = list(self.categories)
-        if not names or len({*map(str, names)}) < len(names) or not all(
-            isinstance(name, str) and name for name in names
+        if (
+            not names
+            or len({*map(str, names)}) < len(names)
+            or not all(isinstance(name, str) and name for name in names)
         ):
             raise ValueError(
                 f"categories must be different strings that are not empty, received {names!r}."
@@ -328,7 +339,7 @@ def resize_picture(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _means(old: int, new: int) -> csr_array:
-    """Returns the weights of old values in new ones, a triangle around each. *Shape:* (new, old)"""
+    """Returns the weights of old values in new ones, a triangle around each. *Shape:* (new, old)."""
     scale = old / new
     reach = max(scale, 1.0)
     centers = (np.arange(new) + 0.5) * scale

@@ -152,7 +152,7 @@ def compare_columns(
         return model.predict(model.hide(examples, hidden), batch_size, verbose=0)
 
     counts = np.bincount(train_ids, minlength=len(model.labels))
-    found = {
+    found: dict[Any, np.ndarray] = {
         "all": scores([]),
         "baseline": _baseline_scores(model.columns, others, train_ids, examples, model.labels),
         "commonest": np.tile(counts == counts.max(), (len(true_ids), 1)).astype(float),

@@ -35,7 +35,7 @@ from keras_bert_scratch.models.joined import encode_joined
 from keras_bert_scratch.serving.graphs.columns import ColumnSignature
 from keras_bert_scratch.serving.graphs.table_rows import from_rows
 from keras_bert_scratch.tasks.classifier import BertClassifier
-from keras_bert_scratch.tasks.text_model import TextExamples, TextModel
+from keras_bert_scratch.tasks.text_model import TextExamples
 from keras_bert_scratch.text.preprocessing import Step
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.tokenizer_files import max_length
@@ -104,7 +104,7 @@ class ColumnClassifier(BertClassifier):
         [{'toy': 0.9..., 'tool': ...}, {'tool': 0.9..., 'toy': ...}]
     """
 
-    export_formats = ("tf_saved_model", "litert")
+    export_formats: tuple[str, ...] = ("tf_saved_model", "litert")  # type: ignore[assignment]
     has_engines = False
 
     def __init__(
@@ -425,9 +425,7 @@ class ColumnClassifier(BertClassifier):
             axis=1,
         )  # (n, K)
         names = list(self.columns)
-        return [
-            {names[i]: float(row[i]) for i in np.argsort(-row, kind="stable")} for row in falls
-        ]
+        return [{names[i]: float(row[i]) for i in np.argsort(-row, kind="stable")} for row in falls]
 
     def hide(self, x: Any, names: Sequence[str]) -> TableExamples:
         """Returns the rows of a table as if they had no values in some columns.

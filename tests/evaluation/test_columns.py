@@ -8,8 +8,8 @@ from keras_bert_scratch import (
     Vocabulary,
     WordPieceTokenizer,
 )
-from keras_bert_scratch.evaluation.columns import _features, compare_columns
 from keras_bert_scratch.data.table import make_columns
+from keras_bert_scratch.evaluation.columns import _features, compare_columns
 
 TOKENIZER = WordPieceTokenizer(
     Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "bear", "saw"])

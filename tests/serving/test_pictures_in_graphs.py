@@ -25,7 +25,9 @@ def picture(mode: str = "RGB") -> Image.Image:
     smooth = Image.fromarray(rows, "RGBA").resize((57, 44), Image.Resampling.BICUBIC)
     if mode == "I;16":
         return Image.fromarray(np.random.default_rng(1).integers(0, 65536, (44, 57), "uint16"))
-    return smooth if mode == "RGBA" else smooth.convert("LA" if mode == "LA" else "RGB").convert(mode)
+    if mode == "RGBA":
+        return smooth
+    return smooth.convert("LA" if mode == "LA" else "RGB").convert(mode)
 
 
 def file(image: Image.Image, format: str, **settings) -> bytes:

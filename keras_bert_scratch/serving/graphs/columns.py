@@ -38,8 +38,8 @@ from keras_bert_scratch.serving.graphs.signature import (
     Outputs,
     Signature,
 )
-from keras_bert_scratch.serving.packed import ASSETS, COLUMNS, LABELS, to_lines
 from keras_bert_scratch.serving.graphs.table_rows import to_rows
+from keras_bert_scratch.serving.packed import ASSETS, COLUMNS, LABELS, to_lines
 from keras_bert_scratch.text.truncation import Truncation
 
 # What stands for each kind in a SavedModel: its type, and its axes behind B.
@@ -265,8 +265,8 @@ class ColumnSignature(Signature):
 
 def _deviations(column: NumberColumn, value: tf.Tensor, is_known: tf.Tensor) -> tf.Tensor:
     """Returns standard deviations from the mean, 0 where missing, as `NumberColumn.ready` does."""
-    known = tf.where(is_known, value, tf.constant(column.mean, value.dtype))
-    deviations = (known - column.mean) / column.scale
+    mean, scale = column.statistics
+    deviations = (tf.where(is_known, value, tf.constant(mean, value.dtype)) - mean) / scale
     return tf.cast(
         tf.minimum(tf.maximum(deviations, -MOST_DEVIATIONS), MOST_DEVIATIONS), tf.float32
     )
@@ -279,9 +279,7 @@ def _log_mels(column: AudioColumn, samples: tf.Tensor) -> tuple[tf.Tensor, tf.Te
     is_sample = tf.logical_not(tf.math.is_nan(samples))
     counts = tf.reduce_sum(tf.cast(is_sample, tf.int32), axis=1)
     missing = ((0, 0), (0, length - tf.shape(samples)[1]))
-    padded = tf.ensure_shape(
-        tf.pad(tf.where(is_sample, samples, 0.0), missing), (None, length)
-    )
+    padded = tf.ensure_shape(tf.pad(tf.where(is_sample, samples, 0.0), missing), (None, length))
     bands = tf.transpose(log_mel_spectrograms(padded, counts), (0, 2, 1))[..., tf.newaxis]
     is_known = counts > 0
     return is_known, tf.where(is_known[:, tf.newaxis, tf.newaxis, tf.newaxis], bands, 0.0)
@@ -302,7 +300,8 @@ def _probes(column: Column, generator: np.random.Generator, place: int) -> list[
     values: list[Any]
     if isinstance(column, NumberColumn):
         steps = np.linspace(-3, 3, count - 2)
-        values = [*(column.mean + steps * column.scale), -1e30, 1e30]
+        mean, scale = column.statistics
+        values = [*(mean + steps * scale), -1e30, 1e30]
     elif isinstance(column, CategoryColumn):
         known = list(column.categories or ())
         values = [*known, "no such category", "na\u00efve \U0001f44e"] * count

@@ -43,9 +43,7 @@ def decode_picture(contents: tf.Tensor, height: int, width: int) -> tf.Tensor:
     pixels = tf.cond(is_png, lambda: _png(contents), lambda: _jpeg(contents))
     resized = tf.image.resize(_turned(pixels, contents), (height, width), antialias=True)
     whole = tf.floor(resized + ROUNDED_UP)
-    return tf.ensure_shape(
-        tf.cast(tf.clip_by_value(whole, 0, 255), tf.uint8), (height, width, 3)
-    )
+    return tf.ensure_shape(tf.cast(tf.clip_by_value(whole, 0, 255), tf.uint8), (height, width, 3))
 
 
 def _jpeg(contents: tf.Tensor) -> tf.Tensor:

@@ -17,6 +17,7 @@ from keras_bert_scratch.data.table import (
     make_columns,
     read_table,
 )
+from keras_bert_scratch.serving.graphs.table_rows import from_rows
 from keras_bert_scratch.serving.packed import ASSETS, COLUMNS, LABELS, from_lines
 from keras_bert_scratch.serving.readers.base import (
     LiteRTReader,
@@ -24,7 +25,6 @@ from keras_bert_scratch.serving.readers.base import (
     SavedModelReader,
     load,
 )
-from keras_bert_scratch.serving.graphs.table_rows import from_rows
 
 _LARGEST_FILE = 256_000_000
 
@@ -63,7 +63,7 @@ class ColumnPredictor(Reader):
         raise NotImplementedError
 
     def of_rows(self, rows: Sequence[str]) -> np.ndarray:
-        """Computes the probability of every class of rows as JSON, see `serving.graphs.table_rows`."""
+        """Computes the probability of every class of rows as JSON, see `graphs.table_rows`."""
         table = from_rows(rows)
         missing = [None] * len(rows)
         return self.probabilities({name: table.get(name, missing) for name in self.columns})
@@ -144,7 +144,7 @@ class LiteRTColumnPredictor(LiteRTReader, ColumnPredictor):
         for name, column in self.columns.items():
             if column.kind == "number":
                 numbers = [0.0 if value is None else value for value in values[name]]
-                inputs[self._inputs[name]] = [np.float32([[value]]) for value in numbers]
+                inputs[self._inputs[name]] = [np.array([[value]], "float32") for value in numbers]
             elif column.kind != "text":
                 inputs[self._inputs[name]] = [*column.ready(values[name])[:, np.newaxis]]
         inputs[PRESENT] = [
