@@ -339,7 +339,7 @@ def resize_picture(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _means(old: int, new: int) -> csr_array:
-    """Returns the weights of old values in new ones, a triangle around each. *Shape:* (new, old)."""
+    """Returns the weights of old values in new ones, triangles around them: (new, old)."""
     scale = old / new
     reach = max(scale, 1.0)
     centers = (np.arange(new) + 0.5) * scale

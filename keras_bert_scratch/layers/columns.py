@@ -64,11 +64,12 @@ class ColumnEmbeddings(BaseLayer):
         for adapter in self.adapters:
             adapter.build((None, 1))
             adapter.output_shape = self.output_shape
-        self.segments = self.add_weight(
-            shape=(len(self.columns), self.hidden_dim),
-            initializer=keras.initializers.TruncatedNormal(stddev=self.initializer_range),
-            name="segments",
-        )
+        if self.columns:
+            self.segments = self.add_weight(
+                shape=(len(self.columns), self.hidden_dim),
+                initializer=keras.initializers.TruncatedNormal(stddev=self.initializer_range),
+                name="segments",
+            )
 
     def _adapter(self, column: Mapping[str, Any]) -> keras.layers.Layer:
         if column["kind"] == "number":

@@ -197,7 +197,10 @@ ON_EXAMPLES = ["classifier", "columns", "tagger", "answerer", "sentence encoder"
 
 
 def of(names: Any) -> Any:
-    return pytest.mark.parametrize("case", [CASES[name] for name in names], ids=list(names))
+    # Columns share the classifier's code: `make slow` runs theirs.
+    slow = {"columns": [pytest.mark.slow]}
+    cases = [pytest.param(CASES[name], id=name, marks=slow.get(name, [])) for name in names]
+    return pytest.mark.parametrize("case", cases)
 
 
 every_case = of(CASES)
