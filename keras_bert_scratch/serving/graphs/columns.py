@@ -110,11 +110,17 @@ class ColumnSignature(Signature):
     @functools.cached_property
     def probes(self) -> list[str]:  # type: ignore[override]
         """Rows on which an export is compared, as JSON: all kinds, missing and odd values."""
+        return self.probes_of()
+
+    def probes_of(self, num_code_points: int | None = None) -> list[str]:
+        """Returns the probes, their texts cut to so many code points."""
         generator = np.random.default_rng(0)
         table = {
             name: _probes(column, generator, place)
             for place, (name, column) in enumerate(self.columns.items())
         }
+        for name in self.text_columns:
+            table[name] = [text and text[:num_code_points] for text in table[name]]
         return to_rows(table)
 
     def described(self) -> str:
@@ -241,8 +247,8 @@ class ColumnSignature(Signature):
         specs.append(tf.TensorSpec((1, len(self.columns)), tf.int32, name=PRESENT))
         settings = self.packed(inputs="code_points", num_code_points=size)
         files = {**settings, LABELS: to_lines(self.labels), COLUMNS: self.described()}
-        # Longer texts are refused by the reader.
-        probes = [row for row in self.probes if len(row) < size] or self.probes[:1]
+        # The reader refuses longer texts, of which the file would read the start alone.
+        probes = self.probes_of(size)
         return LiteGraph(self.of_row, specs, files, self.expected, probes=probes)
 
     def of_row(self, *values: tf.Tensor) -> Outputs:
