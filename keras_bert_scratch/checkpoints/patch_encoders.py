@@ -188,6 +188,16 @@ def _read_preprocessor(path: Path, is_sound: bool) -> tuple[Any, Any]:
         logger.warning("There is no %s: inputs are read as they are, not normalized.", path)
         return (), ()
     fields = read_json(path)
+    # What is read here are values from 0 to 1, or sounds at 16 kHz.
+    for name, known in (
+        ("do_rescale", (None, True)),
+        ("rescale_factor", (None, 1 / 255)),
+        ("sampling_rate", (None, 16_000)),
+    ):
+        if fields.get(name) not in known:
+            raise ValueError(
+                f"{path} has {name} {fields[name]!r}; only {known[1]!r} can be loaded."
+            )
     if not fields.get("do_normalize", True):
         return (), ()
     if is_sound:

@@ -160,6 +160,21 @@ def test_refused_means(folder: Path, mean: Any) -> None:
         PatchEncoder.from_pretrained(folder)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"do_rescale": False}, "has do_rescale False; only True can be loaded."),
+        ({"rescale_factor": 1 / 127.5}, "has rescale_factor 0.00784313725490196; only 0.0039"),
+        ({"sampling_rate": 8000}, "has sampling_rate 8000; only 16000 can be loaded."),
+    ],
+)
+def test_refused_preprocessors(folder: Path, fields: dict[str, Any], message: str) -> None:
+    (folder / "preprocessor_config.json").write_text(json.dumps(fields))
+    (folder / "hashes.json").unlink()
+    with pytest.raises(ValueError, match=re.escape(message)):
+        PatchEncoder.from_pretrained(folder)
+
+
 def test_a_dinov2_that_transformers_has_not(tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIGS["dinov2"], feed_forward_dim=13)
     with pytest.raises(ValueError, match="no DINOv2 whose feed_forward_dim, 13, is not a multiple"):
