@@ -88,6 +88,10 @@ class PatchEncoder(keras.Model):
         if self.built:  # type: ignore[has-type]
             return
         hidden_shape = (None, None, self.config.hidden_dim)
+        # Read by `summary`, which cannot know it of layers that are called in a model's `call`.
+        layers: list[Any] = [self, self.embeddings, *self.blocks]
+        for layer in layers:
+            layer.output_shape = hidden_shape
         self.embeddings.build((None, None, None, self.config.channels))
         for layer in (*self.blocks, self.norm, self.pooler):
             if layer is not None:
