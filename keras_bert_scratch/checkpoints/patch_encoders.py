@@ -146,7 +146,7 @@ def read_patch_config(fields: dict[str, Any], path: Path) -> PatchConfig:
     Means and deviations are read from the file beside it.
     """
     architecture = fields.get("model_type")
-    if architecture not in _CLASSES:
+    if not isinstance(architecture, str) or architecture not in _CLASSES:
         raise ValueError(
             f"{path} has model_type {architecture!r}; encoders of patches that can be loaded are "
             f"{', '.join(_CLASSES)}."
@@ -165,8 +165,9 @@ def read_patch_config(fields: dict[str, Any], path: Path) -> PatchConfig:
     if is_sound:
         switches["channels"] = 1
     else:
-        size = fields.get("image_size")
-        switches["height"], switches["width"] = size if isinstance(size, list) else (size, size)
+        size: Any = fields.get("image_size")
+        is_pair = isinstance(size, list) and len(size) == 2
+        switches["height"], switches["width"] = size if is_pair else (size, size)
     if architecture == "dinov2":
         switches["feed_forward_dim"] = _feed_forward_dim(fields, path)
     mean, deviation = _read_preprocessor(path.parent / _PREPROCESSOR, is_sound)

@@ -114,6 +114,8 @@ def test_without_a_preprocessor(folder: Path, caplog: pytest.LogCaptureFixture) 
     ("fields", "message"),
     [
         ({"model_type": "vit_mae"}, "has model_type 'vit_mae'; encoders of patches that can be"),
+        ({"model_type": ["vit"]}, "has model_type ['vit']; encoders of patches that can be loaded"),
+        ({"image_size": [8, 8, 8]}, "height must be a positive integer, received [8, 8, 8]."),
         ({"qkv_bias": False}, "has qkv_bias False; only True can be loaded."),
         ({"pooler_act": "relu"}, "has pooler_act 'relu'; only 'tanh' can be loaded."),
         ({"hidden_size": "absent"}, "lacks hidden_size: fetch it again."),

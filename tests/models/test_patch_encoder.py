@@ -57,6 +57,7 @@ def test_means_and_deviations() -> None:
     )
 
 
+@pytest.mark.slow
 def test_it_learns_where_the_light_is() -> None:
     keras.utils.set_random_seed(0)
     pictures = np.random.default_rng(0).random((64, 9, 12, 3)).astype("float32")
