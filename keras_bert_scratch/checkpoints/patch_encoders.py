@@ -146,7 +146,7 @@ def read_patch_config(fields: dict[str, Any], path: Path) -> PatchConfig:
     Means and deviations are read from the file beside it.
     """
     architecture = fields.get("model_type")
-    if architecture not in _CLASSES:
+    if not isinstance(architecture, str) or architecture not in _CLASSES:
         raise ValueError(
             f"{path} has model_type {architecture!r}; encoders of patches that can be loaded are "
             f"{', '.join(_CLASSES)}."
@@ -165,8 +165,9 @@ def read_patch_config(fields: dict[str, Any], path: Path) -> PatchConfig:
     if is_sound:
         switches["channels"] = 1
     else:
-        size = fields.get("image_size")
-        switches["height"], switches["width"] = size if isinstance(size, list) else (size, size)
+        size: Any = fields.get("image_size")
+        is_pair = isinstance(size, list) and len(size) == 2
+        switches["height"], switches["width"] = size if is_pair else (size, size)
     if architecture == "dinov2":
         switches["feed_forward_dim"] = _feed_forward_dim(fields, path)
     mean, deviation = _read_preprocessor(path.parent / _PREPROCESSOR, is_sound)
@@ -188,6 +189,16 @@ def _read_preprocessor(path: Path, is_sound: bool) -> tuple[Any, Any]:
         logger.warning("There is no %s: inputs are read as they are, not normalized.", path)
         return (), ()
     fields = read_json(path)
+    # What is read here are values from 0 to 1, or sounds at 16 kHz.
+    for name, known in (
+        ("do_rescale", (None, True)),
+        ("rescale_factor", (None, 1 / 255)),
+        ("sampling_rate", (None, 16_000)),
+    ):
+        if fields.get(name) not in known:
+            raise ValueError(
+                f"{path} has {name} {fields[name]!r}; only {known[1]!r} can be loaded."
+            )
     if not fields.get("do_normalize", True):
         return (), ()
     if is_sound:

@@ -153,8 +153,8 @@ def log_mel_spectrograms(
             begin or end behind them are 0 before they are normalized; the first never is.
         mean: Subtracted from the logarithms.
         deviation: They are divided by twice this number.
-        dtype: Dtype of the computation. In `"float32"`, as in LiteRT, the rounding of loud
-            frequencies hides soft ones beside them.
+        dtype: Dtype of the computation. In `"float32"`, as in LiteRT and by default on JAX, the
+            rounding of loud frequencies hides soft ones beside them.
 
     Returns:
         *Shape:* (B, F, M), float32, M = 128.
@@ -172,8 +172,9 @@ def log_mel_spectrograms(
     energies = ops.square(ops.matmul(frames, real)) + ops.square(ops.matmul(frames, imaginary))
     mels = ops.matmul(energies, ops.cast(_mel_filters(), dtype))
     logarithms = ops.log(ops.maximum(mels, _LEAST_ENERGY))
-    counts = (ops.maximum(ops.cast(lengths, "int32"), FRAME_LENGTH) - FRAME_LENGTH) // FRAME_STEP
-    is_sound = ops.expand_dims(np.arange(num_frames, dtype="int32") <= counts[:, None], -1)
+    last = (ops.maximum(ops.cast(lengths, "int32"), FRAME_LENGTH) - FRAME_LENGTH) // FRAME_STEP
+    is_sound = ops.arange(num_frames, dtype="int32") <= ops.expand_dims(last, 1)  # (B, F)
+    is_sound = ops.expand_dims(is_sound, -1)
     logarithms = ops.where(is_sound, logarithms, ops.zeros_like(logarithms))
     return ops.cast((logarithms - mean) / (2 * deviation), "float32")
 

@@ -88,6 +88,10 @@ class PatchEncoder(keras.Model):
         if self.built:  # type: ignore[has-type]
             return
         hidden_shape = (None, None, self.config.hidden_dim)
+        # Read by `summary`, which cannot know it of layers that are called in a model's `call`.
+        layers: list[Any] = [self, self.embeddings, *self.blocks]
+        for layer in layers:
+            layer.output_shape = hidden_shape
         self.embeddings.build((None, None, None, self.config.channels))
         for layer in (*self.blocks, self.norm, self.pooler):
             if layer is not None:
@@ -124,10 +128,16 @@ class PatchEncoder(keras.Model):
             list of num_layers tensors, *shape:* (B, N, S, S).
 
         Raises:
-            ValueError: If the pictures have other channels, or are smaller than a patch.
+            ValueError: If the pictures have other channels, or are smaller than a patch, or the
+                spectrograms have other bands.
         """
         config = self.config
         if config.architecture == "audio-spectrogram-transformer":
+            if pixels.shape[-1] not in (None, config.height):
+                raise ValueError(
+                    f"The spectrograms have {pixels.shape[-1]} bands, the encoder reads "
+                    f"{config.height}: give them as (B, frames, bands)."
+                )
             pixels = ops.expand_dims(ops.transpose(pixels, (0, 2, 1)), -1)
         elif config.mean:
             mean, deviation = (np.array(x, "float32") for x in (config.mean, config.deviation))
@@ -176,7 +186,8 @@ class PatchEncoder(keras.Model):
         """Loads a checkpoint of Hugging Face `transformers`.
 
         Its pictures are pixels from 0 to 1: the means and deviations of preprocessor_config.json
-        become part of the encoder.
+        become part of the encoder. How a picture is resized and cropped does not: checkpoints
+        differ, and `read_picture` does the former alone.
 
         Args:
             path_or_hub_id: A local folder, or the id of a model on the hub.

@@ -114,6 +114,8 @@ def test_without_a_preprocessor(folder: Path, caplog: pytest.LogCaptureFixture) 
     ("fields", "message"),
     [
         ({"model_type": "vit_mae"}, "has model_type 'vit_mae'; encoders of patches that can be"),
+        ({"model_type": ["vit"]}, "has model_type ['vit']; encoders of patches that can be loaded"),
+        ({"image_size": [8, 8, 8]}, "height must be a positive integer, received [8, 8, 8]."),
         ({"qkv_bias": False}, "has qkv_bias False; only True can be loaded."),
         ({"pooler_act": "relu"}, "has pooler_act 'relu'; only 'tanh' can be loaded."),
         ({"hidden_size": "absent"}, "lacks hidden_size: fetch it again."),
@@ -157,6 +159,21 @@ def test_refused_means(folder: Path, mean: Any) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps(fields))
     (folder / "hashes.json").unlink()
     with pytest.raises(ValueError, match=r"config.json is refused: mean (must hold|and deviation)"):
+        PatchEncoder.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"do_rescale": False}, "has do_rescale False; only True can be loaded."),
+        ({"rescale_factor": 1 / 127.5}, "has rescale_factor 0.00784313725490196; only 0.0039"),
+        ({"sampling_rate": 8000}, "has sampling_rate 8000; only 16000 can be loaded."),
+    ],
+)
+def test_refused_preprocessors(folder: Path, fields: dict[str, Any], message: str) -> None:
+    (folder / "preprocessor_config.json").write_text(json.dumps(fields))
+    (folder / "hashes.json").unlink()
+    with pytest.raises(ValueError, match=re.escape(message)):
         PatchEncoder.from_pretrained(folder)
 
 
