@@ -27,7 +27,7 @@ count are followed from the start of the text; a symbol of its own takes the pla
 
 No scatter depends on what happens where several values have one place, in which runtimes differ:
 they are all 1, or nothing reads the place. Ragged tensors, branches, and `where` of a condition
-alone, which some runtimes lack, are used in TensorFlow only.
+alone, which some runtimes lack, are used in TensorFlow only, by `core_engine.py`.
 
 Axes: B texts, N code points of a text, T tokens; within a step, one axis runs over all code points
 or over all symbols.
@@ -42,7 +42,6 @@ import tensorflow as tf
 
 from keras_bert_scratch.text.added_tokens import Finder
 from keras_bert_scratch.text.graphs.double_array import DEAD
-from keras_bert_scratch.text.graphs.ragged import row_ids
 from keras_bert_scratch.text.graphs.symbols import (
     END,
     END_SYMBOL,
@@ -79,8 +78,6 @@ _REPLACEMENT, _NUL = 0xFFFD, 0
 # Combining classes are below it; what stands for a code point that stays.
 _CLASSES = 256
 _UNCHANGED = -1
-# Few places go on after so many steps in a trie.
-_FIRST_STEPS = 5
 # Most rounds in which positions are followed where loops cannot stop early: added tokens are found
 # among the first million code points.
 _MOST_ROUNDS = 20
@@ -104,18 +101,44 @@ class Tokens(NamedTuple):
     rows: tf.Tensor
 
 
-class _Source(NamedTuple):
-    """Where code points come from. *Shape:* one value a code point.
+class Parts(NamedTuple):
+    """The tokens of a row of symbols. *Shape:* (T,) each, int32.
 
     Attributes:
-        starts: The position of each in its text.
-        ends: The position after it.
-        rows: The number of its text.
+        token_ids: The ids.
+        first: Place of the first symbol of each token.
+        last: Place of its last symbol.
+        opens_word: 1 for the first token of a word, else 0.
     """
 
-    starts: tf.Tensor
-    ends: tf.Tensor
-    rows: tf.Tensor
+    token_ids: tf.Tensor
+    first: tf.Tensor
+    last: tf.Tensor
+    opens_word: tf.Tensor
+
+
+Places = Callable[[tf.Tensor], tf.Tensor]
+
+
+class Source(NamedTuple):
+    """The way back from symbols to the code points, taken for the ends of tokens alone.
+
+    Attributes:
+        first: From places of symbols to the places of the code points from which they come.
+        last: The same for the last symbols of tokens: what stands for a token that was found leads
+            to its last code point.
+    """
+
+    first: Places
+    last: Places
+
+    def behind(self, first: Places, last: Places | None = None) -> "Source":
+        """Returns the way from what was made of these symbols."""
+
+        def after(whole: Places, part: Places) -> Places:
+            return lambda at: whole(part(at))
+
+        return Source(after(self.first, first), after(self.last, last or first))
 
 
 class IntegerEngine(tf.Module):
@@ -127,12 +150,13 @@ class IntegerEngine(tf.Module):
             even where the ids do not.
         unrolled: Whether loops are written out, for runtimes that have none: each then takes as
             many steps as the longest token has characters.
-        in_tensorflow: Whether TensorFlow runs it, which has operations that other runtimes lack and
-            that save time: `where` of a condition alone, and branches.
 
     Raises:
         ValueError: If offsets depend on white space around added tokens.
     """
+
+    # After so many steps in a trie, few places go on.
+    stops: tuple[int, ...] = (5,)
 
     def __init__(
         self,
@@ -140,28 +164,27 @@ class IntegerEngine(tf.Module):
         *,
         with_offsets: bool = False,
         unrolled: bool = False,
-        in_tensorflow: bool = False,
     ) -> None:
         super().__init__()
         if with_offsets:
             _check_added_tokens(tokenizer)
-        self._unrolled, self._in_tensorflow = unrolled, in_tensorflow
+        self._unrolled = unrolled
         vocabulary = tokenizer.vocabulary
-        self._unk_id, self._cls_id, self._sep_id = (
+        self.unk_id, self._cls_id, self._sep_id = (
             vocabulary.unk_id,
             vocabulary.cls_id,
             vocabulary.sep_id,
         )
-        self._max_word_length = tokenizer.max_word_length
+        self.max_word_length = tokenizer.max_word_length
         self._nul_ends = isinstance(tokenizer.normalizer, MediaPipeNormalizer)
         finders = tokenizer.finders or (Finder({}), Finder({}))
         id_of = vocabulary.token_to_id
         found = sorted({id_of(t.content) for finder in finders for t in finder.tokens.values()})
         symbols = Symbols(tokenizer, found)
-        self._last_alone = symbols.last_alone
-        self._sizes = symbols.sizes
+        self.last_alone = symbols.last_alone
+        self.sizes = symbols.sizes
         self._normalization = symbols.table
-        self._tokens = token_trie(tokenizer, symbols)
+        self.tokens = token_trie(tokenizer, symbols)
 
         def identity(token_id: int) -> int:
             return symbols.numbers["", True, token_id]
@@ -204,12 +227,17 @@ class IntegerEngine(tf.Module):
         if self._nul_ends:
             is_over = tf.cumsum(tf.cast(code_points == _NUL, tf.int32), axis=1) > 0
             code_points = tf.where(is_over, END, code_points)
-        starts = tf.tile(tf.range(shape[1] + 1)[tf.newaxis], tf.stack([shape[0], 1]))
-        rows = tf.tile(tf.range(shape[0])[:, tf.newaxis], tf.stack([1, shape[1] + 1]))
-        starts, rows, code_points = (
-            tf.reshape(values, [-1]) for values in (starts, rows, tf.concat([code_points, ends], 1))
+        symbols, source = self.symbols(tf.reshape(tf.concat([code_points, ends], 1), [-1]))
+        parts = self.split(symbols)
+        starts, width = source.first(parts.first), shape[1] + 1
+        rows = starts // width
+        return Tokens(
+            parts.token_ids,
+            starts - rows * width,
+            source.last(parts.last) + 1 - rows * width,
+            parts.opens_word,
+            rows,
         )
-        return self._of_flat(code_points, _Source(starts, starts + 1, rows))
 
     def inputs(
         self,
@@ -289,50 +317,39 @@ class IntegerEngine(tf.Module):
         longest = self._normalization.longest
         return num_code_points * (longest if self._marks is None else longest * self._marks.longest)
 
-    def of_ragged(self, code_points: tf.RaggedTensor) -> Tokens:
-        """Splits texts into tokens, as the engine does if it is called.
+    def symbols(self, code_points: tf.Tensor) -> tuple[tf.Tensor, Source]:
+        """Normalizes texts that stand one after the other, each with an `END` behind it.
 
-        Args:
-            code_points: The texts, int32, all of them code points and no surrogates, each with one
-                more behind it, which is not read. *Shape:* (B, None)
+        Returns:
+            The symbols, in which tokens that were found are one symbol and spaces, and the way back
+            to the code points.
         """
-        lasts = (code_points.row_limits() - 1)[:, tf.newaxis]
-        flat = tf.tensor_scatter_nd_update(
-            code_points.flat_values, lasts, tf.fill([code_points.nrows()], END)
-        )
-        starts = tf.cast(tf.ragged.range(code_points.row_lengths()).flat_values, tf.int32)
-        rows = tf.cast(row_ids(code_points), tf.int32)
-        return self._of_flat(flat, _Source(starts, starts + 1, rows))
-
-    def _of_flat(self, code_points: tf.Tensor, source: _Source) -> Tokens:
-        """Splits texts that stand one after the other, each with an `END` behind it."""
+        source = Source(tf.identity, tf.identity)
         if self._raw.trie is not None:
-            symbols = _look_up(self._raw_symbols, code_points)
-            code_points, ends = self._find(self._raw, symbols, code_points, _NUL, source.ends)
-            source = source._replace(ends=ends)
+            symbols = self.look_up(self._raw_symbols, code_points)
+            code_points, last = self._find(self._raw, symbols, code_points, _NUL)
+            source = source.behind(tf.identity, last)
         if self._marks is not None:
             code_points, source = self._in_order(self._marks, code_points, source)
-        symbols, place = _replaced(self._normalization, code_points)
-        source = _Source(*(tf.gather(values, place) for values in source))
+        symbols, place = self.replaced(self._normalization, code_points)
+        source = source.behind(place)
         if self._normalized.trie is not None:
-            symbols, ends = self._find(self._normalized, symbols, symbols, END_SYMBOL, source.ends)
-            source = source._replace(ends=ends)
-        return self._split(symbols, source)
+            symbols, last = self._find(self._normalized, symbols, symbols, SPACE_SYMBOL)
+            source = source.behind(tf.identity, last)
+        return symbols, source
 
     def _in_order(
-        self, marks: "_Marks", code_points: tf.Tensor, source: _Source
-    ) -> tuple[tf.Tensor, _Source]:
+        self, marks: "_Marks", code_points: tf.Tensor, source: Source
+    ) -> tuple[tf.Tensor, Source]:
         """Sorts the combining marks of texts, if there are any."""
-        if not self._in_tensorflow:
-            return marks(code_points, source, self._places)
-        code_points, *columns = tf.cond(
-            tf.reduce_any(marks.may_move(code_points)),
-            lambda: tf.nest.flatten(marks(code_points, source, self._places)),
-            lambda: [code_points, *source],
+        code_points, origin = self.if_any(
+            lambda: self.look_up(marks.sources, tf.minimum(code_points, END)) > 0,
+            lambda: marks(code_points, self),
+            lambda: (code_points, tf.range(tf.size(code_points))),
         )
-        return code_points, _Source(*columns)
+        return code_points, source.behind(lambda at: tf.gather(origin, at))
 
-    def _split(self, symbols: tf.Tensor, source: _Source) -> Tokens:
+    def split(self, symbols: tf.Tensor) -> Parts:
         """Splits normalized texts into words, and words into tokens.
 
         Most words are tokens: the longest match from their start alone shows it. The parts of the
@@ -341,43 +358,36 @@ class IntegerEngine(tf.Module):
         count = tf.size(symbols)
         is_space = symbols <= SPACE_SYMBOL
         # 1 where a word may start, and behind all of them.
-        after = tf.concat([[True], symbols <= self._last_alone], 0)
+        after = tf.concat([[True], symbols <= self.last_alone], 0)
         opens = ~is_space & (after[:-1] | after[1:])
         closes = ~is_space & tf.concat([(is_space | opens)[1:], [True]], 0)
         # The space at the end of all texts counts as a word, so that there is one.
         is_end = tf.range(count) == count - 1
-        first, last = self._places(opens | is_end), self._places(closes | is_end)
+        first, last = self.places(opens | is_end), self.places(closes | is_end)
         word = tf.maximum(tf.cumsum(tf.cast(opens | is_end, tf.int32)) - 1, 0)
         count_words = tf.size(first)
 
-        trie = self._tokens.in_graph()
-        length, token = self._longest(trie, symbols, first, tf.fill([count_words], WORD))
-        size = last + 1 - first
-        if self._sizes is not None:
-            sizes = _gather(self._sizes, symbols)
-            up_to = tf.cumsum(sizes)
-            size = tf.gather(up_to, last) - tf.gather(up_to - sizes, first)
-        is_short = size <= self._max_word_length
+        trie = self.tokens.in_graph()
+        length, token = self.longest(trie, symbols, first, tf.fill([count_words], WORD))
+        is_short = self.word_sizes(symbols, first, last) <= self.max_word_length
         is_whole = is_short & (first + length > last)
         is_split = is_short & (first + length <= last) & (length > 0)
-        of_words = tf.where(is_whole, token, self._unk_id)
+        of_words = tf.where(is_whole, token, self.unk_id)
 
         # Words to be split, each with the symbol behind it, at which all matches end.
         in_split = tf.gather(is_split, word) & ~is_space
-        at = self._places(in_split | tf.concat([[False], in_split], 0)[:-1] | is_end)
+        at = self.places(in_split | tf.concat([[False], in_split], 0)[:-1] | is_end)
         word, inside = tf.gather(word, at), tf.gather(in_split, at)
         opened = inside & tf.gather(opens, at)
         every = tf.range(tf.size(at))
         root = tf.where(opened, WORD, REST)
-        length, token = self._longest(trie, tf.gather(symbols, at), every, root)
+        length, token = self.longest(trie, tf.gather(symbols, at), every, root)
         behind = every + length
         goes_on = (length > 0) & tf.gather(tf.concat([inside & ~opened, [False]], 0), behind)
-        reached = self._follow(
-            tf.where(goes_on, behind, tf.size(at)), opened, self._max_word_length
-        )
+        reached = self.follow(tf.where(goes_on, behind, tf.size(at)), opened, self.max_word_length)
         # A word is unknown if a position is reached that has no match.
         failed = tf.where(reached & (length == 0), word, count_words)
-        is_failed = _scatter(failed, tf.ones_like(failed), count_words + 1) > 0
+        is_failed = scatter(failed, tf.ones_like(failed), count_words + 1) > 0
 
         # Where tokens start: the numbers behind their ids, and their last symbols.
         is_token = reached & ~tf.gather(is_failed, word)
@@ -388,19 +398,26 @@ class IntegerEngine(tf.Module):
             ],
             0,
         )
-        numbers = _scatter(places, tf.concat([of_words, token], 0) + 1, count + 1)[:-1]
+        numbers = scatter(places, tf.concat([of_words, token], 0) + 1, count + 1)[:-1]
         ends = tf.concat([last, tf.gather(at, tf.maximum(behind - 1, 0))], 0)
-        ends = _scatter(places, ends, count + 1)[:-1]
-        kept = self._places((numbers > 0) & ~is_space)
-        return Tokens(
+        ends = scatter(places, ends, count + 1)[:-1]
+        kept = self.places((numbers > 0) & ~is_space)
+        return Parts(
             tf.gather(numbers, kept) - 1,
-            tf.gather(source.starts, kept),
-            tf.gather(source.ends, tf.gather(ends, kept)),
+            kept,
+            tf.gather(ends, kept),
             tf.cast(tf.gather(opens, kept), tf.int32),
-            tf.gather(source.rows, kept),
         )
 
-    def _longest(
+    def word_sizes(self, symbols: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+        """Returns the lengths of words from their first and last symbols."""
+        if self.sizes is None:
+            return last + 1 - first
+        sizes = _gather(self.sizes, symbols)
+        up_to = tf.cumsum(sizes)
+        return tf.gather(up_to, last) - tf.gather(up_to - sizes, first)
+
+    def longest(
         self, trie: Trie, symbols: tf.Tensor, places: tf.Tensor, root: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Finds the longest entry of a trie at some places.
@@ -416,43 +433,40 @@ class IntegerEngine(tf.Module):
         """
         base, check, value = trie[:3]
         padded = tf.concat([symbols, tf.fill([trie.depth], END_SYMBOL)], 0)
+        stops = [*(step for step in self.stops if step < trie.depth), trie.depth]
 
-        def walk(
-            first: int, last: int, places: tf.Tensor, state: tf.Tensor
-        ) -> tuple[tf.Tensor, tf.Tensor]:
+        def walk(first: int, number: int, places: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
             def step(done: Any, state: tf.Tensor, found: tf.Tensor) -> tuple:
                 child = tf.gather(base, state) + tf.gather(padded, places + done)
                 state = tf.where(tf.equal(tf.gather(check, child), state), child, DEAD)
                 return done + 1, state, tf.maximum(found, tf.gather(value, state))
 
-            _, state, found = self._repeat(
+            last = stops[number]
+            _, state, found = self.repeat(
                 step,
                 (first, state, tf.zeros_like(state)),
                 lambda done, state, _: (done < last) & (tf.reduce_max(state) > DEAD),
                 last - first,
             )
-            return state, found
+            if number + 1 < len(stops):
+                # The first place goes on in any case, so that there is one.
+                goes_on = self.places((state > DEAD) | (tf.range(tf.size(state)) == 0))
+                onward = tf.gather(places, goes_on), tf.gather(state, goes_on)
+                longer = walk(last, number + 1, *onward)
+                found = tf.maximum(found, scatter(goes_on, longer, tf.size(found)))
+            return found
 
-        state, found = walk(0, min(_FIRST_STEPS, trie.depth), places, root)
-        if trie.depth > _FIRST_STEPS:
-            # The first place goes on in any case, so that there is one.
-            goes_on = self._places((state > DEAD) | (tf.range(tf.size(state)) == 0))
-            _, longer = walk(
-                _FIRST_STEPS, trie.depth, tf.gather(places, goes_on), tf.gather(state, goes_on)
-            )
-            found = tf.maximum(found, _scatter(goes_on, longer, tf.size(found)))
+        found = walk(0, 0, places, root)
         return found // trie.num_values, found % trie.num_values
 
-    def _places(self, is_given: tf.Tensor) -> tf.Tensor:
+    def places(self, is_given: tf.Tensor) -> tf.Tensor:
         """Returns where a condition holds."""
-        if self._in_tensorflow:
-            return tf.cast(tf.where(is_given)[:, 0], tf.int32)
         given = tf.cast(is_given, tf.int32)
         count = tf.reduce_sum(given)
         places = tf.where(is_given, tf.cumsum(given) - 1, count)
-        return _scatter(places, tf.range(tf.size(given)), count + 1)[:-1]
+        return scatter(places, tf.range(tf.size(given)), count + 1)[:-1]
 
-    def _follow(self, pointers: tf.Tensor, reached: tf.Tensor, most_steps: int) -> tf.Tensor:
+    def follow(self, pointers: tf.Tensor, reached: tf.Tensor, most_steps: int) -> tf.Tensor:
         """Marks the positions to which pointers lead.
 
         Args:
@@ -467,24 +481,28 @@ class IntegerEngine(tf.Module):
         count = tf.size(pointers)
 
         def step(pointers: tf.Tensor, reached: tf.Tensor) -> tuple:
-            onward = tf.where(reached, pointers, count)
-            marks = _scatter(onward, tf.ones_like(onward), count + 1)
+            onward = self.onward(pointers, reached, count)
+            marks = scatter(onward, tf.ones_like(onward), count + 1)
             return tf.gather(pointers, pointers), reached | (marks > 0)
 
         end = tf.reshape(count, [1])
-        _, reached = self._repeat(
+        _, reached = self.repeat(
             step,
             (tf.concat([pointers, end], 0), tf.concat([reached, [False]], 0)),
-            lambda pointers, reached: tf.reduce_min(tf.where(reached, pointers, count)) < count,
+            lambda *state: tf.reduce_min(self.onward(*state, count)) < count,
             min(most_steps.bit_length(), _MOST_ROUNDS),
         )
         return reached[:-1]
 
-    def _repeat(
+    def onward(self, pointers: tf.Tensor, reached: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        """Returns the pointers of what is reached; others may point to the end."""
+        return tf.where(reached, pointers, count)
+
+    def repeat(
         self, step: Callable[..., tuple], start: tuple, goes_on: Callable[..., Any], most: int
     ) -> tuple:
         """Repeats a step while it goes on, or `most` times where loops are written out."""
-        if self._unrolled:
+        if self._unrolled or most == 1:
             for _ in range(most):
                 start = step(*start)
             return start
@@ -492,13 +510,8 @@ class IntegerEngine(tf.Module):
         return tf.while_loop(goes_on, step, start, shapes)
 
     def _find(
-        self,
-        finding: "_Finding",
-        symbols: tf.Tensor,
-        values: tf.Tensor,
-        covered: int,
-        ends: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+        self, finding: "_Finding", symbols: tf.Tensor, values: tf.Tensor, covered: int
+    ) -> tuple[tf.Tensor, Places]:
         """Finds tokens in texts.
 
         Args:
@@ -506,37 +519,80 @@ class IntegerEngine(tf.Module):
             symbols: The texts as symbols of its trie.
             values: Values of their positions.
             covered: The value of what a token covers, except for its first position.
-            ends: The position in its text after each symbol.
 
         Returns:
             The values, where the first position of each token has that which stands for it; and the
-            ends, where it has the token's.
+            way from there to its last position.
         """
         assert finding.trie is not None
         count = tf.size(symbols)
         every = tf.range(count)
-        trie = finding.trie.in_graph()
-        length, found = self._longest(trie, symbols, every, tf.ones_like(symbols))
         # The last symbol, which is in no token, counts as one, so that there is one.
-        is_match = (length > 0) | (every == count - 1)
-        at = self._places(is_match)
-        behind = tf.gather(every + tf.maximum(length, 1), at)
+        at = self.places(_gather(finding.opens, symbols) | (every == count - 1))
+        length, found = self.longest(finding.trie.in_graph(), symbols, at, tf.ones_like(at))
+        matches = self.places((length > 0) | (at == count - 1))
+        at, length, found = (tf.gather(column, matches) for column in (at, length, found))
         # Tokens that are found do not overlap: the next one starts behind the last. The text is
         # read from its start.
-        before = tf.concat([[0], tf.cumsum(tf.cast(is_match, tf.int32))], 0)
-        reached = self._follow(
-            tf.gather(before, behind), tf.range(tf.size(at)) == 0, 1 << _MOST_ROUNDS
+        behind = at + tf.maximum(length, 1)
+        reached = self.follow(
+            self.number_before(at, behind, count), tf.range(tf.size(at)) == 0, 1 << _MOST_ROUNDS
         )
-        number, stays = tf.gather(found, at), len(finding.stands_for)
-        is_found = reached & (tf.gather(length, at) > 0) & (number < stays)
-        ones = tf.ones_like(at)
-        opened = _scatter(tf.where(is_found, at, count), ones, count + 1)[:-1]
-        closed = _scatter(tf.where(is_found, behind, count + 1), ones, count + 2)[:count]
-        is_covered = tf.cumsum(opened - closed) > opened
-        stands_for = _gather(finding.stands_for, tf.where(opened > 0, found, 0))
-        values = tf.where(opened > 0, stands_for, tf.where(is_covered, covered, values))
-        last = tf.maximum(every + length - 1, 0)
-        return values, tf.where(opened > 0, tf.gather(ends, last), ends)
+        is_found = reached & (length > 0) & (found < len(finding.stands_for))
+
+        def replace() -> tuple[tf.Tensor, tf.Tensor]:
+            first = tf.where(is_found, at, count)
+            ones, number = tf.ones_like(at), tf.where(is_found, found, 0)
+            opened = scatter(first, ones, count + 1)[:-1]
+            closed = scatter(tf.where(is_found, behind, count + 1), ones, count + 2)[:count]
+            is_covered = tf.cumsum(opened - closed) > opened
+            stands_for = scatter(first, _gather(finding.stands_for, number), count + 1)[:-1]
+            until = scatter(first, behind - 1, count + 1)[:-1]
+            return (
+                tf.where(opened > 0, stands_for, tf.where(is_covered, covered, values)),
+                tf.where(opened > 0, until, every),
+            )
+
+        values, last = self.if_any(lambda: is_found, replace, lambda: (values, every))
+        return values, lambda places: tf.gather(last, places)
+
+    def number_before(self, given: tf.Tensor, places: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        """Returns how many of the given places, which are sorted, are before others."""
+        is_given = scatter(given, tf.ones_like(given), count)
+        return tf.gather(tf.concat([[0], tf.cumsum(is_given)], 0), places)
+
+    def if_any(
+        self, condition: Callable[[], tf.Tensor], then: Callable[[], tuple], _: Callable
+    ) -> tuple:
+        """Does something that changes nothing where a condition holds nowhere."""
+        return then()
+
+    def look_up(self, table: Paged, numbers: tf.Tensor) -> tf.Tensor:
+        """Looks numbers up in a table of two levels."""
+        page = numbers // PAGE
+        return _gather(table.pages, _gather(table.first_of, page) + (numbers - page * PAGE))
+
+    def replaced(self, table: Replacements, numbers: tf.Tensor) -> tuple[tf.Tensor, Places]:
+        """Replaces numbers by strings.
+
+        Returns:
+            The strings, one after the other, and the way to the places in `numbers`.
+        """
+        string = self.look_up(table.string, numbers)
+        first, length = string // (table.longest + 1), string % (table.longest + 1)
+        ends = tf.cumsum(length)
+        begins, count = ends - length, tf.reduce_sum(length)
+        # The places of the strings' first values; those of the others are the largest shortly
+        # before.
+        place = scatter(tf.where(length > 0, begins, count), tf.range(tf.size(numbers)), count + 1)[
+            :-1
+        ]
+        reach = 1
+        while reach < table.longest:
+            before = tf.concat([tf.zeros([reach], tf.int32), place], 0)[:count]
+            place, reach = tf.maximum(place, before), 2 * reach
+        values = _gather(table.values, tf.gather(first - begins, place) + tf.range(count))
+        return values, lambda at: tf.gather(place, at)
 
 
 class _Finding:
@@ -545,6 +601,7 @@ class _Finding:
     Attributes:
         trie: Its contents, with their numbers; None if there are none.
         stands_for: What takes the place of each token. *Shape:* (tokens that do not stay text,)
+        opens: Whether the contents of a token start with a symbol. *Shape:* (symbols,)
     """
 
     def __init__(
@@ -562,6 +619,7 @@ class _Finding:
         entries = [(1, [*map(symbol_of, text)], number) for number, text in enumerate(contents)]
         # Tokens that stay text hide nothing where there is nothing to find.
         self.trie = trie_of(entries, 1, num_symbols) if tokens else None
+        self.opens = np.isin(np.arange(num_symbols), [row[0] for _, row, _ in entries])
 
 
 class _Marks:
@@ -581,31 +639,28 @@ class _Marks:
         parts = [[ord(part) for part in parts] for parts in composed.values()]
         self._table = Replacements(numbers, [[_UNCHANGED], [], *parts])
         self.longest = self._table.longest
-        self._sources = paged(numbered(dict.fromkeys(sources, 1)))
-
-    def may_move(self, code_points: tf.Tensor) -> tf.Tensor:
-        """Returns which code points may change places."""
-        return _look_up(self._sources, tf.minimum(code_points, END)) > 0
+        self.sources = paged(numbered(dict.fromkeys(sources, 1)))
 
     def __call__(
-        self,
-        code_points: tf.Tensor,
-        source: _Source,
-        places: Callable[[tf.Tensor], tf.Tensor],
-    ) -> tuple[tf.Tensor, _Source]:
-        """Sorts the marks of texts, and deletes what normalization deletes."""
+        self, code_points: tf.Tensor, engine: IntegerEngine
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Sorts the marks of texts, and deletes what normalization deletes.
+
+        Returns:
+            The code points, and the place from which each comes.
+        """
         # Tokens found in the raw text have numbers behind the tables, and stay as the end does.
-        parts, place = _replaced(self._table, tf.minimum(code_points, END))
+        parts, way = engine.replaced(self._table, tf.minimum(code_points, END))
+        place = way(tf.range(tf.size(parts)))
         parts = tf.where(parts == _UNCHANGED, tf.gather(code_points, place), parts)
-        combining_class = _look_up(self._classes, tf.minimum(parts, END))
+        combining_class = engine.look_up(self._classes, tf.minimum(parts, END))
         run = tf.cumsum(tf.cast(combining_class == 0, tf.int32))
         order = tf.argsort(run * _CLASSES + combining_class, stable=True)
         # Marks that change places take the origins of their new places.
         is_new = place > tf.concat([[-1], place], 0)[:-1]
-        kept = tf.gather(place, places(is_new))
+        kept = tf.gather(place, engine.places(is_new))
         origin = tf.cumsum(tf.gather(tf.cast(is_new, tf.int32), order)) - 1
-        origin = tf.gather(kept, origin)
-        return tf.gather(parts, order), _Source(*(tf.gather(v, origin) for v in source))
+        return tf.gather(parts, order), tf.gather(kept, origin)
 
 
 def _check_added_tokens(tokenizer: WordPieceTokenizer) -> None:
@@ -618,38 +673,10 @@ def _check_added_tokens(tokenizer: WordPieceTokenizer) -> None:
 
 
 # === Operations ===
-def _look_up(table: Paged, numbers: tf.Tensor) -> tf.Tensor:
-    """Looks numbers up in a table of two levels."""
-    first = _gather(table.first_of, numbers // PAGE)
-    return _gather(table.pages, first + numbers % PAGE)
-
-
 def _gather(table: np.ndarray, places: tf.Tensor) -> tf.Tensor:
     return tf.gather(tf.constant(table), places)
 
 
-def _replaced(table: Replacements, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Replaces numbers by strings.
-
-    Returns:
-        The strings, one after the other, and the place in `numbers` from which each value comes.
-    """
-    string = _look_up(table.string, numbers)
-    first, length = string // (table.longest + 1), string % (table.longest + 1)
-    ends = tf.cumsum(length)
-    begins, count = ends - length, tf.reduce_sum(length)
-    # The places of the strings' first values; those of the others are the largest shortly before.
-    opened = _scatter(tf.where(length > 0, begins, count), tf.range(tf.size(numbers)), count + 1)[
-        :-1
-    ]
-    place, reach = opened, 1
-    while reach < table.longest:
-        before = tf.concat([tf.zeros([reach], tf.int32), place], 0)[:count]
-        place, reach = tf.maximum(place, before), 2 * reach
-    values = _gather(table.values, tf.gather(first - begins, place) + tf.range(count))
-    return values, place
-
-
-def _scatter(places: tf.Tensor, values: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+def scatter(places: tf.Tensor, values: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     """Returns zeros with values at places. *Shape:* (size,)."""
     return tf.scatter_nd(places[:, tf.newaxis], values, tf.reshape(size, [1]))

@@ -187,17 +187,21 @@ class Replacements:
 
     Attributes:
         values: All strings, one after the other.
+        splits: Where each begins in `values`, and the end of the last.
         longest: The length of the longest.
-        string: What each becomes, on pages: where the string begins in `values`, times
-            `longest + 1`, and its length.
+        number: The number of the string that each becomes, on pages.
+        string: The string itself, on pages: where it begins in `values`, times `longest + 1`, and
+            its length.
     """
 
     def __init__(self, numbers: np.ndarray, strings: Sequence[Sequence[int]]) -> None:
         lengths = np.array([len(string) for string in strings])
-        begins = np.cumsum(lengths) - lengths
+        self.splits = np.append(0, np.cumsum(lengths))
         self.values = np.array([value for string in strings for value in string], np.int32)
         self.longest = int(lengths.max())
-        self.string = paged((begins * (self.longest + 1) + lengths)[numbers])
+        self.number = paged(numbers)
+        packed = (self.splits[:-1] * (self.longest + 1) + lengths).astype(np.int32)
+        self.string = Paged(self.number.first_of, packed[self.number.pages])
 
 
 class Paged(NamedTuple):
