@@ -75,7 +75,7 @@ def convert(graph: LiteGraph, precision: str) -> schema.ModelT:
         # By way of a SavedModel: a converter given the live model writes variable handles.
         with _forms_for_litert(precision):
             functions = {"serving_default": (graph.function, graph.inputs), **graph.others}
-            save_functions(saved_model, functions, resources=())
+            save_functions(saved_model, functions)
         converter = tf.lite.TFLiteConverter.from_saved_model(
             saved_model, signature_keys=[*functions]
         )

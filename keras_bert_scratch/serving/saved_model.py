@@ -1,6 +1,5 @@
 """SavedModels: a task's signatures as TensorFlow operations, loaded without Keras."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -19,7 +18,7 @@ def write_saved_model(signature: Signature, folder: Path) -> Check:
         ValueError: If the tokenizer does what no graph can do.
     """
     functions = signature.functions()
-    save_functions(folder, functions, signature.resources())
+    save_functions(folder, functions)
     if "classify" in functions:
         # TensorFlow 2 calls every signature "predict"; TensorFlow Serving may insist on this name.
         updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(folder))
@@ -29,9 +28,7 @@ def write_saved_model(signature: Signature, folder: Path) -> Check:
     return Check(signature.expected)
 
 
-def save_functions(
-    folder: str | Path, functions: Functions, resources: Sequence[tf.Module]
-) -> None:
+def save_functions(folder: str | Path, functions: Functions) -> None:
     """Writes functions as a SavedModel's signatures.
 
     Not by `keras.export.ExportArchive`, which traces each function twice: a third of the time to
@@ -40,17 +37,15 @@ def save_functions(
     Args:
         folder: The folder to write.
         functions: The functions, by name.
-        resources: What holds the tables that they use.
 
     Example:
-        >>> save_functions(folder, signature.functions(), signature.resources())
+        >>> save_functions(folder, signature.functions())
     """
     concrete = {
         name: tf.function(function, autograph=False).get_concrete_function(*inputs)
         for name, (function, inputs) in functions.items()
     }
     module = tf.Module()
-    module.resources = list(resources)
     variables = [variable for function in concrete.values() for variable in function.variables]
     module.used_variables = list({id(variable): variable for variable in variables}.values())
     tf.saved_model.save(module, str(folder), signatures=concrete)

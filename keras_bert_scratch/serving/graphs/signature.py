@@ -115,10 +115,6 @@ class Signature:
         """The tokenizer as core TensorFlow operations."""
         return tokenizer_graph(self.tokenizer, "core")
 
-    def resources(self) -> list[tf.Module]:
-        """Returns the owners of the tables that the functions use."""
-        return [self.graph]
-
     def write_assets(self, folder: Path) -> None:
         """Writes files of the task beside the model; most tasks have none."""
 

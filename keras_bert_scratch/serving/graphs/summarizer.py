@@ -68,10 +68,6 @@ class SummarizerSignature(Signature):
         """The tokenizer's inverse as TensorFlow operations."""
         return DetokenizerGraph(self.tokenizer)
 
-    def resources(self) -> list[tf.Module]:
-        """Returns the owners of the tables that the functions use."""
-        return [self.graph, self.detokenize]
-
     def of_ids(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Computes the ids of summaries."""
         return self.generate(inputs)

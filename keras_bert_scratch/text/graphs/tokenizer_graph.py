@@ -186,7 +186,7 @@ class TokenizerGraph(tf.Module):
     def _special(self, rows: tf.Tensor) -> list[tf.RaggedTensor]:
         """Returns a column of [CLS] and one of [SEP]."""
         return [
-            tf.RaggedTensor.from_uniform_row_length(tf.fill([rows], token_id), 1)
+            tf.RaggedTensor.from_uniform_row_length(tf.fill([rows], token_id), 1, validate=False)
             for token_id in (self._vocabulary.cls_id, self._vocabulary.sep_id)
         ]
 
