@@ -277,9 +277,10 @@ def token_trie(tokenizer: WordPieceTokenizer, symbols: Symbols) -> Trie:
         text = token[len(CONTINUATION) :] if continues else token
         for is_alone in (False, True):
             # What is a word by itself is never a part of another, nor is what is too long for one.
+            if not 0 < len(text) <= (1 if is_alone else tokenizer.max_word_length):
+                continue
             row = [symbols.numbers.get((character, is_alone), SPACE_SYMBOL) for character in text]
-            most = 1 if is_alone else tokenizer.max_word_length
-            if 0 < len(row) <= most and SPACE_SYMBOL not in row:
+            if SPACE_SYMBOL not in row:
                 entries.append((REST if continues else WORD, row, token_id))
     entries += [(WORD, [n], key[2]) for key, n in symbols.numbers.items() if len(key) > 2]
     return trie_of(entries, 2, symbols.num_symbols)
