@@ -489,7 +489,7 @@ class IntegerEngine(tf.Module):
         _, reached = self.repeat(
             step,
             (tf.concat([pointers, end], 0), tf.concat([reached, [False]], 0)),
-            lambda *state: tf.reduce_min(self.onward(*state, count)) < count,
+            lambda pointers, reached: tf.reduce_min(self.onward(pointers, reached, count)) < count,
             min(most_steps.bit_length(), _MOST_ROUNDS),
         )
         return reached[:-1]
