@@ -10,20 +10,30 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 import yaml
 
 from keras_bert_scratch.checkpoints.checkpoint import Checkpoint
 from keras_bert_scratch.checkpoints.google import open_checkpoint
+from keras_bert_scratch.checkpoints.huggingface import find_checkpoint
+from keras_bert_scratch.checkpoints.sentence_transformers import read_modules
 from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.data.documents import Lines, read_documents
-from keras_bert_scratch.data.shards import ShardedExamples, ShardSettings, write_shards
+from keras_bert_scratch.data.shards import (
+    ShardedExamples,
+    ShardSettings,
+    sorted_sources,
+    write_shards,
+)
 from keras_bert_scratch.extras import check_installed
 from keras_bert_scratch.files import new_file, read_text
 from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.serving.engines import EngineName
 from keras_bert_scratch.tasks.pretrainer import BertPretrainer
+from keras_bert_scratch.tasks.sentence_encoder import BertSentenceEncoder
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
-from keras_bert_scratch.text.vocabulary import Vocabulary, train_vocabulary
+from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary, train_vocabulary
 from keras_bert_scratch.training.distribution import (
     check_batch_size,
     check_workers_agree,
@@ -34,6 +44,9 @@ from keras_bert_scratch.training.optimizers import bert_optimizer
 from keras_bert_scratch.training.resuming import ExactResume
 
 logger = logging.getLogger(__name__)
+
+# Texts whose vectors a teacher computes together, and a stopped run keeps.
+_TEACHER_PIECE = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +96,17 @@ class PretrainingRecipe:
         start: A checkpoint to go on from, as `from_pretrained` takes it (domain adaptation), in
             place of `vocabulary` and `encoder`: its sizes, tokenizer, weights and heads are used.
             Heads that it lacks are new, and a warning says so.
+        teacher: A sentence encoder to learn from beside hidden tokens, as
+            `BertSentenceEncoder.from_pretrained` takes it: the mean of a text's states is to point
+            where its vector does. Each document is then an example; a phase leaves out those
+            longer than its sequences. A new encoder's token embeddings start as the main
+            components of the teacher's vectors of the tokens. `next_sentence` must be false.
+        teacher_engine: What computes the teacher's vectors, see `BertSentenceEncoder.encode`.
+        teacher_weight: Weight of the teacher's loss, a cosine, beside hidden tokens'.
         next_sentence: Whether to train on pairs and next-sentence prediction, or full sentences.
         repeats: How often the text is cut into examples, each time at other places.
-        masking_rate: Share of the tokens to hide.
+        masking_rate: Share of the tokens to hide. With a teacher it may be 0: the vectors alone are
+            learned, for about half the time.
         whole_words: Whether to hide the tokens of a word together.
         static_masking: Whether to hide the same tokens each time.
         lowercase: Whether to lower-case the text; by default yes, or as the checkpoint in `start`.
@@ -127,6 +148,9 @@ class PretrainingRecipe:
     vocabulary: int | str | None = None
     encoder: dict[str, Any] | None = None
     start: str | None = None
+    teacher: str | None = None
+    teacher_engine: EngineName = "keras"
+    teacher_weight: float = 10.0
     next_sentence: bool = True
     repeats: int = 1
     masking_rate: float = 0.15
@@ -162,6 +186,11 @@ class PretrainingRecipe:
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} must be a positive integer, received {value!r}.")
         self._check_start()
+        if self.teacher is not None and self.next_sentence:
+            raise ValueError(
+                f"teacher is {self.teacher!r} and next_sentence is true, but a teacher's vectors "
+                "are of single documents: set next_sentence to false."
+            )
         config = self.config(vocab_size=1)
         if self.next_sentence and config.architecture != "bert":
             raise ValueError(
@@ -361,15 +390,20 @@ def pretrain(
         tf.config.experimental.enable_op_determinism()
     with chief_first(strategy):
         tokenizer = _tokenizer(recipe, output)
+        teacher = None if recipe.teacher is None else Teacher(recipe, output / "teacher")
         shards = {
-            length: _shards(recipe, output, tokenizer, length, num_processes)
+            length: _shards(recipe, output, tokenizer, teacher, length, num_processes)
             for length in {phase.sequence_length: None for phase in recipe.phases}
         }
     fingerprint = _fingerprint(recipe, shards)
     check_workers_agree(strategy, {"recipe or texts": fingerprint})
     with strategy.scope():
-        model = _model(recipe, tokenizer)
-        model.compile(recipe.make_optimizer(), steps_per_execution=recipe.steps_per_execution)
+        model = _model(recipe, tokenizer, teacher)
+        model.compile(
+            recipe.make_optimizer(),
+            steps_per_execution=recipe.steps_per_execution,
+            loss_weights=_loss_weights(recipe, model),
+        )
         resume = ExactResume(output / "checkpoint.safetensors", fingerprint)
         resume.restore(model)
 
@@ -418,19 +452,102 @@ def _fit_phases(
         )
 
 
-def _model(recipe: PretrainingRecipe, tokenizer: WordPieceTokenizer) -> BertPretrainer:
+def _model(
+    recipe: PretrainingRecipe, tokenizer: WordPieceTokenizer, teacher: "Teacher | None"
+) -> BertPretrainer:
     """Makes the model, with new weights or with those of a checkpoint."""
+    heads = {
+        "masked_language_model": recipe.masking_rate > 0,
+        "next_sentence": recipe.next_sentence,
+        "teacher_dim": None if teacher is None else teacher.dim,
+    }
     if recipe.start is not None:
         logger.info("Going on from %s.", recipe.start)
         return BertPretrainer.from_pretrained(
-            recipe.checkpoint.folder, next_sentence=recipe.next_sentence, dtype=recipe.dtype
+            recipe.checkpoint.folder, dtype=recipe.dtype, **heads
         )
-    return BertPretrainer(
-        BertEncoder(recipe.config(len(tokenizer.vocabulary)), dtype=recipe.dtype),
-        tokenizer,
-        next_sentence=recipe.next_sentence,
-        dtype=recipe.dtype,
-    )
+    config = recipe.config(len(tokenizer.vocabulary))
+    encoder = BertEncoder(config, dtype=recipe.dtype)
+    if teacher is not None:
+        table = encoder.embeddings.token.embeddings
+        known = teacher.token_embeddings(tokenizer.vocabulary, config)
+        table.assign(np.where(np.isnan(known), keras.ops.convert_to_numpy(table), known))
+    return BertPretrainer(encoder, tokenizer, dtype=recipe.dtype, **heads)
+
+
+def _loss_weights(recipe: PretrainingRecipe, model: BertPretrainer) -> dict[str, float] | None:
+    """Returns how much each head's loss counts, or None if all are alike."""
+    if recipe.teacher is None:
+        return None
+    return {**dict.fromkeys(model.default_loss(), 1.0), "teacher_vector": recipe.teacher_weight}
+
+
+class Teacher:
+    """The vectors of a sentence encoder, computed once and kept in a folder.
+
+    Args:
+        recipe: Names the teacher, its engine and the longest sequences, to which it reads texts.
+        folder: Where vectors are kept, as float16.
+    """
+
+    def __init__(self, recipe: PretrainingRecipe, folder: Path) -> None:
+        assert recipe.teacher is not None
+        self.recipe = recipe
+        self.checkpoint = open_checkpoint(read_modules(find_checkpoint(recipe.teacher))["transformer"])
+        self.dim = self.checkpoint.config.hidden_dim
+        self.folder = folder
+
+    @functools.cached_property
+    def encoder(self) -> BertSentenceEncoder:
+        """The teacher itself, which is loaded if there is anything to compute."""
+        longest = max(phase.sequence_length for phase in self.recipe.phases)
+        assert self.recipe.teacher is not None
+        return BertSentenceEncoder.from_pretrained(
+            self.recipe.teacher,
+            sequence_length=min(longest, self.checkpoint.config.max_positions),
+        )
+
+    def vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """Returns the vectors of texts, in pieces that a stopped run keeps. *Shape:* (n, W)."""
+        pieces = [np.zeros((0, self.dim), "float16")]
+        for start in range(0, len(texts), _TEACHER_PIECE):
+            piece = texts[start : start + _TEACHER_PIECE]
+            lengths = [phase.sequence_length for phase in self.recipe.phases]
+            asked = [_weights_hash(self.checkpoint.folder), self.recipe.teacher_engine, max(lengths)]
+            name = hashlib.sha256(json.dumps([asked, piece]).encode()).hexdigest()
+            file = self.folder / f"{name}.npy"
+            if not file.exists():
+                logger.info("The teacher reads texts %d to %d.", start, start + len(piece))
+                made = self.encoder.encode(piece, verbose=0, engine=self.recipe.teacher_engine)
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with new_file(file) as temporary, temporary.open("wb") as opened:
+                    np.save(opened, made.astype("float16"))
+            pieces.append(np.load(file))
+        return np.concatenate(pieces)
+
+    def token_embeddings(self, vocabulary: Vocabulary, config: BertConfig) -> np.ndarray:
+        """Returns the main components of the teacher's vectors of single tokens.
+
+        Their standard deviation is that of new embeddings. What the teacher says nothing of, the
+        special tokens and components beyond its own, is NaN.
+
+        Args:
+            vocabulary: The student's; what continues a word is read without its mark.
+            config: The student's.
+
+        Returns:
+            *Shape:* (V, H).
+        """
+        is_word = np.array([token not in SPECIAL_TOKENS for token in vocabulary.tokens])
+        words = [t.removeprefix("##") for t, known in zip(vocabulary.tokens, is_word, strict=True) if known]
+        vectors = self.vectors(words).astype("float64")
+        vectors -= vectors.mean(axis=0)
+        _, directions = np.linalg.eigh(vectors.T @ vectors)
+        # eigh sorts them by their variance, the largest last.
+        components = vectors @ directions[:, ::-1][:, : config.hidden_dim]
+        table = np.full((len(vocabulary), config.hidden_dim), np.nan, "float32")
+        table[is_word, : components.shape[1]] = components / components.std() * config.initializer_range
+        return table
 
 
 def _tokenizer(recipe: PretrainingRecipe, output: Path) -> WordPieceTokenizer:
@@ -461,6 +578,7 @@ def _shards(
     recipe: PretrainingRecipe,
     output: Path,
     tokenizer: WordPieceTokenizer,
+    teacher: Teacher | None,
     sequence_length: int,
     num_processes: int,
 ) -> tuple[ShardedExamples, ShardedExamples]:
@@ -476,7 +594,14 @@ def _shards(
             whole_words=recipe.whole_words,
             text_column=recipe.text_column,
             lines=recipe.lines,
+            teacher_dim=None if teacher is None else teacher.dim,
         )
+        vectors = None
+        if teacher is not None:
+            vectors = [
+                teacher.vectors(list(read_documents(path, recipe.text_column, lines=recipe.lines)))
+                for path in sorted_sources(sources)
+            ]
         folder = output / "shards" / f"{part}-{sequence_length}"
 
         def report(done: int, all_shards: int, part: str = part) -> None:
@@ -489,7 +614,13 @@ def _shards(
             )
 
         write_shards(
-            sources, folder, tokenizer, settings, num_processes=num_processes, progress=report
+            sources,
+            folder,
+            tokenizer,
+            settings,
+            num_processes=num_processes,
+            progress=report,
+            vectors=vectors,
         )
         both.append(ShardedExamples(folder, tokenizer.vocabulary))
     train, held_out = both
@@ -503,6 +634,13 @@ def _fingerprint(
     fields = json.loads(json.dumps(dataclasses.asdict(recipe)))
     for name in ("train", "held_out", "vocabulary", "text_column"):
         del fields[name]
+    if recipe.teacher is None:
+        # Runs of before there were teachers go on.
+        for name in ("teacher", "teacher_engine", "teacher_weight"):
+            del fields[name]
+    else:
+        # The rest follows from the examples.
+        fields["teacher"] = _weights_hash(find_checkpoint(recipe.teacher))
     if recipe.start is not None:
         fields["start"] = _weights_hash(recipe.checkpoint.folder)
     fields["phases"] = {str(number): phase for number, phase in enumerate(fields["phases"])}
