@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_bert_scratch.evaluation.classification import (
+    FEWEST_THAT_TELL,
     ClassificationReport,
     evaluate_classification,
     predicted_ids,
@@ -82,6 +83,11 @@ class BaselineComparison:
     @property
     def warnings(self) -> list[str]:
         """What a reader should know before using the model."""
+        if self.model.num_examples < FEWEST_THAT_TELL:
+            return [
+                f"NOTE: {self.model.num_examples} held-out examples do not tell whether the model "
+                f"is good: hold out {FEWEST_THAT_TELL} at least."
+            ]
         warnings = []
         if self.num_train > _MOST_TEXTS:
             warnings.append(

@@ -22,6 +22,8 @@ from keras_bert_scratch.tables import format_table, html_table
 _SHARES = ("precision", "recall", "f1")
 # What the four counts of a class say, where an example may have any number of labels.
 OUTCOMES = ("true and predicted", "true, missed", "false alarm", "neither")
+# Fewer examples do not tell whether a model is good.
+FEWEST_THAT_TELL = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,7 +283,7 @@ def _check_probabilities(scores: np.ndarray, threshold: float) -> None:
 
 def _constant_prediction(true: np.ndarray, predicted: np.ndarray, names: list[str]) -> list[str]:
     """Warns if the answer does not depend on the example, though it should."""
-    if (predicted != predicted[0]).any() or (true == true[0]).all():
+    if len(true) < FEWEST_THAT_TELL or (predicted != predicted[0]).any() or (true == true[0]).all():
         return []
     if predicted.ndim == 2:
         chosen = [names[class_id] for class_id in np.flatnonzero(predicted[0])]

@@ -50,10 +50,18 @@ def test_the_commonest_class_by_hand():
 
 def test_a_lead_that_may_be_chance_is_noted():
     # Right on the one text that the baseline misses.
-    train = (["good", "bad"], [0, 1])
-    comparison = compare_with_baseline(train, (["good", "bad"], [1, 1]), np.eye(2)[[1, 1]], NAMES)
-    assert comparison.accuracy_gain == 0.5
+    train, texts = (["good", "bad"], [0, 1]), ["good", *["bad"] * 19]
+    comparison = compare_with_baseline(train, (texts, [1] * 20), np.eye(2)[[1] * 20], NAMES)
+    assert comparison.accuracy_gain == pytest.approx(1 / 20)
     assert comparison.to_text().startswith("NOTE: The model beats TF-IDF and logistic regression,")
+
+
+def test_a_handful_of_held_out_examples_tells_nothing():
+    train, held_out = (["good", "bad"], [0, 1]), (["good"] * 19, [0] * 19)
+    wrong = np.eye(2)[[1] * 19]
+    assert compare_with_baseline(train, held_out, wrong, NAMES).warnings == [
+        "NOTE: 19 held-out examples do not tell whether the model is good: hold out 20 at least."
+    ]
 
 
 def test_a_better_model_is_not_warned_of(data):

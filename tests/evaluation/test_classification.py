@@ -120,10 +120,10 @@ def test_json(name, request):
 
 # === Warnings ===
 def test_warns_if_all_predictions_are_one_class():
-    report = evaluate_classification([0, 1, 1], [[0, 1]] * 3, ["negative", "positive"])
+    report = evaluate_classification([0, 1] * 10, [[0, 1]] * 20, ["negative", "positive"])
     (warning,) = report.warnings
     assert warning == (
-        "All 3 predictions are the class 'positive': the model does not tell examples apart. "
+        "All 20 predictions are the class 'positive': the model does not tell examples apart. "
         "Try a smaller learning rate, warm-up, more epochs or class weights, and check that texts "
         "and labels belong together."
     )
@@ -135,9 +135,11 @@ def test_warns_if_all_predictions_are_one_class():
     ("scores", "answer"), [([0.9, 0.8], "the labels 'x', 'y'"), ([0.1, 0.2], "no label at all")]
 )
 def test_warns_if_all_examples_get_the_same_labels(scores, answer):
-    report = evaluate_classification([[1, 0], [0, 0]], [scores] * 2, ["x", "y"], multi_label=True)
+    report = evaluate_classification(
+        [[1, 0], [0, 0]] * 10, [scores] * 20, ["x", "y"], multi_label=True
+    )
     (warning,) = report.warnings
-    assert warning.startswith(f"All 2 predictions are {answer}: the model does not tell")
+    assert warning.startswith(f"All 20 predictions are {answer}: the model does not tell")
     assert "Try another threshold, " in warning
 
 
@@ -211,7 +213,7 @@ def test_in_a_notebook():
     assert "<td>a&lt;b [0]</td><td>1</td><td>0</td>" in html
     assert "<td>c [1]</td><td>1</td><td>1</td>" in html
     assert "accuracy 0.6667 on 3 examples<br>95 % intervals" in html
-    constant = evaluate_classification([0, 1], [[2, 1], [3, 0]], ["a<b", "c"])
-    assert "<strong>WARNING: All 2 predictions are the class &#x27;a&lt;b&#x27;" in (
+    constant = evaluate_classification([0, 1] * 10, [[2, 1], [3, 0]] * 10, ["a<b", "c"])
+    assert "<strong>WARNING: All 20 predictions are the class &#x27;a&lt;b&#x27;" in (
         constant._repr_html_()
     )
