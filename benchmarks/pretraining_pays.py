@@ -3,15 +3,15 @@
     make parity
     .venv/bin/python benchmarks/pretraining_pays.py --output pays.json tiny-en tiny-en-1
 
-On film snippets, BBC news and R8, as `few_shot.py` splits them, some examples are drawn by each seed,
-or all are taken. Accuracy is on the same 1,000 test texts. Each classifier is trained by
+On film snippets, BBC news and R8, as `few_shot.py` splits them, some examples are drawn by each
+seed, or all are taken. Accuracy is on the same 1,000 test texts. Each classifier is trained by
 `compile()` and `fit(texts, labels)`, and reads 64 tokens of a text.
 
 - tf-idf: TF-IDF and logistic regression as `evaluation.baseline` trains them, on whole texts.
 - random: the network and the tokenizer of the first weights, with new weights.
 
-A run that was stopped goes on where it stopped. `--plot` draws accuracy against a number that is part
-of the weights' names, as in `after-0.5`: hours of pretraining.
+A run that was stopped goes on where it stopped. `--plot` draws accuracy against a number that is
+part of the weights' names, as in `after-0.5`: hours of pretraining.
 """
 
 import os

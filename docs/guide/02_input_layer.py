@@ -77,7 +77,7 @@ are both: waves, and the table that tiny-en, the small encoder in the package, h
 """
 
 waves = sinusoidal_positions(128, 128)
-encoder = BertPretrainer.from_pretrained("tiny-en").encoder
+encoder = BertPretrainer.from_pretrained("tiny-en-1").encoder
 learned = encoder.embeddings.position.get_weights()[0]
 
 plot_positions(waves)

@@ -224,7 +224,7 @@ tiny-en, the encoder in the package, has two layers of two heads. Rows ask, colu
 each row adds up to one:
 """
 
-model = BertPretrainer.from_pretrained("tiny-en")
+model = BertPretrainer.from_pretrained("tiny-en-1")
 encoding = model.tokenizer.encode(" ".join(words))
 ids = np.array([encoding.token_ids])
 outputs = model.encoder(

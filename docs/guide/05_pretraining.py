@@ -37,7 +37,7 @@ hidden = tf.where(
 The tokens of a word are hidden together, since *##ing* is easy to guess behind *open*.
 """
 
-model = BertPretrainer.from_pretrained("tiny-en")
+model = BertPretrainer.from_pretrained("tiny-en-1")
 tokenizer = model.tokenizer
 ids = np.array([tokenizer.encode("he opened the old wooden door and went into the room").token_ids])
 masker = TokenMasker(tokenizer.vocabulary, sequence_length=ids.shape[1], rate=0.3)

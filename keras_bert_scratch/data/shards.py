@@ -122,6 +122,11 @@ def write_shard(
             another text, vocabulary, settings or vectors, or a teacher's vector is of a document
             without tokens.
     """
+    if (vectors is None) != (settings.teacher_dim is None):
+        raise ValueError(
+            f"teacher_dim is {settings.teacher_dim}, and there are "
+            f"{'no' if vectors is None else 'some'} vectors of a teacher: give both, or none."
+        )
     source, folder = Path(source), Path(folder)
     file = folder / f"examples-{shard:05d}.tfrecord"
     wanted = {
@@ -150,18 +155,27 @@ def write_shard(
     )
     _check_enough(documents, source, settings)
     counts = _counts(documents, settings)
-    if vectors is not None and len(documents) != len(vectors):
-        raise ValueError(
-            f"{source} has {len(documents)} documents with tokens, and {len(vectors)} vectors of a "
-            f"teacher: remove the {counts['empty_documents']} without tokens."
+    if vectors is not None:
+        if vectors.shape != (len(documents), settings.teacher_dim):
+            raise ValueError(
+                f"{source} has {len(documents)} documents with tokens, and a teacher's vectors of "
+                f"shape {vectors.shape}: give one of {settings.teacher_dim} numbers for each, and "
+                f"remove the {counts['empty_documents']} documents without tokens."
+            )
+        logger.info(
+            "%s: %d documents, of which those of more than %d tokens are left out.",
+            *(source, len(documents), settings.sequence_length - 2),
         )
-    logger.log(
-        logging.WARNING if counts["cut_sentences"] or counts["empty_documents"] else logging.INFO,
-        "%(source)s: %(documents)d documents; %(cut_sentences)d sentences of more than %(longest)d "
-        "tokens are cut into pieces, %(empty_documents)d documents without tokens left out, "
-        "%(only_second_parts)d of one sentence used as second parts only.",
-        {"source": source, "longest": longest_sentence, **counts},
-    )
+    else:
+        logger.log(
+            logging.WARNING
+            if counts["cut_sentences"] or counts["empty_documents"]
+            else logging.INFO,
+            "%(source)s: %(documents)d documents; %(cut_sentences)d sentences of more than "
+            "%(longest)d tokens are cut into pieces, %(empty_documents)d documents without tokens "
+            "left out, %(only_second_parts)d of one sentence used as second parts only.",
+            {"source": source, "longest": longest_sentence, **counts},
+        )
     count = 0
     with new_file(file) as temporary:
         with tf.io.TFRecordWriter(str(temporary)) as writer:
@@ -171,6 +185,11 @@ def write_shard(
                 ):
                     writer.write(record)
                     count += 1
+        if not count:
+            raise ValueError(
+                f"No document of {source} has {settings.sequence_length - 2} tokens or fewer: cut "
+                "them into shorter ones, or make the sequences longer."
+            )
         size = temporary.stat().st_size
     entry = {**wanted, **counts, "examples": count, "bytes": size}
     _write_json(note, entry)

@@ -50,7 +50,7 @@ class BertPretrainer(EncoderModel):
         ValueError: If the tokenizer's vocabulary is larger than the encoder's, or there is no head.
 
     Example:
-        >>> model = BertPretrainer.from_pretrained("tiny-en")
+        >>> model = BertPretrainer.from_pretrained("tiny-en-1")
         >>> model.fill_mask("He opened the [MASK].", top_k=2)
         [{'way': 0.03..., 'door': 0.02...}]
     """

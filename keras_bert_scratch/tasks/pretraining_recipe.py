@@ -16,8 +16,6 @@ import yaml
 
 from keras_bert_scratch.checkpoints.checkpoint import Checkpoint
 from keras_bert_scratch.checkpoints.google import open_checkpoint
-from keras_bert_scratch.checkpoints.huggingface import find_checkpoint
-from keras_bert_scratch.checkpoints.sentence_transformers import read_modules
 from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.data.documents import Lines, read_documents
 from keras_bert_scratch.data.shards import (
@@ -31,9 +29,9 @@ from keras_bert_scratch.files import new_file, read_text
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.serving.engines import EngineName
 from keras_bert_scratch.tasks.pretrainer import BertPretrainer
-from keras_bert_scratch.tasks.sentence_encoder import BertSentenceEncoder
+from keras_bert_scratch.tasks.teacher import Teacher, weights_hash
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
-from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary, train_vocabulary
+from keras_bert_scratch.text.vocabulary import Vocabulary, train_vocabulary
 from keras_bert_scratch.training.distribution import (
     check_batch_size,
     check_workers_agree,
@@ -44,9 +42,6 @@ from keras_bert_scratch.training.optimizers import bert_optimizer
 from keras_bert_scratch.training.resuming import ExactResume
 
 logger = logging.getLogger(__name__)
-
-# Texts whose vectors a teacher computes together, and a stopped run keeps.
-_TEACHER_PIECE = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,6 +186,13 @@ class PretrainingRecipe:
                 f"teacher is {self.teacher!r} and next_sentence is true, but a teacher's vectors "
                 "are of single documents: set next_sentence to false."
             )
+        if not (0 < self.masking_rate < 1 or (self.masking_rate == 0 and self.teacher)):
+            raise ValueError(
+                f"masking_rate must be between 0 and 1, received {self.masking_rate!r}; 0 needs a "
+                "teacher, whose vectors are then all that is learned."
+            )
+        if not self.teacher_weight > 0:
+            raise ValueError(f"teacher_weight must be above 0, received {self.teacher_weight!r}.")
         config = self.config(vocab_size=1)
         if self.next_sentence and config.architecture != "bert":
             raise ValueError(
@@ -364,7 +366,7 @@ def pretrain(
         >>> recipe = PretrainingRecipe(
         ...     train=["corpus.txt"],
         ...     held_out=["corpus.txt"],
-        ...     start="tiny-en",
+        ...     start="tiny-en-1",
         ...     phases=[Phase(sequence_length=32, batch_size=2, steps=1)],
         ...     learning_rate=1e-4,
         ...     evaluate_every=1,
@@ -390,12 +392,12 @@ def pretrain(
         tf.config.experimental.enable_op_determinism()
     with chief_first(strategy):
         tokenizer = _tokenizer(recipe, output)
-        teacher = None if recipe.teacher is None else Teacher(recipe, output / "teacher")
+        teacher = _teacher(recipe, output / "teacher")
         shards = {
             length: _shards(recipe, output, tokenizer, teacher, length, num_processes)
             for length in {phase.sequence_length: None for phase in recipe.phases}
         }
-    fingerprint = _fingerprint(recipe, shards)
+    fingerprint = _fingerprint(recipe, teacher, shards)
     check_workers_agree(strategy, {"recipe or texts": fingerprint})
     with strategy.scope():
         model = _model(recipe, tokenizer, teacher)
@@ -453,19 +455,17 @@ def _fit_phases(
 
 
 def _model(
-    recipe: PretrainingRecipe, tokenizer: WordPieceTokenizer, teacher: "Teacher | None"
+    recipe: PretrainingRecipe, tokenizer: WordPieceTokenizer, teacher: Teacher | None
 ) -> BertPretrainer:
     """Makes the model, with new weights or with those of a checkpoint."""
-    heads = {
+    heads: dict[str, Any] = {
         "masked_language_model": recipe.masking_rate > 0,
         "next_sentence": recipe.next_sentence,
         "teacher_dim": None if teacher is None else teacher.dim,
     }
     if recipe.start is not None:
         logger.info("Going on from %s.", recipe.start)
-        return BertPretrainer.from_pretrained(
-            recipe.checkpoint.folder, dtype=recipe.dtype, **heads
-        )
+        return BertPretrainer.from_pretrained(recipe.checkpoint.folder, dtype=recipe.dtype, **heads)
     config = recipe.config(len(tokenizer.vocabulary))
     encoder = BertEncoder(config, dtype=recipe.dtype)
     if teacher is not None:
@@ -475,79 +475,18 @@ def _model(
     return BertPretrainer(encoder, tokenizer, dtype=recipe.dtype, **heads)
 
 
+def _teacher(recipe: PretrainingRecipe, folder: Path) -> Teacher | None:
+    if recipe.teacher is None:
+        return None
+    longest = max(phase.sequence_length for phase in recipe.phases)
+    return Teacher(recipe.teacher, recipe.teacher_engine, longest, folder)
+
+
 def _loss_weights(recipe: PretrainingRecipe, model: BertPretrainer) -> dict[str, float] | None:
     """Returns how much each head's loss counts, or None if all are alike."""
     if recipe.teacher is None:
         return None
     return {**dict.fromkeys(model.default_loss(), 1.0), "teacher_vector": recipe.teacher_weight}
-
-
-class Teacher:
-    """The vectors of a sentence encoder, computed once and kept in a folder.
-
-    Args:
-        recipe: Names the teacher, its engine and the longest sequences, to which it reads texts.
-        folder: Where vectors are kept, as float16.
-    """
-
-    def __init__(self, recipe: PretrainingRecipe, folder: Path) -> None:
-        assert recipe.teacher is not None
-        self.recipe = recipe
-        self.checkpoint = open_checkpoint(read_modules(find_checkpoint(recipe.teacher))["transformer"])
-        self.dim = self.checkpoint.config.hidden_dim
-        self.folder = folder
-
-    @functools.cached_property
-    def encoder(self) -> BertSentenceEncoder:
-        """The teacher itself, which is loaded if there is anything to compute."""
-        longest = max(phase.sequence_length for phase in self.recipe.phases)
-        assert self.recipe.teacher is not None
-        return BertSentenceEncoder.from_pretrained(
-            self.recipe.teacher,
-            sequence_length=min(longest, self.checkpoint.config.max_positions),
-        )
-
-    def vectors(self, texts: Sequence[str]) -> np.ndarray:
-        """Returns the vectors of texts, in pieces that a stopped run keeps. *Shape:* (n, W)."""
-        pieces = [np.zeros((0, self.dim), "float16")]
-        for start in range(0, len(texts), _TEACHER_PIECE):
-            piece = texts[start : start + _TEACHER_PIECE]
-            lengths = [phase.sequence_length for phase in self.recipe.phases]
-            asked = [_weights_hash(self.checkpoint.folder), self.recipe.teacher_engine, max(lengths)]
-            name = hashlib.sha256(json.dumps([asked, piece]).encode()).hexdigest()
-            file = self.folder / f"{name}.npy"
-            if not file.exists():
-                logger.info("The teacher reads texts %d to %d.", start, start + len(piece))
-                made = self.encoder.encode(piece, verbose=0, engine=self.recipe.teacher_engine)
-                self.folder.mkdir(parents=True, exist_ok=True)
-                with new_file(file) as temporary, temporary.open("wb") as opened:
-                    np.save(opened, made.astype("float16"))
-            pieces.append(np.load(file))
-        return np.concatenate(pieces)
-
-    def token_embeddings(self, vocabulary: Vocabulary, config: BertConfig) -> np.ndarray:
-        """Returns the main components of the teacher's vectors of single tokens.
-
-        Their standard deviation is that of new embeddings. What the teacher says nothing of, the
-        special tokens and components beyond its own, is NaN.
-
-        Args:
-            vocabulary: The student's; what continues a word is read without its mark.
-            config: The student's.
-
-        Returns:
-            *Shape:* (V, H).
-        """
-        is_word = np.array([token not in SPECIAL_TOKENS for token in vocabulary.tokens])
-        words = [t.removeprefix("##") for t, known in zip(vocabulary.tokens, is_word, strict=True) if known]
-        vectors = self.vectors(words).astype("float64")
-        vectors -= vectors.mean(axis=0)
-        _, directions = np.linalg.eigh(vectors.T @ vectors)
-        # eigh sorts them by their variance, the largest last.
-        components = vectors @ directions[:, ::-1][:, : config.hidden_dim]
-        table = np.full((len(vocabulary), config.hidden_dim), np.nan, "float32")
-        table[is_word, : components.shape[1]] = components / components.std() * config.initializer_range
-        return table
 
 
 def _tokenizer(recipe: PretrainingRecipe, output: Path) -> WordPieceTokenizer:
@@ -628,21 +567,23 @@ def _shards(
 
 
 def _fingerprint(
-    recipe: PretrainingRecipe, shards: dict[int, tuple[ShardedExamples, ShardedExamples]]
+    recipe: PretrainingRecipe,
+    teacher: Teacher | None,
+    shards: dict[int, tuple[ShardedExamples, ShardedExamples]],
 ) -> dict[str, Any]:
     """Returns what the weights depend on: the recipe, with the contents in place of the paths."""
     fields = json.loads(json.dumps(dataclasses.asdict(recipe)))
     for name in ("train", "held_out", "vocabulary", "text_column"):
         del fields[name]
-    if recipe.teacher is None:
+    if teacher is None:
         # Runs of before there were teachers go on.
         for name in ("teacher", "teacher_engine", "teacher_weight"):
             del fields[name]
     else:
         # The rest follows from the examples.
-        fields["teacher"] = _weights_hash(find_checkpoint(recipe.teacher))
+        fields["teacher"] = teacher.weights_hash
     if recipe.start is not None:
-        fields["start"] = _weights_hash(recipe.checkpoint.folder)
+        fields["start"] = weights_hash(recipe.checkpoint.folder)
     fields["phases"] = {str(number): phase for number, phase in enumerate(fields["phases"])}
     fields["examples"] = {
         f"{part}-{length}": hashlib.sha256(
@@ -652,16 +593,6 @@ def _fingerprint(
         for part, examples in zip(("train", "held_out"), pair, strict=True)
     }
     return fields
-
-
-def _weights_hash(folder: Path) -> str:
-    """Returns the sha256 of a checkpoint's files of weights."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".safetensors", ".bin") or ".ckpt" in path.name:
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
 
 
 def _check_fields(made: type, fields: Any, what: str) -> None:
