@@ -11,7 +11,7 @@ seed, or all are taken. Accuracy is on the same 1,000 test texts. Each classifie
 - random: the network and the tokenizer of the first weights, with new weights.
 
 A run that was stopped goes on where it stopped. `--plot` draws accuracy against a number that is
-part of the weights' names, as in `after-0.5`: hours of pretraining.
+part of the weights' names, as in `after-1.5`: minutes of pretraining.
 """
 
 import os
@@ -85,7 +85,7 @@ def summarize(results: dict[str, float]) -> str:
 
 
 def plot(results: dict[str, float]) -> Figure:
-    """Draws accuracy against hours of pretraining, TF-IDF and random weights as lines."""
+    """Draws accuracy against minutes of pretraining, from random weights on, and TF-IDF as a line."""
     found = groups(results)
     names = [name for name in SETS if any(key[0] == name for key in found)]
     figure = Figure(figsize=(3.6 * len(names), 3.2), layout="constrained")
@@ -93,16 +93,16 @@ def plot(results: dict[str, float]) -> Figure:
         for color, size in enumerate(dict.fromkeys(size for key, size in found if key == name)):
             means = {weights: v.mean() for weights, v in found[name, size].items()}
             points = sorted(
-                (float(hours[1]), mean)
+                (float(minutes[1]), mean)
                 for weights, mean in means.items()
-                if (hours := re.fullmatch(r"after-([\d.]+)", weights))
+                if (minutes := re.fullmatch(r"after-([\d.]+)", weights))
             )
             if "random" in means:
                 points.insert(0, (0.0, means["random"]))
             axes.plot(*zip(*points, strict=True), "o-", color=f"C{color}", label=f"{size} examples")
             if "tf-idf" in means:
                 axes.axhline(means["tf-idf"], color=f"C{color}", linestyle=":")
-        axes.set(title=name, xlabel="hours of pretraining", ylabel="accuracy, %")
+        axes.set(title=name, xlabel="minutes of pretraining", ylabel="accuracy, %")
         axes.legend(loc="lower right")
     return figure
 

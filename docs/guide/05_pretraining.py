@@ -59,7 +59,7 @@ print(f"log {len(tokenizer.vocabulary):,} = {np.log(len(tokenizer.vocabulary)):.
 """
 e to the power of the loss is the *perplexity*: among how many equally likely words the model hesitates.
 
-tiny-en has read the King James Bible, Jane Austen and WordNet:
+tiny-en-1, the package's first encoder, has read the King James Bible, Jane Austen and WordNet:
 """
 
 for text in ["He opened the [MASK].", "In the beginning God created the [MASK]."]:
