@@ -85,7 +85,7 @@ def summarize(results: dict[str, float]) -> str:
 
 
 def plot(results: dict[str, float]) -> Figure:
-    """Draws accuracy against minutes of pretraining, from random weights on, and TF-IDF as a line."""
+    """Draws accuracy against minutes of pretraining, from 0 (random weights), and TF-IDF."""
     found = groups(results)
     names = [name for name in SETS if any(key[0] == name for key in found)]
     figure = Figure(figsize=(3.6 * len(names), 3.2), layout="constrained")
