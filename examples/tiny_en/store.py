@@ -26,6 +26,7 @@ def main(model: str, output: str) -> None:
     weights = Path(output) / "model.safetensors"
     halves = {name: value.astype("float16") for name, value in load_file(weights).items()}
     save_file(halves, weights, metadata={"format": "pt"})
+    weights.chmod(0o644)
     config = Path(output) / "config.json"
     fields = json.loads(config.read_text())
     fields |= {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
