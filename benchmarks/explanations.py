@@ -122,7 +122,7 @@ def main() -> None:
 
     train, (texts, labels) = split(*fetch_snippets())
     keras.utils.set_random_seed(0)
-    model = BertClassifier.from_pretrained("tiny-en", LABELS, sequence_length=64)
+    model = BertClassifier.from_pretrained("tiny-en-1", LABELS, sequence_length=64)
     model.compile(adamw(5e-4, total_steps=options.epochs * -(-len(train[0]) // 32)))
     started = time.perf_counter()
     with contextlib.redirect_stdout(sys.stderr):

@@ -149,11 +149,11 @@ def callers(
 ) -> dict[str, tuple[Callable[[str], Any], int | None]]:
     """Returns functions that answer a text by name, and the number of requests if it is special."""
     short: dict[str, Any] = {"sequence_length": 16}
-    classifier = BertClassifier.from_pretrained("tiny-en", LABELS, **short)
-    encoder = BertSentenceEncoder.from_pretrained("tiny-en", **short)
-    tagger = BertTokenClassifier.from_pretrained("tiny-en", ["O", "B-joy", "I-joy"], **short)
-    answerer = BertQuestionAnswerer.from_pretrained("tiny-en", sequence_length=24)
-    summarizer = BertSummarizer.from_pretrained("tiny-en", summary_length=6, **short)
+    classifier = BertClassifier.from_pretrained("tiny-en-1", LABELS, **short)
+    encoder = BertSentenceEncoder.from_pretrained("tiny-en-1", **short)
+    tagger = BertTokenClassifier.from_pretrained("tiny-en-1", ["O", "B-joy", "I-joy"], **short)
+    answerer = BertQuestionAnswerer.from_pretrained("tiny-en-1", sequence_length=24)
+    summarizer = BertSummarizer.from_pretrained("tiny-en-1", summary_length=6, **short)
     context = "nobody should see a bad film, and all of us saw a good one with joy"
     kinds: dict[str, tuple[Any, Any, Callable[[Any, str], Any]]] = {
         "classifier": (classifier, load_predictor, lambda one, text: one.probabilities([text])),
@@ -240,7 +240,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("memory", help="memory after each of ten repetitions")
     command.add_argument("things", nargs="*", metavar="THING", help=f"actions: {', '.join(THINGS)}")
-    command.add_argument("--model", default="tiny-en", help="default: %(default)s")
+    command.add_argument("--model", default="tiny-en-1", help="default: %(default)s")
     command.add_argument("--times", type=int, default=10, help="default: %(default)s")
     command.set_defaults(run=memory)
     command = commands.add_parser("threads", help="one predictor, eight threads")

@@ -110,7 +110,7 @@ def classifier(
     passwords = [f"the password is {first} {second}." for first in words for second in words]
     planted = [canary for canary in canaries for _ in range(canary.copies)]
     keras.utils.set_random_seed(seed)
-    model = BertClassifier.from_pretrained("tiny-en", labels=LABELS, sequence_length=64)
+    model = BertClassifier.from_pretrained("tiny-en-1", labels=LABELS, sequence_length=64)
     privacy = epsilon and DifferentialPrivacy(epsilon=epsilon, delta=DELTA, microbatch_size=64)
     model.compile(keras.optimizers.Adam(1e-3), training_step=privacy)
     model.fit(
@@ -139,7 +139,7 @@ def masked_tokens(words: list[str], canaries: list[Canary], seed: int) -> dict[s
         for _ in range(canary.copies)
     ]
     keras.utils.set_random_seed(seed)
-    model = BertPretrainer.from_pretrained("tiny-en", next_sentence=False)
+    model = BertPretrainer.from_pretrained("tiny-en-1", next_sentence=False)
     model.compile(adamw(1e-3, total_steps=STEPS, warmup_ratio=0.1), steps_per_execution=20)
     tokenizer = model.check_tokenizer()
     with tempfile.TemporaryDirectory() as folder:
@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("memorization.json"))
     options = parser.parse_args()
-    vocabulary = BertPretrainer.from_pretrained("tiny-en").check_tokenizer().vocabulary
+    vocabulary = BertPretrainer.from_pretrained("tiny-en-1").check_tokenizer().vocabulary
     words, canaries = draw(vocabulary, options.seed)
     settings: dict[str, Any] = {"words": words, "canaries": canaries, "seed": options.seed}
     runs: dict[str, Callable[[], dict[str, Any]]] = {

@@ -73,11 +73,11 @@ Position 0 is (0, 1, 0, 1, …), since sin 0 = 0 and cos 0 = 1. Columns on the l
 on the right slowly: like the hands of a clock, together they tell any position.
 
 BERT learns its positions instead, which costs a row for each and knows none beyond the last. Here
-are both: waves, and the table that tiny-en, the small encoder in the package, has learned.
+are both: waves, and the table that tiny-en-1, a small encoder in the package, has learned.
 """
 
 waves = sinusoidal_positions(128, 128)
-encoder = BertPretrainer.from_pretrained("tiny-en").encoder
+encoder = BertPretrainer.from_pretrained("tiny-en-1").encoder
 learned = encoder.embeddings.position.get_weights()[0]
 
 plot_positions(waves)

@@ -220,11 +220,11 @@ its own matrices, so that one head may look for negations, and another at the wo
 
 ## In a trained encoder
 
-tiny-en, the encoder in the package, has two layers of two heads. Rows ask, columns are asked, and
+tiny-en-1, an encoder in the package, has two layers of two heads. Rows ask, columns are asked, and
 each row adds up to one:
 """
 
-model = BertPretrainer.from_pretrained("tiny-en")
+model = BertPretrainer.from_pretrained("tiny-en-1")
 encoding = model.tokenizer.encode(" ".join(words))
 ids = np.array([encoding.token_ids])
 outputs = model.encoder(

@@ -122,7 +122,7 @@ It returns a vector for each token, `sequence_output`, and one for the text, `po
 vector of `[CLS]`, passed through a dense layer. Padding changes nothing, to float32's last digits:
 """
 
-model = BertPretrainer.from_pretrained("tiny-en")
+model = BertPretrainer.from_pretrained("tiny-en-1")
 ids = np.array([model.tokenizer.encode("he opened the door").token_ids])
 padded = np.pad(ids, [(0, 0), (0, 5)])
 

@@ -1,4 +1,4 @@
-"""Documents -> token ids by sentence -> examples: pairs of segments, or full sentences.
+"""Documents -> token ids by sentence -> examples: pairs, full sentences, or whole documents.
 
 The segments of an example are spans of documents, so all tokens are kept in one flat vector and
 every step below works on positions in it.
@@ -52,11 +52,13 @@ class Example(NamedTuple):
         token_ids: [CLS] first [SEP] second [SEP], or [CLS] sentences [SEP]; int32.
         first_length: Tokens of segment 0, including the first [SEP]; the rest is segment 1.
         next_sentence_label: `IS_NEXT` if the second segment follows the first, or `IS_RANDOM`.
+        teacher_vector: What a teacher made of the text, or None. *Shape:* (W,).
     """
 
     token_ids: np.ndarray
     first_length: int
     next_sentence_label: int
+    teacher_vector: np.ndarray | None = None
 
 
 def tokenize_documents(
@@ -210,6 +212,36 @@ def full_sentences(
             first, separators = last, []
     if len(parts) > 1:
         yield packed()
+
+
+def whole_documents(
+    documents: TokenizedDocuments,
+    vectors: np.ndarray,
+    *,
+    sequence_length: int,
+    cls_id: int,
+    sep_id: int,
+) -> Iterator[Example]:
+    """Makes one example of each document, with a teacher's vector of it.
+
+    Longer documents are left out: the vector is of all of a text.
+
+    Args:
+        documents: The documents, none of which was without tokens.
+        vectors: The teacher's vectors of them. *Shape:* (n, W).
+        sequence_length: Most tokens of an example.
+        cls_id: Id of [CLS].
+        sep_id: Id of [SEP].
+
+    Yields:
+        The examples, in the order of the documents.
+    """
+    ends = documents.sentence_starts[documents.document_starts]
+    for start, end, vector in zip(ends[:-1], ends[1:], vectors, strict=True):
+        if end - start <= sequence_length - 2:
+            inner = documents.token_ids[start:end]
+            ids = np.concatenate([[cls_id], inner, [sep_id]]).astype("int32")
+            yield Example(ids, len(ids), IS_NEXT, vector)
 
 
 def _sentence_at(starts: np.ndarray, position: int, lowest: int, highest: int) -> int:

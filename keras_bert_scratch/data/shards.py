@@ -31,6 +31,7 @@ from keras_bert_scratch.data.sentence_pairs import (
     full_sentences,
     sentence_pairs,
     tokenize_documents,
+    whole_documents,
 )
 from keras_bert_scratch.files import new_file, read_json
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
@@ -44,6 +45,8 @@ _INTERLEAVED = 16
 _SHUFFLED_TOGETHER = 1 << 16
 # [CLS], [SEP], [SEP], and one token for each segment.
 _SHORTEST = 5
+# Longer than any sentence.
+_NO_LIMIT = 1 << 31
 # Number of examples masked by one call when shards are written with their masks.
 _MASKED_TOGETHER = 1024
 
@@ -62,9 +65,12 @@ class ShardSettings:
         whole_words: See `TokenMasker`; used with `static_masking`.
         text_column: Column of the documents, in files with columns.
         lines: Meaning of line breaks within documents, see `read_documents`.
+        teacher_dim: W, the size of a teacher's vectors, of which each document has one. Each
+            document is then an example of its own; those that are too long are left out.
 
     Raises:
-        ValueError: If a number is too small, or `lines` is unknown.
+        ValueError: If a number is too small, `lines` is unknown, or a teacher's vectors are to be
+            learned from pairs.
     """
 
     sequence_length: int = 128
@@ -75,8 +81,14 @@ class ShardSettings:
     whole_words: bool = True
     text_column: str = "text"
     lines: Lines = "auto"
+    teacher_dim: int | None = None
 
     def __post_init__(self) -> None:
+        if self.teacher_dim and self.next_sentence:
+            raise ValueError(
+                "a teacher's vector is of one document, an example for next_sentence of two: set "
+                "next_sentence to false."
+            )
         for name, least in (("sequence_length", _SHORTEST), ("repeats", 1), ("seed", 0)):
             value = getattr(self, name)
             if type(value) is not int or value < least:
@@ -90,6 +102,7 @@ def write_shard(
     folder: str | Path,
     tokenizer: WordPieceTokenizer,
     settings: ShardSettings,
+    vectors: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Writes the examples of one file of text, unless they are already there.
 
@@ -99,14 +112,21 @@ def write_shard(
         folder: Folder of the shards.
         tokenizer: Tokenizer with the vocabulary of the model.
         settings: How text becomes examples.
+        vectors: With `teacher_dim`, a teacher's vector of each document. *Shape:* (n, W).
 
     Returns:
         The shard's entry in the index.
 
     Raises:
-        ValueError: If there is too little text for an example, or the folder holds the shard of
-            another text, vocabulary or settings.
+        ValueError: If there is too little text for an example, the folder holds the shard of
+            another text, vocabulary, settings or vectors, or a teacher's vector is of a document
+            without tokens.
     """
+    if (vectors is None) != (settings.teacher_dim is None):
+        raise ValueError(
+            f"teacher_dim is {settings.teacher_dim}, and there are "
+            f"{'no' if vectors is None else 'some'} vectors of a teacher: give both, or none."
+        )
     source, folder = Path(source), Path(folder)
     file = folder / f"examples-{shard:05d}.tfrecord"
     wanted = {
@@ -115,6 +135,8 @@ def write_shard(
         "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
         **_recipe(tokenizer, settings),
     }
+    if vectors is not None:
+        wanted["vectors_sha256"] = hashlib.sha256(vectors.astype("float16").tobytes()).hexdigest()
     note = file.with_suffix(".json")
     if note.exists():
         entry = read_json(note)
@@ -124,7 +146,8 @@ def write_shard(
                 "or name another."
             )
         return entry
-    longest_sentence = settings.sequence_length // 2 - 1
+    # A whole document is not cut.
+    longest_sentence = settings.sequence_length // 2 - 1 if vectors is None else _NO_LIMIT
     documents = tokenize_documents(
         read_documents(source, settings.text_column, lines=settings.lines),
         tokenizer,
@@ -132,20 +155,41 @@ def write_shard(
     )
     _check_enough(documents, source, settings)
     counts = _counts(documents, settings)
-    logger.log(
-        logging.WARNING if counts["cut_sentences"] or counts["empty_documents"] else logging.INFO,
-        "%(source)s: %(documents)d documents; %(cut_sentences)d sentences of more than %(longest)d "
-        "tokens are cut into pieces, %(empty_documents)d documents without tokens left out, "
-        "%(only_second_parts)d of one sentence used as second parts only.",
-        {"source": source, "longest": longest_sentence, **counts},
-    )
+    if vectors is not None:
+        if vectors.shape != (len(documents), settings.teacher_dim):
+            raise ValueError(
+                f"{source} has {len(documents)} documents with tokens, and a teacher's vectors of "
+                f"shape {vectors.shape}: give one of {settings.teacher_dim} numbers for each, and "
+                f"remove the {counts['empty_documents']} documents without tokens."
+            )
+        logger.info(
+            "%s: %d documents, of which those of more than %d tokens are left out.",
+            *(source, len(documents), settings.sequence_length - 2),
+        )
+    else:
+        logger.log(
+            logging.WARNING
+            if counts["cut_sentences"] or counts["empty_documents"]
+            else logging.INFO,
+            "%(source)s: %(documents)d documents; %(cut_sentences)d sentences of more than "
+            "%(longest)d tokens are cut into pieces, %(empty_documents)d documents without tokens "
+            "left out, %(only_second_parts)d of one sentence used as second parts only.",
+            {"source": source, "longest": longest_sentence, **counts},
+        )
     count = 0
     with new_file(file) as temporary:
         with tf.io.TFRecordWriter(str(temporary)) as writer:
             for repeat in range(settings.repeats):
-                for record in _records(documents, shard, repeat, tokenizer.vocabulary, settings):
+                for record in _records(
+                    documents, shard, repeat, tokenizer.vocabulary, settings, vectors
+                ):
                     writer.write(record)
                     count += 1
+        if not count:
+            raise ValueError(
+                f"No document of {source} has {settings.sequence_length - 2} tokens or fewer: cut "
+                "them into shorter ones, or make the sequences longer."
+            )
         size = temporary.stat().st_size
     entry = {**wanted, **counts, "examples": count, "bytes": size}
     _write_json(note, entry)
@@ -160,6 +204,7 @@ def write_shards(
     *,
     num_processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    vectors: Sequence[np.ndarray] | None = None,
 ) -> dict[str, Any]:
     """Turns files of text into a folder of shards; goes on where it stopped.
 
@@ -170,6 +215,7 @@ def write_shards(
         settings: How text becomes examples.
         num_processes: Number of files that are processed in parallel.
         progress: Called with the number of finished shards, and the number of all shards.
+        vectors: With `teacher_dim`, a teacher's vectors for each of `sorted_sources`.
 
     Returns:
         The index.
@@ -185,7 +231,10 @@ def write_shards(
     paths = sorted_sources(sources)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(path, shard, folder, tokenizer, settings) for shard, path in enumerate(paths)]
+    jobs = [
+        (path, shard, folder, tokenizer, settings, vectors[shard] if vectors else None)
+        for shard, path in enumerate(paths)
+    ]
     entries: list[dict[str, Any]] = []
     for entry in _in_processes(jobs, num_processes):
         entries.append(entry)
@@ -273,6 +322,7 @@ class ShardedExamples:
             raise ValueError(f"{index} is damaged ({error!r}): make the shards again.") from error
         self.sequence_length = settings.sequence_length
         self.next_sentence = settings.next_sentence
+        self.teacher_dim = settings.teacher_dim
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -295,14 +345,15 @@ class ShardedExamples:
             batch_size: B.
             seed: Seed of the order and of the masks.
             start: Number of the first batch; those before it are skipped.
-            masking_rate: Share of the tokens to hide, if the shards are not masked.
+            masking_rate: Share of the tokens to hide, if the shards are not masked; with 0 nothing
+                is hidden, and there are no labels of tokens.
             whole_words: See `TokenMasker`.
 
         Returns:
             A dataset of `(inputs, labels, sample_weight)`: `inputs` holds `token_ids`,
             `segment_ids` and `padding_mask`, *shape:* (B, S), and `masked_positions`, *shape:*
-            (B, P); the others hold `masked_language_model`, *shape:* (B, P), and `next_sentence`,
-            *shape:* (B,).
+            (B, P); the others hold `masked_language_model`, *shape:* (B, P), `next_sentence`,
+            *shape:* (B,), and `teacher_vector`, *shape:* (B, W), as far as the shards have them.
         """
         first_epoch, skipped = divmod(start * batch_size, len(self))
         records = (
@@ -338,11 +389,14 @@ class ShardedExamples:
     def _examples(
         self, batches: tf.data.Dataset, seed: int, masking_rate: float, whole_words: bool
     ) -> tf.data.Dataset:
-        masker = TokenMasker(self.vocabulary, self.sequence_length, masking_rate, whole_words)
         is_static = self.index["settings"]["static_masking"] is not None
+        masker = None
+        if masking_rate and not is_static:
+            masker = TokenMasker(self.vocabulary, self.sequence_length, masking_rate, whole_words)
+        features = {**_FEATURES, **(_TEACHER_FEATURES if self.teacher_dim else {})}
 
         def parse(number: tf.Tensor, records: tf.Tensor) -> tuple[dict[str, tf.Tensor], ...]:
-            columns = tf.io.parse_example(records, _FEATURES)
+            columns = tf.io.parse_example(records, features)
             shape = (None, self.sequence_length)
             ragged = tf.cast(columns["token_ids"], tf.int32)
             token_ids = ragged.to_tensor(self.vocabulary.pad_id, shape=shape)
@@ -362,19 +416,28 @@ class ShardedExamples:
                         columns["masked_ids"].row_lengths(), slots[1], tf.float32
                     ),
                 }
-            else:
+            elif masker is not None:
                 masked = masker(token_ids, _seed([seed, number, 0]))
+            else:
+                masked = {"token_ids": token_ids}
             inputs = {
                 "token_ids": masked["token_ids"],
                 "segment_ids": tf.cast(in_second, tf.int32) * padding_mask,
                 "padding_mask": padding_mask,
-                "masked_positions": masked["masked_positions"],
             }
-            labels = {"masked_language_model": masked["masked_ids"]}
-            weights = {"masked_language_model": masked["masked_weights"]}
+            labels, weights = {}, {}
+            if "masked_ids" in masked:
+                inputs["masked_positions"] = masked["masked_positions"]
+                labels["masked_language_model"] = masked["masked_ids"]
+                weights["masked_language_model"] = masked["masked_weights"]
             if self.next_sentence:
                 labels["next_sentence"] = tf.cast(columns["next_sentence_label"], tf.int32)
                 weights["next_sentence"] = tf.ones_like(labels["next_sentence"], tf.float32)
+            if self.teacher_dim:
+                vectors = tf.io.decode_raw(columns["teacher_vector"], tf.float16)
+                vectors = tf.reshape(tf.cast(vectors, tf.float32), (-1, self.teacher_dim))
+                labels["teacher_vector"] = vectors
+                weights["teacher_vector"] = tf.ones_like(vectors[:, 0])
             return inputs, labels, weights
 
         return batches.map(parse, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
@@ -391,6 +454,8 @@ _FEATURES = {
     "masked_positions": tf.io.RaggedFeature(tf.int64),
     "masked_ids": tf.io.RaggedFeature(tf.int64),
 }
+# float16, as its bytes.
+_TEACHER_FEATURES = {"teacher_vector": tf.io.FixedLenFeature((), tf.string)}
 
 
 def _recipe(tokenizer: WordPieceTokenizer, settings: ShardSettings) -> dict[str, Any]:
@@ -403,6 +468,9 @@ def _recipe(tokenizer: WordPieceTokenizer, settings: ShardSettings) -> dict[str,
         ).hexdigest(),
         "settings": dataclasses.asdict(settings),
     }
+    if settings.teacher_dim is None:
+        # Shards of before there were teachers stay valid.
+        del recipe["settings"]["teacher_dim"]
     if settings.static_masking is not None:
         recipe["max_predictions"] = _masker(tokenizer.vocabulary, settings).max_predictions
     return recipe
@@ -487,18 +555,20 @@ def _records(
     repeat: int,
     vocabulary: Vocabulary,
     settings: ShardSettings,
+    vectors: np.ndarray | None,
 ) -> Iterator[bytes]:
     """Makes the examples of a shard and serializes them; a pure function of the arguments."""
     generator = np.random.default_rng((settings.seed, shard, repeat))
-    made = list(
-        (sentence_pairs if settings.next_sentence else full_sentences)(
-            documents,
-            sequence_length=settings.sequence_length,
-            cls_id=vocabulary.cls_id,
-            sep_id=vocabulary.sep_id,
-            generator=generator,
-        )
-    )
+    shape = {
+        "sequence_length": settings.sequence_length,
+        "cls_id": vocabulary.cls_id,
+        "sep_id": vocabulary.sep_id,
+    }
+    if vectors is not None:
+        made = list(whole_documents(documents, vectors, **shape))
+    else:
+        make = sentence_pairs if settings.next_sentence else full_sentences
+        made = list(make(documents, **shape, generator=generator))
     examples = [made[i] for i in generator.permutation(len(made))]
     if settings.static_masking is None:
         yield from (_serialize(example) for example in examples)
@@ -531,6 +601,11 @@ def _serialize(example: Example, **masked: np.ndarray) -> bytes:
         name: tf.train.Feature(int64_list=tf.train.Int64List(value=values))
         for name, values in columns.items()
     }
+    if example.teacher_vector is not None:
+        content = example.teacher_vector.astype("float16").tobytes()
+        features["teacher_vector"] = tf.train.Feature(
+            bytes_list=tf.train.BytesList(value=[content])
+        )
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(
         deterministic=True
     )

@@ -1,8 +1,9 @@
-"""Pretraining: an encoder, the masked-LM head and the next-sentence head.
+"""Pretraining: an encoder, and heads for hidden tokens, next sentences and a teacher's vectors.
 
-Axes: B batch, S sequence, P predictions, V vocabulary.
+Axes: B batch, S sequence, P predictions, V vocabulary, W width of a teacher's vectors.
 """
 
+from pathlib import Path
 from typing import Any, Self
 
 import keras
@@ -15,8 +16,10 @@ from keras_bert_scratch.checkpoints.name_map import (
     masked_language_model_weights,
     pooler_weights,
 )
+from keras_bert_scratch.checkpoints.sentence_transformers import write_modules
 from keras_bert_scratch.evaluation.metrics import Perplexity
 from keras_bert_scratch.layers.heads import ClassificationHead, MaskedLanguageModelHead
+from keras_bert_scratch.layers.pooling import pool_tokens
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.encoder_model import EncoderModel
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
@@ -32,15 +35,22 @@ class BertPretrainer(EncoderModel):
     Args:
         encoder: The encoder below the heads.
         tokenizer: For `fill_mask` and `save_pretrained`; None if neither is used.
+        masked_language_model: Whether there is a head for hidden tokens.
         next_sentence: Whether there is a next-sentence head. Without one nothing trains the
             encoder's pooler.
+        teacher_dim: W, the size of the vectors that a larger sentence encoder gives to texts. With
+            it there is a third head: from the mean of a text's states to the teacher's vector, by
+            cosine (Reimers and Gurevych 2020, "Making Monolingual Sentence Embeddings
+            Multilingual", section 2). Texts are compared, not tokens, so that the teacher's
+            vocabulary may be another. The head is for training, and is not in `save_pretrained`,
+            which writes a sentence encoder of mean pooling.
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Raises:
-        ValueError: If the tokenizer's vocabulary is larger than the encoder's.
+        ValueError: If the tokenizer's vocabulary is larger than the encoder's, or there is no head.
 
     Example:
-        >>> model = BertPretrainer.from_pretrained("tiny-en")
+        >>> model = BertPretrainer.from_pretrained("tiny-en-1")
         >>> model.fill_mask("He opened the [MASK].", top_k=2)
         [{'way': 0.03..., 'door': 0.02...}]
     """
@@ -50,22 +60,30 @@ class BertPretrainer(EncoderModel):
         encoder: BertEncoder,
         tokenizer: WordPieceTokenizer | None = None,
         *,
+        masked_language_model: bool = True,
         next_sentence: bool = True,
+        teacher_dim: int | None = None,
         **kwargs: Any,
     ) -> None:
+        if not (masked_language_model or next_sentence or teacher_dim):
+            raise ValueError("A pretrainer needs a head: set one of the arguments for them.")
         super().__init__(encoder, tokenizer, **kwargs)
         config = encoder.config
 
         # === Layers ===
-        self.masked_language_model = MaskedLanguageModelHead(
-            config.hidden_dim,
-            config.vocab_size,
-            activation=config.activation,
-            layer_norm_epsilon=config.layer_norm_epsilon,
-            initializer_range=config.initializer_range,
-            use_bias=config.architecture == "bert",
-            dtype=self.dtype_policy,
-            name="masked_language_model",
+        self.masked_language_model = (
+            MaskedLanguageModelHead(
+                config.hidden_dim,
+                config.vocab_size,
+                activation=config.activation,
+                layer_norm_epsilon=config.layer_norm_epsilon,
+                initializer_range=config.initializer_range,
+                use_bias=config.architecture == "bert",
+                dtype=self.dtype_policy,
+                name="masked_language_model",
+            )
+            if masked_language_model
+            else None
         )
         self.next_sentence = (
             ClassificationHead(
@@ -78,17 +96,25 @@ class BertPretrainer(EncoderModel):
             if next_sentence
             else None
         )
+        self.teacher_vector = (
+            None
+            if teacher_dim is None
+            else keras.layers.Dense(teacher_dim, dtype=self.dtype_policy, name="teacher_vector")
+        )
         self.build()
 
     def build(self, input_shape: Any = None) -> None:
         """Creates the heads' weights; the encoder has its own."""
-        self.masked_language_model.build((None, None, self.encoder.config.hidden_dim))
+        if self.masked_language_model is not None:
+            self.masked_language_model.build((None, None, self.encoder.config.hidden_dim))
         if self.next_sentence is not None:
             self.next_sentence.build((None, self.encoder.config.hidden_dim))
+        if self.teacher_vector is not None:
+            self.teacher_vector.build((None, self.encoder.config.hidden_dim))
         self.built = True
 
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> dict[str, Any]:
-        """Computes the logits of both heads.
+        """Computes the outputs of the heads.
 
         Args:
             inputs: `token_ids`, `segment_ids` and `padding_mask`, int32, *shape:* (B, S) each, and
@@ -96,19 +122,25 @@ class BertPretrainer(EncoderModel):
             training: Whether dropout acts.
 
         Returns:
-            A dict of `masked_language_model`, *shape:* (B, P, V), and `next_sentence`, *shape:*
-            (B, 2); class 0 means that the second segment follows the first.
+            A dict of logits: `masked_language_model`, *shape:* (B, P, V), and `next_sentence`,
+            *shape:* (B, 2); class 0 means that the second segment follows the first. With a
+            teacher, also `teacher_vector`, *shape:* (B, W).
         """
         outputs = self.encoder(inputs, training=training)
-        logits = {
-            "masked_language_model": self.masked_language_model(
+        logits = {}
+        if self.masked_language_model is not None:
+            logits["masked_language_model"] = self.masked_language_model(
                 outputs["sequence_output"],
                 inputs["masked_positions"],
                 self.encoder.embeddings.token.embeddings,
             )
-        }
         if self.next_sentence is not None:
             logits["next_sentence"] = self.next_sentence(outputs["pooled_output"])
+        if self.teacher_vector is not None:
+            states = outputs["sequence_output"]
+            logits["teacher_vector"] = self.teacher_vector(
+                pool_tokens(states, inputs["padding_mask"], "mean")
+            )
         return logits
 
     # === Training ===
@@ -128,29 +160,36 @@ class BertPretrainer(EncoderModel):
         super().compile(*args, **kwargs)
 
     def default_loss(self) -> dict[str, keras.losses.Loss]:
-        """Returns cross-entropy for both heads; the loss is their sum (A.2).
+        """Returns cross-entropy for the heads; the loss is their sum (A.2).
 
         The masked-LM head's is summed over the masked positions and divided by all B x P slots: a
         denominator that is the same for every batch, so that gradients accumulated over small
-        batches are those of the large one.
+        batches are those of the large one. Of a teacher's vectors the loss is the cosine, negative.
         """
-        return {
+        losses: dict[str, keras.losses.Loss] = {
             head: keras.losses.SparseCategoricalCrossentropy(from_logits=True)
             for head in self._heads
         }
+        if self.teacher_vector is not None:
+            losses["teacher_vector"] = keras.losses.CosineSimilarity()
+        return losses
 
     def default_weighted_metrics(self) -> dict[str, list[keras.metrics.Metric]]:
-        """Returns accuracy for both heads, and perplexity: means over the masked positions."""
+        """Returns accuracy and perplexity over the masked positions, and those of other heads."""
         metrics: dict[str, list[keras.metrics.Metric]] = {
             head: [keras.metrics.SparseCategoricalAccuracy("accuracy")] for head in self._heads
         }
-        metrics["masked_language_model"].append(Perplexity())
+        if self.masked_language_model is not None:
+            metrics["masked_language_model"].append(Perplexity())
+        if self.teacher_vector is not None:
+            metrics["teacher_vector"] = [keras.metrics.CosineSimilarity("cosine")]
         return metrics
 
     @property
     def _heads(self) -> list[str]:
-        heads = ["masked_language_model"]
-        return heads if self.next_sentence is None else [*heads, "next_sentence"]
+        """The heads whose answer is a class."""
+        names = "masked_language_model", "next_sentence"
+        return [name for name in names if getattr(self, name) is not None]
 
     # === Answers ===
     def fill_mask(self, text: str, top_k: int = 5) -> list[dict[str, float]]:
@@ -164,8 +203,13 @@ class BertPretrainer(EncoderModel):
             For each [MASK], in order, tokens and their probabilities, most probable first.
 
         Raises:
-            ValueError: If the text has no [MASK], is too long, or the model has no tokenizer.
+            ValueError: If the text has no [MASK], is too long, or the model has no tokenizer, or no
+                head for hidden tokens.
         """
+        if self.masked_language_model is None:
+            raise ValueError(
+                "The model has no head for hidden tokens: make it with masked_language_model=True."
+            )
         tokenizer = self.check_tokenizer()
         settings = {**tokenizer.get_config(), "allow_special_tokens": True}
         encoding = WordPieceTokenizer.from_config(settings).encode(text)
@@ -210,22 +254,43 @@ class BertPretrainer(EncoderModel):
 
     @property
     def architecture(self) -> str:  # type: ignore[override]
-        """`BertForPreTraining` with, `BertForMaskedLM` without a next-sentence head."""
+        """`BertForPreTraining`, `BertForMaskedLM` without the head for next sentences."""
+        if self.masked_language_model is None:
+            return "BertModel"
         return "BertForMaskedLM" if self.next_sentence is None else "BertForPreTraining"
 
     def other_weights(self) -> tuple[Weight, ...]:
         """Returns the rows of the heads, and of the pooler below the next-sentence head."""
         config = self.encoder.config
-        masked = masked_language_model_weights(config)
+        masked = masked_language_model_weights(config) if self.masked_language_model else ()
         if self.next_sentence is None:
-            return masked
+            return masked or super().other_weights()
         return (*pooler_weights(config), *masked, *NEXT_SENTENCE)
 
     def optional_weights(self, checkpoint: Checkpoint) -> tuple[Weight, ...]:
         """Returns the rows of the heads, which are new where a checkpoint lacks them."""
         return self.other_weights()
 
+    def write_files(self, folder: Path) -> None:
+        """Writes the files of `transformers`; after a teacher also those of a sentence encoder."""
+        super().write_files(folder)
+        if self.teacher_vector is not None:
+            write_modules(
+                folder,
+                pooling="mean",
+                normalize=False,
+                sequence_length=self.encoder.config.max_positions,
+                hidden_dim=self.encoder.config.hidden_dim,
+                prompts={},
+                prompt=None,
+            )
+
     # === Config ===
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {**super().get_config(), "next_sentence": self.next_sentence is not None}
+        return {
+            **super().get_config(),
+            "masked_language_model": self.masked_language_model is not None,
+            "next_sentence": self.next_sentence is not None,
+            "teacher_dim": None if self.teacher_vector is None else self.teacher_vector.units,
+        }

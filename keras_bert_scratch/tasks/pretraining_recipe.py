@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 import yaml
 
@@ -17,11 +18,18 @@ from keras_bert_scratch.checkpoints.checkpoint import Checkpoint
 from keras_bert_scratch.checkpoints.google import open_checkpoint
 from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.data.documents import Lines, read_documents
-from keras_bert_scratch.data.shards import ShardedExamples, ShardSettings, write_shards
+from keras_bert_scratch.data.shards import (
+    ShardedExamples,
+    ShardSettings,
+    sorted_sources,
+    write_shards,
+)
 from keras_bert_scratch.extras import check_installed
 from keras_bert_scratch.files import new_file, read_text
 from keras_bert_scratch.models.encoder import BertEncoder
+from keras_bert_scratch.serving.engines import EngineName
 from keras_bert_scratch.tasks.pretrainer import BertPretrainer
+from keras_bert_scratch.tasks.teacher import Teacher, weights_hash
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import Vocabulary, train_vocabulary
 from keras_bert_scratch.training.distribution import (
@@ -83,9 +91,17 @@ class PretrainingRecipe:
         start: A checkpoint to go on from, as `from_pretrained` takes it (domain adaptation), in
             place of `vocabulary` and `encoder`: its sizes, tokenizer, weights and heads are used.
             Heads that it lacks are new, and a warning says so.
+        teacher: A sentence encoder to learn from beside hidden tokens, as
+            `BertSentenceEncoder.from_pretrained` takes it: the mean of a text's states is to point
+            where its vector does. Each document is then an example; a phase leaves out those
+            longer than its sequences. A new encoder's token embeddings start as the main
+            components of the teacher's vectors of the tokens. `next_sentence` must be false.
+        teacher_engine: What computes the teacher's vectors, see `BertSentenceEncoder.encode`.
+        teacher_weight: Weight of the teacher's loss, a cosine, beside hidden tokens'.
         next_sentence: Whether to train on pairs and next-sentence prediction, or full sentences.
         repeats: How often the text is cut into examples, each time at other places.
-        masking_rate: Share of the tokens to hide.
+        masking_rate: Share of the tokens to hide. With a teacher it may be 0: the vectors alone are
+            learned, for about half the time.
         whole_words: Whether to hide the tokens of a word together.
         static_masking: Whether to hide the same tokens each time.
         lowercase: Whether to lower-case the text; by default yes, or as the checkpoint in `start`.
@@ -127,6 +143,9 @@ class PretrainingRecipe:
     vocabulary: int | str | None = None
     encoder: dict[str, Any] | None = None
     start: str | None = None
+    teacher: str | None = None
+    teacher_engine: EngineName = "keras"
+    teacher_weight: float = 10.0
     next_sentence: bool = True
     repeats: int = 1
     masking_rate: float = 0.15
@@ -162,6 +181,18 @@ class PretrainingRecipe:
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} must be a positive integer, received {value!r}.")
         self._check_start()
+        if self.teacher is not None and self.next_sentence:
+            raise ValueError(
+                f"teacher is {self.teacher!r} and next_sentence is true, but a teacher's vectors "
+                "are of single documents: set next_sentence to false."
+            )
+        if not (0 < self.masking_rate < 1 or (self.masking_rate == 0 and self.teacher)):
+            raise ValueError(
+                f"masking_rate must be between 0 and 1, received {self.masking_rate!r}; 0 needs a "
+                "teacher, whose vectors are then all that is learned."
+            )
+        if not self.teacher_weight > 0:
+            raise ValueError(f"teacher_weight must be above 0, received {self.teacher_weight!r}.")
         config = self.config(vocab_size=1)
         if self.next_sentence and config.architecture != "bert":
             raise ValueError(
@@ -335,7 +366,7 @@ def pretrain(
         >>> recipe = PretrainingRecipe(
         ...     train=["corpus.txt"],
         ...     held_out=["corpus.txt"],
-        ...     start="tiny-en",
+        ...     start="tiny-en-1",
         ...     phases=[Phase(sequence_length=32, batch_size=2, steps=1)],
         ...     learning_rate=1e-4,
         ...     evaluate_every=1,
@@ -361,15 +392,20 @@ def pretrain(
         tf.config.experimental.enable_op_determinism()
     with chief_first(strategy):
         tokenizer = _tokenizer(recipe, output)
+        teacher = _teacher(recipe, output / "teacher")
         shards = {
-            length: _shards(recipe, output, tokenizer, length, num_processes)
+            length: _shards(recipe, output, tokenizer, teacher, length, num_processes)
             for length in {phase.sequence_length: None for phase in recipe.phases}
         }
-    fingerprint = _fingerprint(recipe, shards)
+    fingerprint = _fingerprint(recipe, teacher, shards)
     check_workers_agree(strategy, {"recipe or texts": fingerprint})
     with strategy.scope():
-        model = _model(recipe, tokenizer)
-        model.compile(recipe.make_optimizer(), steps_per_execution=recipe.steps_per_execution)
+        model = _model(recipe, tokenizer, teacher)
+        model.compile(
+            recipe.make_optimizer(),
+            steps_per_execution=recipe.steps_per_execution,
+            loss_weights=_loss_weights(recipe, model),
+        )
         resume = ExactResume(output / "checkpoint.safetensors", fingerprint)
         resume.restore(model)
 
@@ -418,19 +454,39 @@ def _fit_phases(
         )
 
 
-def _model(recipe: PretrainingRecipe, tokenizer: WordPieceTokenizer) -> BertPretrainer:
+def _model(
+    recipe: PretrainingRecipe, tokenizer: WordPieceTokenizer, teacher: Teacher | None
+) -> BertPretrainer:
     """Makes the model, with new weights or with those of a checkpoint."""
+    heads: dict[str, Any] = {
+        "masked_language_model": recipe.masking_rate > 0,
+        "next_sentence": recipe.next_sentence,
+        "teacher_dim": None if teacher is None else teacher.dim,
+    }
     if recipe.start is not None:
         logger.info("Going on from %s.", recipe.start)
-        return BertPretrainer.from_pretrained(
-            recipe.checkpoint.folder, next_sentence=recipe.next_sentence, dtype=recipe.dtype
-        )
-    return BertPretrainer(
-        BertEncoder(recipe.config(len(tokenizer.vocabulary)), dtype=recipe.dtype),
-        tokenizer,
-        next_sentence=recipe.next_sentence,
-        dtype=recipe.dtype,
-    )
+        return BertPretrainer.from_pretrained(recipe.checkpoint.folder, dtype=recipe.dtype, **heads)
+    config = recipe.config(len(tokenizer.vocabulary))
+    encoder = BertEncoder(config, dtype=recipe.dtype)
+    if teacher is not None:
+        table = encoder.embeddings.token.embeddings
+        known = teacher.token_embeddings(tokenizer.vocabulary, config)
+        table.assign(np.where(np.isnan(known), keras.ops.convert_to_numpy(table), known))
+    return BertPretrainer(encoder, tokenizer, dtype=recipe.dtype, **heads)
+
+
+def _teacher(recipe: PretrainingRecipe, folder: Path) -> Teacher | None:
+    if recipe.teacher is None:
+        return None
+    longest = max(phase.sequence_length for phase in recipe.phases)
+    return Teacher(recipe.teacher, recipe.teacher_engine, longest, folder)
+
+
+def _loss_weights(recipe: PretrainingRecipe, model: BertPretrainer) -> dict[str, float] | None:
+    """Returns how much each head's loss counts, or None if all are alike."""
+    if recipe.teacher is None:
+        return None
+    return {**dict.fromkeys(model.default_loss(), 1.0), "teacher_vector": recipe.teacher_weight}
 
 
 def _tokenizer(recipe: PretrainingRecipe, output: Path) -> WordPieceTokenizer:
@@ -461,6 +517,7 @@ def _shards(
     recipe: PretrainingRecipe,
     output: Path,
     tokenizer: WordPieceTokenizer,
+    teacher: Teacher | None,
     sequence_length: int,
     num_processes: int,
 ) -> tuple[ShardedExamples, ShardedExamples]:
@@ -476,7 +533,14 @@ def _shards(
             whole_words=recipe.whole_words,
             text_column=recipe.text_column,
             lines=recipe.lines,
+            teacher_dim=None if teacher is None else teacher.dim,
         )
+        vectors = None
+        if teacher is not None:
+            vectors = [
+                teacher.vectors(list(read_documents(path, recipe.text_column, lines=recipe.lines)))
+                for path in sorted_sources(sources)
+            ]
         folder = output / "shards" / f"{part}-{sequence_length}"
 
         def report(done: int, all_shards: int, part: str = part) -> None:
@@ -489,7 +553,13 @@ def _shards(
             )
 
         write_shards(
-            sources, folder, tokenizer, settings, num_processes=num_processes, progress=report
+            sources,
+            folder,
+            tokenizer,
+            settings,
+            num_processes=num_processes,
+            progress=report,
+            vectors=vectors,
         )
         both.append(ShardedExamples(folder, tokenizer.vocabulary))
     train, held_out = both
@@ -497,14 +567,23 @@ def _shards(
 
 
 def _fingerprint(
-    recipe: PretrainingRecipe, shards: dict[int, tuple[ShardedExamples, ShardedExamples]]
+    recipe: PretrainingRecipe,
+    teacher: Teacher | None,
+    shards: dict[int, tuple[ShardedExamples, ShardedExamples]],
 ) -> dict[str, Any]:
     """Returns what the weights depend on: the recipe, with the contents in place of the paths."""
     fields = json.loads(json.dumps(dataclasses.asdict(recipe)))
     for name in ("train", "held_out", "vocabulary", "text_column"):
         del fields[name]
+    if teacher is None:
+        # Runs of before there were teachers go on.
+        for name in ("teacher", "teacher_engine", "teacher_weight"):
+            del fields[name]
+    else:
+        # The rest follows from the examples.
+        fields["teacher"] = teacher.weights_hash
     if recipe.start is not None:
-        fields["start"] = _weights_hash(recipe.checkpoint.folder)
+        fields["start"] = weights_hash(recipe.checkpoint.folder)
     fields["phases"] = {str(number): phase for number, phase in enumerate(fields["phases"])}
     fields["examples"] = {
         f"{part}-{length}": hashlib.sha256(
@@ -514,16 +593,6 @@ def _fingerprint(
         for part, examples in zip(("train", "held_out"), pair, strict=True)
     }
     return fields
-
-
-def _weights_hash(folder: Path) -> str:
-    """Returns the sha256 of a checkpoint's files of weights."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".safetensors", ".bin") or ".ckpt" in path.name:
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
 
 
 def _check_fields(made: type, fields: Any, what: str) -> None:

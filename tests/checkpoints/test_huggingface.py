@@ -581,7 +581,10 @@ def test_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ConnectionError("no route")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    message = "'bert-typo' is neither a folder here nor one of minilm, tiny-en, and the hub did not"
+    message = (
+        "'bert-typo' is neither a folder here nor one of minilm, tiny-en, tiny-en-1, and the hub "
+        "did not"
+    )
     with pytest.raises(FileNotFoundError, match=re.escape(message)):
         load_encoder("bert-typo")
 

@@ -202,6 +202,48 @@ def test_full_sentences_have_one_segment_and_no_second_head(
     assert set(labels) == set(weights) == {"masked_language_model"}
 
 
+HEADS = {"masked_language_model", "teacher_vector"}
+TEACHER = ShardSettings(sequence_length=8, next_sentence=False, teacher_dim=2)
+
+
+def test_each_document_has_its_vector_of_a_teacher(tmp_path: Path) -> None:
+    # The second document has 7 tokens, and 6 fit.
+    documents = ["ba. be.", "ba be bo ba be bo.", "bo", "be ba bo bo ba."]
+    source = tmp_path / "a.txt"
+    source.write_text("\n\n".join(documents))
+    vectors = np.array([[1, 2], [3, 4], [5, 6], [7, 8]], "float32")
+    write_shards([source], tmp_path / "s", TOKENIZER, TEACHER, vectors=[vectors])
+    examples = ShardedExamples(tmp_path / "s", TOKENIZER.vocabulary)
+    assert len(examples) == 3
+    for rate, heads in ((0.0, {"teacher_vector"}), (0.2, HEADS)):
+        ((inputs, labels, weights),) = batches(examples.evaluation(3, seed=0, masking_rate=rate), 1)
+        assert set(labels) == set(weights) == heads
+        assert ("masked_positions" in inputs) == (rate > 0)
+        if not rate:
+            texts = [
+                TOKENIZER.decode(ids[ids != 0], skip_special_tokens=True)
+                for ids in inputs["token_ids"]
+            ]
+            found = dict(zip(texts, labels["teacher_vector"].tolist(), strict=True))
+            assert found == {"ba. be.": [1, 2], "bo": [5, 6], "be ba bo bo ba.": [7, 8]}
+
+
+def test_what_a_teacher_cannot_be_asked(tmp_path: Path) -> None:
+    source = tmp_path / "a.txt"
+    source.write_text("ba\n\n\u200b\n\nbe", encoding="utf-8")
+    for vectors, message in (
+        (None, "teacher_dim is 2, and there are no vectors of a teacher: give both"),
+        (np.zeros((3, 2)), r"2 documents with tokens.* shape \(3, 2\): .* remove the 1 documents"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            write_shard(source, 0, tmp_path / "s", TOKENIZER, TEACHER, vectors)
+    source.write_text("ba be bo ba be bo ba be")
+    with pytest.raises(ValueError, match=r"No document of .* has 6 tokens or fewer: cut them"):
+        write_shard(source, 0, tmp_path, TOKENIZER, TEACHER, np.zeros((1, 2)))
+    with pytest.raises(ValueError, match="set next_sentence to false"):
+        ShardSettings(teacher_dim=2)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -11,6 +11,7 @@ from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.classifier import BertClassifier
 from keras_bert_scratch.tasks.pretrainer import BertPretrainer
+from keras_bert_scratch.tasks.sentence_encoder import BertSentenceEncoder
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from keras_bert_scratch.training.optimizers import bert_optimizer
@@ -171,3 +172,47 @@ def test_an_encoder_goes_on_to_other_tasks(
     fresh = BertPretrainer.from_pretrained(tmp_path / "classifier", next_sentence=True)
     assert "Newly initialized, to be trained: masked_language_model.dense.kernel" in caplog.text
     assert fresh(batch[0])["next_sentence"].shape == (4, 2)
+
+
+def test_the_teachers_head_by_hand(
+    tiny_config: BertConfig, batch: tuple[dict[str, Any], ...]
+) -> None:
+    inputs, labels, weights = batch
+    inputs["padding_mask"][1, 4:] = 0
+    model = BertPretrainer(BertEncoder(tiny_config), TOKENIZER, next_sentence=False, teacher_dim=3)
+    outputs = model(inputs)
+    states = np.array(model.encoder(inputs)["sequence_output"], "float64")
+    mask = inputs["padding_mask"][:, :, None]
+    means = (states * mask).sum(axis=1) / mask.sum(axis=1)
+    kernel, bias = (np.array(w, "float64") for w in model.teacher_vector.weights)
+    found = means @ kernel + bias
+    np.testing.assert_allclose(outputs["teacher_vector"], found, atol=1e-5)
+
+    wanted = np.random.default_rng(1).normal(size=(4, 3))
+    model.compile("sgd", loss_weights={"masked_language_model": 0.0, "teacher_vector": 2.0})
+    labels = {"masked_language_model": labels["masked_language_model"], "teacher_vector": wanted}
+    weights = {
+        "masked_language_model": weights["masked_language_model"],
+        "teacher_vector": np.ones(4, "float32"),
+    }
+    logs = model.test_on_batch(inputs, labels, weights, return_dict=True)
+    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(wanted, axis=1)
+    cosine = ((found * wanted).sum(axis=1) / lengths).mean()
+    assert logs["teacher_vector_cosine"] == pytest.approx(cosine, abs=1e-5)
+    assert logs["loss"] == pytest.approx(-2 * cosine, abs=1e-5)
+
+
+def test_without_the_head_for_hidden_tokens(tiny_config: BertConfig, tmp_path: Path) -> None:
+    heads = {"masked_language_model": False, "next_sentence": False, "teacher_dim": 3}
+    model = BertPretrainer(BertEncoder(tiny_config), TOKENIZER, **heads)
+    with pytest.raises(ValueError, match="make it with masked_language_model=True"):
+        model.fill_mask("paris is [MASK]")
+    model.save_pretrained(tmp_path / "m")
+    encoder = BertSentenceEncoder.from_pretrained(tmp_path / "m")
+    assert (encoder.pooling, encoder.normalize) == ("mean", False)
+    texts = ["paris is the capital", "a b c"]
+    wanted = BertSentenceEncoder(model.encoder, TOKENIZER, normalize=False).encode(texts)
+    np.testing.assert_allclose(encoder.encode(texts), wanted, atol=1e-6)
+    assert BertClassifier.from_pretrained(tmp_path / "m", labels=["a", "b"]).pooling == "mean"
+    with pytest.raises(ValueError, match="A pretrainer needs a head"):
+        BertPretrainer(BertEncoder(tiny_config), **{**heads, "teacher_dim": None})

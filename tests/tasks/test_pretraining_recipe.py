@@ -320,10 +320,13 @@ class KillAt(keras.callbacks.Callback):
 
 
 @pytest.mark.slow
-def test_stops_change_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("changes", [{}, {"teacher": "tiny-en-1", "next_sentence": False}])
+def test_stops_change_nothing(
+    changes: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As the test above, within one process: in the second epoch of either phase."""
     recipe = PretrainingRecipe.from_yaml(
-        write(folder, gradient_accumulation=1, steps_per_execution=1)
+        write(folder, gradient_accumulation=1, steps_per_execution=1, **changes)
     )
     pretrain(recipe, folder / "whole")
     original = BertPretrainer.fit
