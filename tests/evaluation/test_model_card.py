@@ -91,9 +91,9 @@ def test_the_text(tiny_classifier, report):
 
 
 def test_warnings_stand_above_the_figures(tiny_classifier):
-    report = evaluate_classification([0, 1], [[0.9, 0.1]] * 2, ["negative", "positive"])
+    report = evaluate_classification([0, 1] * 10, [[0.9, 0.1]] * 20, ["negative", "positive"])
     card = model_card(tiny_classifier(), report=report)
-    assert card.index("**Warning:** All 2 predictions are") < card.index("| accuracy |")
+    assert card.index("**Warning:** All 20 predictions are") < card.index("| accuracy |")
 
 
 def test_every_task_has_an_example_that_it_understands():

@@ -179,7 +179,11 @@ CASES = {
     **{
         name: Case(
             BertPretrainer,
-            {"next_sentence": next_sentence},
+            {
+                "masked_language_model": True,
+                "next_sentence": next_sentence,
+                "teacher_dim": None,
+            },
             (MASKED, {name: y for name, y in labels.items() if next_sentence or "mask" in name}),
             lambda model: model.fill_mask("a [MASK] film"),
             architecture,
