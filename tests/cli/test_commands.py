@@ -237,6 +237,7 @@ class TestShardsOfPredictions:
         assert "--shard-lines of at least 1; received" in error
 
 
+@pytest.mark.slow
 def test_finetune_a_student_by_adapters(folder, tmp_path, run):
     run(
         *("finetune", "--model", folder / "start", "--train", folder / "train.csv"),
@@ -252,6 +253,7 @@ def test_finetune_a_student_by_adapters(folder, tmp_path, run):
     assert adapter["labels"] == ["negative", "positive"]
 
 
+@pytest.mark.slow
 def test_finetune_with_fewer_heads_weighted_and_stopped_early(folder, tmp_path, run):
     run(
         *("finetune", "--model", folder / "model", "--train", folder / "train.csv"),
@@ -406,6 +408,7 @@ class TestOneFileSuffices:
         assert [line.split()[0] for line in error.splitlines()[1:]] == ["a", "b", "c"]
 
 
+@pytest.mark.slow
 def test_several_labels_a_text(folder, reviews, run, write_csv, tmp_path):
     examples = [
         (text, [label, *["film"] * ("film" in text)]) for text, label in zip(*reviews, strict=True)

@@ -61,6 +61,7 @@ def assert_same(left: list, right: list) -> None:
     tf.nest.map_structure(np.testing.assert_array_equal, left, right)
 
 
+@pytest.mark.slow
 def test_the_same_bytes_however_they_are_made(
     texts: list[Path], folder: Path, tmp_path: Path
 ) -> None:

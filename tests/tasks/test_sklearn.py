@@ -140,6 +140,7 @@ class TestSelection:
         assert len(scores) == 2
         assert scores.min() > 0.8
 
+    @pytest.mark.slow
     def test_grid_search(self, estimator, reviews):
         search = GridSearchCV(
             estimator,
