@@ -97,10 +97,9 @@ def pytest_runtest_makereport():
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)
-def pytest_xdist_auto_num_workers(config):
-    # More than processors, since some tests wait, for servers and for processes of their own; the
-    # slow ones most of their time.
-    return (yield) + (2 if config.option.markexpr == "slow" else 1)
+def pytest_xdist_auto_num_workers():
+    # One more than processors, since some tests wait, for servers and for processes of their own.
+    return (yield) + 1
 
 
 @pytest.fixture(scope="session")
