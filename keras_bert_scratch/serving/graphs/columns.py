@@ -148,25 +148,6 @@ class ColumnSignature(Signature):
             specs.append(tf.TensorSpec((None, *axes), dtype, name=self.names[name]))
         return {"serving_default": (answer, specs)}
 
-    @functools.cached_property
-    def tables(self) -> dict[str, tf.lookup.StaticHashTable]:
-        """The number of each category, by column."""
-        return {
-            name: tf.lookup.StaticHashTable(
-                tf.lookup.KeyValueTensorInitializer(
-                    tf.constant(column.categories),
-                    tf.range(1, len(column.categories) + 1),
-                ),
-                default_value=0,
-            )
-            for name, column in self.columns.items()
-            if isinstance(column, CategoryColumn) and column.categories
-        }
-
-    def resources(self) -> list[Any]:
-        """Returns the owners of the tables that the functions use."""
-        return [self.graph, *self.tables.values()]
-
     def write_assets(self, folder: Path) -> None:
         """Writes the labels and the columns."""
         extra = folder / ASSETS
@@ -200,7 +181,7 @@ class ColumnSignature(Signature):
             return _log_mels(column, value)
         is_known = tf.not_equal(value, "")
         if isinstance(column, CategoryColumn):
-            return is_known, self.tables[name].lookup(value)[:, tf.newaxis]
+            return is_known, _number_in(column.categories or (), value)
         if isinstance(column, ImageColumn):
             size = column.height, column.width
             spec = tf.TensorSpec((*size, 3), tf.uint8)
@@ -325,3 +306,10 @@ def _probes(column: Column, generator: np.random.Generator, place: int) -> list[
     values = values[:count]
     values[(3 * place + 1) % count] = None
     return values
+
+
+def _number_in(categories: Sequence[str], value: tf.Tensor) -> tf.Tensor:
+    """Returns the numbers of categories, from 1 on, and 0 for others. *Shape:* (B, 1)."""
+    names = tf.constant([*categories], tf.string)
+    is_name = tf.cast(tf.equal(value[:, tf.newaxis], names), tf.int32)  # (B, categories)
+    return tf.linalg.matvec(is_name, tf.range(1, len(categories) + 1))[:, tf.newaxis]
