@@ -37,6 +37,7 @@ import numpy as np
 sys.path[:0] = [str(Path(__file__).parents[1] / "examples"), str(Path(__file__).parent)]
 
 OURS = ("keras", "litert", "litert-int8")
+SETS = ("snippets", "r8", "mixed")
 ENGINES = (*OURS, "onnx-int8", "pipeline")
 BATCH_SIZE, SEQUENCE_LENGTH = 32, 256
 NUM_HELD_OUT = 1000
@@ -147,7 +148,8 @@ def measure(options: argparse.Namespace, models: Path) -> list[dict[str, Any]]:
     asked = {name: held_out[0] for name, (_, held_out) in sets.items()}
     asked["mixed"] = mixed(sets, options.texts)
     rows = []
-    for name, texts in asked.items():
+    for name in options.sets:
+        texts = asked[name]
         folder = models / ("r8" if name == "mixed" else name)
         runs: dict[str, list[dict[str, Any]]] = {engine: [] for engine in options.engines}
         for _ in range(options.rounds):
@@ -193,6 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--texts", type=int, default=10_000, help="mixed ones (default: 10000)")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=ENGINES)
     parser.add_argument("--models", type=Path, help="folder of the trained models, kept")
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
