@@ -21,9 +21,9 @@ from keras_bert_scratch.text.columns import joined_columns
 from keras_bert_scratch.text.normalization import BertNormalizer
 
 # A difference with a larger p-value counts as chance.
-_SIGNIFICANT = 0.05
+SIGNIFICANT = 0.05
 # Most texts that TF-IDF is trained on: its words and their pairs stay within some gigabytes.
-_MOST_TEXTS = 50_000
+MOST_EXAMPLES = 50_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,14 +84,11 @@ class BaselineComparison:
     def warnings(self) -> list[str]:
         """What a reader should know before using the model."""
         if self.model.num_examples < FEWEST_THAT_TELL:
-            return [
-                f"NOTE: {self.model.num_examples} held-out examples do not tell whether the model "
-                f"is good: hold out {FEWEST_THAT_TELL} at least."
-            ]
+            return [few_examples_note(self.model.num_examples)]
         warnings = []
-        if self.num_train > _MOST_TEXTS:
+        if self.num_train > MOST_EXAMPLES:
             warnings.append(
-                f"NOTE: TF-IDF was trained on {_MOST_TEXTS} of the {self.num_train} texts."
+                f"NOTE: TF-IDF was trained on {MOST_EXAMPLES} of the {self.num_train} texts."
             )
         if self.model.accuracy <= self.commonest.accuracy:
             warnings.append(
@@ -103,7 +100,7 @@ class BaselineComparison:
                 "WARNING: The model does not beat the baseline, TF-IDF and logistic regression: "
                 "train it longer or on more texts, start from other weights, or use the baseline."
             )
-        elif self.test.p_value > _SIGNIFICANT:
+        elif self.test.p_value > SIGNIFICANT:
             warnings.append(
                 "NOTE: The model beats TF-IDF and logistic regression, but not beyond chance: more "
                 "held-out examples would tell."
@@ -143,12 +140,12 @@ def compare_with_baseline(
     train_ids, num_classes = np.asarray(train_ids), len(class_names)
     train_texts = joined_columns(train_texts)
     # They may be sorted by class.
-    drawn = np.random.default_rng(0).permutation(len(train_texts))[:_MOST_TEXTS]
+    drawn = np.random.default_rng(0).permutation(len(train_texts))[:MOST_EXAMPLES]
     of_baseline = baseline_scores(
         [train_texts[i] for i in drawn], train_ids[drawn], joined_columns(texts), num_classes
     )
     reports, are_right = [], []
-    for values in (scores, of_baseline, _commonest(train_ids, len(true_ids), num_classes)):
+    for values in (scores, of_baseline, commonest_scores(train_ids, len(true_ids), num_classes)):
         reports.append(
             evaluate_classification(true_ids, values, class_names, multi_label=multi_label)
         )
@@ -165,7 +162,15 @@ def compare_with_baseline(
     )
 
 
-def _commonest(train_ids: np.ndarray, num_examples: int, num_classes: int) -> np.ndarray:
+def few_examples_note(num_examples: int) -> str:
+    """Returns what is said of fewer held-out examples than tell anything."""
+    return (
+        f"NOTE: {num_examples} held-out examples do not tell whether the model is good: hold out "
+        f"{FEWEST_THAT_TELL} at least."
+    )
+
+
+def commonest_scores(train_ids: np.ndarray, num_examples: int, num_classes: int) -> np.ndarray:
     """Returns the commonest answer as ones among zeros, for every example. *Shape:* (n, C)."""
     answers, counts = np.unique(train_ids, axis=0, return_counts=True)
     answer = answers[counts.argmax()]
@@ -177,30 +182,42 @@ def baseline_scores(
     train_texts: list[str], train_ids: np.ndarray, texts: list[str], num_classes: int
 ) -> np.ndarray:
     """Returns the baseline's probabilities. *Shape:* (n, C)."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.multiclass import OneVsRestClassifier
     from sklearn.pipeline import make_pipeline
+
+    if train_ids.ndim == 1 and len(np.unique(train_ids)) < 2:
+        raise ValueError(
+            "The baseline needs training texts of at least two classes, received one: name the "
+            "file that the model was trained on."
+        )
+    pipeline = make_pipeline(text_vectorizer(), linear_classifier())
+    pipeline.fit(train_texts, train_ids)
+    # Classes without a training text keep a probability of 0.
+    scores = np.zeros((len(texts), num_classes))
+    scores[:, pipeline.classes_.astype(int)] = pipeline.predict_proba(texts)
+    return scores
+
+
+def text_vectorizer() -> Any:
+    """Returns scikit-learn's TF-IDF on words and pairs of words."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
     normalizer = BertNormalizer(lowercase=True, strip_accents=True, tokenize_chinese_chars=True)
     # Words are BERT's: each Chinese character is a word, as in the model.
-    vectorizer = TfidfVectorizer(
+    return TfidfVectorizer(
         tokenizer=lambda text: [word.text for word in normalizer.words(text)],
         token_pattern=None,
         lowercase=False,
         ngram_range=(1, 2),
         sublinear_tf=True,
     )
-    if train_ids.ndim == 1 and len(np.unique(train_ids)) < 2:
-        raise ValueError(
-            "The baseline needs training texts of at least two classes, received one: name the "
-            "file that the model was trained on."
-        )
+
+
+def linear_classifier() -> Any:
+    """Returns scikit-learn's logistic regression, for one or several labels an example."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
+
     # A class at a time takes a tenth of the time and half the memory, and is as often right.
-    classifier = LogisticRegression(C=10, solver="liblinear", dual=True, random_state=0)
-    pipeline = make_pipeline(vectorizer, OneVsRestClassifier(classifier))
-    pipeline.fit(train_texts, train_ids)
-    # Classes without a training text keep a probability of 0.
-    scores = np.zeros((len(texts), num_classes))
-    scores[:, pipeline.classes_.astype(int)] = pipeline.predict_proba(texts)
-    return scores
+    return OneVsRestClassifier(
+        LogisticRegression(C=10, solver="liblinear", dual=True, random_state=0)
+    )

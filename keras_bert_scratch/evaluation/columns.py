@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 
 from keras_bert_scratch.data.table import Column, resize_picture
+from keras_bert_scratch.evaluation.baseline import (
+    MOST_EXAMPLES,
+    SIGNIFICANT,
+    commonest_scores,
+    few_examples_note,
+    linear_classifier,
+    text_vectorizer,
+)
 from keras_bert_scratch.evaluation.classification import (
+    FEWEST_THAT_TELL,
     ClassificationReport,
     evaluate_classification,
     predicted_ids,
@@ -18,10 +27,7 @@ from keras_bert_scratch.evaluation.classification import (
 from keras_bert_scratch.evaluation.significance import McNemar, mcnemar
 from keras_bert_scratch.tables import format_table
 
-# A difference with a larger p-value counts as chance.
-_SIGNIFICANT = 0.05
-# Most examples that the baseline is trained on, and the sides of its pictures.
-_MOST_EXAMPLES = 50_000
+# Of the baseline's pictures.
 _PICTURE_SIDE = 8
 
 
@@ -87,6 +93,8 @@ class ColumnComparison:
     @property
     def warnings(self) -> list[str]:
         """What a reader should know before using the model."""
+        if self.all_columns.num_examples < FEWEST_THAT_TELL:
+            return [few_examples_note(self.all_columns.num_examples)]
         warnings = []
         accuracy = self.all_columns.accuracy
         if accuracy <= self.commonest.accuracy:
@@ -96,11 +104,11 @@ class ColumnComparison:
             )
         for name, test in self.tests.items():
             loses = accuracy < self.without[name].accuracy
-            if loses and test.p_value <= _SIGNIFICANT:
+            if loses and test.p_value <= SIGNIFICANT:
                 warnings.append(
                     f"WARNING: The model is better without the column {name!r}: leave it out."
                 )
-            elif loses or test.p_value > _SIGNIFICANT:
+            elif loses or test.p_value > SIGNIFICANT:
                 warnings.append(
                     f"NOTE: The column {name!r} adds nothing beyond chance to the others."
                 )
@@ -109,7 +117,7 @@ class ColumnComparison:
                 "WARNING: The model does not beat logistic regression on TF-IDF and values: train "
                 "it longer or on more rows, start from other weights, or use the baseline."
             )
-        elif self.baseline_test.p_value > _SIGNIFICANT:
+        elif self.baseline_test.p_value > SIGNIFICANT:
             warnings.append(
                 "NOTE: The model beats logistic regression on TF-IDF and values, but not beyond "
                 "chance: more held-out examples would tell."
@@ -151,11 +159,10 @@ def compare_columns(
     def scores(hidden: Sequence[str]) -> np.ndarray:
         return model.predict(model.hide(examples, hidden), batch_size, verbose=0)
 
-    counts = np.bincount(train_ids, minlength=len(model.labels))
     found: dict[Any, np.ndarray] = {
         "all": scores([]),
         "baseline": _baseline_scores(model.columns, others, train_ids, examples, model.labels),
-        "commonest": np.tile(counts == counts.max(), (len(true_ids), 1)).astype(float),
+        "commonest": commonest_scores(train_ids, len(true_ids), len(model.labels)),
         **{("without", name): scores([name]) for name in names},
         **{("alone", name): scores([other for other in names if other != name]) for name in names},
     }
@@ -183,22 +190,20 @@ def _baseline_scores(
 ) -> np.ndarray:
     """Returns the baseline's probabilities. *Shape:* (n, C)."""
     from scipy.sparse import csr_array, hstack
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
 
-    drawn = np.random.default_rng(0).permutation(len(train))[:_MOST_EXAMPLES]
+    drawn = np.random.default_rng(0).permutation(len(train))[:MOST_EXAMPLES]
     train, train_ids = train.take(drawn), train_ids[drawn]
     parts = []
     for texts, other_texts in zip(train.columns, held_out.columns, strict=True):
         if any(texts):
-            vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+            vectorizer = text_vectorizer()
             parts.append([vectorizer.fit_transform(texts), vectorizer.transform(other_texts)])
     for name, column in columns.items():
         if column.kind != "text":
             both = [_features(column, examples.values[name]) for examples in (train, held_out)]
             parts.append([csr_array(features) for features in both])
     x, other_x = (hstack(list(side)).tocsr() for side in zip(*parts, strict=True))
-    classifier = LogisticRegression(C=10, max_iter=1000).fit(x, train_ids)
+    classifier = linear_classifier().fit(x, train_ids)
     # Classes without a training example keep a probability of 0.
     scores = np.zeros((len(held_out), len(labels)))
     scores[:, classifier.classes_] = classifier.predict_proba(other_x)

@@ -81,7 +81,7 @@ def test_an_equal_model_is_warned_of(data):
 
 
 def test_of_many_texts_some_are_read(data, monkeypatch):
-    monkeypatch.setattr("keras_bert_scratch.evaluation.baseline._MOST_TEXTS", 24)
+    monkeypatch.setattr("keras_bert_scratch.evaluation.baseline.MOST_EXAMPLES", 24)
     texts, ids = data
     order = np.argsort(ids)  # the first 24 are of one class
     train = ([texts[i] for i in order], ids[order])
