@@ -393,8 +393,9 @@ def pretrain(
     with chief_first(strategy):
         tokenizer = _tokenizer(recipe, output)
         teacher = _teacher(recipe, output / "teacher")
+        vectors = None if teacher is None else _vectors(recipe, teacher)
         shards = {
-            length: _shards(recipe, output, tokenizer, teacher, length, num_processes)
+            length: _shards(recipe, output, tokenizer, vectors, length, num_processes)
             for length in {phase.sequence_length: None for phase in recipe.phases}
         }
     fingerprint = _fingerprint(recipe, teacher, shards)
@@ -482,6 +483,17 @@ def _teacher(recipe: PretrainingRecipe, folder: Path) -> Teacher | None:
     return Teacher(recipe.teacher, recipe.teacher_engine, longest, folder)
 
 
+def _vectors(recipe: PretrainingRecipe, teacher: Teacher) -> dict[str, list[np.ndarray]]:
+    """Returns the teacher's vectors of the documents of each file, in the order of the shards."""
+    return {
+        part: [
+            teacher.vectors(list(read_documents(path, recipe.text_column, lines=recipe.lines)))
+            for path in sorted_sources(sources)
+        ]
+        for part, sources in (("train", recipe.train), ("held_out", recipe.held_out))
+    }
+
+
 def _loss_weights(recipe: PretrainingRecipe, model: BertPretrainer) -> dict[str, float] | None:
     """Returns how much each head's loss counts, or None if all are alike."""
     if recipe.teacher is None:
@@ -517,7 +529,7 @@ def _shards(
     recipe: PretrainingRecipe,
     output: Path,
     tokenizer: WordPieceTokenizer,
-    teacher: Teacher | None,
+    vectors: dict[str, list[np.ndarray]] | None,
     sequence_length: int,
     num_processes: int,
 ) -> tuple[ShardedExamples, ShardedExamples]:
@@ -533,14 +545,8 @@ def _shards(
             whole_words=recipe.whole_words,
             text_column=recipe.text_column,
             lines=recipe.lines,
-            teacher_dim=None if teacher is None else teacher.dim,
+            teacher_dim=None if vectors is None else vectors[part][0].shape[1],
         )
-        vectors = None
-        if teacher is not None:
-            vectors = [
-                teacher.vectors(list(read_documents(path, recipe.text_column, lines=recipe.lines)))
-                for path in sorted_sources(sources)
-            ]
         folder = output / "shards" / f"{part}-{sequence_length}"
 
         def report(done: int, all_shards: int, part: str = part) -> None:
@@ -559,7 +565,7 @@ def _shards(
             settings,
             num_processes=num_processes,
             progress=report,
-            vectors=vectors,
+            vectors=None if vectors is None else vectors[part],
         )
         both.append(ShardedExamples(folder, tokenizer.vocabulary))
     train, held_out = both
