@@ -306,6 +306,22 @@ def config_fields(config: BertConfig) -> dict[str, Any]:
     }
 
 
+def label_fields(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Returns the fields of config.json that name the classes of a head.
+
+    Args:
+        labels: The names, in the order of their ids.
+
+    Example:
+        >>> label_fields(["bad", "good"])["label2id"]
+        {'bad': 0, 'good': 1}
+    """
+    return {
+        "id2label": {str(class_id): label for class_id, label in enumerate(labels)},
+        "label2id": {label: class_id for class_id, label in enumerate(labels)},
+    }
+
+
 def activation_name(activation: str) -> str:
     """Returns the name that `transformers` has for an activation."""
     return next(theirs for theirs, ours in _ACTIVATIONS.items() if ours == activation)

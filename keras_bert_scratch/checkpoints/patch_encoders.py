@@ -9,6 +9,7 @@ from typing import Any
 from keras_bert_scratch.checkpoints.huggingface import (
     HuggingFaceCheckpoint,
     activation_name,
+    label_fields,
     make_config,
     write_config,
     write_weights,
@@ -229,8 +230,7 @@ def _config_fields(config: PatchConfig, labels: list[str] | None) -> dict[str, A
             )
         fields["use_mask_token"] = False
     if labels:
-        fields["id2label"] = dict(enumerate(labels))
-        fields["label2id"] = {label: n for n, label in enumerate(labels)}
+        fields |= label_fields(labels)
     return {"architectures": [kind], "model_type": config.architecture, **fields}
 
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from keras_bert_scratch.checkpoints.adapters import AdapterCheckpoint, write_adapter
 from keras_bert_scratch.checkpoints.google import open_checkpoint
+from keras_bert_scratch.checkpoints.huggingface import label_fields
 from keras_bert_scratch.checkpoints.name_map import CLASSIFIER, POOLED_CLASSIFIER, Weight
 from keras_bert_scratch.checkpoints.sentence_transformers import read_pooling
 from keras_bert_scratch.data.batching import LengthBucketedBatches
@@ -46,7 +47,6 @@ from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.models.state import copy_state
 from keras_bert_scratch.serving.engines import Engine
 from keras_bert_scratch.serving.graphs.classifier import ClassifierSignature
-from keras_bert_scratch.tasks.encoder_model import label_fields
 from keras_bert_scratch.tasks.text_model import TextExamples, TextModel
 from keras_bert_scratch.text.preprocessing import Step
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer

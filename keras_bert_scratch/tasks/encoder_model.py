@@ -373,19 +373,3 @@ class EncoderModel(DistributableModel):
         model = cls(**{**arguments, "encoder": encoder, "tokenizer": tokenizer})
         set_state(model, state)
         return model
-
-
-def label_fields(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Returns the fields of config.json that name the classes of a head.
-
-    Args:
-        labels: The names, in the order of their ids.
-
-    Example:
-        >>> label_fields(["bad", "good"])["label2id"]
-        {'bad': 0, 'good': 1}
-    """
-    return {
-        "id2label": {str(class_id): label for class_id, label in enumerate(labels)},
-        "label2id": {label: class_id for class_id, label in enumerate(labels)},
-    }
