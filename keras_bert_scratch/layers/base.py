@@ -1,4 +1,4 @@
-"""The base of the layers: their configs, and their dense sub-layers."""
+"""The base of the layers: their configs, and how they make dense layers and tables."""
 
 import inspect
 from typing import Any, ClassVar, Self
@@ -36,6 +36,17 @@ class BaseLayer(keras.layers.Layer):
         initializer = keras.initializers.TruncatedNormal(stddev=self.initializer_range)
         return Dense(
             width, kernel_initializer=initializer, dtype=self.dtype_policy, name=name, **kwargs
+        )
+
+    def _table(self, rows: int, width: int, name: str) -> keras.layers.Embedding:
+        return keras.layers.Embedding(
+            rows,
+            width,
+            embeddings_initializer=keras.initializers.TruncatedNormal(
+                stddev=self.initializer_range
+            ),
+            dtype=self.dtype_policy,
+            name=name,
         )
 
     # === Config ===

@@ -75,15 +75,7 @@ class ColumnEmbeddings(BaseLayer):
         if column["kind"] == "number":
             return self._dense(self.hidden_dim, "number")
         if column["kind"] == "category":
-            return keras.layers.Embedding(
-                len(column["categories"]) + 1,
-                self.hidden_dim,
-                embeddings_initializer=keras.initializers.TruncatedNormal(
-                    stddev=self.initializer_range
-                ),
-                dtype=self.dtype_policy,
-                name="category",
-            )
+            return self._table(len(column["categories"]) + 1, self.hidden_dim, "category")
         height, width, patch_size, channels = _sizes(column)
         return PatchEmbedding(
             self.hidden_dim,

@@ -90,20 +90,11 @@ class BertEmbeddings(BaseLayer):
         self.initializer_range = initializer_range
 
         # === Layers ===
-        def table(rows: int, name: str) -> keras.layers.Embedding:
-            return keras.layers.Embedding(
-                rows,
-                hidden_dim,
-                embeddings_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
-                dtype=self.dtype_policy,
-                name=name,
-            )
-
-        self.token = table(vocab_size, "token")
-        self.segment = table(num_segments, "segment")
-        self.position = (
-            table(max_positions, "position") if position_embedding == "learned" else None
-        )
+        self.token = self._table(vocab_size, hidden_dim, "token")
+        self.segment = self._table(num_segments, hidden_dim, "segment")
+        self.position = None
+        if position_embedding == "learned":
+            self.position = self._table(max_positions, hidden_dim, "position")
         self.norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_epsilon, dtype=self.dtype_policy, name="norm"
         )

@@ -49,13 +49,7 @@ class TokenEmbeddings(BaseLayer):
         self.initializer_range = initializer_range
 
         # === Layers ===
-        self.token = keras.layers.Embedding(
-            vocab_size,
-            hidden_dim,
-            embeddings_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
-            dtype=self.dtype_policy,
-            name="token",
-        )
+        self.token = self._table(vocab_size, hidden_dim, "token")
         self.norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_epsilon, center=False, dtype=self.dtype_policy, name="norm"
         )

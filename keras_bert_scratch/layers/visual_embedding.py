@@ -50,18 +50,9 @@ class VisualEmbedding(BaseLayer):
         self.initializer_range = initializer_range
 
         # === Layers ===
-        def table(rows: int, name: str) -> keras.layers.Embedding:
-            return keras.layers.Embedding(
-                rows,
-                hidden_dim,
-                embeddings_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
-                dtype=self.dtype_policy,
-                name=name,
-            )
-
         self.projection = self._dense(hidden_dim, "projection")
-        self.segment = table(num_segments, "segment")
-        self.position = table(max_positions, "position")
+        self.segment = self._table(num_segments, hidden_dim, "segment")
+        self.position = self._table(max_positions, hidden_dim, "position")
 
     def build(self, *input_shapes: Any) -> None:
         """Builds the projection and the tables."""

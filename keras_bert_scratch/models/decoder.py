@@ -15,7 +15,7 @@ from keras_bert_scratch.layers.decoder_block import DecoderBlock, causal_bias
 from keras_bert_scratch.layers.embeddings import BertEmbeddings
 from keras_bert_scratch.layers.heads import MaskedLanguageModelHead
 from keras_bert_scratch.models.beam_search import completes_words, forbid, repeats_ngram
-from keras_bert_scratch.models.state import set_state, state_config
+from keras_bert_scratch.models.state import ConfiguredModel
 
 # Keys and values, *shape:* (B, N, T, D) each, of every block.
 Cache = list[tuple[Any, Any]]
@@ -34,7 +34,7 @@ class Memory(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
-class BertDecoder(keras.Model):
+class BertDecoder(ConfiguredModel):
     """A Transformer decoder whose layers fit BERT's weights (Rothe et al. 2020, section 2).
 
     Its head is the masked-LM head, which projects on the token embeddings. The constructor creates
@@ -251,17 +251,3 @@ class BertDecoder(keras.Model):
         is_end = ops.cast(ops.logical_and(tokens == end_id, ops.logical_not(is_known)), "int32")
         is_after = ops.cumsum(is_end, axis=1) - is_end > 0
         return ops.where(is_after, pad_id, tokens)
-
-    # === Config ===
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments and the state, see `state_config`."""
-        return {**super().get_config(), "config": self.config.to_dict(), **state_config(self)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BertDecoder":
-        """Inverts `get_config`."""
-        arguments = {**config, "config": BertConfig.from_dict(config["config"])}
-        state = arguments.pop("state", None)
-        decoder = cls(**arguments)
-        set_state(decoder, state)
-        return decoder

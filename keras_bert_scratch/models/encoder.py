@@ -16,11 +16,11 @@ from keras_bert_scratch.layers.encoder_block import EncoderBlock
 from keras_bert_scratch.layers.heads import Pooler
 from keras_bert_scratch.layers.rematerialization import rematerialize
 from keras_bert_scratch.models.modern_layers import modern_layers
-from keras_bert_scratch.models.state import set_state, state_config
+from keras_bert_scratch.models.state import ConfiguredModel
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
-class BertEncoder(keras.Model):
+class BertEncoder(ConfiguredModel):
     """The bidirectional Transformer encoder (Devlin et al. 2018, section 3), or ModernBERT's.
 
     The constructor creates the weights.
@@ -168,18 +168,4 @@ class BertEncoder(keras.Model):
     # === Config ===
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments and the state, see `state_config`."""
-        return {
-            **super().get_config(),
-            "config": self.config.to_dict(),
-            "rematerialize": self.rematerialize,
-            **state_config(self),
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BertEncoder":
-        """Inverts `get_config`."""
-        arguments = {**config, "config": BertConfig.from_dict(config["config"])}
-        state = arguments.pop("state", None)
-        encoder = cls(**arguments)
-        set_state(encoder, state)
-        return encoder
+        return {**super().get_config(), "rematerialize": self.rematerialize}

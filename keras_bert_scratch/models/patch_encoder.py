@@ -15,11 +15,11 @@ from keras_bert_scratch.config import PatchConfig
 from keras_bert_scratch.layers.heads import ClassificationHead, Pooler
 from keras_bert_scratch.layers.patches import PatchEmbedding
 from keras_bert_scratch.layers.vit_block import ViTBlock
-from keras_bert_scratch.models.state import set_state, state_config
+from keras_bert_scratch.models.state import ConfiguredModel
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
-class PatchEncoder(keras.Model):
+class PatchEncoder(ConfiguredModel):
     """The encoder of ViT, DeiT, DINOv2 or the Audio Spectrogram Transformer, see `PatchConfig`.
 
     The constructor creates the weights.
@@ -40,6 +40,7 @@ class PatchEncoder(keras.Model):
         (TensorShape([1, 197, 8]), TensorShape([1, 2]))
     """
 
+    config_class = PatchConfig
     # Set by `checkpoints.patch_encoders`, which stands above and comes with the public name
     # `keras_bert_scratch.PatchEncoder`.
     _load_checkpoint: ClassVar[Callable[..., Any] | None] = None
@@ -232,18 +233,4 @@ class PatchEncoder(keras.Model):
     # === Config ===
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments and the state, see `state_config`."""
-        return {
-            **super().get_config(),
-            "config": self.config.to_dict(),
-            "labels": self.labels,
-            **state_config(self),
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "PatchEncoder":
-        """Inverts `get_config`."""
-        arguments = {**config, "config": PatchConfig.from_dict(config["config"])}
-        state = arguments.pop("state", None)
-        encoder = cls(**arguments)
-        set_state(encoder, state)
-        return encoder
+        return {**super().get_config(), "labels": self.labels}

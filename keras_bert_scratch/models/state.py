@@ -1,11 +1,33 @@
-"""The state in a model's config: frozen layers and weights, and low-rank adapters.
+"""The base of the networks, and the state in their configs: frozen layers, adapters.
 
 Layers and weights are numbered in Keras' order, which follows from the constructor.
 """
 
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import keras
+
+from keras_bert_scratch.config import BertConfig, Config
+
+
+class ConfiguredModel(keras.Model):
+    """A network that is made of a config, and saved with it and its state."""
+
+    config_class: ClassVar[type[Config]] = BertConfig
+    config: Any
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments and the state, see `state_config`."""
+        return {**super().get_config(), "config": self.config.to_dict(), **state_config(self)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """Inverts `get_config`."""
+        arguments = {**config, "config": cls.config_class.from_dict(config["config"])}
+        state = arguments.pop("state", None)
+        model = cls(**arguments)
+        set_state(model, state)
+        return model
 
 
 def state_config(model: keras.layers.Layer) -> dict[str, Any]:

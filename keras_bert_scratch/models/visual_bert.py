@@ -14,11 +14,11 @@ from keras_bert_scratch.config import BertConfig
 from keras_bert_scratch.layers.visual_embedding import VisualEmbedding
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.models.joined import encode_joined
-from keras_bert_scratch.models.state import set_state, state_config
+from keras_bert_scratch.models.state import ConfiguredModel
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
-class VisualBertEncoder(keras.Model):
+class VisualBertEncoder(ConfiguredModel):
     """BERT's encoder over the tokens of a text and regions of a picture (Li et al. 2019).
 
     The constructor creates the weights.
@@ -112,18 +112,4 @@ class VisualBertEncoder(keras.Model):
     # === Config ===
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments and the state, see `state_config`."""
-        return {
-            **super().get_config(),
-            "config": self.config.to_dict(),
-            "visual_dim": self.visual_dim,
-            **state_config(self),
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "VisualBertEncoder":
-        """Inverts `get_config`."""
-        arguments = {**config, "config": BertConfig.from_dict(config["config"])}
-        state = arguments.pop("state", None)
-        encoder = cls(**arguments)
-        set_state(encoder, state)
-        return encoder
+        return {**super().get_config(), "visual_dim": self.visual_dim}
