@@ -125,12 +125,14 @@ def _forms_for_litert(precision: str) -> Iterator[None]:
         return layer.activation(x if layer.bias is None else x + layer.bias)
 
     def norm(layer: keras.layers.LayerNormalization, x: Any) -> Any:
-        # Keras' form, the scale first and then both products, has one pass over x more.
+        # Keras' form, the scale first and then both products, has one pass over x more. Gamma and
+        # beta of one axis would be folded by the converter into the dense layers behind, whose int8
+        # weights would then share scales that suit few of them.
         x = tf.cast(x, tf.float32)
         centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
         variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
-        x = centred * tf.math.rsqrt(variance + layer.epsilon) * layer.gamma
-        return tf.cast(x if layer.beta is None else x + layer.beta, layer.compute_dtype)
+        x = centred * tf.math.rsqrt(variance + layer.epsilon) * layer.gamma[None]
+        return tf.cast(x if layer.beta is None else x + layer.beta[None], layer.compute_dtype)
 
     def embedding(layer: keras.layers.Embedding, ids: Any) -> Any:
         # A table has one scale in LiteRT, by its largest value, in which most rows would lose all

@@ -213,6 +213,33 @@ def test_dense_layers_are_one_operation_each(two_layer_classifier, tmp_path):
     assert schema.BuiltinOperator.REDUCE_PROD not in used
 
 
+def test_int8_weights_are_those_of_the_layers(tiny_classifier, tmp_path):
+    # The converter would multiply the kernels behind a LayerNormalization by its gamma; it does not
+    # quantize weights of fewer than 1024 values.
+    model = tiny_classifier(changes={"hidden_dim": 32})
+    layers = [*model._flatten_layers()]
+    for layer in layers:
+        if isinstance(layer, keras.layers.LayerNormalization):
+            layer.gamma.assign(10.0 ** RANDOM.uniform(-1, 1, layer.gamma.shape))
+    path = tmp_path / "x.tflite"
+    model.export(path, format="litert", precision="int8")
+    file = schema.ModelT.InitFromPackedBuf(path.read_bytes())
+    is_dense = schema.BuiltinOperator.FULLY_CONNECTED
+    codes = [code.builtinCode for code in file.operatorCodes]
+    graph = file.subgraphs[0]
+    weights = [
+        graph.tensors[operator.inputs[1]]
+        for operator in graph.operators
+        if codes[operator.opcodeIndex] == is_dense
+    ]
+    found = [w.quantization.scale for w in weights if w.type == schema.TensorType.INT8]
+    kernels = [layer.kernel for layer in layers if isinstance(layer, keras.layers.Dense)]
+    wanted = [np.abs(keras.ops.convert_to_numpy(k)).max(axis=0) / 127 for k in kernels]
+    assert len(found) >= 6
+    for scales in found:
+        assert any(len(scales) == len(w) and np.allclose(scales, w, rtol=1e-5) for w in wanted)
+
+
 def test_a_static_length_below_the_model_s_is_compared_at_that_length(trained, tmp_path):
     # 30 tokens, of which the file reads 8 and the model all.
     text = "good " * 6 + "awful " * 22
