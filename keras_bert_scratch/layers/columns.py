@@ -1,6 +1,6 @@
 """Values of other columns than texts as tokens: an adapter and a segment embedding for each.
 
-Axes: B batch, T tokens of all columns, H hidden, K columns.
+Axes: B batch, T tokens of all columns, H hidden, K columns, E hidden of a picture's encoder.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_bert_scratch.config import PatchConfig
 from keras_bert_scratch.layers.base import BaseLayer
 from keras_bert_scratch.layers.patches import PatchEmbedding
 
@@ -21,14 +22,15 @@ class ColumnEmbeddings(BaseLayer):
     """Turns numbers, categories, pictures and sounds into tokens of width H, as text is.
 
     A number becomes a token by a dense layer, a category by a table whose row 0 stands for unknown
-    ones, and each patch of a picture or a spectrogram by `PatchEmbedding`. To each, the embedding
-    of its column is added, as segments are to texts (Li et al. 2019, "VisualBERT"; Kiela et al.
-    2019, "Supervised Multimodal Bitransformers").
+    ones, and each patch of a picture or a spectrogram by `PatchEmbedding`. States of a picture, of
+    an encoder of its own, become tokens by a dense layer. To each, the embedding of its column is
+    added, as segments are to texts (Li et al. 2019, "VisualBERT"; Kiela et al. 2019, "Supervised
+    Multimodal Bitransformers").
 
     Args:
         columns: A dict a column: its `kind`, and of a `"category"` the `categories`; of an
-            `"image"` `height`, `width` and `patch_size`; of `"audio"` `num_frames` and
-            `patch_size`. A `"number"` has nothing else.
+            `"image"` `height`, `width` and `patch_size`, or the config of its `encoder`; of
+            `"audio"` `num_frames` and `patch_size`. A `"number"` has nothing else.
         hidden_dim: H, width of the tokens.
         dropout: Share of the categories that training takes for unknown ones, so that their row
             is learned.
@@ -61,8 +63,9 @@ class ColumnEmbeddings(BaseLayer):
         """Creates the adapters, whose sizes are those of the columns."""
         self.output_shape = (None, None, self.hidden_dim)  # for `summary`
         self.adapters = [self._adapter(column) for column in self.columns]
-        for adapter in self.adapters:
-            adapter.build((None, 1))
+        for column, adapter in zip(self.columns, self.adapters, strict=True):
+            encoder = column.get("encoder")
+            adapter.build((None, encoder["hidden_dim"] if encoder else 1))
             adapter.output_shape = self.output_shape
         if self.columns:
             self.segments = self.add_weight(
@@ -72,8 +75,8 @@ class ColumnEmbeddings(BaseLayer):
             )
 
     def _adapter(self, column: Mapping[str, Any]) -> keras.layers.Layer:
-        if column["kind"] == "number":
-            return self._dense(self.hidden_dim, "number")
+        if column["kind"] == "number" or column.get("encoder"):
+            return self._dense(self.hidden_dim, column["kind"])
         if column["kind"] == "category":
             return self._table(len(column["categories"]) + 1, self.hidden_dim, "category")
         height, width, patch_size, channels = _sizes(column)
@@ -93,8 +96,11 @@ class ColumnEmbeddings(BaseLayer):
         """Number of tokens of each column."""
         numbers = []
         for column in self.columns:
-            height, width, patch_size, _ = _sizes(column)
-            numbers.append((height // patch_size) * (width // patch_size))
+            if column.get("encoder"):
+                numbers.append(PatchConfig.from_dict(column["encoder"]).num_special_tokens + 1)
+            else:
+                height, width, patch_size, _ = _sizes(column)
+                numbers.append((height // patch_size) * (width // patch_size))
         return numbers
 
     def call(self, *values: Any, training: bool | None = None) -> Any:
@@ -102,8 +108,8 @@ class ColumnEmbeddings(BaseLayer):
 
         Args:
             *values: A value a row, of each column. *Shape:* (B, 1) of numbers, float32, and
-                categories, int32; (B, height, width, 3) of pictures, from 0 to 255; (B, 128, F, 1)
-                of sounds, log-mels of F frames.
+                categories, int32; (B, height, width, 3) of pictures, from 0 to 255, or (B, tokens,
+                E) of their states; (B, 128, F, 1) of sounds, log-mels of F frames.
             training: Whether some categories are taken for unknown ones.
 
         Returns:
@@ -115,7 +121,7 @@ class ColumnEmbeddings(BaseLayer):
             if column["kind"] == "category" and training and self.dropout:
                 drawn = keras.random.uniform(ops.shape(value), seed=self.seed_generator)
                 value = ops.where(drawn < self.dropout, 0, value)
-            if column["kind"] == "image":
+            if column["kind"] == "image" and not column.get("encoder"):
                 value = ops.cast(value, self.compute_dtype) / 127.5 - 1
             x = adapter(value)
             x = ops.expand_dims(x, 1) if len(x.shape) == 2 else x

@@ -162,6 +162,25 @@ class PatchEncoder(ConfiguredModel):
             outputs["attention"] = attention
         return outputs
 
+    def summary_tokens(self, states: Any) -> Any:
+        """Returns a few states that tell of a whole picture.
+
+        Args:
+            states: The `sequence_output`. *Shape:* (B, S, H).
+
+        Returns:
+            The states of the T special tokens, and the mean of the patches'. *Shape:*
+            (B, T + 1, H).
+
+        Example:
+            >>> config = PatchConfig(num_layers=1, num_heads=2, hidden_dim=8, feed_forward_dim=16)
+            >>> PatchEncoder(config).summary_tokens(np.ones((1, 197, 8), "float32")).shape
+            TensorShape([1, 2, 8])
+        """
+        tokens = self.config.num_special_tokens
+        patches = ops.mean(states[:, tokens:], axis=1, keepdims=True)
+        return ops.concatenate([states[:, :tokens], patches], axis=1)
+
     def _pooled(self, x: Any) -> Any:
         if self.pooler is not None:
             return self.pooler(x)

@@ -1,11 +1,12 @@
 """Classification of table rows: texts, numbers, pictures and more in one sequence.
 
 Axes: n examples, B batch, S tokens of the text, T tokens of the other columns, K columns, H hidden,
-C classes.
+E hidden of a picture's encoder, C classes.
 """
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -17,13 +18,20 @@ from safetensors.numpy import load_file, save_file
 
 from keras_bert_scratch.checkpoints.checkpoint import Checkpoint
 from keras_bert_scratch.checkpoints.google import open_checkpoint
-from keras_bert_scratch.checkpoints.name_map import Weight, pooler_weights
+from keras_bert_scratch.checkpoints.name_map import (
+    Weight,
+    patch_encoder_weights,
+    pooler_weights,
+)
+from keras_bert_scratch.checkpoints.patch_encoders import load_patch_encoder
 from keras_bert_scratch.checkpoints.sentence_transformers import read_pooling
+from keras_bert_scratch.config import PatchConfig
 from keras_bert_scratch.data.batching import ColumnBatches, LengthBucketedBatches
 from keras_bert_scratch.data.labels import encode_sample_weight
 from keras_bert_scratch.data.table import (
     PRESENT,
     Column,
+    ImageColumn,
     is_table,
     make_columns,
     read_table,
@@ -32,6 +40,8 @@ from keras_bert_scratch.layers.columns import ColumnEmbeddings
 from keras_bert_scratch.layers.pooling import pool_tokens
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.models.joined import encode_joined
+from keras_bert_scratch.models.patch_encoder import PatchEncoder
+from keras_bert_scratch.models.state import copy_state
 from keras_bert_scratch.serving.graphs.columns import ColumnSignature
 from keras_bert_scratch.serving.graphs.table_rows import from_rows
 from keras_bert_scratch.tasks.classifier import BertClassifier
@@ -45,6 +55,8 @@ from keras_bert_scratch.training.memory import check_training_fits
 _DESCRIPTION, _WEIGHTS = "columns.json", "columns.safetensors"
 # What the description does not hold of a config: it stands in the other files, or is no setting.
 _NOT_DESCRIBED = ("encoder", "tokenizer", "state", "name", "trainable", "dtype")
+# Pictures that a frozen encoder reads at a time.
+_CHUNK = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +64,8 @@ class TableExamples(TextExamples):
     """Rows of a table, checked, by position.
 
     Attributes:
-        values: The values of all columns but texts, by name; None where one is missing.
+        values: The values of all columns but texts, by name; None where one is missing. Of pictures
+            that a frozen encoder reads, these are its states.
         present: 1 where a column has a value, int32. *Shape:* (n, K).
     """
 
@@ -79,13 +92,21 @@ class ColumnClassifier(BertClassifier):
     columns, held in memory. The first `fit` learns of its training data the mean and the standard
     deviation of each number, and the list of each category.
 
+    A picture's patches are tokens; or an encoder of its own reads it, whose states of the special
+    tokens, and their mean over the patches, become tokens by a dense layer. That encoder is
+    frozen, so that it reads each picture once; set `trainable` of it in `column_encoders`, before
+    `compile`, to train it, too.
+
     Args:
         encoder: The encoder below the head; BERT's.
         labels: See `BertClassifier`.
         tokenizer: See `BertClassifier`.
         columns: For each column its kind: `"text"` (two at most, a pair), `"number"`,
             `"category"`, `"image"` or `"audio"`; or a dict of `kind` and settings, such as
-            `{"kind": "image", "height": 64, "width": 64, "patch_size": 8}`, see `data.table`.
+            `{"kind": "image", "height": 64, "width": 64, "patch_size": 8}`, see `data.table`. The
+            `encoder` of an image is a `PatchEncoder`, whose weights are copied, or what
+            `PatchEncoder.from_pretrained` takes, such as `{"kind": "image", "encoder":
+            "facebook/dinov2-small"}`.
         column_dropout: Share of the values that training hides; and of the categories that it takes
             for unknown ones.
         **kwargs: The other arguments of `BertClassifier`, but for windows and private training.
@@ -118,7 +139,13 @@ class ColumnClassifier(BertClassifier):
         **kwargs: Any,
     ) -> None:
         # Set before the base's constructor, which ends with `build`.
+        columns, sources = _with_encoders(columns)
         self.columns: dict[str, Column] = make_columns(columns)
+        self.column_encoders: dict[str, PatchEncoder] = {
+            name: _frozen_encoder(column.encoder, sources.get(name), kwargs.get("dtype"))
+            for name, column in self.columns.items()
+            if isinstance(column, ImageColumn) and column.encoder
+        }
         if not 0 <= column_dropout < 1:
             raise ValueError(
                 f"column_dropout must be from 0 to below 1, received {column_dropout!r}."
@@ -204,14 +231,15 @@ class ColumnClassifier(BertClassifier):
         Args:
             inputs: `token_ids`, `segment_ids` and `padding_mask` of the texts, int32, *shape:*
                 (B, S) each; `present`, 1 for each column that has a value, int32, *shape:* (B, K);
-                and by name the values of the other columns, see `ColumnEmbeddings`.
+                and by name the values of the other columns, see `ColumnEmbeddings`; of pictures
+                that an encoder reads, their pixels or, if it is frozen, its states.
             training: Whether dropout acts.
 
         Returns:
             *Shape:* (B, H).
 
         Raises:
-            ValueError: If an input is missing.
+            ValueError: If an input is missing, or holds states of an encoder that is not frozen.
         """
         if missing := [name for name in (PRESENT, *self._others) if name not in inputs]:
             raise ValueError(
@@ -222,7 +250,7 @@ class ColumnClassifier(BertClassifier):
         if training and self.column_dropout:
             present = self._hide(present)
         masks = self._masks(inputs, present)
-        values = [inputs[name] for name in self._others]
+        values = [self._states(name, inputs[name], training) for name in self._others]
         mask = ops.concatenate(masks, axis=1)
         outputs = encode_joined(
             self.encoder,
@@ -244,6 +272,23 @@ class ColumnClassifier(BertClassifier):
             shares.append(tokens / ops.maximum(ops.sum(tokens, axis=1, keepdims=True), 1.0))
         weights = ops.expand_dims(ops.concatenate(shares, axis=1), 2)  # (B, S + T, 1)
         return ops.sum(ops.cast(states, "float32") * weights, axis=1) / ops.sum(weights, axis=1)
+
+    def _states(self, name: str, value: Any, training: bool | None) -> Any:
+        """Returns what the layer of columns gets: of pictures with an encoder (B, T, E)."""
+        encoder = self.column_encoders.get(name)
+        if encoder is None:
+            return value
+        is_trained = bool(encoder.trainable_weights)
+        if len(value.shape) == 4:
+            pixels = ops.cast(value, "float32") / 255
+            outputs = encoder(pixels, training=training if is_trained else False)
+            return encoder.summary_tokens(outputs["sequence_output"])
+        if is_trained:
+            raise ValueError(
+                f"The pictures of {name!r} were read when their encoder was frozen, and it is not "
+                "now: give the table again."
+            )
+        return value
 
     def _hide(self, present: Any) -> Any:
         """Hides columns of rows at random; each row keeps one at least. *Shape:* (B, K)."""
@@ -295,6 +340,10 @@ class ColumnClassifier(BertClassifier):
         if targets is not None and len(targets) != length:
             raise ValueError(f"There are {length} rows but {len(targets)} labels: give one each.")
         weights = encode_sample_weight(sample_weight, length)
+        if not isinstance(x, TableExamples):
+            for name, encoder in self.column_encoders.items():
+                if not encoder.trainable_weights:
+                    values[name] = _read_by(encoder, values[name])
         return dataclasses.replace(examples, targets=targets, sample_weight=weights)
 
     def check_examples(self, examples: TextExamples) -> None:
@@ -489,6 +538,8 @@ class ColumnClassifier(BertClassifier):
             "pooling": read_pooling(folder) or "pooler",
             "sequence_length": max_length(folder, checkpoint.config.max_positions),
         }
+        if saved:
+            _check_sizes(saved["columns"], folder / _WEIGHTS)
         changes = {} if preprocessing is None else {"preprocessing": preprocessing}
         model = cls._from_checkpoint(
             checkpoint,
@@ -525,6 +576,8 @@ class ColumnClassifier(BertClassifier):
     def _other_weights(self) -> dict[str, Any]:
         """Returns the weights of columns and head by their names in a file."""
         layers = {"columns": self.column_embeddings, "head": self.head}
+        for number, encoder in enumerate(self.column_encoders.values()):
+            layers[f"encoder_{number}"] = encoder
         return {
             f"{name}.{number}.{weight.name}": weight
             for name, layer in layers.items()
@@ -578,16 +631,89 @@ class ColumnClassifier(BertClassifier):
         other = super()._with_encoder(encoder)
         assert isinstance(other, ColumnClassifier)
         other.column_embeddings.set_weights(self.column_embeddings.get_weights())
+        for name, own in self.column_encoders.items():
+            copy_state(own, other.column_encoders[name])
+            other.column_encoders[name].set_weights(own.get_weights())
         return other
 
     # === Config ===
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
+            # Without an entry, the encoders of pictures would be frozen again.
+            "state": {"lora": [], "frozen_layers": [], "frozen_weights": []},
             **super().get_config(),
             "columns": {name: column.to_dict() for name, column in self.columns.items()},
             "column_dropout": self.column_dropout,
         }
+
+
+def _with_encoders(columns: Any) -> tuple[Any, dict[str, PatchEncoder]]:
+    """Returns the columns with the configs of their encoders, and these encoders by name."""
+    if not isinstance(columns, Mapping):
+        return columns, {}
+    described, encoders = {}, {}
+    for name, column in columns.items():
+        encoder = column.get("encoder") if isinstance(column, Mapping) else None
+        if isinstance(encoder, str | Path):
+            encoder = load_patch_encoder(encoder, head=False)
+        if isinstance(encoder, PatchEncoder):
+            encoders[name] = encoder
+            column = {**column, "encoder": encoder.config.to_dict()}
+        described[name] = column
+    return described, encoders
+
+
+def _frozen_encoder(
+    config: Mapping[str, Any], source: PatchEncoder | None, dtype: Any
+) -> PatchEncoder:
+    """Makes an encoder without heads, with the weights of another if there is one."""
+    encoder = PatchEncoder(PatchConfig.from_dict({**config}), dtype=dtype)
+    if source is not None:
+        for name in ("embeddings", "norm"):
+            getattr(encoder, name).set_weights(getattr(source, name).get_weights())
+        for block, other in zip(encoder.blocks, source.blocks, strict=True):
+            block.set_weights(other.get_weights())
+    encoder.trainable = False
+    return encoder
+
+
+def _read_by(encoder: PatchEncoder, pictures: Sequence[Any]) -> list[Any]:
+    """Returns what an encoder tells of pictures, float32; None where one is missing."""
+    states = list(pictures)
+    rows = [row for row, picture in enumerate(pictures) if picture is not None]
+    for start in range(0, len(rows), _CHUNK):
+        some = rows[start : start + _CHUNK]
+        pixels = np.stack([pictures[row] for row in some]).astype("float32") / 255
+        outputs = encoder.predict_on_batch(pixels)
+        found = np.array(encoder.summary_tokens(outputs["sequence_output"]), "float32")
+        for row, tokens in zip(some, found, strict=True):
+            states[row] = tokens
+    return states
+
+
+def _check_sizes(columns: Any, file: Path) -> None:
+    """Refuses encoders of pictures that are larger than the file of weights, before they exist."""
+    asked = sum(
+        _num_values(PatchConfig.from_dict({**column.encoder}))
+        for column in make_columns(columns).values()
+        if isinstance(column, ImageColumn) and column.encoder
+    )
+    size = file.stat().st_size if file.exists() else 0
+    if asked * np.dtype("float32").itemsize > size:
+        raise ValueError(
+            f"The columns have encoders of {asked:,} weights, {file} has {size:,} bytes: restore "
+            "the folder."
+        )
+
+
+def _num_values(config: PatchConfig) -> int:
+    """Returns the number of all values in an encoder's weights; no layer is counted one by one."""
+    one, two = (
+        sum(math.prod(row.shape(config)) for row in patch_encoder_weights(shallow))
+        for shallow in (dataclasses.replace(config, num_layers=n) for n in (1, 2))
+    )
+    return one + (config.num_layers - 1) * (two - one)
 
 
 def _read_description(folder: Path) -> dict[str, Any]:

@@ -1,11 +1,15 @@
+import json
+
 import numpy as np
 import pandas
 import polars
 import pyarrow
 import pytest
 
+from keras_bert_scratch.config import PatchConfig
 from keras_bert_scratch.data.table import (
     CategoryColumn,
+    ImageColumn,
     NumberColumn,
     is_table,
     make_columns,
@@ -45,6 +49,29 @@ def test_a_category_has_one_name_however_pandas_writes_it():
     column = pandas.Series([3, None, 12])
     assert shop.values(column, "shop") == shop.values([3, None, "12"], "shop") == ["3", None, "12"]
     assert shop.values([True, 2.5, b"x", float("nan")], "shop") == ["True", "2.5", "x", None]
+
+
+def test_patches_of_an_encoder():
+    assert ImageColumn().patch_size == 16
+    fields = PatchConfig(architecture="dinov2", patch_size=14).to_dict()
+    column = ImageColumn(height=98, width=70, encoder=fields)
+    assert column.patch_size == 14
+    (again,) = make_columns({"photo": json.loads(json.dumps(column.to_dict()))}).values()
+    assert again == column
+    with pytest.raises(ValueError, match="reads patches of 14 x 14, received patch_size=16: leave"):
+        ImageColumn(patch_size=16, encoder=fields)
+    with pytest.raises(ValueError, match="received 98 x 13 and patch_size=14: choose others"):
+        ImageColumn(height=98, width=13, encoder=fields)
+    with pytest.raises(ValueError, match="Unknown config fields size: the fields are"):
+        ImageColumn(encoder={"size": 3})
+
+
+@pytest.mark.parametrize("architecture", ["audio-spectrogram-transformer", "vit"])
+def test_encoders_of_other_channels_are_refused(architecture):
+    config = PatchConfig(architecture=architecture, channels=1)
+    message = f"have 3 channels, received an encoder of architecture '{architecture}' that reads 1:"
+    with pytest.raises(ValueError, match=message):
+        ImageColumn(encoder=config.to_dict())
 
 
 def test_numbers_become_deviations():

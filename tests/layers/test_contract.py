@@ -148,6 +148,18 @@ CASES = [
             "dropout": 0.7,
         },
     ),
+    Case(
+        ColumnEmbeddings,
+        (STATES[:, :2], IDS[:, :1] % 3),
+        (3, 2 + 1, 8),
+        {
+            "columns": [
+                {"kind": "image", "encoder": PATCH_CONFIG.to_dict()},
+                {"kind": "category", "categories": ["a", "b"]},
+            ],
+            "dropout": 0.7,
+        },
+    ),
     Case(ClassificationHead, (STATES[:, 0],), (3, 4)),
     Case(MaskedLanguageModelHead, MASKED, (3, 2, 10)),
     Case(MaskedLanguageModelHead, MASKED, (3, 2, 10), {"use_bias": True}),

@@ -45,6 +45,14 @@ def test_spectrograms_are_frames_by_bands() -> None:
     np.testing.assert_allclose(outputs["pooled_output"], (x[:, 0] + x[:, 1]) / 2, atol=1e-6)
 
 
+def test_summary_tokens() -> None:
+    states = np.arange(2 * 5 * 8, dtype="float32").reshape(2, 5, 8)
+    (found,) = PatchEncoder(dataclasses.replace(CONFIG, architecture="deit")).summary_tokens(
+        states[:1]
+    )
+    np.testing.assert_allclose(found, [states[0, 0], states[0, 1], states[0, 3]])  # mean of 2, 3, 4
+
+
 def test_means_and_deviations() -> None:
     mean, deviation = (0.1, 0.2, 0.3), (0.5, 0.25, 2.0)
     normalizing = PatchEncoder(dataclasses.replace(CONFIG, mean=mean, deviation=deviation))

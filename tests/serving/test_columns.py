@@ -17,6 +17,7 @@ from keras_bert_scratch import (
     Vocabulary,
     WordPieceTokenizer,
 )
+from keras_bert_scratch.config import PatchConfig
 from keras_bert_scratch.data.table import CategoryColumn
 from keras_bert_scratch.serving import load_column_predictor
 from keras_bert_scratch.serving.graphs.table_rows import from_rows, to_rows
@@ -30,6 +31,16 @@ COLUMNS = {
     "picture": {"kind": "image", "height": 6, "width": 8, "patch_size": 2},
     "1st call": {"kind": "audio", "num_frames": 32},
 }
+READ_BY_AN_ENCODER = {
+    "kind": "image",
+    "height": 7,
+    "width": 9,
+    "encoder": PatchConfig(
+        architecture="dinov2", height=6, width=6, patch_size=3, num_layers=1, num_heads=2,
+        hidden_dim=8, feed_forward_dim=16, mean=(0.5, 0.4, 0.3), deviation=(0.2, 0.3, 0.4),
+        initializer_range=0.3,
+    ).to_dict(),
+}  # fmt: skip
 
 
 def make(names=tuple(COLUMNS)) -> ColumnClassifier:
@@ -43,7 +54,7 @@ def make(names=tuple(COLUMNS)) -> ColumnClassifier:
         max_positions=16,
         initializer_range=0.3,
     )
-    columns = {name: COLUMNS[name] for name in names}
+    columns = {name: COLUMNS.get(name, READ_BY_AN_ENCODER) for name in names}
     return ColumnClassifier(BertEncoder(config), ["toy", "tool"], TOKENIZER, columns=columns)
 
 
@@ -121,13 +132,14 @@ def test_a_model_that_has_learned_nothing_is_not_exported(tmp_path):
 @pytest.mark.slow(minutes=1)
 @pytest.mark.parametrize("format", ["tf_saved_model", "litert"])
 def test_exports_answer_as_the_model(format, tmp_path):
-    names = list(COLUMNS)
+    names = [*COLUMNS, "photo"]
     if format == "litert":
         names.remove("year")  # float32 numbers cannot tell seconds from 1970 apart
     model = make(names)
     path = tmp_path / ("model.tflite" if format == "litert" else "model")
     model.export(path, format=format)
-    table = {name: list(TABLE[name]) for name in names}
+    table = {name: list(TABLE[name]) for name in names if name != "photo"}
+    table["photo"] = [None, png(3), png(0), b""]
     (tmp_path / "0.png").write_bytes(png(0))
     table["picture"][0] = str(tmp_path / "0.png")
     wavfile.write(tmp_path / "0.wav", 8000, (sound(0, 1500) * 32767).astype("int16"))
@@ -136,6 +148,7 @@ def test_exports_answer_as_the_model(format, tmp_path):
     assert predictor.labels == ["toy", "tool"]
     expected = model.probabilities(table)
     assert np.ptp(expected[:, 0]) > 0.01
+    assert np.abs(model.probabilities({**table, "photo": [png(1)] * 4}) - expected).max() > 0.01
     for given in (table, pandas.DataFrame(table)):
         np.testing.assert_allclose(predictor.probabilities(given), expected, atol=1e-5)
     with pytest.raises(ValueError, match="The column 'picture' is missing"):

@@ -11,6 +11,8 @@ from keras_bert_scratch import (
     BertConfig,
     BertEncoder,
     ColumnClassifier,
+    PatchConfig,
+    PatchEncoder,
     Vocabulary,
     WordPieceTokenizer,
 )
@@ -144,6 +146,127 @@ def test_training_hides_columns_of_rows_but_never_all():
     assert kept[0::3].mean() == pytest.approx(0.4 + 0.216, abs=0.03)
     assert kept[1::3].sum() / 4000 == pytest.approx(0.4 + 0.36, abs=0.03)
     assert kept[2::3].tolist() == present[2::3].tolist()
+
+
+# === Encoders of pictures ===
+PICTURE_CONFIG = PatchConfig(
+    architecture="dinov2", height=6, width=6, patch_size=3, num_layers=2, num_heads=2,
+    hidden_dim=10, feed_forward_dim=20, mean=(0.5, 0.4, 0.3), deviation=(0.2, 0.3, 0.4),
+    initializer_range=0.3,
+)  # fmt: skip
+PICTURES = [*np.random.default_rng(0).integers(0, 256, (3, 9, 7, 3), dtype="uint8"), None]
+WITH_PICTURES = {"title": ["a red bear", None, "toy", "saw"], "picture": PICTURES}
+
+
+def with_pictures(encoder=None, **settings):
+    """A model whose pictures of 9 x 7 pixels are 3 x 2 patches, with positions for 2 x 2."""
+    encoder = PatchEncoder(PICTURE_CONFIG) if encoder is None else encoder
+    picture = {"kind": "image", "encoder": encoder, "height": 9, "width": 7, **settings}
+    return make({"title": "text", "picture": picture})
+
+
+def test_tokens_of_pictures_are_projected_states_of_the_encoder(monkeypatch):
+    encoder = PatchEncoder(PICTURE_CONFIG)
+    model = with_pictures(encoder)
+    seen = []
+    monkeypatch.setattr(
+        column_classifier,
+        "encode_joined",
+        lambda _, __, others, *___, **____: seen.append(np.array(others)) or {"pooled_output": 0},
+    )
+    inputs = model.batches(WITH_PICTURES).batch(np.arange(4))[0]
+    # A frozen encoder has read them already: [CLS] and the mean of 6 patches.
+    assert inputs["picture"].shape == (4, 2, 10)
+    model.features(inputs)
+    model.features({**inputs, "picture": np.stack([*PICTURES[:3], 0 * PICTURES[0]])})
+    states = np.array(encoder(np.stack(PICTURES[:3]).astype("float32") / 255)["sequence_output"])
+    assert states.shape == (3, 7, 10)
+    tokens = np.stack([states[:, 0], states[:, 1:].mean(axis=1)], axis=1)
+    (projection,) = model.column_embeddings.adapters
+    expected = tokens @ np.array(projection.kernel) + np.array(model.column_embeddings.segments[0])
+    for found in seen:
+        np.testing.assert_allclose(found[:3], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("trains", [False, True])
+def test_an_encoder_is_frozen_unless_it_is_told_to_train(trains):
+    model = with_pictures()
+    encoder = model.column_encoders["picture"]
+    if trains:
+        encoder.trainable = True
+        assert model.batches(WITH_PICTURES).columns["picture"].shape == (4, 9, 7, 3)
+    model.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
+    before = encoder.get_weights()
+    model.fit(WITH_PICTURES, LABELS, epochs=2, verbose=0)
+    moved = [np.abs(x - y).max() > 0 for x, y in zip(encoder.get_weights(), before, strict=True)]
+    # Not even the key's bias stays, which no answer depends on but for rounding.
+    assert (np.mean(moved) > 0.9) if trains else not any(moved)
+
+
+def test_what_a_frozen_encoder_has_read_is_not_trained_on_later():
+    model = with_pictures()
+    hidden = model.hide(WITH_PICTURES, ["title"])
+    model.column_encoders["picture"].trainable = True
+    with pytest.raises(ValueError, match="'picture' were read when their encoder was frozen, and"):
+        predict(model, hidden)
+
+
+def test_encoders_of_pictures_are_saved(tmp_path):
+    encoder = PatchEncoder(PICTURE_CONFIG, labels=["cat", "dog"])
+    encoder.save_pretrained(tmp_path / "encoder")
+    model = with_pictures(str(tmp_path / "encoder"))
+    model.column_encoders["picture"].trainable = True
+    expected = predict(model, WITH_PICTURES)
+    np.testing.assert_allclose(
+        predict(model, {**WITH_PICTURES, "picture": PICTURES[1:] + PICTURES[:1]})[0],
+        predict(model, {**WITH_PICTURES, "picture": [PICTURES[1]] * 4})[0],
+        atol=1e-6,
+    )
+    assert np.abs(expected - predict(model, {**WITH_PICTURES, "picture": [None] * 4})).max() > 1e-3
+    found = with_pictures(encoder).batches(WITH_PICTURES).columns["picture"]
+    of_folder = with_pictures(str(tmp_path / "encoder")).batches(WITH_PICTURES).columns["picture"]
+    np.testing.assert_allclose(found, of_folder, atol=1e-6)
+    np.testing.assert_allclose(
+        predict(model.with_layers([0, 1]), WITH_PICTURES), expected, atol=1e-6
+    )
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(predict(loaded, WITH_PICTURES), expected, atol=1e-6)
+    assert loaded.column_encoders["picture"].trainable_weights
+    model.save_pretrained(tmp_path / "model")
+    loaded = ColumnClassifier.from_pretrained(tmp_path / "model")
+    np.testing.assert_allclose(predict(loaded, WITH_PICTURES), expected, atol=1e-6)
+    assert not loaded.column_encoders["picture"].trainable_weights
+
+
+def test_a_folder_does_not_ask_for_more_memory_than_it_has(tmp_path):
+    with_pictures().save_pretrained(tmp_path / "model")
+    file = tmp_path / "model" / "columns.json"
+    (tmp_path / "model" / "hashes.json").unlink()
+    described = json.loads(file.read_text())
+    described["columns"]["picture"]["encoder"]["num_layers"] = 10**12
+    file.write_text(json.dumps(described))
+    # A block has 4 x 110 + 220 + 210 + 4 x 10 + 2 x 10 values, and all else 360.
+    with pytest.raises(ValueError, match="encoders of 930,000,000,000,360 weights, .* has 1"):
+        ColumnClassifier.from_pretrained(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "settings", "message"),
+    [
+        (
+            PICTURE_CONFIG,
+            {},
+            "is a PatchEncoder, its checkpoint or the fields of its config, re",
+        ),
+        (None, {"patch_size": 4}, "reads patches of 3 x 3, received patch_size=4: leave it out"),
+        (None, {"width": 2}, "received 9 x 2 and patch_size=3: choose others"),
+        ("no such/folder", {}, "'no such/folder' is not a folder"),
+    ],
+)
+def test_encoders_of_pictures_that_are_refused(encoder, settings, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        with_pictures(encoder, **settings)
 
 
 # === Training ===
