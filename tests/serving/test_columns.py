@@ -148,7 +148,7 @@ def test_exports_answer_as_the_model(format, tmp_path):
     assert predictor.labels == ["toy", "tool"]
     expected = model.probabilities(table)
     assert np.ptp(expected[:, 0]) > 0.01
-    assert np.abs(model.probabilities({**table, "photo": [png(1)] * 4}) - expected).max() > 0.01
+    assert np.abs(model.probabilities({**table, "photo": [png(1)] * 4}) - expected).max() > 1e-3
     for given in (table, pandas.DataFrame(table)):
         np.testing.assert_allclose(predictor.probabilities(given), expected, atol=1e-5)
     with pytest.raises(ValueError, match="The column 'picture' is missing"):
