@@ -13,7 +13,7 @@
    answered wrongly, memory stays within 1.2 times that at rest, and /healthz answers within 0.1 s.
 4. Throughput on short texts, beside the same server with an int8 LiteRT file, with batches of one,
    and beside a plain Keras `predict` behind the same ASGI stack. They take turns, several times;
-   the medians count.
+   the medians count. Here, too, answers are compared with those of the export, or of the file.
 
 Clients and server share the machine.
 """
@@ -476,14 +476,24 @@ def throughput(
     """Measures requests a second, each of one short text."""
     rng = random.Random(0)
     texts = [" ".join(rng.choices(WORDS, k=rng.randrange(3, 13))) for _ in range(256)]
-    cases = [
-        Case(f"/v1/models/{NAME}:predict", json.dumps({"instances": [text]}).encode(), 200)
-        for text in texts
-    ]
     from keras_bert_scratch import BertClassifier
+    from keras_bert_scratch.serving.server.served_file import ServedFile
+    from keras_bert_scratch.serving.server.served_model import ServedModel
 
     file = export.parent / "int8.tflite"
     BertClassifier.from_pretrained(checkpoint).export(file, format="litert", precision="int8")
+
+    def cases_of(served: Any) -> list[Case]:
+        answers = [served.run("serving_default", [{"text": text.encode()}]) for text in texts]
+        bodies = [json.dumps({"instances": [text]}).encode() for text in texts]
+        path = f"/v1/models/{NAME}:predict"
+        return [
+            Case(path, body, 200, {"predictions": answer})
+            for body, answer in zip(bodies, answers, strict=True)
+        ]
+
+    of_export = cases_of(ServedModel(export))
+    of_file = cases_of(ServedFile(file))
     commands: dict[str, Callable[[int], list[str]]] = {
         "dynamic batches": lambda port: server_command(export, port),
         "int8 file": lambda port: server_command(file, port),
@@ -500,6 +510,9 @@ def throughput(
             for name, port in ports.items():
                 # The slow one is measured on fewer.
                 count = requests if name != "Keras predict" else max(requests // 10, 2 * clients)
+                cases = of_file if name == "int8 file" else of_export
+                if name == "Keras predict":  # answers in another form
+                    cases = [dataclasses.replace(case, expected=None) for case in cases]
                 seconds, each = _timed(port, cases, count, clients)
                 if turn:  # the first round warms up
                     rates[name].append(count / seconds)
@@ -521,6 +534,7 @@ def _timed(port: int, cases: list[Case], requests: int, clients: int) -> tuple[f
     asyncio.run(send(port, _repeated(cases, requests), clients, load))
     seconds = time.perf_counter() - started
     assert load.statuses == {200: requests}, load.statuses
+    assert not load.wrong, load.wrong[0]
     return seconds, load.seconds
 
 

@@ -35,6 +35,8 @@ from keras_bert_scratch.training.data_checks import warn_of_cut_texts
 
 # Texts tokenized at a time: bounds the memory of one call of the graph.
 _CHUNK = 4096
+# Texts that Python tokenizes before the tables of a graph would be built.
+_FEW_TEXTS = 256
 
 
 @dataclass(frozen=True)
@@ -261,14 +263,24 @@ class TextModel(ExampleModel):
             The token ids, and the segment ids, of each text or pair; with `truncation="windows"`
             the token ids of each window, and the number of windows of each text.
         """
-        graph = tokenizer_graph(self.check_tokenizer(), "fast")
+        tokenizer, windows = self.check_tokenizer(), self.truncation == "windows"
         settings: dict[str, Any] = {"sequence_length": sequence_length or self.sequence_length}
-        if self.truncation == "windows":
-            tokenize: Callable[..., Any] = graph.windows
+        if windows:
             settings["window_stride"] = self.window_stride
         else:
-            tokenize = graph.ragged
             settings["truncation"] = self.truncation
+        if len(columns[0]) <= _FEW_TEXTS:
+            texts = zip(*columns, strict=True)
+            if windows:
+                cut = [tokenizer.encode_windows(*text, **settings) for text in texts]
+                ids = [window.token_ids for row in cut for window in row]
+                return _ragged(ids), tf.constant([len(row) for row in cut], tf.int32)
+            rows = [tokenizer.encode(*text, **settings) for text in texts]
+            return _ragged([row.token_ids for row in rows]), _ragged(
+                [row.segment_ids for row in rows]
+            )
+        graph = tokenizer_graph(tokenizer, "fast")
+        tokenize: Callable[..., Any] = graph.windows if windows else graph.ragged
         chunks = [
             tokenize(
                 *(tf.constant(column[start : start + _CHUNK], tf.string) for column in columns),
@@ -505,6 +517,11 @@ def _text_columns(x: Any) -> tuple[Any, ...]:
                 f"{x}: call .batch(32) on it."
             )
     return columns
+
+
+def _ragged(rows: list[list[int]]) -> tf.RaggedTensor:
+    values = tf.constant([value for row in rows for value in row], tf.int32)
+    return tf.RaggedTensor.from_row_lengths(values, [len(row) for row in rows])
 
 
 def _one_axis(column: tf.Tensor) -> tf.Tensor:

@@ -307,7 +307,10 @@ def _replace(characters: Iterable[tuple[str, int]], replacements: _Replacements)
     for character, position in characters:
         new = replacements[character]
         text.append(new)
-        origins.extend([position] * len(new))
+        if len(new) == 1:  # nearly all; a list for each would double the time
+            origins.append(position)
+        else:
+            origins.extend([position] * len(new))
     return Word("".join(text), origins)
 
 

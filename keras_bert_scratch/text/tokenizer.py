@@ -493,8 +493,6 @@ class WordPieceTokenizer:
 
     def _match(self, word: str) -> list[tuple[int, int]]:
         """Returns the id of each token of a word, and the position in the word after it."""
-        if self.normalizer.word_length(word) > self.max_word_length:
-            return [(self.vocabulary.unk_id, len(word))]
         # Long words seldom repeat, and texts of strangers could fill the memory with them.
         is_short = len(word) <= _LONGEST_REMEMBERED
         return self._remembered_matches(word) if is_short else self._longest_matches(word)
@@ -514,6 +512,8 @@ class WordPieceTokenizer:
 
     def _longest_matches(self, word: str) -> list[tuple[int, int]]:
         """Splits a word greedily into the longest tokens (Wu et al. 2016, section 4.1)."""
+        if self.normalizer.word_length(word) > self.max_word_length:
+            return [(self.vocabulary.unk_id, len(word))]
         matches = []
         start = 0
         while start < len(word):

@@ -9,6 +9,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
+from keras_bert_scratch.tasks import text_model
 from keras_bert_scratch.text.graphs.tokenizer_graph import tokenizer_graph
 
 LABELS = ["negative", "positive"]
@@ -25,6 +26,10 @@ def model(tiny_classifier):
     model = tiny_classifier(changes=CALM)
     model.compile(keras.optimizers.SGD(0.0), metrics=["accuracy"])
     return model
+
+
+def _lists(tensor):
+    return tensor.to_list() if isinstance(tensor, tf.RaggedTensor) else tensor.numpy().tolist()
 
 
 def examples_of(model, *args):
@@ -192,6 +197,25 @@ def test_names_beside_ready_inputs(model):
         assert history["val_loss"][0] == pytest.approx(expected[0], rel=1e-5)
     logits = model.predict(TEXTS, verbose=0)
     np.testing.assert_allclose(model.predict(inputs, verbose=0), logits, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "columns"),
+    [
+        ({}, [TEXTS]),
+        ({}, [TEXTS, TEXTS[::-1]]),
+        ({"truncation": "tail"}, [TEXTS]),
+        ({"truncation": "windows", "window_stride": 2}, [TEXTS]),
+    ],
+)
+def test_few_texts_become_the_tokens_of_many(tiny_classifier, monkeypatch, settings, columns):
+    model = tiny_classifier(sequence_length=7, **settings)
+    columns = [[*column, "", "caf\u00e9, \U0001f600 " * 9] for column in columns]
+    few = model.tokenize(*columns)
+    monkeypatch.setattr(text_model, "_FEW_TEXTS", 0)
+    for found, wanted in zip(few, model.tokenize(*columns), strict=True):
+        assert found.dtype == wanted.dtype
+        assert _lists(found) == _lists(wanted)
 
 
 def test_no_texts_no_answers(model):
