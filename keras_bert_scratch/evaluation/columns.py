@@ -214,7 +214,9 @@ def _features(column: Column, values: Sequence[Any]) -> np.ndarray:
     """Returns features of a column, and whether a value is missing. *Shape:* (n, features)."""
     is_missing = np.array([value is None for value in values])[:, np.newaxis]
     if column.kind == "image" and any(value is not None and value.ndim == 2 for value in values):
-        ready = column.ready(values).reshape(len(values), -1)  # the states of a frozen encoder
+        # The states of a frozen encoder, of length 1 as rows of TF-IDF are.
+        ready = column.ready(values).reshape(len(values), -1)
+        ready /= np.linalg.norm(ready, axis=1, keepdims=True).clip(1e-9)
     elif column.kind == "image":
         side = _PICTURE_SIDE
         black = np.zeros((side, side, 3), "uint8")

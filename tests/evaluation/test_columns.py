@@ -102,12 +102,10 @@ def test_features_of_the_baseline():
     features = _features(columns["picture"], [white, None])
     assert features.shape == (2, 8 * 8 * 3 + 1)
     assert features.sum(axis=1).tolist() == [192, 1]
-    # What a frozen encoder tells of pictures is read as it is.
-    states = np.array([[1.0, 2.0], [3.0, 4.0]], "float32")
-    assert _features(columns["picture"], [None, states]).tolist() == [
-        [0, 0, 0, 0, 1],
-        [1, 2, 3, 4, 0],
-    ]
+    # What a frozen encoder tells of pictures, of length 1: 4 + 4 + 1 + 16 = 25.
+    states = np.array([[2.0, 2.0], [1.0, 4.0]], "float32")
+    found = _features(columns["picture"], [None, states])
+    np.testing.assert_allclose(found, [[0, 0, 0, 0, 1], [0.4, 0.4, 0.2, 0.8, 0]], rtol=1e-6)
     assert _features(columns["call"], [np.zeros(800, "float32"), None]).shape == (2, 128 + 1)
 
 
