@@ -219,6 +219,10 @@ class IntegerEngine(tf.Module):
         Returns:
             The tokens, without [CLS] and [SEP].
         """
+        if size := code_points.shape[1]:
+            # What fills up a row of fixed size is not read.
+            read = tf.reduce_max(tf.where(code_points != _NUL, tf.range(1, size + 1), 0))
+            code_points = code_points[:, :read]
         shape = tf.shape(code_points)
         # Every text has an end, so that none is empty.
         ends = tf.fill(tf.stack([shape[0], 1]), END)
