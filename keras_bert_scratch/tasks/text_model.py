@@ -5,7 +5,9 @@ Axes: B batch, S sequence.
 
 import functools
 import hashlib
+import itertools
 import json
+import re
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -37,6 +39,7 @@ from keras_bert_scratch.training.data_checks import warn_of_cut_texts
 _CHUNK = 4096
 # Texts that Python tokenizes before the tables of a graph would be built.
 _FEW_TEXTS = 256
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -269,7 +272,9 @@ class TextModel(ExampleModel):
             settings["window_stride"] = self.window_stride
         else:
             settings["truncation"] = self.truncation
-        if len(columns[0]) <= _FEW_TEXTS:
+        # TensorFlow's strings hold no lone surrogates.
+        has_surrogates = any(map(_SURROGATE.search, itertools.chain(*columns)))
+        if has_surrogates or len(columns[0]) <= _FEW_TEXTS:
             texts = zip(*columns, strict=True)
             if windows:
                 cut = [tokenizer.encode_windows(*text, **settings) for text in texts]

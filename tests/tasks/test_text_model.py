@@ -218,6 +218,14 @@ def test_few_texts_become_the_tokens_of_many(tiny_classifier, monkeypatch, setti
         assert _lists(found) == _lists(wanted)
 
 
+def test_lone_surrogates_are_deleted_from_few_texts_and_many(model, monkeypatch):
+    wanted = model.predict(["a good film"], verbose=0)
+    for few in (text_model._FEW_TEXTS, 0):
+        monkeypatch.setattr(text_model, "_FEW_TEXTS", few)
+        found = model.predict(["a good \ud800film", "a \udfff good film"], verbose=0)
+        np.testing.assert_allclose(found, np.repeat(wanted, 2, axis=0), atol=1e-6)
+
+
 def test_no_texts_no_answers(model):
     for none in ([], np.array([], str), pd.Series([], dtype=str)):
         assert model.predict(none, verbose=0).shape == (0, 2)
