@@ -25,7 +25,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TEXT = "a film to remember, if only for the wrong reasons"
-PORT = 8597
 TEXTS = [TEXT, "a waste of an evening", "one of the best of the year"] * 10
 
 
@@ -70,11 +69,13 @@ def exported(folder: Path, *arguments: str) -> Callable[[Path], None]:
 
 def first_answer(model: Path) -> Callable[[Path], None]:
     """Returns a function that starts a server, and waits for its first answer."""
+    from serving import free_port
 
     def wait(source: Path) -> None:
-        arguments = ["serve", str(model), "--port", str(PORT)]
+        port = free_port()
+        arguments = ["serve", str(model), "--port", str(port)]
         request = urllib.request.Request(
-            f"http://127.0.0.1:{PORT}/v1/models/model:predict",
+            f"http://127.0.0.1:{port}/v1/models/model:predict",
             f'{{"instances": ["{TEXT}"]}}'.encode(),
             {"Content-Type": "application/json"},
         )
@@ -120,7 +121,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--before", type=Path, help="checkout of another version")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
-    parser.add_argument("--only", nargs="+", default=[""], help="parts of names of rows")
     options = parser.parse_args()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     from keras_bert_scratch.tables import format_table
@@ -129,11 +129,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         prepare(folder)
-        asked = {
-            name: ask
-            for name, ask in questions(folder).items()
-            if any(part in name for part in options.only)
-        }
+        asked = questions(folder)
         seconds: dict[tuple[str, Path], list[float]] = {}
         for name, source in itertools.product([*asked] * options.rounds, sources):
             started = time.perf_counter()

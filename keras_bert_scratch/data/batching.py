@@ -402,3 +402,21 @@ class TokenBatches(LengthBucketedBatches):
 
 def _rounded_up(length: int) -> int:
     return -(-length // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+
+
+def ragged(rows: Sequence[Sequence[int]]) -> tf.RaggedTensor:
+    """Makes an int32 tensor of n rows of several lengths.
+
+    Args:
+        rows: Values of each row, one row or more.
+
+    Returns:
+        *Shape:* (n, None)
+
+    Example:
+        >>> ragged([[2, 7, 3], [2, 3]])
+        <tf.RaggedTensor [[2, 7, 3], [2, 3]]>
+    """
+    return tf.RaggedTensor.from_row_lengths(
+        np.concatenate([np.asarray(row, "int32") for row in rows]), [len(row) for row in rows]
+    )

@@ -13,7 +13,7 @@ from keras import ops
 
 from keras_bert_scratch.checkpoints.checkpoint import Checkpoint
 from keras_bert_scratch.checkpoints.name_map import SPAN
-from keras_bert_scratch.data.batching import LengthBucketedBatches
+from keras_bert_scratch.data.batching import LengthBucketedBatches, ragged
 from keras_bert_scratch.data.spans import (
     Prediction,
     Question,
@@ -31,7 +31,7 @@ from keras_bert_scratch.evaluation.question_answering import (
 from keras_bert_scratch.layers.attention import padding_bias
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.serving.graphs.answerer import AnswererSignature
-from keras_bert_scratch.tasks.token_model import TokenModel, ragged
+from keras_bert_scratch.tasks.token_model import TokenModel
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 
 logger = logging.getLogger(__name__)

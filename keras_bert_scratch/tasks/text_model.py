@@ -17,7 +17,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_scratch.data.batching import LengthBucketedBatches, PairBatches, WindowBatches
+from keras_bert_scratch.data.batching import (
+    LengthBucketedBatches,
+    PairBatches,
+    WindowBatches,
+    ragged,
+)
 from keras_bert_scratch.data.labels import class_ids, encode_sample_weight
 from keras_bert_scratch.data.readers import stratified_split
 from keras_bert_scratch.models.encoder import BertEncoder
@@ -273,17 +278,15 @@ class TextModel(ExampleModel):
         else:
             settings["truncation"] = self.truncation
         # TensorFlow's strings hold no lone surrogates.
-        has_surrogates = any(map(_SURROGATE.search, itertools.chain(*columns)))
-        if has_surrogates or len(columns[0]) <= _FEW_TEXTS:
+        if len(columns[0]) <= _FEW_TEXTS or any(map(_SURROGATE.search, itertools.chain(*columns))):
             texts = zip(*columns, strict=True)
             if windows:
                 cut = [tokenizer.encode_windows(*text, **settings) for text in texts]
                 ids = [window.token_ids for row in cut for window in row]
-                return _ragged(ids), tf.constant([len(row) for row in cut], tf.int32)
+                return ragged(ids), tf.constant([len(row) for row in cut], tf.int32)
             rows = [tokenizer.encode(*text, **settings) for text in texts]
-            return _ragged([row.token_ids for row in rows]), _ragged(
-                [row.segment_ids for row in rows]
-            )
+            segment_ids = ragged([row.segment_ids for row in rows])
+            return ragged([row.token_ids for row in rows]), segment_ids
         graph = tokenizer_graph(tokenizer, "fast")
         tokenize: Callable[..., Any] = graph.windows if windows else graph.ragged
         chunks = [
@@ -522,11 +525,6 @@ def _text_columns(x: Any) -> tuple[Any, ...]:
                 f"{x}: call .batch(32) on it."
             )
     return columns
-
-
-def _ragged(rows: list[list[int]]) -> tf.RaggedTensor:
-    values = tf.constant([value for row in rows for value in row], tf.int32)
-    return tf.RaggedTensor.from_row_lengths(values, [len(row) for row in rows])
 
 
 def _one_axis(column: tf.Tensor) -> tf.Tensor:

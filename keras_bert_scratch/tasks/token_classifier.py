@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras_bert_scratch.checkpoints.checkpoint import Checkpoint
 from keras_bert_scratch.checkpoints.huggingface import label_fields
 from keras_bert_scratch.checkpoints.name_map import CLASSIFIER
-from keras_bert_scratch.data.batching import LengthBucketedBatches, TokenBatches
+from keras_bert_scratch.data.batching import LengthBucketedBatches, TokenBatches, ragged
 from keras_bert_scratch.data.labels import (
     class_names,
     encode_class_weight,
@@ -35,7 +35,7 @@ from keras_bert_scratch.data.tags import (
 from keras_bert_scratch.evaluation.tagging import TaggingReport, TokenAccuracy, evaluate_tags
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.serving.graphs.tagger import TaggerSignature
-from keras_bert_scratch.tasks.token_model import TokenModel, ragged
+from keras_bert_scratch.tasks.token_model import TokenModel
 from keras_bert_scratch.text.columns import column_values
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.tokenizer_files import max_length

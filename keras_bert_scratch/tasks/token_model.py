@@ -183,10 +183,3 @@ class TokenModel(ExampleModel):
         """Whether the checkpoint has a head of this kind: others have weights of the same names."""
         known = checkpoint.settings(architectures=list).get("architectures", [cls.architecture])
         return checkpoint.has(cls.head_weights) and cls.architecture in known
-
-
-def ragged(rows: Sequence[Sequence[int]]) -> tf.RaggedTensor:
-    """Makes an int32 tensor of rows of several lengths."""
-    return tf.RaggedTensor.from_row_lengths(
-        np.concatenate([np.asarray(row, "int32") for row in rows]), [len(row) for row in rows]
-    )
