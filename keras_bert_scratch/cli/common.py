@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from keras_bert_scratch.files import write_hashes
 if TYPE_CHECKING:
     from keras_bert_scratch.data.file_format import FileFormat
     from keras_bert_scratch.data.readers import Examples
+    from keras_bert_scratch.data.table import Column
     from keras_bert_scratch.serving.engines import Engine
 
 # Help texts of arguments whose names or uses differ.
@@ -32,6 +33,22 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
     "--text-column": {"help": "column of the texts (default: the model's, or found)"},
     "--pair-column": {"help": "column of the second text, for pairs"},
     "--label-column": {"help": "column of the labels (default: the model's, or found)"},
+    "--number-columns": {"nargs": "+", "metavar": "COLUMN", "help": "further columns of numbers"},
+    "--category-columns": {
+        "nargs": "+",
+        "metavar": "COLUMN",
+        "help": "further columns of which each has few values, such as brands",
+    },
+    "--image-columns": {
+        "nargs": "+",
+        "metavar": "COLUMN",
+        "help": "further columns that name files of pictures, from the folder of the file on",
+    },
+    "--audio-columns": {
+        "nargs": "+",
+        "metavar": "COLUMN",
+        "help": "further columns that name WAV files, likewise",
+    },
     "--label-separator": {
         "help": "separates several labels of one text; makes the model multi-label"
     },
@@ -78,13 +95,14 @@ DATA = (
     *("--text-column", "--pair-column", "--label-column", "--label-separator"),
     *FILES,
 )
-_DATA_FIELDS = tuple(name[2:].replace("-", "_") for name in DATA)
+OTHER_COLUMNS = ("--number-columns", "--category-columns", "--image-columns", "--audio-columns")
 LINES = ("file", "--encoding")
 TRAINING = ("--epochs", "--batch-size", "--sequence-length", "--dtype", "--seed")
 
 # The functions of `serving` that load the exports of each task.
 _LOADERS = {
     "BertClassifier": "load_predictor",
+    "ColumnClassifier": "load_column_predictor",
     "BertSentenceEncoder": "load_embedder",
     "BertTokenClassifier": "load_tagger",
     "BertQuestionAnswerer": "load_answerer",
@@ -124,6 +142,7 @@ def find_format(
     model: str | None = None,
     *,
     needs_label: bool = True,
+    others: Sequence[str] = (),
     say: bool = True,
 ) -> "FileFormat":
     """Returns how a file is to be read: by the options of `DATA`, by the model, or as it looks.
@@ -133,16 +152,22 @@ def find_format(
         options: The command's options.
         model: The model that may remember how its training file was read.
         needs_label: Whether the file must have labels.
+        others: Columns that are neither texts nor labels.
         say: Whether to say on standard error what was found.
     """
     from keras_bert_scratch.data import file_format
 
     given = {
-        name: value for name in _DATA_FIELDS if (value := getattr(options, name, None)) is not None
+        name: value for name in map(field, DATA) if (value := getattr(options, name, None)) is not None
     }
-    memory = remembered(model) if model else None
-    with naming_options({name: name for name in _DATA_FIELDS}):
-        found, notes = file_format.find_format(path, given, memory, needs_label=needs_label)
+    memory = remembered(model) if model else {}
+    if model and (columns := model_columns(model)):
+        texts = [name for name, column in columns.items() if column.kind == "text"]
+        memory |= dict(zip(("text_column", "pair_column"), [*texts, None, None], strict=False))
+    with naming_options({name: name for name in map(field, DATA)}):
+        found, notes = file_format.find_format(
+            path, given, memory, needs_label=needs_label, others=others
+        )
     if say and notes:
         print(f"{path}: {', '.join(notes)}", file=sys.stderr)
     return found
@@ -151,18 +176,39 @@ def find_format(
 def remembered(model: str) -> dict[str, Any]:
     """Returns how the training file of a model or an export was read, if it remembers."""
     from keras_bert_scratch.data.file_format import FILE_FORMAT, fields_from_json
+
+    document, where = _kept_beside(model, FILE_FORMAT)
+    return fields_from_json(document or "{}", where)
+
+
+def model_columns(model: str) -> "dict[str, Column]":
+    """Returns the columns of a `ColumnClassifier`'s folder or export; {} of other models."""
+    from keras_bert_scratch.serving.packed import COLUMNS
+
+    document, where = _kept_beside(model, COLUMNS)
+    if document is None:
+        return {}
+    from keras_bert_scratch.data.table import make_columns
+
+    try:
+        return make_columns(json.loads(document)["columns"])
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ValueError(f"{where} is damaged ({error}): restore it.") from error
+
+
+def _kept_beside(model: str, name: str) -> tuple[str | None, str | Path]:
+    """Returns a text that a model or an export may have beside its weights, and where it stands."""
     from keras_bert_scratch.files import read_text
     from keras_bert_scratch.serving.packed import ASSETS, READ_ERRORS, unpack
 
-    for path in (Path(model) / FILE_FORMAT, Path(model) / ASSETS / FILE_FORMAT):
+    for path in (Path(model) / name, Path(model) / ASSETS / name):
         if path.is_file():
-            return fields_from_json(read_text(path), path)
-    packed = "{}"
+            return read_text(path), path
     if Path(model).is_file():
         # What is wrong with a file its reader tells.
         with contextlib.suppress(*READ_ERRORS):
-            packed = unpack(model).get(FILE_FORMAT, packed)
-    return fields_from_json(packed, model)
+            return unpack(model).get(name), model
+    return None, model
 
 
 def remember(fields: Mapping[str, Any], export: Path) -> None:
@@ -195,21 +241,35 @@ def free_folder(file: str) -> str:
     return next(path for path in names if not Path(path).exists())
 
 
-def read_data(path: str, file_format: "FileFormat", **other_options: str) -> "Examples":
-    """Reads a file of examples.
+def read_data(
+    path: str,
+    file_format: "FileFormat",
+    columns: "Mapping[str, Column] | None" = None,
+    **other_options: str,
+) -> Any:
+    """Reads a file of examples: `Examples`, or of a model of columns `TableRows`.
 
     `other_options` names the option for an argument of `read_examples` if it has another name.
     """
-    with naming_options({name: name for name in _DATA_FIELDS} | other_options):
-        return file_format.read(path)
+    with naming_options({name: name for name in map(field, DATA)} | other_options):
+        if not columns:
+            return file_format.read(path)
+        from keras_bert_scratch.data.table_files import read_table_rows
+
+        return read_table_rows(path, file_format, columns)
 
 
-def read_rows(path: str, file_format: "FileFormat") -> tuple[list[dict[str, Any]], "Examples"]:
-    """Reads the rows of a file with all their columns, and their texts."""
+def read_rows(
+    path: str, file_format: "FileFormat", columns: "Mapping[str, Column] | None" = None
+) -> tuple[list[dict[str, Any]], Any]:
+    """Reads the rows of a file with all their columns, and the examples in them."""
     from keras_bert_scratch.data import readers
 
+    if columns:
+        found = read_data(path, file_format, columns)
+        return found.cells, found
     columns = file_format.columns
-    with naming_options({name: name for name in _DATA_FIELDS}):
+    with naming_options({name: name for name in map(field, DATA)}):
         rows = readers.read_rows(
             path,
             columns,
@@ -224,6 +284,11 @@ def read_rows(path: str, file_format: "FileFormat") -> tuple[list[dict[str, Any]
 def flag(option: str) -> str:
     """Returns the flag of an option: `--batch-size` of `batch_size`."""
     return f"--{option.replace('_', '-')}"
+
+
+def field(flag: str) -> str:
+    """Inverts `flag`."""
+    return flag[2:].replace("-", "_")
 
 
 @contextlib.contextmanager
@@ -259,7 +324,9 @@ def is_multi_label(examples: "Examples") -> bool:
 
 
 def texts_of(examples: Any) -> Any:
-    """Returns what a model takes as texts: one column, or a tuple of two."""
+    """Returns what a model takes: one column of texts, a tuple of two, or a table."""
+    if hasattr(examples, "table"):
+        return examples.table
     return examples.texts if examples.pairs is None else (examples.texts, examples.pairs)
 
 
@@ -272,6 +339,11 @@ def is_table(path: str) -> bool:
 
 def classifier_and_data(options: argparse.Namespace) -> tuple[Any, Any, Any]:
     """Loads the classifier `--model`, and returns it with the texts and true ids of `--data`."""
+    if columns := model_columns(options.model):
+        raise ValueError(
+            f"{options.model} reads the columns {', '.join(map(repr, columns))}, and this command "
+            "is for models of texts: use evaluate."
+        )
     examples = read_data(options.data, find_format(options.data, options, options.model))
     model = load_checkpoint(options.model)
     return model, texts_of(examples), model.encode_labels(examples.labels)
@@ -283,7 +355,9 @@ def is_export(path: str) -> bool:
 
 
 def load_checkpoint(path: str, task: str = "BertClassifier") -> Any:
-    """Loads a trained checkpoint, by its folder or hub id."""
+    """Loads a trained checkpoint, by its folder or hub id; a classifier may be one of columns."""
+    if task == "BertClassifier" and model_columns(path):
+        task = "ColumnClassifier"
     try:
         return getattr(keras_bert_scratch, task).from_pretrained(path)
     except ValueError as error:
@@ -308,6 +382,8 @@ def load_any(path: str, task: str = "BertClassifier", engine: "Engine | None" = 
         raise ValueError(
             f"--engine is for checkpoints, and {path} is an export, which is an engine: omit it."
         )
+    if task == "BertClassifier" and model_columns(path):
+        task = "ColumnClassifier"
     if not Path(path).is_file():
         return getattr(serving, _LOADERS[task])(path)
     from keras_bert_scratch.serving.readers.base import num_cores

@@ -38,13 +38,26 @@ def run(options: argparse.Namespace) -> None:
     if options.output:
         check_new_folder(options.output)
     file_format = common.find_format(options.data, options, options.model)
-    examples = common.read_data(options.data, file_format)
+    columns = common.model_columns(options.model)
+    if columns and (options.stress or (options.train and common.is_export(options.model))):
+        raise ValueError(
+            f"{options.model} reads columns: --stress is for models of texts, and --train, which "
+            "compares columns, for checkpoints. Omit the option."
+        )
+    examples = common.read_data(options.data, file_format, columns)
     train = None
     if options.train:
         train_format = common.find_format(options.train, options, options.model)
-        train = common.read_data(options.train, train_format)
+        train = common.read_data(options.train, train_format, columns)
     column = None
-    if options.slice_column:
+    if options.slice_column and columns:
+        if options.slice_column not in examples.cells[0]:
+            raise ValueError(
+                f"{options.data} has no column {options.slice_column!r}: its columns are "
+                f"{', '.join(map(repr, examples.cells[0]))}. Name one of them with --slice-column."
+            )
+        column = [str(row[options.slice_column]) for row in examples.cells]
+    elif options.slice_column:
         sliced = dataclasses.replace(
             file_format, label_column=options.slice_column, label_separator=None
         )
@@ -52,6 +65,7 @@ def run(options: argparse.Namespace) -> None:
 
     from keras_bert_scratch.data.labels import encode_label_sets, encode_labels
     from keras_bert_scratch.evaluation.classification import evaluate_classification
+    from keras_bert_scratch.evaluation.columns import examine_rows
     from keras_bert_scratch.evaluation.model_card import model_card
     from keras_bert_scratch.evaluation.report import examine, write_report
 
@@ -73,17 +87,20 @@ def run(options: argparse.Namespace) -> None:
         report = evaluate_classification(
             data[1], probabilities, model.labels, multi_label=is_multi_label
         )
-        details = examine(
-            model,
-            *data,
-            probabilities,
-            multi_label=is_multi_label,
-            train=train_data,
-            column=column,
-            stress=options.stress,
-            seconds=_SECONDS if options.output else 0,
-            batch_size=options.batch_size,
-        )
+        how = {"multi_label": is_multi_label, "train": train_data, "batch_size": options.batch_size}
+        if columns:
+            quotes = examples.quotes()
+            details = examine_rows(model, *data, probabilities, quotes, groups=column, **how)
+        else:
+            details = examine(
+                model,
+                *data,
+                probabilities,
+                column=column,
+                stress=options.stress,
+                seconds=_SECONDS if options.output else 0,
+                **how,
+            )
     if options.output:
         name, data_name = Path(options.model).name, Path(options.data).name
         card = None

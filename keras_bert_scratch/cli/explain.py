@@ -1,9 +1,10 @@
-"""Tells which words of a text a checkpoint's answer came from."""
+"""Tells which words of a text, or which columns of a row, a checkpoint's answer came from."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from keras_bert_scratch.cli import common
 from keras_bert_scratch.files import check_new_folder, new_folder
@@ -33,6 +34,9 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("--label is for --method gradients: attention has no label. Omit --label.")
     if options.output:
         check_new_folder(options.output)
+    if columns := common.model_columns(options.model):
+        _explain_row(options, columns)
+        return
     text = _text(options)
 
     from keras_bert_scratch.evaluation.explanations import explain_by_rollout, integrated_gradients
@@ -62,8 +66,30 @@ def _text(options: argparse.Namespace) -> str:
             raise ValueError(f"--row is for files of examples, and {text!r} is none: omit it.")
         return text
     found = common.find_format(text, options, options.model, needs_label=False)
-    texts = common.read_data(text, found).texts
-    row = 1 if options.row is None else options.row
-    if not 1 <= row <= len(texts):
-        raise ValueError(f"--row must be from 1 to {len(texts)}, the rows of {text}: it is {row}.")
-    return texts[row - 1]
+    texts: list[str] = common.read_data(text, found).texts
+    return texts[_position(options, len(texts))]
+
+
+def _position(options: argparse.Namespace, count: int) -> int:
+    """Returns the position of the row that the options name."""
+    row: int = 1 if options.row is None else options.row
+    if not 1 <= row <= count:
+        raise ValueError(
+            f"--row must be from 1 to {count}, the rows of {options.text}: it is {row}."
+        )
+    return row - 1
+
+
+def _explain_row(options: argparse.Namespace, columns: dict[str, Any]) -> None:
+    """Explains a row of a file by its columns."""
+    if not common.is_table(options.text):
+        raise ValueError(
+            f"{options.model} reads rows of several columns: give a {common.EXAMPLES_FILE}, "
+            f"received {options.text!r}."
+        )
+    found = common.find_format(options.text, options, options.model, needs_label=False)
+    rows = common.read_data(options.text, found, columns)
+    row = rows.take([_position(options, len(rows))])
+    model = common.load_checkpoint(options.model)
+    (falls,) = model.explain(row.table)
+    print(json.dumps(falls) if options.json else falls)

@@ -100,8 +100,11 @@ def run(options: argparse.Namespace) -> None:
                 f"{common.flag(setting)} is for --format {' or '.join(formats)}, received --format "
                 f"{options.format}."
             )
-    takes_code_points = settings.get("inputs") == "code_points"
-    if options.client and not (options.format == "litert" and takes_code_points):
+    has_columns = bool(common.model_columns(options.model))
+    if has_columns and (wrong := settings.keys() & {"texts", "pairs", "trainable", "examples"}):
+        raise ValueError(f"{common.flag(wrong.pop())} is for models of texts alone: omit it.")
+    takes_code_points = has_columns or settings.get("inputs") == "code_points"
+    if options.client and (options.format != "litert" or not takes_code_points or has_columns):
         raise ValueError(
             "--client is for --format litert --inputs code_points, received --format "
             f"{options.format} --inputs {settings.get('inputs', 'ids')}."

@@ -31,6 +31,10 @@ _EXCLUDED = (
     ("keep_heads", "distribute", "--keep-heads works on one machine only"),
     ("checkpoint", "early_stopping", "--checkpoint does not keep what --early-stopping counts"),
 )
+# What models of further columns do not have.
+_NOT_OF_COLUMNS = ("teacher", "keep_layers", "keep_heads", "lora", "distribute", "checkpoint")
+# The options that name further columns, and their kinds.
+_KINDS = {common.field(option): option[2:].split("-")[0] for option in common.OTHER_COLUMNS}
 # Options that choose the training, or what the one that `fit` chooses is not for; with any of them
 # it is by hand, and these are the defaults.
 _BY_HAND = (
@@ -44,6 +48,7 @@ _RECIPE = (
     *("keep_layers", "keep_heads", "teacher", "sequence_length", "dtype", "seed"),
     *("class_weights", "label_separator"),
 )
+_OF_PICTURES = ("image_encoder", "image_size")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +74,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "each class needs it)",
     )
     common.add_arguments(parser, *common.DATA, "--sequence-length", "--dtype", "--seed")
-    common.add_arguments(parser, "--distribute", "--json")
+    common.add_arguments(parser, "--distribute", "--json", *common.OTHER_COLUMNS)
+    add("--image-encoder", help="ViT, DeiT or DINOv2 that reads the pictures, folder or hub id")
+    add(
+        "--image-size",
+        type=int,
+        metavar="PIXELS",
+        help="height and width to which pictures are resized (default: 224)",
+    )
     chosen = "chosen by the number of texts"
     add("--epochs", type=int, help=f"default: {chosen}, or 3 if --optimizer or its like is given")
     add("--batch-size", type=int, help=f"default: {chosen}, or 32 likewise")
@@ -153,12 +165,17 @@ def run(options: argparse.Namespace) -> None:
         for option, value in _DEFAULTS.items():
             if getattr(options, option) is None:
                 setattr(options, option, value)
-    file_format = common.find_format(options.train, options, say=False)
-    train, held_out, labels = _read(options, file_format)
+    others = _other_columns(options)
+    base = common.model_columns(options.model)
+    file_format = common.find_format(
+        options.train, options, options.model if base else None, others=list(others), say=False
+    )
+    columns = base or _columns(file_format, others)
+    train, held_out, labels = _read(options, file_format, columns)
     if common.is_multi_label(train) and file_format.label_separator is None:
         # Exports tell by it that a text may have several labels, which lists in JSON are.
         file_format = dataclasses.replace(file_format, label_separator=";")
-    _say(options, file_format, train, held_out)
+    _say(options, file_format, columns, train, held_out)
     watched = held_out
     if options.early_stopping:
         # The texts that choose the weights cannot tell how good these are.
@@ -179,7 +196,10 @@ def run(options: argparse.Namespace) -> None:
     callbacks: list[keras.callbacks.Callback] = []
     resume = None
     with strategy.scope():
-        model = _model(options, train, labels)
+        if columns:
+            model = _model_of_columns(options, file_format, {} if base else others, train, labels)
+        else:
+            model = _model(options, train, labels)
         trainee = model
         if is_by_hand:
             trainee = _compiled(options, model, len(train))
@@ -195,17 +215,19 @@ def run(options: argparse.Namespace) -> None:
                 patience=options.early_stopping, restore_best_weights=True
             )
         )
+    # A frozen encoder reads the pictures here, once for all that follows.
+    x, watched_x, held_out_x = (_inputs(model, part) for part in (train, watched, held_out))
     class_weight = None
     if options.class_weights:
         class_weight = balanced_class_weights(model.encode_labels(train.labels), model.labels)
     with common.progress_to_stderr():
         history = trainee.fit(
-            common.texts_of(train),
+            x,
             train.labels,
             batch_size=options.batch_size,
             epochs=options.epochs,
             initial_epoch=resume.epochs_done if resume else 0,
-            validation_data=(common.texts_of(watched), watched.labels) if is_by_hand else None,
+            validation_data=(watched_x, watched.labels) if is_by_hand else None,
             class_weight=class_weight,
             callbacks=callbacks,
             # A line an epoch where no bar can be drawn.
@@ -215,19 +237,72 @@ def run(options: argparse.Namespace) -> None:
     with chief_first(strategy):
         if is_chief(strategy):
             history = resume.history if resume else history
-            _write(options, model, file_format, train, held_out, history)
+            _write(options, model, file_format, (x, train), (held_out_x, held_out), history)
 
 
-def _read(options: argparse.Namespace, file_format: Any) -> tuple[Any, Any, list[str]]:
+def _other_columns(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Returns the columns that the options name beside texts and labels, as a model takes them."""
+    pictures = {"encoder": options.image_encoder, "height": options.image_size}
+    pictures |= {"width": options.image_size}
+    settings = {"image": {name: value for name, value in pictures.items() if value is not None}}
+    named = [name for option in _KINDS for name in getattr(options, option) or ()]
+    main = [options.text_column, options.pair_column, options.label_column]
+    if twice := [name for name in named if (named + main).count(name) > 1]:
+        raise ValueError(f"The column {twice[0]!r} is named twice: name it for one kind alone.")
+    if settings["image"] and not options.image_columns:
+        raise ValueError("--image-encoder and --image-size are for --image-columns: name some.")
+    refused = [option for option in _NOT_OF_COLUMNS if getattr(options, option) is not None]
+    has_columns = common.model_columns(options.model)
+    if named and has_columns:
+        raise ValueError(
+            f"{options.model} reads the columns {', '.join(map(repr, has_columns))} already: omit "
+            "the options that name columns, or start from another model."
+        )
+    if refused and (named or has_columns):
+        raise ValueError(f"{common.flag(refused[0])} is for models of texts alone: omit it.")
+    return {
+        name: {"kind": kind, **settings.get(kind, {})}
+        for option, kind in _KINDS.items()
+        for name in getattr(options, option) or ()
+    }
+
+
+def _columns(file_format: Any, others: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Returns the columns by which a file is read; {} of texts alone."""
+    if not others:
+        return {}
+    from keras_bert_scratch.data.table import make_columns
+
+    # Files are read before the encoder of their pictures is loaded.
+    read = {
+        name: {key: value for key, value in column.items() if key != "encoder"}
+        for name, column in others.items()
+    }
+    return make_columns(_texts(file_format) | read)
+
+
+def _texts(file_format: Any) -> dict[str, dict[str, str]]:
+    names = (file_format.text_column, file_format.pair_column)
+    return {name: {"kind": "text"} for name in names if name is not None}
+
+
+def _inputs(model: Any, examples: Any) -> Any:
+    inputs = common.texts_of(examples)
+    return model.examples(inputs) if hasattr(model, "columns") else inputs
+
+
+def _read(
+    options: argparse.Namespace, file_format: Any, columns: dict[str, Any]
+) -> tuple[Any, Any, list[str]]:
     """Returns the examples to train on, those held out, and the names of the classes."""
-    train = common.read_data(options.train, file_format)
+    train = common.read_data(options.train, file_format, columns)
     labels = _names(train)
     if len(labels) < 2:
         raise ValueError(
             f"{options.train} has only the label {labels[0]!r}: a classifier needs two or more."
         )
     if options.validation:
-        held_out = common.read_data(options.validation, file_format)
+        held_out = common.read_data(options.validation, file_format, columns)
         common.check_known({*labels}, {*_names(held_out)}, options, "labels")
         return train, held_out, labels
     return *_split(options, train, labels), labels
@@ -253,7 +328,13 @@ def _counts(examples: Any) -> Counter[str]:
     return Counter(label for row in rows for label in row)
 
 
-def _say(options: argparse.Namespace, file_format: Any, train: Any, held_out: Any) -> None:
+def _say(
+    options: argparse.Namespace,
+    file_format: Any,
+    columns: dict[str, Any],
+    train: Any,
+    held_out: Any,
+) -> None:
     """Says in one line what was read, and what becomes of it."""
     counts = sorted(
         (_counts(train) + _counts(held_out)).items(), key=lambda item: (-item[1], item[0])
@@ -261,10 +342,13 @@ def _say(options: argparse.Namespace, file_format: Any, train: Any, held_out: An
     names = [f"{name} {count}" for name, count in counts[:_MOST_NAMED]]
     names += [f"and {len(counts) - _MOST_NAMED} more"] * (len(counts) > _MOST_NAMED)
     cells = f", cells separated by {file_format.delimiter!r}" * bool(file_format.delimiter)
-    columns = [name for name in (file_format.text_column, file_format.pair_column) if name]
+    texts = [name for name in (file_format.text_column, file_format.pair_column) if name]
+    read = [f"texts in {' and '.join(map(repr, texts))}" if texts else "no texts (--text-column)"]
+    read += [f"{c.kind} in {name!r}" for name, c in columns.items() if c.kind != "text"]
+    what = "rows" if columns else "texts"
     print(
-        f"{options.train}: texts in {' and '.join(map(repr, columns))}, labels in "
-        f"{file_format.label_column!r}{cells}; {', '.join(names)}; {len(train)} texts to train, "
+        f"{options.train}: {', '.join(read)}, labels in "
+        f"{file_format.label_column!r}{cells}; {', '.join(names)}; {len(train)} {what} to train, "
         f"{len(held_out)} held out for the figures; the model will be in "
         f"{options.output or common.free_folder(options.train)}",
         file=sys.stderr,
@@ -288,6 +372,33 @@ def _model(options: argparse.Namespace, train: Any, labels: list[str]) -> Any:
         model = _without_heads(model, train, options.keep_heads)
     if options.lora:
         enable_lora(model.encoder, options.lora)
+    if options.freeze is not None:
+        freeze_layers(model.encoder, options.freeze)
+    model.encoder.rematerialize = options.rematerialize
+    return model
+
+
+def _model_of_columns(
+    options: argparse.Namespace,
+    file_format: Any,
+    others: dict[str, dict[str, Any]],
+    train: Any,
+    labels: list[str],
+) -> Any:
+    """Loads the checkpoint for rows; without others, it knows its columns and labels."""
+    from keras_bert_scratch import ColumnClassifier, freeze_layers
+
+    settings: dict[str, Any] = {}
+    if others:
+        settings = {
+            "labels": labels,
+            "columns": _texts(file_format) | others,
+            "multi_label": common.is_multi_label(train),
+        }
+    if options.sequence_length is not None:
+        settings["sequence_length"] = options.sequence_length
+    model = ColumnClassifier.from_pretrained(options.model, dtype=options.dtype, **settings)
+    common.check_known({*model.labels}, {*labels}, options, "labels")
     if options.freeze is not None:
         freeze_layers(model.encoder, options.freeze)
     model.encoder.rematerialize = options.rematerialize
@@ -345,24 +456,35 @@ def _write(
     options: argparse.Namespace,
     model: Any,
     file_format: Any,
-    train: Any,
-    held_out: Any,
+    trained: tuple[Any, Any],
+    held: tuple[Any, Any],
     history: Any,
 ) -> None:
-    """Writes the folder, and prints how good the model is and what to try next."""
+    """Writes the folder, and prints how good the model is and what to try next.
+
+    Args:
+        options: Those of the command.
+        model: The model.
+        file_format: How the file was read.
+        trained: What the model was trained on, as it takes it, and as it was read.
+        held: The same that was held out.
+        history: The figures of every epoch.
+    """
     from keras_bert_scratch.data.file_format import FILE_FORMAT
     from keras_bert_scratch.evaluation.baseline import compare_with_baseline
     from keras_bert_scratch.evaluation.classification import evaluate_classification
+    from keras_bert_scratch.evaluation.columns import examine_rows
     from keras_bert_scratch.evaluation.model_card import model_card
     from keras_bert_scratch.evaluation.report import examine, write_report
 
+    (train_x, train), (x, held_out) = trained, held
     # Asked again: another run may have taken the name meanwhile.
     output = options.output or common.free_folder(options.train)
     with new_folder(output) as folder, common.progress_to_stderr():
         calibration = None
         if options.calibrate:
-            calibration = model.calibrate(common.texts_of(held_out), held_out.labels)
-        data = common.texts_of(held_out), model.encode_labels(held_out.labels)
+            calibration = model.calibrate(x, held_out.labels)
+        data = x, model.encode_labels(held_out.labels)
         probabilities = model.probabilities(data[0])
         report = evaluate_classification(
             data[1], probabilities, model.labels, multi_label=model.multi_label
@@ -373,19 +495,25 @@ def _write(
         if options.lora:
             model.save_adapter(folder / "adapter")
     # The model is safe now: what follows may take long where texts are many.
-    if options.engine != "keras":
-        _keep_engine(options.engine, model, output, common.texts_of(held_out))
+    has_columns = hasattr(model, "columns")
+    if options.engine != "keras" and model.has_engines:
+        _keep_engine(options.engine, model, output, x)
     print("Comparing with TF-IDF and logistic regression ...", file=sys.stderr)
-    train_data = common.texts_of(train), model.encode_labels(train.labels)
-    comparison = compare_with_baseline(
-        train_data, data, probabilities, model.labels, multi_label=model.multi_label
-    )
+    train_data = train_x, model.encode_labels(train.labels)
+    how = {"multi_label": model.multi_label}
     name = Path(output).name
     training = _how_trained(options, model.chosen_training, train, held_out, history)
+    comparison = None
+    if not has_columns:
+        comparison = compare_with_baseline(train_data, data, probabilities, model.labels, **how)
     with common.progress_to_stderr():
-        print("Explaining errors, and asking again with changed texts ...")
-        details = examine(model, *data, probabilities, multi_label=model.multi_label)
-        details["baseline"] = comparison
+        if has_columns:
+            quotes = held_out.quotes()
+            details = examine_rows(model, *data, probabilities, quotes, train=train_data, **how)
+        else:
+            print("Explaining errors, and asking again with changed texts ...")
+            details = examine(model, *data, probabilities, **how)
+            details["baseline"] = comparison
         write_report(
             Path(output) / "report",
             report,
@@ -397,14 +525,17 @@ def _write(
         )
     card = model_card(model, name=name, report=report, baseline=comparison, training=training)
     (Path(output) / "README.md").write_text(card, encoding="utf-8")
+    shown = "columns" if has_columns else "baseline"
+    compared = details.get(shown)
     if options.json:
-        found = {"baseline": comparison.to_dict(), "output": output}
+        found = {shown: compared and compared.to_dict(), "output": output}
         print(json.dumps({**report.to_dict(), **found}))
         return
     print(report.to_text())
     if calibration:
         print(calibration.to_text())
-    print(comparison.to_text())
+    if compared:
+        print(compared.to_text())
     print(f"The model is in {output}, its report in {output}/report. Try it:")
     print("\n".join(_next_commands(options, output, held_out)))
 
@@ -424,7 +555,7 @@ def _next_commands(options: argparse.Namespace, output: str, held_out: Any) -> l
     """Returns commands to copy that ask the new model."""
     predict = f"keras-bert-scratch predict --model {shlex.quote(output)}"
     commands = [f"  {predict} {shlex.quote(options.train)}"]
-    if held_out.pairs is None:
+    if getattr(held_out, "texts", None) and held_out.pairs is None:
         text = shlex.quote(shortened(min(held_out.texts, key=len), _LONGEST_EXAMPLE))
         commands.insert(0, f"  echo {text} | {predict}")
     return commands
@@ -446,7 +577,7 @@ def _how_trained(
     def named(value: Any) -> Any:
         return Path(value).name if isinstance(value, str) and Path(value).exists() else value
 
-    settings = {name: named(getattr(options, name)) for name in _RECIPE}
+    settings = {name: named(getattr(options, name)) for name in (*_RECIPE, *_OF_PICTURES)}
     if chosen is not None:
         settings |= {"optimizer": "adamw", **chosen._asdict()}
         settings["held out for the best epoch"] = settings.pop("held_out") or None

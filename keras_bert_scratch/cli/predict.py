@@ -53,6 +53,11 @@ def run(options: argparse.Namespace) -> None:
     if common.is_table(options.file) and not options.pairs:
         _predict_table(options)
         return
+    if common.model_columns(options.model):
+        raise ValueError(
+            f"{options.model} reads rows of several columns: give a {common.EXAMPLES_FILE}, "
+            f"received {options.file!r}."
+        )
     for option in ("text_column", "pair_column", "delimiter", "quoting"):
         if getattr(options, option) is not None:
             raise ValueError(
@@ -92,7 +97,9 @@ def _predict_table(options: argparse.Namespace) -> None:
     if options.output is not None and Path(options.output).exists():
         raise FileExistsError(f"{options.output} exists: remove it, or name another --output.")
     file_format = common.find_format(options.file, options, options.model, needs_label=False)
-    rows, examples = common.read_rows(options.file, file_format)
+    rows, examples = common.read_rows(
+        options.file, file_format, common.model_columns(options.model)
+    )
     model = _load(options)
     with common.asking(model):
         probabilities = model.probabilities(common.texts_of(examples), options.batch_size)

@@ -58,7 +58,7 @@ class FileFormat:
     """The arguments of `read_examples` for a file, see there.
 
     Attributes:
-        text_column: Column of the texts.
+        text_column: Column of the texts; None of tables without texts.
         pair_column: Column of the second texts, or None.
         label_column: Column of the labels, or None.
         label_separator: Separates several labels of one cell, or None.
@@ -67,7 +67,7 @@ class FileFormat:
         quoting: Whether quotation marks enclose cells; None to see it in the file.
     """
 
-    text_column: str = "text"
+    text_column: str | None = "text"
     pair_column: str | None = None
     label_column: str | None = None
     label_separator: str | None = None
@@ -121,6 +121,7 @@ def find_format(
     remembered: Mapping[str, Any] | None = None,
     *,
     needs_label: bool = True,
+    others: Sequence[str] = (),
 ) -> tuple[FileFormat, list[str]]:
     r"""Finds how a file is to be read: what is given counts first, then what is remembered.
 
@@ -134,6 +135,7 @@ def find_format(
         given: Fields of `FileFormat` that the user gives.
         remembered: Fields with which a model's training file was read.
         needs_label: Whether the file must have labels.
+        others: Columns that are neither texts nor labels. With any, the file may have no texts.
 
     Returns:
         The format, and what was found rather than given, in words.
@@ -171,11 +173,14 @@ def find_format(
     if not needs_label:
         values["label_column"] = None
     missing = [name for name in _NAMES if name not in values]
+    optional = ["text_column"] if others else []
     if missing:
         finder = _ColumnFinder(path, _rows_to_look_at(path, values))
         for name in missing:
-            values[name], how = finder.find(name, {values.get(other) for other in _COLUMNS})
-            found.append(f"{_CONTENTS[name]} in {values[name]!r}{how}")
+            taken = {*others, *(values.get(other) for other in _COLUMNS)}
+            values[name], how = finder.find(name, taken, is_needed=name not in optional)
+            if values[name] is not None:
+                found.append(f"{_CONTENTS[name]} in {values[name]!r}{how}")
     return FileFormat(**values), found
 
 
@@ -231,7 +236,9 @@ class _ColumnFinder:
         self.cells = {name: _filled(row.get(name) for _, row in rows) for name in names}
         self.kinds = {name: _kind(cells) for name, cells in self.cells.items()}
 
-    def find(self, argument: str, taken: set[Any]) -> tuple[str, str]:
+    def find(
+        self, argument: str, taken: set[Any], *, is_needed: bool = True
+    ) -> tuple[str | None, str]:
         """Returns the column for an argument, and how it was found, for a message."""
         free = [name for name in self.cells if name not in taken]
         first, *others = _NAMES[argument]
@@ -246,6 +253,8 @@ class _ColumnFinder:
         if len(named) == 1:
             return named[0], ""
         fitting = named or fit([], _BY_CELLS[argument])
+        if not fitting and not is_needed:
+            return None, ""
         what = _CONTENTS[argument]
         if len(fitting) != 1:
             pair = ", and a second with pair_column if texts are pairs" * (what == "texts")

@@ -139,11 +139,13 @@ def read_examples(
 
 # The line of the file on which a row starts, and the row's cells by column.
 Row = tuple[int, dict[str, Any]]
+# In place of the name of an argument: columns that a model reads, whose cells may be empty.
+OTHERS = "columns"
 
 
 def read_rows(
     path: str | Path,
-    columns: Mapping[str, str | None],
+    columns: Mapping[str, str | Sequence[str] | None],
     *,
     encoding: str = "utf-8",
     delimiter: str | None = None,
@@ -155,7 +157,7 @@ def read_rows(
     Args:
         path: The file.
         columns: Columns that the file must have, by the name of the argument that names each;
-            `text_column` and `pair_column` say where texts are.
+            `text_column` and `pair_column` say where texts are, and `OTHERS` lists any others.
         encoding: See `read_examples`.
         delimiter: See `read_examples`.
         quoting: See `read_examples`.
@@ -170,7 +172,11 @@ def read_rows(
         )
     if suffix not in DELIMITERS and (delimiter is not None or quoting is not None):
         raise ValueError(f"delimiter and quoting are for CSV and TSV, not {path}: omit them.")
-    wanted = {argument: name for argument, name in columns.items() if name is not None}
+    wanted = {
+        name: argument
+        for argument, names in columns.items()
+        for name in ([names] if isinstance(names, str) else names or ())
+    }
     if suffix == ".parquet":
         if encoding != "utf-8":
             raise ValueError(f"encoding is for text files, and {path} is Parquet: omit it.")
@@ -481,7 +487,7 @@ def _hidden_row(
     if not any(LINE_END.search(cell) for _, cells in rows for cell in cells):
         return None
     lines = [[cell.strip() for cell in line.split(delimiter)] for line in LINE_END.split(content)]
-    texts = {wanted.get("text_column"), wanted.get("pair_column")}
+    texts = {name for name in wanted if wanted[name] in ("text_column", "pair_column")}
     usual = {}
     for column, name in enumerate(header):
         if name in texts:
@@ -492,7 +498,7 @@ def _hidden_row(
         elif repeated := {value for value, count in values.items() if count > 1} - {""}:
             usual[column] = repeated
 
-    needed = [header.index(name) for name in wanted.values()]
+    needed = [header.index(name) for name in wanted if wanted[name] != OTHERS]
     is_plain = len(header) > 1 and all(
         len(cells) == len(header) and all(cells[column] for column in needed)
         for cells in lines
@@ -526,10 +532,12 @@ def is_number(value: str) -> bool:
 
 def _check_columns(place: str, columns: list[str], wanted: dict[str, str]) -> None:
     names = ", ".join(map(repr, columns))
-    for argument, name in wanted.items():
+    for name, argument in wanted.items():
         if name not in columns:
             way_out = f"Name one of them with {argument}"
-            if argument == "label_column":
+            if argument == OTHERS:
+                way_out = "Correct its name, or add it with empty cells"
+            elif argument == "label_column":
                 way_out += ", or pass label_column=None to read texts without labels"
             raise ValueError(f"{place} has no column {name!r}: its columns are {names}. {way_out}.")
         if columns.count(name) > 1:
@@ -553,7 +561,7 @@ def _jsonl_rows(path: Path, content: str, wanted: dict[str, str]) -> Iterator[Ro
         if not isinstance(row, dict):
             raise TypeError(
                 f"{path}, line {line} is a JSON {_json_type(row)}, expected an object such as "
-                f'{{"{wanted.get("text_column", "text")}": ...}}.'
+                f'{{"{next(iter(wanted), "text")}": ...}}.'
             )
         _check_columns(f"{path}, line {line}", list(row), wanted)
         yield line, row
@@ -580,7 +588,7 @@ def _parquet_rows(path: Path, wanted: dict[str, str], all_columns: bool) -> Iter
         with parquet.ParquetFile(path) as file:
             _check_columns(str(path), file.schema_arrow.names, wanted)
             row = 0
-            for batch in file.iter_batches(columns=None if all_columns else list(wanted.values())):
+            for batch in file.iter_batches(columns=None if all_columns else list(wanted)):
                 for cells in batch.to_pylist():
                     row += 1
                     yield row, cells

@@ -144,8 +144,8 @@ def log_mel_spectrograms(
     """Computes the log-mel spectrograms that the Audio Spectrogram Transformer reads.
 
     They are those of Kaldi (a Hann window, pre-emphasis 0.97, no dither), normalized. All that is
-    linear before the energies is one matrix, so the same operations run in TensorFlow, LiteRT, JAX
-    and PyTorch.
+    linear before the energies is one matrix, so the same operations run in NumPy, which reads
+    arrays without Keras, and in TensorFlow, LiteRT, JAX and PyTorch.
 
     Args:
         samples: *Shape:* (B, L), L = 400 + 160 (F - 1), float32, see `pad_sounds`.
@@ -157,26 +157,34 @@ def log_mel_spectrograms(
             rounding of loud frequencies hides soft ones beside them.
 
     Returns:
-        *Shape:* (B, F, M), float32, M = 128.
+        *Shape:* (B, F, M), float32, M = 128; an array where `samples` are one.
 
     Example:
         >>> log_mel_spectrograms(*pad_sounds([np.zeros(16_000)], num_frames=64)).shape
-        TensorShape([1, 64, 128])
+        (1, 64, 128)
     """
-    from keras import ops  # sounds are read where Keras is not, too
+    ops: Any = np
+    cast = _cast
+    if not isinstance(samples, np.ndarray):
+        from keras import ops
 
+        cast = ops.cast
     num_frames = (samples.shape[1] - FRAME_LENGTH) // FRAME_STEP + 1
     places = np.arange(num_frames)[:, None] * FRAME_STEP + np.arange(FRAME_LENGTH)
-    frames = ops.take(ops.cast(samples, dtype), places.astype("int32"), axis=1)  # (B, F, 400)
-    real, imaginary = (ops.cast(part, dtype) for part in _fourier_matrices())
+    frames = ops.take(cast(samples, dtype), places.astype("int32"), axis=1)  # (B, F, 400)
+    real, imaginary = (cast(part, dtype) for part in _fourier_matrices())
     energies = ops.square(ops.matmul(frames, real)) + ops.square(ops.matmul(frames, imaginary))
-    mels = ops.matmul(energies, ops.cast(_mel_filters(), dtype))
+    mels = ops.matmul(energies, cast(_mel_filters(), dtype))
     logarithms = ops.log(ops.maximum(mels, _LEAST_ENERGY))
-    last = (ops.maximum(ops.cast(lengths, "int32"), FRAME_LENGTH) - FRAME_LENGTH) // FRAME_STEP
+    last = (ops.maximum(cast(lengths, "int32"), FRAME_LENGTH) - FRAME_LENGTH) // FRAME_STEP
     is_sound = ops.arange(num_frames, dtype="int32") <= ops.expand_dims(last, 1)  # (B, F)
     is_sound = ops.expand_dims(is_sound, -1)
     logarithms = ops.where(is_sound, logarithms, ops.zeros_like(logarithms))
-    return ops.cast((logarithms - mean) / (2 * deviation), "float32")
+    return cast((logarithms - mean) / (2 * deviation), "float32")
+
+
+def _cast(array: Any, dtype: str) -> np.ndarray:
+    return np.asarray(array).astype(dtype)
 
 
 @functools.cache

@@ -24,7 +24,10 @@ from keras_bert_scratch.evaluation.classification import (
     evaluate_classification,
     predicted_ids,
 )
+from keras_bert_scratch.evaluation.errors import find_errors
+from keras_bert_scratch.evaluation.label_noise import find_label_suspects
 from keras_bert_scratch.evaluation.significance import McNemar, mcnemar
+from keras_bert_scratch.evaluation.slices import evaluate_slices
 from keras_bert_scratch.tables import format_table
 
 # Of the baseline's pictures.
@@ -68,13 +71,6 @@ class ColumnComparison:
 
     def to_text(self) -> str:
         """Returns the figures as a table, after what a reader should know first."""
-        named = [
-            ("all columns", self.all_columns, None),
-            *((f"{name} alone", report, None) for name, report in self.alone.items()),
-            *((f"without {name}", self.without[name], self.tests[name]) for name in self.without),
-            ("TF-IDF, values + logistic regression", self.baseline, self.baseline_test),
-            ("always the commonest", self.commonest, None),
-        ]
         rows = [
             [
                 name,
@@ -82,13 +78,24 @@ class ColumnComparison:
                 *(f"{report.macro_f1:.4f}", report.interval_text("macro_f1")),
                 "" if test is None else f"{test.p_value:.2g}",
             ]
-            for name, report, test in named
+            for name, report, test in self.rows
         ]
         count = f"{self.all_columns.num_examples} examples"
         header = [count, "accuracy", "95 %", "macro F1", "95 %", "p"]
         lines = [*self.warnings, format_table(header, rows)]
         lines.append("p: McNemar's exact test against all columns")
         return "\n".join(lines) + "\n"
+
+    @property
+    def rows(self) -> list[tuple[str, ClassificationReport, McNemar | None]]:
+        """Each line of the comparison: its name, its figures, and its test against all columns."""
+        return [
+            ("all columns", self.all_columns, None),
+            *((f"{name} alone", report, None) for name, report in self.alone.items()),
+            *((f"without {name}", self.without[name], self.tests[name]) for name in self.without),
+            ("TF-IDF, values + logistic regression", self.baseline, self.baseline_test),
+            ("always the commonest", self.commonest, None),
+        ]
 
     @property
     def warnings(self) -> list[str]:
@@ -179,6 +186,53 @@ def compare_columns(
         tests={name: mcnemar(is_right["all"], is_right["without", name]) for name in names},
         baseline_test=mcnemar(is_right["all"], is_right["baseline"]),
     )
+
+
+def examine_rows(
+    model: Any,
+    table: Any,
+    true_ids: np.ndarray,
+    probabilities: np.ndarray,
+    quotes: Sequence[str],
+    *,
+    multi_label: bool = False,
+    train: tuple[Any, Any] | None = None,
+    groups: Any = None,
+    batch_size: int = 32,
+) -> dict[str, Any]:
+    """Finds what a report tells besides the figures; `examine` does so for texts.
+
+    Args:
+        model: A `ColumnClassifier`; without `train` it may be an export.
+        table: n held-out rows.
+        true_ids: Class ids, *shape:* (n,); with `multi_label` zeros and ones, *shape:* (n, C).
+        probabilities: The model's probabilities of the rows. *Shape:* (n, C).
+        quotes: A line for each row, by which it is quoted.
+        multi_label: Whether a row may have any number of labels.
+        train: The table and the label ids that the model was trained on, to compare the columns
+            where a row has one label; or None.
+        groups: A group for each row, to give figures of each; or None.
+        batch_size: Number of rows that are asked at a time.
+
+    Returns:
+        Objects with `to_text` and `to_dict` by their names.
+
+    Example:
+        >>> probabilities = model.probabilities(table)
+        >>> details = examine_rows(model, table, ids, probabilities, titles, train=(others, theirs))
+        >>> write_report("report", report, details=details)
+    """
+    how: dict[str, Any] = {"multi_label": multi_label}
+    labels = model.labels
+    details: dict[str, Any] = {}
+    if train is not None and not multi_label:
+        details["columns"] = compare_columns(model, train, (table, true_ids), batch_size)
+    details["errors"] = find_errors(true_ids, probabilities, labels, quotes, **how)
+    if groups is not None:
+        details["by_column"] = evaluate_slices(groups, true_ids, probabilities, labels, **how)
+    if not multi_label:
+        details["label_suspects"] = find_label_suspects(true_ids, probabilities, labels, quotes)
+    return details
 
 
 def _baseline_scores(

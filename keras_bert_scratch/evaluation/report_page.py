@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from keras_bert_scratch.evaluation.baseline import BaselineComparison
+from keras_bert_scratch.evaluation.columns import ColumnComparison
 from keras_bert_scratch.evaluation.calibration import Calibration
 from keras_bert_scratch.evaluation.classification import OUTCOMES, ClassificationReport
 from keras_bert_scratch.evaluation.duplicates import Duplicates
@@ -175,6 +176,17 @@ def _figures(report: ClassificationReport, baseline: BaselineComparison | None) 
         rows.append([f"always “{commonest}”, the commonest", _bar(share), "", f"{f1:.4f}", ""])
     header = ["model", "accuracy", "95 % interval", "macro F1", "95 % interval"]
     return _table("On the same examples", header, rows) + note
+
+
+def _columns(comparison: ColumnComparison) -> str:
+    rows = [
+        [*_figures_row(name, report), "" if test is None else f"{test.p_value:.2g}"]
+        for name, report, test in comparison.rows
+    ]
+    header = ["model", "accuracy", "95 % interval", "macro F1", "95 % interval", "p"]
+    notes = "".join(f'<p class="warning">{_escape(text)}</p>' for text in comparison.warnings)
+    explained = '<p class="note">p: McNemar\'s exact test against all columns.</p>'
+    return notes + _table("Each column alone and left out", header, rows) + explained
 
 
 def _figures_row(name: str, report: ClassificationReport) -> list[str]:
@@ -368,7 +380,7 @@ def _missing(details: Mapping[str, Any], calibration: Calibration | None) -> str
     absent = [
         text
         for is_there, text in (
-            (BaselineComparison in kinds, "a comparison with TF-IDF (needs the training file)"),
+            (bool(kinds & _COMPARISONS), "a comparison with TF-IDF (needs the training file)"),
             (Errors in kinds, "errors"),
             (LabelSuspects in kinds, "suspect labels (need one label an example)"),
             (Slices in kinds, "groups of examples"),
@@ -383,8 +395,10 @@ def _missing(details: Mapping[str, Any], calibration: Calibration | None) -> str
     return text
 
 
+_COMPARISONS = {BaselineComparison, ColumnComparison}
 # The sections for the details, in the order of `details`; None is the name of the detail.
 _SECTIONS: tuple[tuple[type, str | None, Callable[[Any], str]], ...] = (
+    (ColumnComparison, "Columns", _columns),
     (Errors, "Errors", _errors),
     (LabelSuspects, "Suspect labels", _suspects),
     (Slices, None, _slices),

@@ -552,8 +552,9 @@ class ColumnClassifier(BertClassifier):
         return model
 
     def optional_weights(self, checkpoint: Checkpoint) -> Sequence[Weight]:
-        """Returns the rows of the name table that a checkpoint may lack."""
-        return pooler_weights(checkpoint.config) if self.pooling == "pooler" else ()
+        """Returns the pooler's rows, which a checkpoint may lack where nothing reads it."""
+        pooler = pooler_weights(checkpoint.config)
+        return pooler if self.pooling == "pooler" or checkpoint.has(pooler) else ()
 
     def other_weights(self) -> tuple[Weight, ...]:
         """Returns the rows of the pooler; the head reads other columns than texts, too."""

@@ -49,6 +49,7 @@ pixels = np.random.default_rng(0).random((2, 11, 13, 3), "float32")
 for name, array in encoder.predict(pixels, verbose=0).items():
     arrays[f"patches {name}"] = array
 sounds = pad_sounds([np.random.default_rng(0).normal(size=3000)], num_frames=20)
+sounds = [keras.ops.convert_to_tensor(part) for part in sounds]
 arrays["log-mels"] = numpy(log_mel_spectrograms(*sounds, dtype="float32"))
 np.savez(target, **arrays)
 """

@@ -3,14 +3,17 @@
 Axes: n rows, B batch, K columns, C classes.
 """
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from keras_bert_scratch.data.media import content_of, subject
+from keras_bert_scratch.data.pictures import read_picture
 from keras_bert_scratch.data.table import (
     PRESENT,
     Column,
@@ -54,7 +57,7 @@ class ColumnPredictor(Reader):
 
         Args:
             table: A table of pandas, polars, pyarrow or `datasets`, or a dict of columns. Pictures
-                for a SavedModel are files of PNG or JPEG, their paths or bytes.
+                for a SavedModel are files of PNG or JPEG, their paths or bytes, or arrays.
             batch_size: B, of a SavedModel.
 
         Returns:
@@ -168,9 +171,13 @@ class _FileColumn(Column):
         if isinstance(value, str | Path):
             named = subject("picture", value, place)
             return content_of(value, named, _LARGEST_FILE) if str(value) else None
+        if isinstance(value, np.ndarray):
+            stream = io.BytesIO()
+            Image.fromarray(read_picture(value, place=place)).save(stream, "PNG", compress_level=0)
+            return stream.getvalue()
         raise TypeError(
             f"Pictures are files of PNG or JPEG, received {type(value).__name__} in {place}: give "
-            "their paths or bytes."
+            "their paths, bytes or arrays."
         )
 
 
