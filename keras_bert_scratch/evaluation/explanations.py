@@ -16,6 +16,7 @@ from scipy.special import expit, softmax
 from scipy.stats import binomtest
 
 from keras_bert_scratch.layers.attention import padding_bias
+from keras_bert_scratch.layers.pooling import pool_tokens
 from keras_bert_scratch.tables import format_table
 from keras_bert_scratch.text.tokenizer import Encoding
 from keras_bert_scratch.text.vocabulary import CONTINUATION
@@ -96,15 +97,7 @@ class Explanation:
 
         Blue words speak for the label, orange ones, with a dashed line, against it.
         """
-        return (
-            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width">'
-            '<meta name="color-scheme" content="light dark"><title>Explanation</title></head>\n'
-            '<body style="font: 1.1em/1.8 sans-serif; max-width: 40em; margin: 2em auto; '
-            'padding: 0 1em; color: CanvasText; background: Canvas">\n'
-            f'<main>\n<h1 style="font-size: 1.2em">{html.escape(self._title())}</h1>\n'
-            f"{self.words_html()}\n{self.legend_html()}\n</main>\n</body></html>\n"
-        )
+        return page(self._title(), f"{self.words_html()}\n{self.legend_html()}")
 
     def _repr_html_(self) -> str:
         """Returns the view of a notebook."""
@@ -115,7 +108,8 @@ class Explanation:
         parts, end = [], 0
         for (start, stop), score in zip(self.spans, self.scores, strict=True):
             word = html.escape(self.text[start:stop])
-            parts += [html.escape(self.text[end:start]), self._colored(word, float(score))]
+            word = colored(word, float(score), self.full_color)
+            parts += [html.escape(self.text[end:start]), word]
             end = stop
         parts.append(html.escape(self.text[end:]))
         return f'<p dir="auto" style="white-space: pre-wrap">{"".join(parts)}</p>'
@@ -125,24 +119,59 @@ class Explanation:
         limit = self.full_color
         samples = {-limit: "or less", -limit / 2: "", limit / 2: "", limit: "or more"}
         shown = " ".join(
-            self._colored(f"&nbsp;{score:+.2g} {rest}&nbsp;", score)
+            colored(f"&nbsp;{score:+.2g} {rest}&nbsp;", score, limit)
             for score, rest in samples.items()
             # Roll-out has no direction.
             if score > 0 or self.method != _ROLLOUT
         )
         return f'<p style="font-size: 0.85em">{shown} {self.unit} ({html.escape(self.method)})</p>'
 
-    def _colored(self, escaped: str, score: float) -> str:
-        color, share = _FOR if score > 0 else _AGAINST, min(abs(score) / self.full_color, 1)
-        line = "; border-bottom: 2px dashed" if score < 0 and share > 0.1 else ""
-        return (
-            f'<span title="{score:+.4f}" style="background: rgba({color}, '
-            f'{_MOST_OPAQUE * share:.2f}){line}">{escaped}</span>'
-        )
-
     def _title(self) -> str:
         known = "" if self.probability is None else f", probability {self.probability:.1%}"
         return self.label + known
+
+
+def page(title: str, content: str) -> str:
+    """Returns a page of HTML.
+
+    Args:
+        title: The heading, a text.
+        content: What stands below it, HTML.
+    """
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        '<meta name="color-scheme" content="light dark"><title>Explanation</title></head>\n'
+        '<body style="font: 1.1em/1.8 sans-serif; max-width: 40em; margin: 2em auto; '
+        'padding: 0 1em; color: CanvasText; background: Canvas">\n'
+        f'<main>\n<h1 style="font-size: 1.2em">{html.escape(title)}</h1>\n'
+        f"{content}\n</main>\n</body></html>\n"
+    )
+
+
+def score_color(score: float, full: float) -> tuple[str, float]:
+    """Returns the color of a score, as red, green and blue, and how opaque it is.
+
+    Args:
+        score: The score.
+        full: The score whose color is full.
+
+    Example:
+        >>> score_color(-1.0, 2.0)
+        ('217, 114, 43', 0.31)
+    """
+    share = min(abs(score) / full, 1) if full else 0.0
+    return _FOR if score > 0 else _AGAINST, _MOST_OPAQUE * share
+
+
+def colored(escaped: str, score: float, full: float) -> str:
+    """Returns HTML on the color of a score; below 0 it has a dashed line."""
+    color, opacity = score_color(score, full)
+    line = "; border-bottom: 2px dashed" if score < 0 and opacity > _MOST_OPAQUE / 10 else ""
+    return (
+        f'<span title="{score:+.4f}" style="background: rgba({color}, '
+        f'{opacity:.2f}){line}">{escaped}</span>'
+    )
 
 
 # === Integrated gradients ===
@@ -180,7 +209,7 @@ def integrated_gradients(
             "set KERAS_BACKEND=tensorflow, or use explain_by_rollout."
         )
     encoding, shown, inputs = _encode(model, text)
-    class_id, probability = _answer(model, inputs, label)
+    class_id, probability = answer(model, inputs, label)
     is_text = np.array(encoding.sequence) == 0
     masked = np.where(is_text, model.tokenizer.vocabulary.mask_id, inputs["token_ids"])
     embedded, baseline = (
@@ -200,7 +229,7 @@ def integrated_gradients(
     ends = tf.concat([baseline, embedded], 0)
     before, after = _log_odds(model, ends, inputs["padding_mask"], class_id).numpy()
     error = abs(by_token.sum() - (after - before)) / max(abs(after - before), 1e-12)
-    spans, scores = _by_word(encoding, by_token)
+    spans, scores = by_word(encoding, by_token)
     return Explanation(
         "integrated gradients",
         shown,
@@ -217,10 +246,26 @@ def _log_odds(model: Any, embedded: Any, padding_mask: np.ndarray, class_id: int
     x, bias = embedded, padding_bias(padding_mask, model.encoder.compute_dtype)
     for block in model.encoder.blocks:
         x = block(x, attention_bias=bias)
-    logits = model.head(model.encoder.pooler(x)) / model.temperature
+    outputs = {"sequence_output": x, "pooled_output": model.encoder.pooler(x)}
+    features = model.pooled(outputs, {"padding_mask": padding_mask})
+    return label_log_odds(model, model.head(features), class_id)
+
+
+def label_log_odds(model: Any, logits: Any, class_id: int) -> Any:
+    """Returns a label's log-odds, log(p / (1 - p)).
+
+    Args:
+        model: A `BertClassifier`.
+        logits: *Shape:* (B, C).
+        class_id: Number of the label.
+
+    Returns:
+        *Shape:* (B,).
+    """
+    logits = logits / model.temperature
     if model.multi_label:
         return logits[:, class_id]
-    # log(p / (1 - p)) for the p of a softmax.
+    # Of the p of a softmax.
     others = [c for c in range(len(model.labels)) if c != class_id]
     return logits[:, class_id] - keras.ops.logsumexp(keras.ops.take(logits, others, -1), axis=-1)
 
@@ -250,7 +295,7 @@ def attention_rollout(attention: Sequence[Any]) -> np.ndarray:
 
 
 def explain_by_rollout(model: Any, text: str) -> Explanation:
-    """Finds the words that reached [CLS], from which the answer is computed (`attention_rollout`).
+    """Finds the words that reached what the head reads: [CLS], or all tokens (`attention_rollout`).
 
     The scores add up to less than 1: the rest stays with [CLS] and [SEP]. They say where attention
     went, not for which label; check them with `faithfulness` before believing them.
@@ -265,8 +310,13 @@ def explain_by_rollout(model: Any, text: str) -> Explanation:
     encoding, shown, inputs = _encode(model, text)
     attention = model.encoder(inputs, return_attention=True)["attention"]
     rollout = attention_rollout([keras.ops.convert_to_numpy(layer)[0] for layer in attention])
-    spans, scores = _by_word(encoding, rollout[0])
-    class_id, probability = _answer(model, inputs, None)
+    shares = rollout[0]
+    if model.pooling != "pooler":
+        shares = keras.ops.convert_to_numpy(
+            pool_tokens(rollout[np.newaxis], inputs["padding_mask"], model.pooling)
+        )[0]
+    spans, scores = by_word(encoding, shares)
+    class_id, probability = answer(model, inputs, None)
     label = model.labels[class_id]
     return Explanation(_ROLLOUT, shown, label, spans, scores, probability=probability)
 
@@ -314,7 +364,7 @@ def _encode(model: Any, text: str) -> tuple[Encoding, str, dict[str, np.ndarray]
     return encoding, shown, inputs
 
 
-def _answer(model: Any, inputs: dict[str, np.ndarray], label: str | None) -> tuple[int, float]:
+def answer(model: Any, inputs: dict[str, np.ndarray], label: str | None) -> tuple[int, float]:
     """Returns the id and the probability of a label, by default of the most probable."""
     logits = keras.ops.convert_to_numpy(model(inputs))[0].astype("float64") / model.temperature
     probabilities = expit(logits) if model.multi_label else softmax(logits)
@@ -329,14 +379,25 @@ def _answer(model: Any, inputs: dict[str, np.ndarray], label: str | None) -> tup
     return class_id, float(probabilities[class_id])
 
 
-def _by_word(encoding: Encoding, by_token: np.ndarray) -> tuple[list[tuple[int, int]], np.ndarray]:
-    """Adds up the scores of a word's tokens."""
+def by_word(
+    encoding: Encoding, by_token: np.ndarray, sequence: int = 0
+) -> tuple[list[tuple[int, int]], np.ndarray]:
+    """Adds up the scores of a word's tokens.
+
+    Args:
+        encoding: The tokens of a text, or of a pair.
+        by_token: Scores. *Shape:* (S,).
+        sequence: 0 for the words of the first text, 1 for those of the second.
+
+    Returns:
+        The spans of the W words, and their scores, *shape:* (W,).
+    """
     spans: list[tuple[int, int]] = []
     scores: list[float] = []
-    for token, (start, end), sequence, score in zip(
+    for token, (start, end), found, score in zip(
         encoding.tokens, encoding.offsets, encoding.sequence, by_token.tolist(), strict=True
     ):
-        if sequence is None:
+        if found != sequence:
             continue
         # A character such as ½ may become several tokens with the same offsets.
         if spans and (token.startswith(CONTINUATION) or start < spans[-1][1]):

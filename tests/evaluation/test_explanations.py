@@ -46,6 +46,7 @@ LONG_TEXT = " ".join([TEXT] * 13)
     ("labels", "settings", "text"),
     [
         (LABELS, {"temperature": 2.0}, TEXT),
+        (LABELS, {"pooling": "mean"}, TEXT),
         (["a", "b", "c"], {}, TEXT),
         (["a", "b", "c"], {"multi_label": True}, TEXT),
         (LABELS, {"changes": MODERN}, LONG_TEXT),
@@ -159,6 +160,17 @@ def test_rollout_of_a_model(tiny_classifier, changes, text, num_words):
     assert 0 < found.scores.sum() < 1
     areas = faithfulness(model.probabilities, model.labels, [found]).areas
     assert 0 < areas[0] < 1
+
+
+@pytest.mark.parametrize(("pooling", "share"), [("pooler", 1 / 2), ("mean", 1.0)])
+def test_rollout_goes_to_what_the_head_reads(tiny_classifier, pooling, share):
+    """All positions get the same of every position; [CLS] alone keeps half of itself."""
+    model = tiny_classifier(pooling=pooling)
+    query = model.encoder.blocks[0].attention.query
+    query.kernel.assign(0 * query.kernel)
+    query.bias.assign(0 * query.bias)
+    found = explain_by_rollout(model, "the awful film")
+    np.testing.assert_allclose(found.scores, [share / 5] * 3, atol=1e-6)
 
 
 # === Faithfulness ===
