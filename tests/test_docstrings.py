@@ -79,6 +79,7 @@ NOT_RUN = {
     **dict.fromkeys(
         (
             "evaluation.columns.compare_columns",
+            "evaluation.columns.examine_rows",
             "evaluation.explanations.faithfulness",
             "evaluation.explanations.integrated_gradients",
             "data.file_format.find_format",
@@ -86,6 +87,7 @@ NOT_RUN = {
             "evaluation.plots.plot_embeddings",
             "evaluation.plots.plot_stress",
             "evaluation.report.examine",
+            "evaluation.row_explanations.explain_row",
             "evaluation.stress.stress_test",
             "models.state.set_state",
             "tasks.column_classifier.ColumnClassifier.explain",

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="integrated gradients, or where attention went (default: %(default)s)",
     )
     parser.add_argument("--label", help="the label to explain (default: the most probable)")
-    parser.add_argument("--output", help="new folder for HTML, PNG and JSON")
+    parser.add_argument("--output", help="new folder for HTML and JSON, of texts also PNG")
     common.add_arguments(parser, "--text-column", *common.FILES, "--json")
 
 
@@ -82,6 +82,8 @@ def _position(options: argparse.Namespace, count: int) -> int:
 
 def _explain_row(options: argparse.Namespace, columns: dict[str, Any]) -> None:
     """Explains a row of a file by its columns."""
+    if options.method == "rollout":
+        raise ValueError("--method rollout is for models of texts: omit it.")
     if not common.is_table(options.text):
         raise ValueError(
             f"{options.model} reads rows of several columns: give a {common.EXAMPLES_FILE}, "
@@ -90,6 +92,15 @@ def _explain_row(options: argparse.Namespace, columns: dict[str, Any]) -> None:
     found = common.find_format(options.text, options, options.model, needs_label=False)
     rows = common.read_data(options.text, found, columns)
     row = rows.take([_position(options, len(rows))])
-    model = common.load_checkpoint(options.model)
-    (falls,) = model.explain(row.table)
-    print(json.dumps(falls) if options.json else falls)
+
+    from keras_bert_scratch.evaluation.row_explanations import explain_row
+
+    explanation = explain_row(common.load_checkpoint(options.model), row.table, options.label)
+    as_json = json.dumps(explanation.to_dict(), ensure_ascii=False)
+    if options.output:
+        with new_folder(options.output) as folder:
+            (folder / "explanation.html").write_text(explanation.to_html(), encoding="utf-8")
+            (folder / "explanation.json").write_text(as_json + "\n", encoding="utf-8")
+    print(as_json if options.json else explanation.to_text())
+    if options.output:
+        print(f"The explanation is in {options.output}", file=sys.stderr)

@@ -115,18 +115,20 @@ class ColumnEmbeddings(BaseLayer):
         Returns:
             *Shape:* (B, T, H).
         """
-        tokens = []
-        for number, (column, adapter) in enumerate(zip(self.columns, self.adapters, strict=True)):
-            value = values[number]
-            if column["kind"] == "category" and training and self.dropout:
-                drawn = keras.random.uniform(ops.shape(value), seed=self.seed_generator)
-                value = ops.where(drawn < self.dropout, 0, value)
-            if column["kind"] == "image" and not column.get("encoder"):
-                value = ops.cast(value, self.compute_dtype) / 127.5 - 1
-            x = adapter(value)
-            x = ops.expand_dims(x, 1) if len(x.shape) == 2 else x
-            tokens.append(x + ops.cast(self.segments[number], x.dtype))
+        tokens = [self.embed(number, value, training) for number, value in enumerate(values)]
         return ops.concatenate(tokens, axis=1)
+
+    def embed(self, number: int, value: Any, training: bool | None = None) -> Any:
+        """Embeds the values of the column of this number, from 0 on; see `call`."""
+        column, adapter = self.columns[number], self.adapters[number]
+        if column["kind"] == "category" and training and self.dropout:
+            drawn = keras.random.uniform(ops.shape(value), seed=self.seed_generator)
+            value = ops.where(drawn < self.dropout, 0, value)
+        if column["kind"] == "image" and not column.get("encoder"):
+            value = ops.cast(value, self.compute_dtype) / 127.5 - 1
+        x = adapter(value)
+        x = ops.expand_dims(x, 1) if len(x.shape) == 2 else x
+        return x + ops.cast(self.segments[number], x.dtype)
 
 
 def _sizes(column: Mapping[str, Any]) -> tuple[int, int, int, int]:

@@ -14,7 +14,7 @@ from keras_bert_scratch.models.encoder import BertEncoder
 
 def encode_joined(
     encoder: BertEncoder,
-    inputs: dict[str, Any],
+    embedded: Any,
     others: Any,
     mask: Any,
     *,
@@ -28,7 +28,7 @@ def encode_joined(
 
     Args:
         encoder: The encoder.
-        inputs: `token_ids` and `segment_ids`, int32. *Shape:* (B, S) each.
+        embedded: The texts, by the encoder's embeddings. *Shape:* (B, S, H).
         others: Tokens of the other columns, or None. *Shape:* (B, T, H).
         mask: 1 for tokens that are read, 0 for padding and missing values. *Shape:* (B, S + T).
         training: Whether dropout acts.
@@ -40,14 +40,14 @@ def encode_joined(
     Example:
         >>> ids, others = np.array([[2, 7, 3]]), np.ones((1, 2, 128), "float32")
         >>> encoder = BertEncoder(BertConfig.preset("tiny"))
-        >>> inputs = {"token_ids": ids, "segment_ids": 0 * ids}
+        >>> embedded = encoder.embeddings(ids, 0 * ids)
         >>> mask = np.ones((1, 5), "int32")
-        >>> encode_joined(encoder, inputs, others, mask)["sequence_output"].shape
+        >>> encode_joined(encoder, embedded, others, mask)["sequence_output"].shape
         TensorShape([1, 5, 128])
     """
-    embeddings = encoder.embeddings
-    x = embeddings(inputs["token_ids"], inputs["segment_ids"], training=training)
+    x = embedded
     if others is not None:
+        embeddings = encoder.embeddings
         others = embeddings.output_dropout(embeddings.norm(others), training=training)
         x = ops.concatenate([x, others], axis=1)
     attention_bias = padding_bias(mask, encoder.compute_dtype)

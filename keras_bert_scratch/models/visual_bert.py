@@ -83,7 +83,10 @@ class VisualBertEncoder(ConfiguredModel):
             segments = ops.ones_like(inputs["visual_mask"])
         regions = self.visual(inputs["visual_features"], segments)
         mask = ops.concatenate([inputs["padding_mask"], inputs["visual_mask"]], axis=1)
-        return encode_joined(self.encoder, inputs, regions, mask, training=training)
+        embedded = self.encoder.embeddings(
+            inputs["token_ids"], inputs["segment_ids"], training=training
+        )
+        return encode_joined(self.encoder, embedded, regions, mask, training=training)
 
     # === Weights ===
     @classmethod

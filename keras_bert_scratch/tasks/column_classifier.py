@@ -249,13 +249,37 @@ class ColumnClassifier(BertClassifier):
         present = inputs[PRESENT]
         if training and self.column_dropout:
             present = self._hide(present)
-        masks = self._masks(inputs, present)
-        values = [self._states(name, inputs[name], training) for name in self._others]
+        values = [self.states(name, inputs[name], training) for name in self._others]
+        return self.joined_features(
+            self.encoder.embeddings(
+                inputs["token_ids"], inputs["segment_ids"], training=training
+            ),
+            self.column_embeddings(*values, training=training) if values else None,
+            {**inputs, PRESENT: present},
+            training=training,
+        )
+
+    def joined_features(
+        self, embedded: Any, others: Any, inputs: dict[str, Any], training: bool | None = None
+    ) -> Any:
+        """Computes what the head reads of tokens.
+
+        Args:
+            embedded: The texts, by the encoder's embeddings. *Shape:* (B, S, H).
+            others: Tokens of the other columns, by `column_embeddings`, or None. *Shape:*
+                (B, T, H).
+            inputs: `segment_ids`, `padding_mask` and `present`, see `features`.
+            training: Whether dropout acts.
+
+        Returns:
+            *Shape:* (B, H).
+        """
+        masks = self._masks(inputs, inputs[PRESENT])
         mask = ops.concatenate(masks, axis=1)
         outputs = encode_joined(
             self.encoder,
-            inputs,
-            self.column_embeddings(*values, training=training) if values else None,
+            embedded,
+            others,
             mask,
             training=training,
             first_only=self.pooling == "pooler",
@@ -273,8 +297,17 @@ class ColumnClassifier(BertClassifier):
         weights = ops.expand_dims(ops.concatenate(shares, axis=1), 2)  # (B, S + T, 1)
         return ops.sum(ops.cast(states, "float32") * weights, axis=1) / ops.sum(weights, axis=1)
 
-    def _states(self, name: str, value: Any, training: bool | None) -> Any:
-        """Returns what the layer of columns gets: of pictures with an encoder (B, T, E)."""
+    def states(self, name: str, value: Any, training: bool | None = None) -> Any:
+        """Returns what `column_embeddings` gets of a column's values.
+
+        Args:
+            name: The column.
+            value: The values, see `features`.
+            training: Whether dropout of a trained encoder acts.
+
+        Returns:
+            The values; of pictures that an encoder reads, its states, *shape:* (B, tokens, E).
+        """
         encoder = self.column_encoders.get(name)
         if encoder is None:
             return value
@@ -455,6 +488,8 @@ class ColumnClassifier(BertClassifier):
         Args:
             x: A table.
             batch_size: B.
+
+        Which words and patches it was, `evaluation.row_explanations.explain_row` tells.
 
         Returns:
             For each row the fall of each column, the largest first.

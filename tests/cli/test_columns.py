@@ -90,6 +90,18 @@ def test_predict_and_evaluate_on_the_same_file(folder, run):
 
 
 @pytest.mark.slow(minutes=1)
+def test_explain_tells_of_a_row(folder, run):
+    printed = run("explain", "--model", "model", "data/offers.csv", "--row", 2, "--output", "why")
+    assert "word of text" in printed
+    assert "photo: row 1 column 1 " in printed
+    found = json.loads((folder / "why/explanation.json").read_text())
+    assert found["columns"]["photo"]["patches"] != [[0.0]]
+    assert "<svg" in (folder / "why/explanation.html").read_text()
+    arguments = ["--model", "model", "data/offers.csv", "--label", "positive", "--json"]
+    assert json.loads(run("explain", *arguments))["label"] == "positive"
+
+
+@pytest.mark.slow(minutes=1)
 def test_an_export_predicts_as_the_model_does(folder, run):
     """Its pictures are decoded and resized before the graph gets them."""
     run("export", "--model", "model", "served")
