@@ -330,7 +330,9 @@ LEARNS_VECTORS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [{}, LEARNS_VECTORS])
+@pytest.mark.parametrize(
+    "changes", [{}, LEARNS_VECTORS, {"generator_layers": 1, "next_sentence": False}]
+)
 def test_stops_change_nothing(
     changes: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -435,6 +437,8 @@ def test_another_recipe_does_not_go_on(folder: Path, capsys: pytest.CaptureFixtu
             {"encoder": {"preset": "tiny", "architecture": "modernbert"}},
             "next_sentence is true, but the encoder's architecture is 'modernbert', which .* false",
         ),
+        ({"generator_layers": 1}, "generator_layers is 1, and next_sentence is true: leave one"),
+        ({"generator_layers": 1.0}, "generator_layers must be 0 or a positive integer, .* 1.0"),
         ({"warmup_ratio": 1.0}, r"warmup_ratio must be in \[0, 1\), received 1.0"),
     ],
 )
