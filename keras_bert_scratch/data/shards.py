@@ -336,6 +336,7 @@ class ShardedExamples:
         start: int = 0,
         masking_rate: float = 0.15,
         whole_words: bool = True,
+        replaced_tokens: bool = False,
     ) -> tf.data.Dataset:
         """Returns endless batches, in an order that is a pure function of (seed, epoch).
 
@@ -348,12 +349,14 @@ class ShardedExamples:
             masking_rate: Share of the tokens to hide, if the shards are not masked; with 0 nothing
                 is hidden, and there are no labels of tokens.
             whole_words: See `TokenMasker`.
+            replaced_tokens: Whether the true tokens are labels, too, for a generator's guesses.
 
         Returns:
             A dataset of `(inputs, labels, sample_weight)`: `inputs` holds `token_ids`,
             `segment_ids` and `padding_mask`, *shape:* (B, S), and `masked_positions`, *shape:*
             (B, P); the others hold `masked_language_model`, *shape:* (B, P), `next_sentence`,
-            *shape:* (B,), and `teacher_vector`, *shape:* (B, W), as far as the shards have them.
+            *shape:* (B,), and `teacher_vector`, *shape:* (B, W), as far as the shards have them,
+            and `replaced_tokens`, *shape:* (B, S).
         """
         first_epoch, skipped = divmod(start * batch_size, len(self))
         records = (
@@ -362,14 +365,20 @@ class ShardedExamples:
             .skip(skipped)
         )
         batches = records.batch(batch_size, drop_remainder=True).enumerate(start)
-        return self._examples(batches, seed, masking_rate, whole_words)
+        return self._examples(batches, seed, masking_rate, whole_words, replaced_tokens)
 
     def evaluation(
-        self, batch_size: int, *, seed: int, masking_rate: float = 0.15, whole_words: bool = True
+        self,
+        batch_size: int,
+        *,
+        seed: int,
+        masking_rate: float = 0.15,
+        whole_words: bool = True,
+        replaced_tokens: bool = False,
     ) -> tf.data.Dataset:
         """Returns every example once, always with the same masks; see `training`."""
         batches = tf.data.TFRecordDataset(self.files).batch(batch_size).enumerate()
-        return self._examples(batches, seed, masking_rate, whole_words).apply(
+        return self._examples(batches, seed, masking_rate, whole_words, replaced_tokens).apply(
             tf.data.experimental.assert_cardinality(-(-len(self) // batch_size))
         )
 
@@ -387,7 +396,12 @@ class ShardedExamples:
         )
 
     def _examples(
-        self, batches: tf.data.Dataset, seed: int, masking_rate: float, whole_words: bool
+        self,
+        batches: tf.data.Dataset,
+        seed: int,
+        masking_rate: float,
+        whole_words: bool,
+        replaced_tokens: bool,
     ) -> tf.data.Dataset:
         is_static = self.index["settings"]["static_masking"] is not None
         masker = None
@@ -430,6 +444,9 @@ class ShardedExamples:
                 inputs["masked_positions"] = masked["masked_positions"]
                 labels["masked_language_model"] = masked["masked_ids"]
                 weights["masked_language_model"] = masked["masked_weights"]
+            if replaced_tokens:
+                labels["replaced_tokens"] = token_ids
+                weights["replaced_tokens"] = tf.cast(padding_mask, tf.float32)
             if self.next_sentence:
                 labels["next_sentence"] = tf.cast(columns["next_sentence_label"], tf.int32)
                 weights["next_sentence"] = tf.ones_like(labels["next_sentence"], tf.float32)

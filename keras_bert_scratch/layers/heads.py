@@ -1,4 +1,4 @@
-"""The layers on top of the encoder: poolers, the classification and the masked-LM head.
+"""The layers on top of the encoder: poolers, and heads for classes and for tokens.
 
 Axes: B batch, S sequence, H hidden, C classes, P predictions, V vocabulary.
 """
@@ -238,3 +238,58 @@ class MaskedLanguageModelHead(BaseLayer):
         x = self.norm(ACTIVATIONS[self.activation](self.dense(x)))
         embeddings = ops.cast(token_embeddings, self.compute_dtype)
         return ops.matmul(x, ops.transpose(embeddings)) + self.bias
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class ReplacedTokensHead(BaseLayer):
+    """The logit that a token was replaced, for every position (Clark et al. 2020, section 2).
+
+    A dense layer with an activation, and one with one output, as in google-research/electra.
+
+    Args:
+        hidden_dim: H.
+        activation: Activation of the first dense layer, one of `feed_forward.ACTIVATIONS`.
+        initializer_range: Standard deviation of the kernels' truncated normal initializer.
+        **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If the activation is unknown.
+
+    Example:
+        >>> ReplacedTokensHead(hidden_dim=8)(np.ones((2, 5, 8), "float32")).shape
+        TensorShape([2, 5])
+    """
+
+    def __init__(
+        self,
+        hidden_dim: int,
+        activation: str = "gelu",
+        initializer_range: float = 0.02,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_activation(activation)
+        self.hidden_dim = hidden_dim
+        self.activation = activation
+        self.initializer_range = initializer_range
+
+        # === Layers ===
+        self.dense = self._dense(hidden_dim, "dense")
+        self.logit = self._dense(1, "logit")
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Builds both layers for inputs of shape (B, S, H)."""
+        self.output_shape = input_shape[:-1]  # for `summary`
+        self.dense.build(input_shape)
+        self.logit.build((*input_shape[:-1], self.hidden_dim))
+
+    def call(self, sequence_output: Any) -> Any:
+        """Computes the logits.
+
+        Args:
+            sequence_output: *Shape:* (B, S, H).
+
+        Returns:
+            *Shape:* (B, S).
+        """
+        return self.logit(ACTIVATIONS[self.activation](self.dense(sequence_output)))[..., 0]

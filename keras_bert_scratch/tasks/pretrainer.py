@@ -1,6 +1,6 @@
-"""Pretraining: an encoder, and heads for hidden tokens, next sentences and a teacher's vectors.
+"""Pretraining: an encoder, and heads for hidden and replaced tokens, next sentences, and a teacher.
 
-Axes: B batch, S sequence, P predictions, V vocabulary, W width of a teacher's vectors.
+Axes: B batch, S sequence, H hidden, P predictions, V vocabulary, W width of a teacher's vectors.
 """
 
 from pathlib import Path
@@ -18,12 +18,19 @@ from keras_bert_scratch.checkpoints.name_map import (
 )
 from keras_bert_scratch.checkpoints.sentence_transformers import write_modules
 from keras_bert_scratch.evaluation.metrics import Perplexity
-from keras_bert_scratch.layers.heads import ClassificationHead, MaskedLanguageModelHead
+from keras_bert_scratch.layers.attention import padding_bias
+from keras_bert_scratch.layers.encoder_block import EncoderBlock
+from keras_bert_scratch.layers.heads import (
+    ClassificationHead,
+    MaskedLanguageModelHead,
+    ReplacedTokensHead,
+)
 from keras_bert_scratch.layers.pooling import pool_tokens
 from keras_bert_scratch.models.encoder import BertEncoder
 from keras_bert_scratch.tasks.encoder_model import EncoderModel
 from keras_bert_scratch.text.tokenizer import WordPieceTokenizer
 from keras_bert_scratch.text.vocabulary import MASK
+from keras_bert_scratch.training.losses import ReplacedTokensLoss, replaced_tokens_accuracy
 
 
 @keras.saving.register_keras_serializable("keras_bert_scratch")
@@ -44,10 +51,17 @@ class BertPretrainer(EncoderModel):
             Multilingual", section 2). Texts are compared, not tokens, so that the teacher's
             vocabulary may be another. The head is for training, and is not in `save_pretrained`,
             which writes a sentence encoder of mean pooling.
+        generator_layers: Layers of a generator, by default none. With one, it is the generator that
+            guesses hidden tokens, and the encoder reads its guesses and tells of every token
+            whether it was replaced (Clark et al. 2020, "ELECTRA", section 2). The generator reads
+            the encoder's embeddings and has blocks of its own; `fill_mask` asks it. Both heads are
+            for training, and are not in `save_pretrained`.
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Raises:
-        ValueError: If the tokenizer's vocabulary is larger than the encoder's, or there is no head.
+        ValueError: If the tokenizer's vocabulary is larger than the encoder's, there is no head, or
+            a generator without the head for hidden tokens, with the one for next sentences, or
+            beside an encoder of ModernBERT's.
 
     Example:
         >>> model = BertPretrainer.from_pretrained("tiny-en-1")
@@ -63,10 +77,22 @@ class BertPretrainer(EncoderModel):
         masked_language_model: bool = True,
         next_sentence: bool = True,
         teacher_dim: int | None = None,
+        generator_layers: int = 0,
         **kwargs: Any,
     ) -> None:
         if not (masked_language_model or next_sentence or teacher_dim):
             raise ValueError("A pretrainer needs a head: set one of the arguments for them.")
+        if generator_layers and (next_sentence or not masked_language_model):
+            raise ValueError(
+                f"generator_layers is {generator_layers}, which needs masked_language_model=True "
+                f"and next_sentence=False, received {masked_language_model} and {next_sentence}: a "
+                "generator guesses hidden tokens, and guesses do not tell what sentence follows."
+            )
+        if generator_layers and encoder.config.architecture != "bert":
+            raise ValueError(
+                f"generator_layers is {generator_layers}, but the generator has BERT's blocks, and "
+                f"the encoder those of {encoder.config.architecture!r}: leave it at 0."
+            )
         super().__init__(encoder, tokenizer, **kwargs)
         config = encoder.config
 
@@ -101,6 +127,16 @@ class BertPretrainer(EncoderModel):
             if teacher_dim is None
             else keras.layers.Dense(teacher_dim, dtype=self.dtype_policy, name="teacher_vector")
         )
+        self.generator = [
+            EncoderBlock(config, dtype=self.dtype_policy, name=f"generator_{n}")
+            for n in range(generator_layers)
+        ]
+        self.replaced_tokens: keras.layers.Layer | None = None
+        if generator_layers:
+            self.replaced_tokens = ReplacedTokensHead.for_config(
+                config, dtype=self.dtype_policy, name="replaced_tokens"
+            )
+            self.seed_generator = keras.random.SeedGenerator()
         self.build()
 
     def build(self, input_shape: Any = None) -> None:
@@ -111,6 +147,9 @@ class BertPretrainer(EncoderModel):
             self.next_sentence.build((None, self.encoder.config.hidden_dim))
         if self.teacher_vector is not None:
             self.teacher_vector.build((None, self.encoder.config.hidden_dim))
+        if self.replaced_tokens is not None:
+            for layer in (*self.generator, self.replaced_tokens):
+                layer.build((None, None, self.encoder.config.hidden_dim))
         self.built = True
 
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> dict[str, Any]:
@@ -124,15 +163,27 @@ class BertPretrainer(EncoderModel):
         Returns:
             A dict of logits: `masked_language_model`, *shape:* (B, P, V), and `next_sentence`,
             *shape:* (B, 2); class 0 means that the second segment follows the first. With a
-            teacher, also `teacher_vector`, *shape:* (B, W).
+            teacher, also `teacher_vector`, *shape:* (B, W). With a generator, also
+            `replaced_tokens`, the logit of "replaced" and the token that the encoder read, *shape:*
+            (B, S, 2).
         """
-        outputs = self.encoder(inputs, training=training)
         logits = {}
-        if self.masked_language_model is not None:
-            logits["masked_language_model"] = self.masked_language_model(
-                outputs["sequence_output"],
-                inputs["masked_positions"],
-                self.encoder.embeddings.token.embeddings,
+        if self.generator:
+            states = self._generator_states(inputs, training)
+            logits["masked_language_model"] = guesses = self._hidden_tokens(states, inputs)
+            inputs = {**inputs, "token_ids": self._with_guesses(inputs, guesses)}
+        outputs = self.encoder(inputs, training=training)
+        if self.replaced_tokens is not None:
+            logits["replaced_tokens"] = keras.ops.stack(
+                [
+                    keras.ops.cast(self.replaced_tokens(outputs["sequence_output"]), "float32"),
+                    keras.ops.cast(inputs["token_ids"], "float32"),
+                ],
+                axis=-1,
+            )
+        elif self.masked_language_model is not None:
+            logits["masked_language_model"] = self._hidden_tokens(
+                outputs["sequence_output"], inputs
             )
         if self.next_sentence is not None:
             logits["next_sentence"] = self.next_sentence(outputs["pooled_output"])
@@ -142,6 +193,34 @@ class BertPretrainer(EncoderModel):
                 pool_tokens(states, inputs["padding_mask"], "mean")
             )
         return logits
+
+    def _hidden_tokens(self, states: Any, inputs: dict[str, Any]) -> Any:
+        """Returns the logits of hidden tokens. *Shape:* (B, P, V)."""
+        assert self.masked_language_model is not None
+        return self.masked_language_model(
+            states, inputs["masked_positions"], self.encoder.embeddings.token.embeddings
+        )
+
+    def _generator_states(self, inputs: dict[str, Any], training: bool | None) -> Any:
+        """Returns what the generator's last block computes. *Shape:* (B, S, H)."""
+        x = self.encoder.embeddings(inputs["token_ids"], inputs["segment_ids"], training=training)
+        bias = padding_bias(inputs["padding_mask"], self.compute_dtype)
+        for block in self.generator:
+            x = block(x, attention_bias=bias, training=training)
+        return x
+
+    def _with_guesses(self, inputs: dict[str, Any], logits: Any) -> Any:
+        """Returns the token ids with hidden ones as the generator draws them. *Shape:* (B, S)."""
+        token_ids, positions = inputs["token_ids"], inputs["masked_positions"]
+        rows = keras.ops.reshape(keras.ops.cast(logits, "float32"), (-1, logits.shape[-1]))
+        drawn = keras.random.categorical(rows, 1, dtype="int32", seed=self.seed_generator)
+        drawn = keras.ops.reshape(drawn, keras.ops.shape(positions))
+        # (B, P, S). Unused slots point to [CLS], which is never hidden.
+        places = keras.ops.arange(keras.ops.shape(token_ids)[1], dtype="int32")
+        is_here = keras.ops.equal(positions[:, :, None], places)
+        is_here = keras.ops.cast(is_here, "int32") * keras.ops.sign(positions)[:, :, None]
+        guesses = keras.ops.sum(is_here * drawn[:, :, None], axis=1)
+        return keras.ops.where(keras.ops.any(is_here, axis=1), guesses, token_ids)
 
     # === Training ===
     def compile(self, *args: Any, **kwargs: Any) -> None:
@@ -165,6 +244,7 @@ class BertPretrainer(EncoderModel):
         The masked-LM head's is summed over the masked positions and divided by all B x P slots: a
         denominator that is the same for every batch, so that gradients accumulated over small
         batches are those of the large one. Of a teacher's vectors the loss is the cosine, negative.
+        Of replaced tokens it is a binary cross-entropy over all tokens, see `ReplacedTokensLoss`.
         """
         losses: dict[str, keras.losses.Loss] = {
             head: keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -172,6 +252,8 @@ class BertPretrainer(EncoderModel):
         }
         if self.teacher_vector is not None:
             losses["teacher_vector"] = keras.losses.CosineSimilarity()
+        if self.replaced_tokens is not None:
+            losses["replaced_tokens"] = ReplacedTokensLoss()
         return losses
 
     def default_weighted_metrics(self) -> dict[str, list[keras.metrics.Metric]]:
@@ -183,6 +265,10 @@ class BertPretrainer(EncoderModel):
             metrics["masked_language_model"].append(Perplexity())
         if self.teacher_vector is not None:
             metrics["teacher_vector"] = [keras.metrics.CosineSimilarity("cosine")]
+        if self.replaced_tokens is not None:
+            metrics["replaced_tokens"] = [
+                keras.metrics.MeanMetricWrapper(replaced_tokens_accuracy, name="accuracy")
+            ]
         return metrics
 
     @property
@@ -255,14 +341,15 @@ class BertPretrainer(EncoderModel):
     @property
     def architecture(self) -> str:  # type: ignore[override]
         """`BertForPreTraining`, `BertForMaskedLM` without the head for next sentences."""
-        if self.masked_language_model is None:
+        if self.masked_language_model is None or self.generator:
             return "BertModel"
         return "BertForMaskedLM" if self.next_sentence is None else "BertForPreTraining"
 
     def other_weights(self) -> tuple[Weight, ...]:
         """Returns the rows of the heads, and of the pooler below the next-sentence head."""
         config = self.encoder.config
-        masked = masked_language_model_weights(config) if self.masked_language_model else ()
+        has_masked = self.architecture != "BertModel"
+        masked = masked_language_model_weights(config) if has_masked else ()
         if self.next_sentence is None:
             return masked or super().other_weights()
         return (*pooler_weights(config), *masked, *NEXT_SENTENCE)
@@ -293,4 +380,5 @@ class BertPretrainer(EncoderModel):
             "masked_language_model": self.masked_language_model is not None,
             "next_sentence": self.next_sentence is not None,
             "teacher_dim": None if self.teacher_vector is None else self.teacher_vector.units,
+            "generator_layers": len(self.generator),
         }

@@ -43,6 +43,9 @@ from keras_bert_scratch.training.resuming import ExactResume
 
 logger = logging.getLogger(__name__)
 
+# Clark et al. 2020, "ELECTRA", section 3.1.
+_REPLACED_TOKENS_WEIGHT = 50.0
+
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
@@ -104,6 +107,9 @@ class PretrainingRecipe:
             learned, for about half the time.
         whole_words: Whether to hide the tokens of a word together.
         static_masking: Whether to hide the same tokens each time.
+        generator_layers: With a number, as many layers of a generator guess the hidden tokens, and
+            the encoder tells of every token whether it was replaced: see `BertPretrainer`. Static
+            masking and next sentences do not go with it, nor ModernBERT.
         lowercase: Whether to lower-case the text; by default yes, or as the checkpoint in `start`.
         text_column: Column of the text, in files that have columns.
         lines: What a line break within a document is: "sentences", "wrapped", or "auto" to tell it
@@ -151,6 +157,7 @@ class PretrainingRecipe:
     masking_rate: float = 0.15
     whole_words: bool = True
     static_masking: bool = False
+    generator_layers: int = 0
     lowercase: bool | None = None
     text_column: str = "text"
     lines: Lines = "auto"
@@ -180,6 +187,11 @@ class PretrainingRecipe:
         for name, value in whole.items():
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} must be a positive integer, received {value!r}.")
+        if type(self.generator_layers) is not int or self.generator_layers < 0:
+            raise ValueError(
+                f"generator_layers must be 0 or a positive integer, received "
+                f"{self.generator_layers!r}."
+            )
         self._check_start()
         if self.teacher is not None and self.next_sentence:
             raise ValueError(
@@ -200,6 +212,7 @@ class PretrainingRecipe:
                 f"{config.architecture!r}, which transformers pretrains by masked tokens alone: "
                 "set it to false."
             )
+        self._check_generator(config)
         longest = config.max_positions
         for number, phase in enumerate(self.phases):
             if phase.sequence_length > longest:
@@ -219,6 +232,20 @@ class PretrainingRecipe:
                 )
         # The optimizer checks its own arguments.
         self.make_optimizer()
+
+    def _check_generator(self, config: BertConfig) -> None:
+        """Refuses what does not go with a generator."""
+        against = {
+            "next_sentence is true": self.next_sentence,
+            "static_masking is true, which hides the true tokens": self.static_masking,
+            "masking_rate is 0": not self.masking_rate,
+            f"the encoder's architecture is {config.architecture!r}": config.architecture != "bert",
+        }
+        for fact, holds in against.items():
+            if self.generator_layers and holds:
+                raise ValueError(
+                    f"generator_layers is {self.generator_layers}, and {fact}: leave one of them."
+                )
 
     def _check_start(self) -> None:
         """Refuses a recipe that does not say what to start from, or says it twice."""
@@ -432,6 +459,7 @@ def _fit_phases(
     masking: dict[str, Any] = {
         "masking_rate": recipe.masking_rate,
         "whole_words": recipe.whole_words,
+        "replaced_tokens": recipe.generator_layers > 0,
     }
     batches_per_epoch = recipe.evaluate_every * recipe.gradient_accumulation
     last_epoch = 0
@@ -463,6 +491,7 @@ def _model(
         "masked_language_model": recipe.masking_rate > 0,
         "next_sentence": recipe.next_sentence,
         "teacher_dim": None if teacher is None else teacher.dim,
+        "generator_layers": recipe.generator_layers,
     }
     if recipe.start is not None:
         logger.info("Going on from %s.", recipe.start)
@@ -496,9 +525,11 @@ def _vectors(recipe: PretrainingRecipe, teacher: Teacher) -> dict[str, list[np.n
 
 def _loss_weights(recipe: PretrainingRecipe, model: BertPretrainer) -> dict[str, float] | None:
     """Returns how much each head's loss counts, or None if all are alike."""
-    if recipe.teacher is None:
+    special = {"teacher_vector": recipe.teacher_weight, "replaced_tokens": _REPLACED_TOKENS_WEIGHT}
+    losses = model.default_loss()
+    if not special.keys() & losses:
         return None
-    return {**dict.fromkeys(model.default_loss(), 1.0), "teacher_vector": recipe.teacher_weight}
+    return {name: special.get(name, 1.0) for name in losses}
 
 
 def _tokenizer(recipe: PretrainingRecipe, output: Path) -> WordPieceTokenizer:
@@ -582,12 +613,14 @@ def _fingerprint(
     for name in ("train", "held_out", "vocabulary", "text_column"):
         del fields[name]
     if teacher is None:
-        # Runs of before there were teachers go on.
+        # Runs of before there were teachers, or generators, go on.
         for name in ("teacher", "teacher_engine", "teacher_weight"):
             del fields[name]
     else:
         # The rest follows from the examples.
         fields["teacher"] = teacher.weights_hash
+    if not recipe.generator_layers:
+        del fields["generator_layers"]
     if recipe.start is not None:
         fields["start"] = weights_hash(recipe.checkpoint.folder)
     fields["phases"] = {str(number): phase for number, phase in enumerate(fields["phases"])}

@@ -1,4 +1,4 @@
-"""Losses that Keras lacks: for pairs of embeddings, for class ids, and from a teacher.
+"""Losses that Keras lacks: for pairs of embeddings, class ids and replaced tokens, and a teacher.
 
 Axes: B batch, S sequence, H hidden, N heads, C classes.
 """
@@ -222,6 +222,56 @@ class DistillationLoss(keras.losses.Loss):
             "temperature": self.temperature,
             "teacher_weight": self.teacher_weight,
         }
+
+
+@keras.saving.register_keras_serializable("keras_bert_scratch")
+class ReplacedTokensLoss(keras.losses.Loss):
+    """Binary cross-entropy of "this token was replaced" (Clark et al. 2020, "ELECTRA", section 2).
+
+    A guess of the generator that is the true token counts as not replaced.
+
+    Args:
+        **kwargs: `name`, `reduction` and `dtype` of `keras.losses.Loss`.
+
+    Example:
+        >>> read = np.array([[[0.0, 7.0], [100.0, 8.0]]])  # logits, and the tokens that were read
+        >>> float(ReplacedTokensLoss()(np.array([[7, 9]]), read))  # log(2) / 2
+        0.3465...
+    """
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Computes the loss of each token, (B, S).
+
+        Args:
+            y_true: Ids of the true tokens. *Shape:* (B, S).
+            y_pred: The logits of "replaced", and the ids of the tokens that were read. *Shape:*
+                (B, S, 2).
+        """
+        is_replaced = ops.cast(_is_replaced(y_true, y_pred), y_pred.dtype)
+        return ops.binary_crossentropy(is_replaced, y_pred[..., 0], from_logits=True)
+
+
+def replaced_tokens_accuracy(y_true: Any, y_pred: Any) -> Any:
+    """Returns whether a token was told to be replaced or not, as it is, 0 or 1.
+
+    Args:
+        y_true: See `ReplacedTokensLoss.call`.
+        y_pred: See there.
+
+    Returns:
+        *Shape:* (B, S).
+
+    Example:
+        >>> read = np.array([[[-1.0, 7.0], [-1.0, 8.0]]])
+        >>> np.array(replaced_tokens_accuracy(np.array([[7, 9]]), read))
+        array([[1., 0.]], dtype=float32)
+    """
+    is_right = ops.equal(y_pred[..., 0] > 0, _is_replaced(y_true, y_pred))
+    return ops.cast(is_right, "float32")
+
+
+def _is_replaced(y_true: Any, y_pred: Any) -> Any:
+    return ops.not_equal(ops.cast(y_true, y_pred.dtype), y_pred[..., 1])
 
 
 def hidden_distance(student: Any, teacher: Any, padding_mask: Any) -> Any:

@@ -72,11 +72,11 @@ def kill_after(folder: Path, epochs: int, seconds: float) -> None:
     process.join()
 
 
-@pytest.mark.slow(minutes=4)
-def test_five_kills_change_nothing(folder):
+@pytest.mark.slow(minutes=3)
+def test_three_kills_change_nothing(folder):
     finish(folder, "whole")
     rng = np.random.default_rng(0)
-    for _ in range(5):
+    for _ in range(3):
         # While the model is made, or after an epoch or two.
         epochs = rng.integers(3)
         seconds = rng.uniform(0, 0.3 if epochs else 4)

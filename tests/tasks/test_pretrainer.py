@@ -216,3 +216,91 @@ def test_without_the_head_for_hidden_tokens(tiny_config: BertConfig, tmp_path: P
     assert BertClassifier.from_pretrained(tmp_path / "m", labels=["a", "b"]).pooling == "mean"
     with pytest.raises(ValueError, match="A pretrainer needs a head"):
         BertPretrainer(BertEncoder(tiny_config), **{**heads, "teacher_dim": None})
+
+
+def test_replaced_tokens_by_hand(
+    tiny_config: BertConfig, batch: tuple[dict[str, Any], ...], tmp_path: Path
+) -> None:
+    inputs, labels, weights = batch
+    true_ids = inputs["token_ids"].copy()
+    # The second text has padding, and two of its slots are not used.
+    inputs["padding_mask"][1, 6:] = 0
+    inputs["masked_positions"] = np.array([[1, 4, 8], [3, 0, 0], [2, 3, 7], [1, 5, 6]], "int32")
+    is_hidden = np.zeros((4, 9), bool)
+    np.put_along_axis(is_hidden, inputs["masked_positions"], True, axis=1)
+    is_hidden[:, 0] = False
+    inputs["token_ids"][is_hidden] = TOKENIZER.vocabulary.mask_id
+    config = BertConfig.from_dict({**tiny_config.to_dict(), "initializer_range": 0.3})
+    model = BertPretrainer(BertEncoder(config), TOKENIZER, next_sentence=False, generator_layers=1)
+    # The generator is sure of one token.
+    model.masked_language_model.bias.assign(np.eye(30)[17] * 1e4)
+    outputs = {name: np.array(value) for name, value in model(inputs).items()}
+    read = np.where(is_hidden, 17, true_ids)
+    np.testing.assert_array_equal(outputs["replaced_tokens"][..., 1], read)
+
+    states = np.array(model.encoder({**inputs, "token_ids": read})["sequence_output"])
+    logits = np.array(
+        model.replaced_tokens.logit(
+            keras.activations.gelu(model.replaced_tokens.dense(states), approximate=False)
+        )
+    )[..., 0]
+    np.testing.assert_allclose(outputs["replaced_tokens"][..., 0], logits, atol=1e-5)
+
+    labels = {**labels, "replaced_tokens": true_ids}
+    weights = {**weights, "replaced_tokens": inputs["padding_mask"].astype("float32")}
+    heads = {"masked_language_model": 0.0, "replaced_tokens": 2.0}
+    model.compile("sgd", loss_weights=heads)
+    logs = model.test_on_batch(
+        inputs,
+        *({name: values[name] for name in heads} for values in (labels, weights)),
+        return_dict=True,
+    )
+    is_replaced, is_token = read != true_ids, inputs["padding_mask"] == 1
+    losses = np.logaddexp(0, np.where(is_replaced, -logits, logits))
+    # As of hidden tokens: the sum of what counts, over all places.
+    assert logs["loss"] == pytest.approx(2 * losses[is_token].sum() / 36, rel=1e-4)
+    is_right = (logits > 0) == is_replaced
+    assert logs["replaced_tokens_accuracy"] == pytest.approx(is_right[is_token].mean())
+
+    model.save_pretrained(tmp_path / "m")
+    saved = BertEncoder.from_pretrained(tmp_path / "m")
+    np.testing.assert_allclose(
+        saved({**inputs, "token_ids": read})["sequence_output"], states, atol=1e-6
+    )
+    copy = BertPretrainer.from_config(model.get_config())
+    assert [w.shape for w in copy.weights] == [w.shape for w in model.weights]
+
+
+def test_guesses_are_drawn(tiny_config: BertConfig) -> None:
+    """Each token as often as the generator finds it probable."""
+    model = BertPretrainer(
+        BertEncoder(tiny_config), TOKENIZER, next_sentence=False, generator_layers=1
+    )
+    shares = np.array([0.5, 0.25, 0.25])
+    logits = np.full((2000, 1, 30), -1e9, "float32")
+    logits[..., 5:8] = np.log(shares)
+    inputs = {
+        "token_ids": np.full((2000, 2), 9, "int32"),
+        "masked_positions": np.ones((2000, 1), "int32"),
+    }
+    read = np.array(model._with_guesses(inputs, keras.ops.convert_to_tensor(logits)))
+    assert (read[:, 0] == 9).all()
+    found = np.bincount(read[:, 1], minlength=30)[5:8] / 2000
+    np.testing.assert_allclose(found, shares, atol=4 * (0.25 / 2000) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("heads", "message"),
+    [
+        ({"next_sentence": True}, "received True and True: a generator guesses hidden tokens"),
+        (
+            {"masked_language_model": False, "next_sentence": False, "teacher_dim": 3},
+            "needs masked",
+        ),
+    ],
+)
+def test_heads_that_do_not_go_with_a_generator(
+    tiny_config: BertConfig, heads: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"generator_layers is 1, which .*{message}"):
+        BertPretrainer(BertEncoder(tiny_config), generator_layers=1, **heads)

@@ -90,7 +90,7 @@ def _determinism_ends_with_the_test() -> Iterator[None]:
 COMMAND = [sys.executable, "-m", "keras_bert_scratch.cli.main", "pretrain"]
 # Processes that have TensorFlow from their start, so that a life costs little.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["keras_bert_scratch.tasks.pretraining"])
+FORKS.set_forkserver_preload(["keras_bert_scratch.tasks.pretraining_recipe"])
 
 
 def free_ports(number: int) -> list[int]:
@@ -147,13 +147,13 @@ def assert_same_run(left: Path, right: Path, epochs: int) -> None:
             np.testing.assert_array_equal(ours[key], theirs[key], err_msg=f"{name} {key}")
 
 
-@pytest.mark.slow(minutes=4)
-def test_five_kills_change_nothing(folder: Path) -> None:
+@pytest.mark.slow(minutes=3)
+def test_three_kills_change_nothing(folder: Path) -> None:
     phases = [{**phase, "steps": 14} for phase in FIELDS["phases"]]
     write(folder, phases=phases, evaluate_every=2)
     finish(folder, folder / "whole")
     rng = np.random.default_rng()
-    for _ in range(5):
+    for _ in range(3):
         # 14 checkpoints in all: each life but the last writes two at most, or none.
         process = start(folder, folder / "killed")
         kill_after(process, folder / "killed", int(rng.integers(3)), rng.uniform(0, 0.3))
@@ -330,7 +330,9 @@ LEARNS_VECTORS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [{}, LEARNS_VECTORS])
+@pytest.mark.parametrize(
+    "changes", [{}, LEARNS_VECTORS, {"generator_layers": 1, "next_sentence": False}]
+)
 def test_stops_change_nothing(
     changes: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -435,6 +437,8 @@ def test_another_recipe_does_not_go_on(folder: Path, capsys: pytest.CaptureFixtu
             {"encoder": {"preset": "tiny", "architecture": "modernbert"}},
             "next_sentence is true, but the encoder's architecture is 'modernbert', which .* false",
         ),
+        ({"generator_layers": 1}, "generator_layers is 1, and next_sentence is true: leave one"),
+        ({"generator_layers": 1.0}, "generator_layers must be 0 or a positive integer, .* 1.0"),
         ({"warmup_ratio": 1.0}, r"warmup_ratio must be in \[0, 1\), received 1.0"),
     ],
 )
