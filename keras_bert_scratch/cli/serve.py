@@ -56,10 +56,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
 
 
+# Where a model reads pictures or sounds, so many bytes are taken if the options say nothing.
+_OF_FILES = {"max_text_bytes": 12_000_000, "max_body_bytes": 16_000_000}
+
+
+def _reads_files(folder: str) -> bool:
+    """Returns whether an export, or a version in its folder, reads pictures or sounds."""
+    places = [Path(folder), *Path(folder).glob("[0-9]*")]
+    columns = [column for place in places for column in common.model_columns(str(place)).values()]
+    return any(column.kind in ("image", "audio") for column in columns)
+
+
 def _served(folder: str, engine: str) -> str:
     """Returns what is served: of a checkpoint, its engine."""
     if not (Path(folder) / "config.json").is_file():
         return folder
+    if common.model_columns(folder):
+        raise ValueError(
+            f"{folder} is a checkpoint, and an export is served: keras-bert-scratch export --model "
+            f"{folder} {folder}_served, and serve {folder}_served."
+        )
     from keras_bert_scratch.serving.engines import kept_file
 
     path, record = kept_file(folder, engine)
@@ -81,6 +97,12 @@ def run(options: argparse.Namespace) -> None:
     logging.basicConfig(format="%(asctime)s %(message)s")
     logging.getLogger("keras_bert_scratch").setLevel(logging.INFO)
     limits = {field.name: getattr(options, field.name) for field in dataclasses.fields(Limits)}
+    if _reads_files(options.folder):
+        limits |= {
+            name: value
+            for name, value in _OF_FILES.items()
+            if limits[name] == getattr(Limits, name)
+        }
     serve(
         _served(options.folder, options.engine),
         options.name,

@@ -3,12 +3,14 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_bert_scratch.cli.main import main
+from keras_bert_scratch.serving.server import app
 
 HEADER = ["text", "stars", "shop", "photo", "label", "id"]
 NAMED = ["--number-columns", "stars", "--category-columns", "shop", "--image-columns", "photo"]
@@ -125,6 +127,31 @@ def test_an_export_predicts_as_the_model_does(folder, run):
 )
 def test_finetune_refuses_before_it_trains(run, arguments, message):
     assert message in run("finetune", "data/offers.csv", *arguments, status=1)
+
+
+def test_serve_wants_an_export(run):
+    message = "export --model described described_served, and serve described_served."
+    (Path("described/config.json")).write_text("{}")
+    assert message in run("serve", "described", status=1)
+
+
+def test_serve_takes_files_where_the_model_reads_some(run, monkeypatch):
+    found = []
+    monkeypatch.setattr(app, "serve", lambda *_, limits, **__: found.append(limits))
+    (Path("versions/2/assets.extra")).mkdir(parents=True)
+    description = Path("versions/2/assets.extra/columns.json")
+    for columns, arguments in (
+        (COLUMNS, ()),
+        (COLUMNS, ("--max-text-bytes", 5)),
+        ({"text": "text"}, ()),
+    ):
+        description.write_text(json.dumps({"columns": columns}))
+        run("serve", "versions", *arguments)
+    assert [(limits.max_text_bytes, limits.max_body_bytes) for limits in found] == [
+        (12_000_000, 16_000_000),
+        (5, 16_000_000),
+        (100_000, 1_000_000),
+    ]
 
 
 @pytest.mark.parametrize(

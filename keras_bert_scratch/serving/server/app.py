@@ -35,6 +35,7 @@ except ImportError as error:
         f"({error}): {installation('server')}."
     ) from error
 
+from keras_bert_scratch.serving.packed import COLUMNS, READ_ERRORS, unpack
 from keras_bert_scratch.serving.server import rest
 from keras_bert_scratch.serving.server.batcher import Batcher, QueueFullError
 from keras_bert_scratch.serving.server.connections import LimitedProtocol
@@ -56,7 +57,9 @@ _POLL_SECONDS = 1.0
 _SMALL_BODY, _FEW_ROWS = 10_000, 16
 _PAGE = (Path(__file__).parent / "page.html").read_text("utf-8")
 _PAGE_POLICY = (
-    "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
+    "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline';"
+    # Pictures and sounds that a user has chosen are shown before they are sent.
+    " img-src blob:; media-src blob:"
 )
 
 
@@ -277,7 +280,9 @@ class ModelServer:
         """GET /v1/models/NAME[/versions/N]/metadata."""
         model = self._asked_model(request)
         spec = {"name": self.name, "signature_name": "", "version": str(model.version)}
-        definitions = {"signature_def": {"signature_def": model.metadata}}
+        definitions: dict[str, Any] = {"signature_def": {"signature_def": model.metadata}}
+        if model.columns:
+            definitions["columns"] = model.columns
         return JSONResponse({"model_spec": spec, "metadata": definitions})
 
     def _asked_model(self, request: Request) -> Served:
@@ -502,6 +507,14 @@ def serve(
 def _load(path: str | Path) -> "tuple[Served, ModelVersions | None]":
     """Loads a file, or the highest version of a folder, and warms it up."""
     if Path(path).is_file():
+        # What is wrong with a file its reader tells.
+        packed: dict[str, str] = {}
+        with contextlib.suppress(*READ_ERRORS):
+            packed = unpack(path)
+        if COLUMNS in packed:
+            from keras_bert_scratch.serving.server.served_columns import ServedColumnFile
+
+            return ServedColumnFile(path), None
         served = ServedFile(path)
         served.warm_up()
         return served, None

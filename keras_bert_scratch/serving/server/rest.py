@@ -12,8 +12,9 @@ import gzip
 import io
 import itertools
 import json
+import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ import numpy as np
 from keras_bert_scratch.serving.server.limits import Limits
 
 Row = dict[str, Any]
+
+# What stands for a missing value of a column, by its kind.
+_MISSING: dict[str, Any] = {"text": "", "number": math.nan, "category": "", "image": "", "audio": []}
 
 
 class RequestError(ValueError):
@@ -48,10 +52,14 @@ class Input:
     Args:
         dtype: NumPy's dtype; object for strings.
         shape: The shape with the batch axis; None for an axis of any size.
+        kind: The kind of column that it is of a table's row, see `data.table`; None of other
+            inputs. Requests may leave a column out, or give null, for a missing value; a sound is
+            a WAV file, {"b64": ...}, or its samples.
     """
 
     dtype: np.dtype
     shape: tuple[int | None, ...]
+    kind: str | None = None
 
 
 def unpacked(body: bytes, max_bytes: int) -> bytes:
@@ -129,7 +137,17 @@ def predict_rows(content: dict[str, Any], inputs: Mapping[str, Input], limits: L
         columns = _named(content["inputs"], inputs, '"inputs"')
     for column in columns.values():
         _check_count(column, limits)
-    arrays = {name: _array(columns[name], name, spec, limits) for name, spec in inputs.items()}
+    if any(spec.kind for spec in inputs.values()):
+        columns = _with_missing(columns, inputs)
+    arrays = {
+        name: _sounds(columns[name], name, limits)
+        if spec.kind == "audio"
+        else _array(columns[name], name, spec, limits)
+        for name, spec in inputs.items()
+    }
+    for name, spec in inputs.items():
+        if spec.kind == "image":
+            _check_pictures(arrays[name], name)
     sizes = {name: len(array) for name, array in arrays.items()}
     if len(set(sizes.values())) > 1:
         raise RequestError(f"The inputs must have equally many rows, received {sizes}.")
@@ -238,19 +256,70 @@ def _columns_of_instances(instances: Any, inputs: Mapping[str, Input]) -> dict[s
     if not any(_is_object(instance) for instance in instances):
         return _named(instances, inputs, '"instances"')
     rows = [_named(row, inputs, f"Instance {number}") for number, row in enumerate(instances)]
-    return {name: [row[name] for row in rows] for name in inputs}
+    return {name: [row.get(name) for row in rows] for name in inputs}
 
 
 def _named(value: Any, inputs: Mapping[str, Input], place: str) -> dict[str, Any]:
     """Returns the inputs by name; the name of a single input may be omitted."""
     if not _is_object(value) and len(inputs) == 1:
         return {next(iter(inputs)): value}
-    if not _is_object(value) or set(value) != set(inputs):
+    needed = {name for name, spec in inputs.items() if spec.kind is None}
+    if not _is_object(value) or not needed <= set(value) <= set(inputs):
         raise RequestError(
             f"{place} must give the inputs {_names(inputs)}, received "
             f"{_names(value) if _is_object(value) else _kind(value)}."
         )
     return value
+
+
+def _with_missing(columns: dict[str, Any], inputs: Mapping[str, Input]) -> dict[str, Any]:
+    """Returns the columns of a table with what stands for missing values."""
+    counts = [len(column) for column in columns.values() if isinstance(column, list)]
+    filled = {}
+    for name, spec in inputs.items():
+        column = columns.get(name, [None] * max(counts, default=0))
+        if isinstance(column, list) and spec.kind is not None:
+            column = [_MISSING[spec.kind] if value is None else value for value in column]
+        filled[name] = column
+    for number, row in enumerate(zip(*filled.values(), strict=False)):
+        # NaN, which differs from itself, is no value either.
+        if all(value in ("", [], {"b64": ""}) or value != value for value in row):
+            raise RequestError(
+                f"Row {number} has no value: give one of the inputs {_names(inputs)}."
+            )
+    return filled
+
+
+def _sounds(sounds: Any, name: str, limits: Limits) -> np.ndarray:
+    """Reads sounds, files or samples, and fills them up with NaN. *Shape:* (B, L), float32."""
+    if not isinstance(sounds, list):
+        raise RequestError(f"{name} must be a list of sounds, received {_kind(sounds)}.")
+    from keras_bert_scratch.data.sounds import read_sound  # for models that hear, alone
+
+    rows = []
+    for number, sound in enumerate(sounds):
+        if isinstance(sound, list):
+            samples = Input(np.dtype("float32"), (None,))
+            rows.append(_array(sound, name, samples, limits) if sound else np.zeros(0))
+            continue
+        content = _bytes(sound, name, limits)
+        try:
+            rows.append(read_sound(content, place=f"row {number} of {name}"))
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+    filled = np.full((len(rows), max(map(len, rows), default=0)), np.nan, "float32")
+    for row, samples in zip(filled, rows, strict=True):
+        row[: len(samples)] = samples
+    return filled
+
+
+def _check_pictures(contents: Iterable[bytes], name: str) -> None:
+    for content in filter(None, contents):
+        if not content.startswith((b"\x89PNG", b"\xff\xd8")):
+            raise RequestError(
+                f"{name} must be PNG or JPEG files, received bytes that begin with "
+                f"{content[:8]!r}: convert it, and send it as {{\"b64\": ...}}."
+            )
 
 
 def _is_object(value: Any) -> bool:
@@ -338,9 +407,10 @@ def _bytes(value: Any, name: str, limits: Limits) -> bytes:
     else:
         raise RequestError(f"{name} must be strings, received {_kind(value)}.")
     if len(data) > limits.max_text_bytes:
+        what, way_out = ("a text", "cut") if isinstance(value, str) else ("a file", "shrink")
         raise RequestError(
-            f"{name} has a text of {len(data)} bytes, the limit is {limits.max_text_bytes}: cut "
-            "it.",
+            f"{name} has {what} of {len(data)} bytes, the limit is {limits.max_text_bytes}: "
+            f"{way_out} it.",
             status=413,
         )
     return data

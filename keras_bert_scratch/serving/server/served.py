@@ -5,7 +5,8 @@ Axes: B batch.
 
 import abc
 import dataclasses
-from collections.abc import Hashable
+import json
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,26 @@ from keras_bert_scratch.serving.server.rest import Input, RequestError, Row
 
 # Numbers of bits of the smallest and the largest length that batches distinguish.
 _SHORT, _LONG = 5, 12
+
+
+def described_columns(description: str) -> list[dict[str, Any]]:
+    """Returns the columns of a served model, see `Served`.
+
+    Args:
+        description: What an export says of its columns, JSON.
+    """
+    from keras_bert_scratch.data.table import make_columns  # for models of tables, alone
+
+    found = json.loads(description)
+    return [
+        {
+            "name": name,
+            "input": found["inputs"][name],
+            "kind": column.kind,
+            **({"categories": column.categories} if column.kind == "category" else {}),
+        }
+        for name, column in make_columns(found["columns"]).items()
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +65,15 @@ class Served(abc.ABC):
         version: Its number.
         signatures: Inputs of each signature, by name.
         metadata: The signatures, in the format of TensorFlow Serving's metadata API.
+        columns: Of a model that reads rows of tables, what its page asks of each column: `name`,
+            `input`, `kind`, and of a category its `categories`.
     """
 
     folder: Path
     version: int
     signatures: dict[str, dict[str, Input]]
     metadata: dict[str, Any]
+    columns: Sequence[dict[str, Any]] = ()
 
     def inputs(self, signature: str) -> dict[str, Input]:
         """Returns the inputs of a signature.

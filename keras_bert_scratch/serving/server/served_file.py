@@ -3,6 +3,7 @@
 Axes: B batch.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class ServedFile(Served):
             self.signatures["pairs"] = {"pair": _STRINGS, "text": _STRINGS}
             self.signatures["classify"] = {"text": _STRINGS}
         self.metadata = {
-            name: _metadata(inputs, ["classes", "scores"] if name == "classify" else outputs)
+            name: signature_metadata(inputs, ["classes", "scores"] if name == "classify" else outputs)
             for name, inputs in sorted(self.signatures.items())
         }
 
@@ -78,7 +79,7 @@ class ServedFile(Served):
     def run(self, signature: str, rows: list[Row]) -> list[dict[str, Any]]:
         """Runs a batch, in as many parts as there are cores; see `Served`."""
         names = ("text", "pair") if signature == "pairs" else ("text",)
-        columns = tuple([_text(row[name]) for row in rows] for name in names)
+        columns = tuple([utf8_text(row[name]) for row in rows] for name in names)
         texts = columns if len(columns) > 1 else columns[0]
         batch_size = -(-len(rows) // self._num_threads)
         if not isinstance(self._reader, Predictor):
@@ -102,13 +103,19 @@ class ServedFile(Served):
         self.run("serving_default", [{"text": b"a film"}, {"text": b"one word " * 100}])
 
 
-def _text(value: bytes) -> str:
+def utf8_text(value: bytes) -> str:
     """Reads a text as TensorFlow's tokenizer does: what is no UTF-8 becomes U+FFFD."""
     return value.decode("utf-8", errors="replace")
 
 
-def _metadata(inputs: Any, outputs: list[str]) -> dict[str, Any]:
-    """Returns a signature as TensorFlow Serving's metadata describes it."""
+def signature_metadata(inputs: Iterable[str], outputs: list[str], **types: str) -> dict[str, Any]:
+    """Returns a signature as TensorFlow Serving's metadata describes it.
+
+    Args:
+        inputs: Their names.
+        outputs: Their names.
+        **types: Types of inputs, by name, that are no strings.
+    """
 
     def tensor(name: str, dtype: str) -> dict[str, Any]:
         size = {"size": "-1", "name": ""}
@@ -116,7 +123,7 @@ def _metadata(inputs: Any, outputs: list[str]) -> dict[str, Any]:
         return {"dtype": dtype, "tensor_shape": shape, "name": name}
 
     return {
-        "inputs": {name: tensor(name, "DT_STRING") for name in inputs},
+        "inputs": {name: tensor(name, types.get(name, "DT_STRING")) for name in inputs},
         "outputs": {name: tensor(name, _TYPES.get(name, "DT_FLOAT")) for name in outputs},
         "method_name": "tensorflow/serving/predict",
         "defaults": {},

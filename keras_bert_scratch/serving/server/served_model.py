@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bert_scratch.files import check_hashes
+from keras_bert_scratch.serving.packed import ASSETS, COLUMNS
 from keras_bert_scratch.serving.server.rest import Input, RequestError, Row
-from keras_bert_scratch.serving.server.served import Served
+from keras_bert_scratch.serving.server.served import Served, described_columns
 
 
 class ServedModel(Served):
@@ -49,9 +50,15 @@ class ServedModel(Served):
             raise ValueError(
                 f"{self.folder} has no signatures to serve: name a folder that `export` wrote."
             )
+        description = self.folder / ASSETS / COLUMNS
+        if description.is_file():
+            self.columns = described_columns(description.read_text("utf-8"))
+        kinds = {column["input"]: column["kind"] for column in self.columns}
         self.signatures = {
             name: {
-                argument: Input(np.dtype(spec.dtype.as_numpy_dtype), tuple(spec.shape))
+                argument: Input(
+                    np.dtype(spec.dtype.as_numpy_dtype), tuple(spec.shape), kinds.get(argument)
+                )
                 for argument, spec in sorted(function.structured_input_signature[1].items())
             }
             for name, function in self._functions.items()

@@ -383,7 +383,7 @@ class TestPages:
         with self.client() as client:
             text = client.get("/").text
         # Requests begin with the address of the page itself.
-        assert re.findall(r"fetch\((.)(.{7})", text) == [("`", "${root}")] * 2
+        assert re.findall(r"fetch\((.)(.{7})", text) == [("`", "${root}")] * 3
         assert "location.pathname" in text
 
     @pytest.mark.parametrize("prefix", ["/films", "/a/b"])
