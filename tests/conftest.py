@@ -34,6 +34,7 @@ ALLOWED_SKIPS = {
     "tests/docs/test_accessibility.py": "needs Chromium, a package of npm and the built site",
     "tests/parity/test_mediapipe_browser.py": "needs Chromium and a package of npm",
     "tests/parity/test_code_points_browser.py": "needs Chromium and packages of npm",
+    "tests/parity/test_column_page_browser.py": "needs Chromium and packages of npm",
     "tests/parity/test_web_browser.py": "needs Chromium and packages of npm",
 }
 _COUNTS = pytest.StashKey[Counter[str]]()

@@ -158,7 +158,9 @@ def find_format(
     from keras_bert_scratch.data import file_format
 
     given = {
-        name: value for name in map(field, DATA) if (value := getattr(options, name, None)) is not None
+        name: value
+        for name in map(field, DATA)
+        if (value := getattr(options, name, None)) is not None
     }
     memory = remembered(model) if model else {}
     if model and (columns := model_columns(model)):
@@ -268,17 +270,17 @@ def read_rows(
     if columns:
         found = read_data(path, file_format, columns)
         return found.cells, found
-    columns = file_format.columns
+    named = file_format.columns
     with naming_options({name: name for name in map(field, DATA)}):
         rows = readers.read_rows(
             path,
-            columns,
+            named,
             encoding=file_format.encoding,
             delimiter=file_format.delimiter,
             quoting=file_format.quoting,
             all_columns=True,
         )
-        return [row for _, row in rows], readers.examples_of(path, rows, columns)
+        return [row for _, row in rows], readers.examples_of(path, rows, named)
 
 
 def flag(option: str) -> str:

@@ -164,11 +164,11 @@ def log_mel_spectrograms(
         (1, 64, 128)
     """
     ops: Any = np
-    cast = _cast
+    cast: Any = _cast
     if not isinstance(samples, np.ndarray):
-        from keras import ops
+        import keras
 
-        cast = ops.cast
+        ops, cast = keras.ops, keras.ops.cast
     num_frames = (samples.shape[1] - FRAME_LENGTH) // FRAME_STEP + 1
     places = np.arange(num_frames)[:, None] * FRAME_STEP + np.arange(FRAME_LENGTH)
     frames = ops.take(cast(samples, dtype), places.astype("int32"), axis=1)  # (B, F, 400)

@@ -40,7 +40,7 @@ class TableRows:
         return dataclasses.replace(
             self,
             table={name: [values[i] for i in indices] for name, values in self.table.items()},
-            labels=None if self.labels is None else [self.labels[i] for i in indices],
+            labels=None if self.labels is None else [self.labels[i] for i in indices],  # type: ignore[arg-type]
             cells=[self.cells[i] for i in indices],
         )
 
@@ -55,7 +55,7 @@ class TableRows:
 def read_table_rows(
     path: str | Path, file_format: FileFormat, columns: Mapping[str, Column]
 ) -> TableRows:
-    """Reads the rows of a CSV, TSV, JSONL or Parquet file of several columns.
+    r"""Reads the rows of a CSV, TSV, JSONL or Parquet file of several columns.
 
     An empty cell is a missing value; in a column of numbers NaN is one, too. Numbers are written
     with a decimal point. Whole numbers of a category may end with ".0", as pandas writes them
@@ -73,7 +73,7 @@ def read_table_rows(
         ValueError: If a column is missing, a value is refused, or a row has no value.
 
     Example:
-        >>> _ = Path("offers.csv").write_text("price,shop,label\\n9.5,north,toy\\n")
+        >>> _ = Path("offers.csv").write_text("price,shop,label\n9.5,north,toy\n")
         >>> columns = make_columns({"price": "number", "shop": "category"})
         >>> read_table_rows("offers.csv", FileFormat(None, label_column="label"), columns).table
         {'price': [9.5], 'shop': ['north']}

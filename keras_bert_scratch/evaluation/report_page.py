@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from keras_bert_scratch.evaluation.baseline import BaselineComparison
-from keras_bert_scratch.evaluation.columns import ColumnComparison
 from keras_bert_scratch.evaluation.calibration import Calibration
 from keras_bert_scratch.evaluation.classification import OUTCOMES, ClassificationReport
+from keras_bert_scratch.evaluation.columns import ColumnComparison
 from keras_bert_scratch.evaluation.duplicates import Duplicates
 from keras_bert_scratch.evaluation.errors import Errors
 from keras_bert_scratch.evaluation.label_noise import LabelSuspects

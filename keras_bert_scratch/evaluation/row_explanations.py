@@ -152,7 +152,7 @@ class RowExplanation:
             )
         return (
             f'<table style="width: 100%; border-collapse: collapse">{"".join(rows)}</table>'
-            f'{scale.legend_html().replace("the word", "a word or a column")}'
+            f"{scale.legend_html().replace('the word', 'a word or a column')}"
         )
 
     def _column_html(self, name: str, column: ColumnScores) -> str:
@@ -220,7 +220,8 @@ def explain_row(
             patches = _by_patch(scores, column.height, column.width, column.patch_size)
         elif column.kind == "audio":
             value = None if value is None else inputs[name][0, :, :, 0]
-            patches = _by_patch(scores, *column.ready([]).shape[1:3], column.patch_size)
+            height, width = inputs[name].shape[1:3]
+            patches = _by_patch(scores, height, width, column.patch_size)
         columns[name] = ColumnScores(column.kind, value, float(scores.sum()), patches=patches)
     return RowExplanation(
         model.labels[class_id],
@@ -273,10 +274,9 @@ def _ends(
     """Returns where the path begins, which says nothing, and where it ends, the row."""
     is_text = np.array([sequence is not None for sequence in encoding.sequence])
     masked = np.where(is_text, model.tokenizer.vocabulary.mask_id, inputs["token_ids"])
-    before, after = (
-        {None: model.encoder.embeddings(ids, inputs["segment_ids"])}
-        for ids in (masked, inputs["token_ids"])
-    )
+    segment_ids = inputs["segment_ids"]
+    before: _Leaves = {None: model.encoder.embeddings(masked, segment_ids)}
+    after: _Leaves = {None: model.encoder.embeddings(inputs["token_ids"], segment_ids)}
     others = [name for name, column in model.columns.items() if column.kind != "text"]
     for number, name in enumerate(others):
         value = inputs[name]
@@ -389,7 +389,7 @@ def _patches_html(name: str, column: ColumnScores, label: str) -> str:
     full = float(np.abs(patches).max())
     marks = []
     for y, x in np.ndindex(patches.shape):
-        color, opacity = score_color(patches[y, x], full)
+        color, opacity = score_color(float(patches[y, x]), full)
         dashed = ' stroke-dasharray="2"' if patches[y, x] < 0 else ""
         marks.append(
             f'<rect x="{x * size[1]}" y="{y * size[0]}" width="{size[1]}" height="{size[0]}" '

@@ -251,9 +251,7 @@ class ColumnClassifier(BertClassifier):
             present = self._hide(present)
         values = [self.states(name, inputs[name], training) for name in self._others]
         return self.joined_features(
-            self.encoder.embeddings(
-                inputs["token_ids"], inputs["segment_ids"], training=training
-            ),
+            self.encoder.embeddings(inputs["token_ids"], inputs["segment_ids"], training=training),
             self.column_embeddings(*values, training=training) if values else None,
             {**inputs, PRESENT: present},
             training=training,

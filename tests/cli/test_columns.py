@@ -121,8 +121,14 @@ def test_an_export_predicts_as_the_model_does(folder, run):
         (["--number-columns", "label", "--label-column", "label"], "'label' is named twice"),
         (["--image-size", "32"], "are for --image-columns: name some"),
         (["--number-columns", "id", "--lora", "4"], "--lora is for models of texts alone"),
-        (["--number-columns", "id", "--model", "described"], "described reads the columns 'text', 'stars'"),
-        (["--image-columns", "photo", "--image-size", "9"], "whole numbers from patch_size to 4096"),
+        (
+            ["--number-columns", "id", "--model", "described"],
+            "described reads the columns 'text', 'stars'",
+        ),
+        (
+            ["--image-columns", "photo", "--image-size", "9"],
+            "whole numbers from patch_size to 4096",
+        ),
     ],
 )
 def test_finetune_refuses_before_it_trains(run, arguments, message):

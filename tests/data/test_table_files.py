@@ -93,7 +93,10 @@ def test_a_text_may_have_another_name_than_in_the_model(folder):
         ("a,1_000,,,,x,", r"the text '1_000' in .*offers\.csv, line 3, column 'price'"),
         ('a,"3,5",,,,x,', r"the text '3,5' in .*line 3, column 'price'"),
         ("a,inf,,,,x,", r"must be finite, received inf in .*line 3, column 'price'"),
-        ("a,1,,b.png,,x,", r"picture .*b\.png \(.*offers\.csv, line 3, column 'photo'\) is missing"),
+        (
+            "a,1,,b.png,,x,",
+            r"picture .*b\.png \(.*offers\.csv, line 3, column 'photo'\) is missing",
+        ),
         ("a,1,,files/broken.png,,x,", r"broken\.png \(.*line 3, column 'photo'\) is broken"),
         ("a,1,,files/a.wav,,x,", r"a\.wav \(.*line 3, column 'photo'\) is broken or of another"),
         ("a,1,,,files/a.png,x,", r"a\.png \(.*line 3, column 'clip'\)"),
@@ -108,9 +111,9 @@ def test_refused_with_file_and_line(folder, row, message):
 
 def test_refused_columns(folder):
     (folder / "a.csv").write_text("title,cost,label,cost\na,1,x,2\n")
-    message = r"no column 'price': its columns are 'title', 'cost', .* Correct its name, or add it"
+    absent = r"no column 'price': its columns are 'title', 'cost', .* Correct its name, or add it"
     for name, message in {
-        "price": message,
+        "price": absent,
         "cost": r"the column 'cost' is ambiguous, .*: rename one of them",
     }.items():
         with pytest.raises(ValueError, match=message):

@@ -24,7 +24,13 @@ from keras_bert_scratch.serving.server.limits import Limits
 Row = dict[str, Any]
 
 # What stands for a missing value of a column, by its kind.
-_MISSING: dict[str, Any] = {"text": "", "number": math.nan, "category": "", "image": "", "audio": []}
+_MISSING: dict[str, Any] = {
+    "text": "",
+    "number": math.nan,
+    "category": "",
+    "image": "",
+    "audio": [],
+}
 
 
 class RequestError(ValueError):
@@ -296,7 +302,7 @@ def _sounds(sounds: Any, name: str, limits: Limits) -> np.ndarray:
         raise RequestError(f"{name} must be a list of sounds, received {_kind(sounds)}.")
     from keras_bert_scratch.data.sounds import read_sound  # for models that hear, alone
 
-    rows = []
+    rows: list[np.ndarray] = []
     for number, sound in enumerate(sounds):
         if isinstance(sound, list):
             samples = Input(np.dtype("float32"), (None,))
@@ -308,8 +314,8 @@ def _sounds(sounds: Any, name: str, limits: Limits) -> np.ndarray:
         except ValueError as error:
             raise RequestError(str(error)) from error
     filled = np.full((len(rows), max(map(len, rows), default=0)), np.nan, "float32")
-    for row, samples in zip(filled, rows, strict=True):
-        row[: len(samples)] = samples
+    for row, found in zip(filled, rows, strict=True):
+        row[: len(found)] = found
     return filled
 
 
@@ -318,7 +324,7 @@ def _check_pictures(contents: Iterable[bytes], name: str) -> None:
         if not content.startswith((b"\x89PNG", b"\xff\xd8")):
             raise RequestError(
                 f"{name} must be PNG or JPEG files, received bytes that begin with "
-                f"{content[:8]!r}: convert it, and send it as {{\"b64\": ...}}."
+                f'{content[:8]!r}: convert it, and send it as {{"b64": ...}}.'
             )
 
 

@@ -32,7 +32,7 @@ def described_columns(description: str) -> list[dict[str, Any]]:
             "name": name,
             "input": found["inputs"][name],
             "kind": column.kind,
-            **({"categories": column.categories} if column.kind == "category" else {}),
+            **{key: value for key, value in column.to_dict().items() if key == "categories"},
         }
         for name, column in make_columns(found["columns"]).items()
     ]

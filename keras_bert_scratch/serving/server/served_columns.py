@@ -45,7 +45,9 @@ class ServedColumnFile(Served):
         self.signatures = {"serving_default": dict(sorted(inputs.items()))}
         outputs = ["label", "probabilities", "classes"]
         types = {
-            name: _COLUMN_TYPES[spec.kind] for name, spec in inputs.items() if spec.kind in _COLUMN_TYPES
+            name: _COLUMN_TYPES[spec.kind]
+            for name, spec in inputs.items()
+            if spec.kind in _COLUMN_TYPES
         }
         self.metadata = {"serving_default": signature_metadata(inputs, outputs, **types)}
 

@@ -60,7 +60,9 @@ class ServedFile(Served):
             self.signatures["pairs"] = {"pair": _STRINGS, "text": _STRINGS}
             self.signatures["classify"] = {"text": _STRINGS}
         self.metadata = {
-            name: signature_metadata(inputs, ["classes", "scores"] if name == "classify" else outputs)
+            name: signature_metadata(
+                inputs, ["classes", "scores"] if name == "classify" else outputs
+            )
             for name, inputs in sorted(self.signatures.items())
         }
 

@@ -97,7 +97,10 @@ def test_what_a_row_lacks_is_missing():
         ({"clip": ["a"]}, "clip must be numbers of type float32, received a string"),
         ({"clip": 3}, "clip must be strings, received the number 3"),
         ({"photo": [1, 2]}, "photo must be strings of shape"),
-        ({"photo": b64(b"GIF89")}, "photo must be PNG or JPEG files, received bytes that begin wit"),
+        (
+            {"photo": b64(b"GIF89")},
+            "photo must be PNG or JPEG files, received bytes that begin wit",
+        ),
         ({"photo": b64(b"123456")}, "photo has a file of 6 bytes, the limit is 5: shrink it"),
     ],
 )
