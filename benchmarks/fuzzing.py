@@ -5,6 +5,7 @@
     python benchmarks/fuzzing.py server --inputs 100000
     python benchmarks/fuzzing.py readers --inputs 100000
     python benchmarks/fuzzing.py tables --inputs 100000
+    python benchmarks/fuzzing.py columns --inputs 100000
     python benchmarks/fuzzing.py labels --inputs 100000
     python benchmarks/fuzzing.py exports --inputs 20000
     python benchmarks/fuzzing.py coverage --inputs 1000000   # pip install atheris
@@ -24,6 +25,7 @@ new lines of this package.
 import abc
 import argparse
 import asyncio
+import base64
 import contextlib
 import copy
 import csv
@@ -272,6 +274,7 @@ class Target(abc.ABC):
 
     refusals: tuple[type[Exception], ...] = ()
     inputs_per_case = 1
+    floor = FLOOR
 
     @abc.abstractmethod
     def __init__(self, folder: Path) -> None: ...
@@ -728,6 +731,111 @@ class Readers(Target):
         return Case(len(content), attempt, f"{name}: {content!r}")
 
 
+class Columns(Readers):
+    """Pictures, sounds, tables that name them, what a model says of its columns, and requests."""
+
+    # What the door for pictures documents: 64 million pixels, and four times as much meanwhile.
+    floor = 1 << 30
+
+    def __init__(self, folder: Path) -> None:
+        from PIL import Image
+        from scipy.io import wavfile
+
+        from keras_bert_scratch.data.file_format import FileFormat
+        from keras_bert_scratch.data.pictures import read_picture
+        from keras_bert_scratch.data.sounds import read_sound
+        from keras_bert_scratch.data.table import make_columns
+        from keras_bert_scratch.data.table_files import read_table_rows
+        from keras_bert_scratch.files import read_json
+        from keras_bert_scratch.serving.server import rest
+        from keras_bert_scratch.serving.server.limits import Limits
+
+        self.folder = folder
+        pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 4), dtype="uint8")
+        picture = Image.fromarray(pixels)
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be turned
+        grey = Image.fromarray(pixels[..., 0].astype("uint16") * 257)
+        samples = np.random.default_rng(0).integers(-9000, 9000, (300, 2), dtype="int16")
+        files: dict[str, Callable[[Path], Any]] = {
+            "x.png": picture.save,
+            "palette.png": picture.convert("P").save,
+            "grey.png": grey.save,
+            "x.jpg": lambda path: picture.convert("RGB").save(path, exif=exif),
+            "x.gif": picture.convert("P").save,
+            "x.bmp": picture.convert("RGB").save,
+            "x.webp": picture.save,
+            "x.wav": lambda path: wavfile.write(path, 8000, samples),
+            "float.wav": lambda path: wavfile.write(path, 44_100, samples[:, 0] / np.float32(2e4)),
+        }
+        for name, write in files.items():
+            write(folder / name)
+        described = {
+            "title": "text",
+            "price": {"kind": "number", "mean": 1.0, "scale": 2.0},
+            "shop": {"kind": "category", "categories": ["north", "south"]},
+            "photo": {"kind": "image", "height": 8, "width": 8, "patch_size": 4},
+            "clip": {"kind": "audio", "num_frames": 16, "patch_size": 16},
+        }
+        columns = make_columns(described)
+        file_format = FileFormat("title", label_column="label")
+        commas = "title,price,shop,photo,clip,label\n"
+        commas += "a bear,1.5,north,x.png,,toy\n,2,3.0,x.jpg,x.wav,toy\na saw,,,,float.wav,tool\n"
+        row = {"title": "a", "price": 2.5, "shop": 3, "photo": "x.png", "clip": None, "label": "x"}
+        kinds = {"title": "text", "price": "number", "photo": "image", "clip": "audio"}
+        types: dict[str, tuple[Any, tuple[None, ...]]] = {
+            "price": ("float64", (None,)),
+            "clip": ("float32", (None, None)),
+        }
+        inputs = {
+            name: rest.Input(np.dtype(types[name][0]), types[name][1], kind)
+            if name in types
+            else rest.Input(np.dtype(object), (None,), kind)
+            for name, kind in kinds.items()
+        }
+        limits = Limits(max_text_bytes=10_000)
+
+        def table(path: Path) -> Any:
+            return read_table_rows(path, file_format, columns)
+
+        def body(path: Path) -> Any:
+            return rest.predict_rows(rest.parse_body(path.read_bytes()), inputs, limits)
+
+        def b64(name: str) -> dict[str, str]:
+            return {"b64": base64.b64encode((folder / name).read_bytes()).decode()}
+
+        bodies = [
+            {"instances": [{"title": "a", "photo": b64("x.png")}, {"price": 2, "clip": [0.5]}]},
+            {"inputs": {"title": ["a", "b"], "clip": [b64("x.wav"), None]}},
+        ]
+        self.seeds = [
+            *(
+                (name, (folder / name).read_bytes(), read_sound if "wav" in name else read_picture)
+                for name in files
+            ),
+            ("x.csv", commas.encode(), table),
+            ("x.jsonl", f"{json.dumps(row)}\n{json.dumps(row)}".encode(), table),
+            ("columns.json", json.dumps(described).encode(), lambda p: make_columns(read_json(p))),
+            *(("body.json", json.dumps(content).encode(), body) for content in bodies),
+        ]
+        for name, content, read in self.seeds:
+            (folder / name).write_bytes(content)
+            read(folder / name)
+
+    def case(self, draw: random.Random) -> Case:
+        """Changes a file, all others as they were."""
+        case = super().case(draw)
+
+        def attempt() -> None:
+            try:
+                case.attempt()
+            finally:
+                for name, content, _ in self.seeds:
+                    (self.folder / name).write_bytes(content)
+
+        return Case(case.size, attempt, case.text)
+
+
 class Tables(Target):
     """Tables of examples and files of tags in random dialects: read back unchanged, or refused."""
 
@@ -1073,6 +1181,7 @@ TARGETS: dict[str, type[Target]] = {
     "server": Requests,
     "readers": Readers,
     "tables": Tables,
+    "columns": Columns,
     "labels": Labels,
     "exports": Exports,
 }
@@ -1153,7 +1262,7 @@ def fuzz(
         outcomes.largest = max(outcomes.largest, memory)
         if seconds >= SECONDS:
             outcomes.find(f"slow, {outcome}", f"{seconds:.1f} s <- {text}")
-        if memory > FLOOR:
+        if memory > target.floor:
             outcomes.find(f"large, {outcome}", f"{memory >> 20} MB <- {text}")
     return outcomes
 

@@ -3,6 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from keras_bert_scratch.tables import shortened
+
+# Characters of a path that errors show.
+_LONGEST_NAME = 500
+
 
 def subject(kind: str, source: Any, place: str = "") -> str:
     """Returns how an error names a picture or a sound.
@@ -17,6 +22,8 @@ def subject(kind: str, source: Any, place: str = "") -> str:
         'The picture cat.png (row 3 of photo)'
     """
     name = f" {source}" if isinstance(source, str | Path) else ""
+    # Blanks in a usual name stay as they are.
+    name = name if len(name) <= _LONGEST_NAME else f" {shortened(name, _LONGEST_NAME)}"
     return f"The {kind}{name}{f' ({place})' if place else ''}"
 
 
@@ -32,10 +39,12 @@ def content_of(path: str | Path, named: str, largest: int) -> bytes:
         FileNotFoundError: If there is no such file.
         ValueError: If it is too large.
     """
-    path = Path(path).expanduser()
+    path = Path(path)
     try:
+        path = path.expanduser()
         is_file = path.is_file()
-    except ValueError:  # a zero byte in the name
+    # A zero byte in the name, one that is too long, and the home of no user.
+    except (ValueError, OSError, RuntimeError):
         is_file = False
     if not is_file:
         raise FileNotFoundError(f"{named} is missing: there is no such file. Correct the path.")

@@ -123,7 +123,7 @@ def _value(column: Column, cell: Any, path: Path, place: str) -> Any:
         elif column.kind == "category":
             cell = re.sub(r"^(-?\d+)\.0$", r"\1", cell)
         elif column.kind != "text":
-            cell = str(path.parent / Path(cell).expanduser())
+            cell = cell if cell.startswith("~") else str(path.parent / cell)
     return None if is_missing(cell) else column.value(cell, place)
 
 

@@ -97,6 +97,8 @@ def test_a_text_may_have_another_name_than_in_the_model(folder):
             "a,1,,b.png,,x,",
             r"picture .*b\.png \(.*offers\.csv, line 3, column 'photo'\) is missing",
         ),
+        (f"a,1,,{'b' * 5000},,x,", r"bbb… \(.*line 3, column 'photo'\) is missing"),
+        ("a,1,,~nobody-of-that-name/b.png,,x,", r"~nobody-of-that-name/b\.png \(.*is missing"),
         ("a,1,,files/broken.png,,x,", r"broken\.png \(.*line 3, column 'photo'\) is broken"),
         ("a,1,,files/a.wav,,x,", r"a\.wav \(.*line 3, column 'photo'\) is broken or of another"),
         ("a,1,,,files/a.png,x,", r"a\.png \(.*line 3, column 'clip'\)"),
