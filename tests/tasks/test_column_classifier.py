@@ -148,6 +148,38 @@ def test_training_hides_columns_of_rows_but_never_all():
     assert kept[2::3].tolist() == present[2::3].tolist()
 
 
+def test_training_hides_patches_but_no_other_tokens():
+    picture = {"kind": "image", "height": 4, "width": 6, "patch_size": 2}
+    model = make(
+        {"title": "text", "price": COLUMNS["price"], "picture": picture}, patch_dropout=0.25
+    )
+    mask = np.tile(np.array([[1] * 6, [0] * 6], "int32"), (1000, 1))
+    kept = np.array(model._hide_patches(mask, "picture"))
+    np.testing.assert_allclose(kept[0::2].mean(axis=0), 0.75, atol=0.06)
+    assert not kept[1::2].any()
+    assert model._hide_patches(mask, "price") is mask
+    assert make(patch_dropout=0.25).get_config()["patch_dropout"] == 0.25
+
+
+def test_what_training_hides_is_read_afterwards(monkeypatch):
+    picture = {"kind": "image", "height": 4, "width": 6, "patch_size": 2}
+    model = make({"picture": picture}, column_dropout=0.0, patch_dropout=0.9, pooling="mean")
+    pictures = {"picture": [np.zeros((4, 6, 3))] * 50}
+    inputs = model.batches(pictures).batch(np.arange(50))[0]
+    masks = []
+
+    def encode(encoder, inputs, others, mask, **_):
+        masks.append(np.array(mask))
+        return {"sequence_output": np.zeros((*mask.shape, 8), "float32")}
+
+    monkeypatch.setattr(column_classifier, "encode_joined", encode)
+    model.features(inputs, training=False)
+    model.features(inputs, training=True)
+    assert masks[0].all()
+    assert masks[1][:, :2].all()  # [CLS] and [SEP]
+    assert 0 < masks[1][:, 2:].mean() < 0.2
+
+
 # === Encoders of pictures ===
 PICTURE_CONFIG = PatchConfig(
     architecture="dinov2", height=6, width=6, patch_size=3, num_layers=2, num_heads=2,
@@ -359,6 +391,7 @@ def test_training_that_is_refused():
     ("settings", "message"),
     [
         ({"column_dropout": 1.0}, "column_dropout must be from 0 to below 1, received 1.0"),
+        ({"patch_dropout": -0.1}, "patch_dropout must be from 0 to below 1, received -0.1"),
         ({"truncation": "windows"}, "A row is one sequence"),
         ({"architecture": "modernbert"}, "Columns join the tokens of a BERT, received a modernbe"),
     ],

@@ -135,7 +135,12 @@ CASES = {
     "score": classifier([1.0, 2.5, 3.0, 0.0], labels=["stars"]),
     "columns": Case(
         ColumnClassifier,
-        {"labels": ["bad", "good"], "columns": COLUMNS, "column_dropout": 0.0},
+        {
+            "labels": ["bad", "good"],
+            "columns": COLUMNS,
+            "column_dropout": 0.0,
+            "patch_dropout": 0.5,
+        },
         (TABLE, ["good", "bad", "good", "bad"]),
         lambda model: model.predict(TABLE, verbose=0),
         "BertModel",
