@@ -376,6 +376,13 @@ def load_any(path: str, task: str = "BertClassifier", engine: "Engine | None" = 
         task: The task.
         engine: What answers for a checkpoint, if not Keras.
     """
+    if task == "BertClassifier" and model_columns(path):
+        task = "ColumnClassifier"
+        if engine is not None and engine.name != "keras":
+            raise ValueError(
+                f"--engine is for models of texts, and {path} reads columns: omit it, or export a "
+                "LiteRT file and ask that."
+            )
     if not is_export(path):
         if engine is None or engine.name == "keras":
             return load_checkpoint(path, task)
@@ -384,8 +391,6 @@ def load_any(path: str, task: str = "BertClassifier", engine: "Engine | None" = 
         raise ValueError(
             f"--engine is for checkpoints, and {path} is an export, which is an engine: omit it."
         )
-    if task == "BertClassifier" and model_columns(path):
-        task = "ColumnClassifier"
     if not Path(path).is_file():
         return getattr(serving, _LOADERS[task])(path)
     from keras_bert_scratch.serving.readers.base import num_cores

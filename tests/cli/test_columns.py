@@ -164,6 +164,7 @@ def test_serve_takes_files_where_the_model_reads_some(run, monkeypatch):
     ("arguments", "message"),
     [
         (["predict", "lines.txt"], "reads rows of several columns: give a CSV"),
+        (["predict", "data/offers.csv", "--engine", "litert"], "described reads columns: omit it"),
         (["predict", "few.csv"], "few.csv has no column 'shop': its columns are 'text', 'stars'."),
         (["evaluate", "data/offers.csv", "--stress"], "--stress is for models of texts"),
         (["evaluate", "data/offers.csv", "--slice-column", "x"], "has no column 'x': its columns"),
