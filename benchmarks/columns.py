@@ -25,7 +25,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_bert_scratch import BertClassifier, BertConfig, BertEncoder, ColumnClassifier, adamw
+from keras_bert_scratch import BertClassifier, BertConfig, BertEncoder, ColumnClassifier
 from keras_bert_scratch.data.sounds import pad_sounds
 from keras_bert_scratch.evaluation.baseline import linear_classifier
 from keras_bert_scratch.evaluation.columns import compare_columns
@@ -40,7 +40,7 @@ _FRAMES = 128
 _WAV_HEADER = 44
 
 
-def digits(seeds: int, epochs: int) -> None:
+def digits(seeds: int) -> None:
     """Pictures alone: 1,347 digits of 8 x 8 pixels to train on, 450 held out."""
     from sklearn.datasets import load_digits
 
@@ -52,13 +52,13 @@ def digits(seeds: int, epochs: int) -> None:
     for seed in range(seeds):
         keras.utils.set_random_seed(seed)
         model = new_classifier(labels, columns)
-        model.compile(adamw(2e-3, total_steps=epochs * -(-len(train) // 32)))
-        model.fit({"picture": pictures[train]}, labels[train], epochs=epochs, verbose=0)
+        model.compile()
+        model.fit({"picture": pictures[train]}, labels[train], verbose=0)
         parts = [({"picture": pictures[rows]}, labels[rows]) for rows in (train, held_out)]
         print(f"seed {seed}\n{compare_columns(model, parts[0], parts[1]).to_text()}", flush=True)
 
 
-def prompts(folder: Path, seeds: int, epochs: int) -> None:
+def prompts(folder: Path, seeds: int) -> None:
     """Sounds alone: the language of prompts of telephones, a quarter of which is held out."""
     files, names, labels = read_prompts(folder)
     column = {"kind": "audio", "num_frames": _FRAMES}
@@ -74,8 +74,8 @@ def prompts(folder: Path, seeds: int, epochs: int) -> None:
         started = time.time()
         keras.utils.set_random_seed(seed)
         model = new_classifier(labels, {"sound": column}, **settings)
-        model.compile(adamw(2e-3, total_steps=epochs * -(-len(rows[0]) // 32)))
-        model.fit(*train, epochs=epochs, verbose=0)
+        model.compile()
+        model.fit(*train, verbose=0)
         print(
             f"seed {seed}: {len(rows[0])} + {len(rows[1])} recordings, {time.time() - started:.0f} "
             f"s; logistic regression on samples {accuracy_on_samples(train, held_out):.4f}\n"
@@ -224,16 +224,15 @@ def main() -> None:
     parser.add_argument("data", choices=["digits", "prompts", "clipart"])
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--epochs", type=int, help="80 of digits, 40 of prompts")
     parser.add_argument("--encoder", type=Path, help="of clipart: a checkpoint for pictures")
     parser.add_argument("--text", default="minilm", help="of clipart: a checkpoint for texts")
     arguments = parser.parse_args()
     if arguments.data == "digits":
-        digits(arguments.seeds, arguments.epochs or 80)
+        digits(arguments.seeds)
     elif arguments.folder is None:
         parser.error(f"{arguments.data} needs the folder of Debian's packages")
     elif arguments.data == "prompts":
-        prompts(arguments.folder, arguments.seeds, arguments.epochs or 40)
+        prompts(arguments.folder, arguments.seeds)
     else:
         clipart(arguments.folder, arguments.encoder, arguments.text, arguments.seeds)
 

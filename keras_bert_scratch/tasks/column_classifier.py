@@ -189,6 +189,11 @@ class ColumnClassifier(BertClassifier):
         return {name: column for name, column in self.columns.items() if column.kind != "text"}
 
     @property
+    def learns_anew(self) -> bool:  # type: ignore[override]
+        """Whether there are neither texts nor pictures that a trained encoder reads."""
+        return not self._texts and not self.column_encoders
+
+    @property
     def _texts(self) -> list[str]:
         """The names of the columns of texts, at most two."""
         return [name for name, column in self.columns.items() if column.kind == "text"]

@@ -66,6 +66,8 @@ class ExampleModel(EncoderModel):
     can_split = False
     # Whether the encoder's states, pooled as they are, tell what a text is about.
     knows_sentences = False
+    # Whether the examples have nothing of what the encoder has learned to read.
+    learns_anew = False
 
     def is_examples(self, x: Any) -> bool:
         """Whether `x` is held in memory and can only be raw examples."""
@@ -340,6 +342,7 @@ class ExampleModel(EncoderModel):
                     epochs=epochs,
                     can_hold_out=self.can_split and validation_data is None and held_out is None,
                     knows_sentences=self.knows_sentences,
+                    learns_anew=self.learns_anew,
                     is_adapted=has_lora(self.encoder),
                 )
                 self.chosen_training = chosen
@@ -347,7 +350,9 @@ class ExampleModel(EncoderModel):
                 if chosen.held_out:
                     examples, held_out = self.split(examples, chosen.held_out)
                 if held_out is not None or validation_data is not None:
-                    best = keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)
+                    best = keras.callbacks.EarlyStopping(
+                        patience=max(3, chosen.epochs // 4), restore_best_weights=True
+                    )
                     callbacks = [*keras.tree.flatten(callbacks or []), best]
             examples = self.weigh_classes(examples, class_weight)
             seed = new_seed() if shuffle else None

@@ -20,6 +20,8 @@ _HELD_OUT = 0.1
 _WARM_UP = 0.1
 # Encoders as narrow as tiny-en need larger steps.
 _NARROW = 256
+# Where the encoder has learned nothing that is of use; the rate is over the width.
+_ANEW = 0.128
 # The rate of low-rank updates over that of weights; with it they reach 1e-3, as in Hu et al. 2021.
 _LORA_RATE = 20
 
@@ -55,6 +57,7 @@ def choose_fine_tuning(
     epochs: int | None = None,
     can_hold_out: bool = True,
     knows_sentences: bool = False,
+    learns_anew: bool = False,
     is_adapted: bool = False,
 ) -> FineTuning:
     """Chooses a training by the number of examples and the kind of encoder.
@@ -67,6 +70,8 @@ def choose_fine_tuning(
         can_hold_out: Whether examples can be held out for validation.
         knows_sentences: Whether the encoder was trained as a sentence encoder: its features suit
             few examples nearly as they are, and more steps would take from them.
+        learns_anew: Whether the examples have nothing that the encoder has learned to read, such as
+            pictures: the training is then that of a new network.
         is_adapted: Whether low-rank updates are trained in place of the encoder's weights.
 
     Example:
@@ -78,9 +83,13 @@ def choose_fine_tuning(
     batch_size = batch_size or (16 if has_few else 32)
     if epochs is None:
         least_steps, most_epochs = (400, 40) if is_narrow else (200, 5 if knows_sentences else 20)
+        if learns_anew:
+            least_steps, most_epochs = 2000, 100
         steps_per_epoch = -(-num_examples // batch_size)
         epochs = max(3, min(most_epochs, -(-least_steps // steps_per_epoch)))
     learning_rate = 5e-4 if is_narrow else 2e-5 if has_few and knows_sentences else 5e-5
+    if learns_anew:
+        learning_rate = _ANEW / config.hidden_dim
     if is_adapted:
         learning_rate = min(1e-3, _LORA_RATE * learning_rate)
     return FineTuning(

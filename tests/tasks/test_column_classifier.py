@@ -180,6 +180,20 @@ def test_what_training_hides_is_read_afterwards(monkeypatch):
     assert 0 < masks[1][:, 2:].mean() < 0.2
 
 
+def test_without_texts_the_training_is_that_of_a_new_network():
+    model = make({"price": COLUMNS["price"]})
+    model.compile()
+    model.fit({"price": np.arange(8.0)}, ["toy", "tool"] * 4, verbose=0)
+    width = model.encoder.config.hidden_dim
+    assert model.chosen_training == (16, 100, 0.128 / width, 0)
+    assert not make().learns_anew
+    picture = {"kind": "image", "encoder": PatchEncoder(PICTURE_CONFIG), "height": 9, "width": 7}
+    assert not make({"picture": picture}).learns_anew
+    assert make(
+        {"picture": {"kind": "image", "height": 4, "width": 4, "patch_size": 2}}
+    ).learns_anew
+
+
 # === Encoders of pictures ===
 PICTURE_CONFIG = PatchConfig(
     architecture="dinov2", height=6, width=6, patch_size=3, num_layers=2, num_heads=2,

@@ -27,6 +27,9 @@ LABELS = ["positive", "negative", "positive", "negative"] * 3
         (10_000, {"is_adapted": True}, (32, 3, 1e-3, 0.1)),
         (10_000, {"can_hold_out": False}, (32, 3, 5e-5, 0)),
         (10_000, {"batch_size": 8, "epochs": 1}, (8, 1, 5e-5, 0.1)),
+        # At least 2,000 steps, of 4 and 313 an epoch.
+        (64, {"learns_anew": True}, (16, 100, 0.128 / 768, 0)),
+        (10_000, {"learns_anew": True}, (32, 7, 0.128 / 768, 0.1)),
     ],
 )
 def test_choice(num_examples, settings, expected):
