@@ -33,6 +33,7 @@ class Faulty:
 
     refusals = (ValueError,)
     inputs_per_case = 1
+    floor = 64 << 20
 
     def __init__(self, act):
         self.act = act
