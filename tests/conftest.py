@@ -253,6 +253,34 @@ def tiny_classifier() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
+def tiny_column_classifier() -> Callable[..., Any]:
+    """Returns a function that makes the same small classifier of columns with random weights."""
+    import keras
+
+    from keras_bert_scratch import BertEncoder, ColumnClassifier, Vocabulary, WordPieceTokenizer
+
+    words = "[PAD] [UNK] [CLS] [SEP] [MASK] a red blue toy tool bear saw ##s .".split()
+
+    def make(
+        columns: dict[str, Any], labels: Sequence[str] = ("toy", "tool"), **kwargs: Any
+    ) -> ColumnClassifier:
+        keras.utils.set_random_seed(0)
+        config = BertConfig(
+            vocab_size=len(words),
+            num_layers=1,
+            num_heads=2,
+            hidden_dim=8,
+            feed_forward_dim=16,
+            max_positions=16,
+            initializer_range=0.3,
+        )
+        tokenizer = WordPieceTokenizer(Vocabulary(words))
+        return ColumnClassifier(BertEncoder(config), labels, tokenizer, columns=columns, **kwargs)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def two_layer_classifier(tiny_classifier: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a function that makes the same of two layers, where one layer could not tell."""
     return functools.partial(tiny_classifier, changes={"num_layers": 2})

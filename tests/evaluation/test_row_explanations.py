@@ -6,14 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_bert_scratch import (
-    BertConfig,
-    BertEncoder,
-    ColumnClassifier,
-    PatchConfig,
-    Vocabulary,
-    WordPieceTokenizer,
-)
+from keras_bert_scratch import PatchConfig
 from keras_bert_scratch.data.table import read_table
 from keras_bert_scratch.evaluation.row_explanations import explain_row
 
@@ -21,8 +14,6 @@ pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="gradients are TensorFlow's"
 )
 
-WORDS = "a red blue toy tool bear saw ##s".split()
-TOKENIZER = WordPieceTokenizer(Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]))
 # Its mean color is 51, 102 and 153: there it reads 0.
 ENCODER = PatchConfig(
     height=4, width=6, patch_size=2, num_layers=1, num_heads=2, hidden_dim=8, feed_forward_dim=16,
@@ -50,25 +41,18 @@ ROW = {
 }
 
 
-def make(names=tuple(COLUMNS), labels=("toy", "tool"), **settings):
-    keras.utils.set_random_seed(0)
-    config = BertConfig(
-        vocab_size=len(TOKENIZER.vocabulary),
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=8,
-        feed_forward_dim=16,
-        max_positions=16,
-        initializer_range=0.2,
-    )
-    columns = {name: COLUMNS[name] for name in names}
-    return ColumnClassifier(BertEncoder(config), labels, TOKENIZER, columns=columns, **settings)
+@pytest.fixture
+def make(tiny_column_classifier):
+    def of_names(names=tuple(COLUMNS), **settings):
+        return tiny_column_classifier({name: COLUMNS[name] for name in names}, **settings)
+
+    return of_names
 
 
 def log_odds(model, row, class_id, **changes):
     """Those of the model's own answer, by its definition."""
     values = read_table(row, model.columns)
-    encoding = TOKENIZER.encode(row["title"][0], row["remark"][0])
+    encoding = model.tokenizer.encode(row["title"][0], row["remark"][0])
     ids = np.array([encoding.token_ids], "int32")
     inputs = {
         "token_ids": ids,
@@ -103,7 +87,7 @@ NOTHING = {
         {"labels": ["a", "b", "c"], "multi_label": True},
     ],
 )
-def test_scores_add_up_from_a_row_that_says_nothing(settings):
+def test_scores_add_up_from_a_row_that_says_nothing(settings, make):
     model = make(**settings)
     found = explain_row(model, ROW, model.labels[1], num_points=16)
     before, after = (log_odds(model, ROW, 1, **changes) for changes in (NOTHING, {}))
@@ -124,7 +108,7 @@ def test_scores_add_up_from_a_row_that_says_nothing(settings):
             assert column.words.scores.sum() == pytest.approx(column.score, abs=1e-5)
 
 
-def test_what_is_missing_or_says_nothing_counts_for_nothing():
+def test_what_is_missing_or_says_nothing_counts_for_nothing(make):
     model = make()
     pixels = GREY.copy()
     pixels[2:4, 4:6] = 255
@@ -140,7 +124,7 @@ def test_what_is_missing_or_says_nothing_counts_for_nothing():
     assert found.completeness_error < 0.01
 
 
-def test_it_is_told_in_words_on_a_page_and_as_json():
+def test_it_is_told_in_words_on_a_page_and_as_json(make):
     found = explain_row(make(), ROW, num_points=2)
     text = found.to_text()
     assert text.startswith(f"{found.label}, probability {found.probability:.1%} (integrated")
@@ -160,17 +144,17 @@ def test_it_is_told_in_words_on_a_page_and_as_json():
     assert np.shape(document["columns"]["clip"]["patches"]) == (8, 2)
 
 
-def test_a_long_text_is_explained_as_far_as_it_is_read():
+def test_a_long_text_is_explained_as_far_as_it_is_read(make):
     model = make(("title", "price"), sequence_length=5)
     found = explain_row(model, {"title": ["a red bear saw toy"], "price": [2.0]}, num_points=2)
     assert found.columns["title"].words.words == ["a", "red", "bear"]
 
 
-def test_refusals():
+def test_refusals(make):
     model = make(("title", "price"))
     with pytest.raises(ValueError, match="One row is explained at a time, .* received 2 rows: sel"):
         explain_row(model, {"title": ["a", "b"], "price": [1, 2]})
     with pytest.raises(ValueError, match="Unknown label 'x': the model's labels are toy, tool"):
         explain_row(model, {"title": ["a"], "price": [1]}, "x")
     with pytest.raises(ValueError, match="learns a score, and answers are explained by labels"):
-        explain_row(make(("title", "price"), ["stars"]), {"title": ["a"], "price": [1]})
+        explain_row(make(("title", "price"), labels=["stars"]), {"title": ["a"], "price": [1]})

@@ -5,19 +5,10 @@ import shutil
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import wavfile
-
-from keras_bert_scratch import (
-    BertConfig,
-    BertEncoder,
-    ColumnClassifier,
-    Vocabulary,
-    WordPieceTokenizer,
-)
 
 pytestmark = pytest.mark.slow(minutes=1)
 
@@ -106,7 +97,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def asked(folder):
+def asked(folder, tiny_column_classifier):
     """A model, and what a browser found on the page of its server."""
     chromium, npm, node = map(shutil.which, ("chromium", "npm", "node"))
     if not chromium or not npm or not node:
@@ -115,19 +106,7 @@ def asked(folder):
     installed = subprocess.run(command, capture_output=True, text=True)
     if installed.returncode:
         pytest.skip(f"npm could not install {PACKAGES}: {installed.stderr[-200:]}")
-    keras.utils.set_random_seed(0)
-    words = "[PAD] [UNK] [CLS] [SEP] [MASK] a red bear".split()
-    config = BertConfig(
-        vocab_size=len(words),
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=8,
-        feed_forward_dim=16,
-        max_positions=16,
-        initializer_range=0.3,
-    )
-    tokenizer = WordPieceTokenizer(Vocabulary(words))
-    model = ColumnClassifier(BertEncoder(config), ["toy", "tool"], tokenizer, columns=COLUMNS)
+    model = tiny_column_classifier(COLUMNS)
     model.export(folder / "offers.tflite", format="litert")
     (folder / "ask.mjs").write_text(SCRIPT)
     serve = [sys.executable, "-m", "keras_bert_scratch.cli.main", "serve", "offers.tflite"]

@@ -2,7 +2,6 @@
 
 import io
 
-import keras
 import numpy as np
 import pandas
 import pytest
@@ -10,20 +9,11 @@ import tensorflow as tf
 from PIL import Image
 from scipy.io import wavfile
 
-from keras_bert_scratch import (
-    BertConfig,
-    BertEncoder,
-    ColumnClassifier,
-    Vocabulary,
-    WordPieceTokenizer,
-)
 from keras_bert_scratch.config import PatchConfig
 from keras_bert_scratch.data.table import CategoryColumn
 from keras_bert_scratch.serving import load_column_predictor
 from keras_bert_scratch.serving.graphs.table_rows import from_rows, to_rows
 
-WORDS = "a red blue toy tool bear saw .".split()
-TOKENIZER = WordPieceTokenizer(Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]))
 COLUMNS = {
     "title": {"kind": "text"},
     "year": {"kind": "number", "mean": 1.7e9, "scale": 3.0},
@@ -43,19 +33,13 @@ READ_BY_AN_ENCODER = {
 }  # fmt: skip
 
 
-def make(names=tuple(COLUMNS)) -> ColumnClassifier:
-    keras.utils.set_random_seed(0)
-    config = BertConfig(
-        vocab_size=len(TOKENIZER.vocabulary),
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=8,
-        feed_forward_dim=16,
-        max_positions=16,
-        initializer_range=0.3,
-    )
-    columns = {name: COLUMNS.get(name, READ_BY_AN_ENCODER) for name in names}
-    return ColumnClassifier(BertEncoder(config), ["toy", "tool"], TOKENIZER, columns=columns)
+@pytest.fixture
+def make(tiny_column_classifier):
+    def of_names(names=tuple(COLUMNS)):
+        columns = {name: COLUMNS.get(name, READ_BY_AN_ENCODER) for name in names}
+        return tiny_column_classifier(columns)
+
+    return of_names
 
 
 def png(seed: int) -> bytes:
@@ -78,7 +62,7 @@ TABLE = {
 }
 
 
-def test_a_graph_makes_the_inputs_that_the_door_makes():
+def test_a_graph_makes_the_inputs_that_the_door_makes(make):
     """Standard deviations of a large mean included, which float32 does not hold."""
     model = make()
     signature = model._signature({})
@@ -103,7 +87,7 @@ def test_a_graph_makes_the_inputs_that_the_door_makes():
     assert expected["year"][0, 0] == np.float32(1 / 3)
 
 
-def test_names_of_inputs():
+def test_names_of_inputs(make):
     names = make()._signature({}).names
     assert names == {
         "title": "title",
@@ -121,7 +105,7 @@ def test_rows_as_json():
     }
 
 
-def test_a_model_that_has_learned_nothing_is_not_exported(tmp_path):
+def test_a_model_that_has_learned_nothing_is_not_exported(make, tmp_path):
     model = make(["title"])
     model.columns = {"shop": CategoryColumn()}
     with pytest.raises(ValueError, match="Nothing is known of 'shop' yet"):
@@ -131,7 +115,7 @@ def test_a_model_that_has_learned_nothing_is_not_exported(tmp_path):
 
 @pytest.mark.slow(minutes=1)
 @pytest.mark.parametrize("format", ["tf_saved_model", "litert"])
-def test_exports_answer_as_the_model(format, tmp_path):
+def test_exports_answer_as_the_model(format, make, tmp_path):
     names = [*COLUMNS, "photo"]
     if format == "litert":
         names.remove("year")  # float32 numbers cannot tell seconds from 1970 apart
@@ -156,7 +140,7 @@ def test_exports_answer_as_the_model(format, tmp_path):
 
 
 @pytest.mark.slow(minutes=1)
-def test_numbers_that_float32_does_not_hold_are_not_exported_to_phones(tmp_path):
+def test_numbers_that_float32_does_not_hold_are_not_exported_to_phones(make, tmp_path):
     with pytest.raises(RuntimeError, match="differ from the model's by"):
         make(["title", "year"]).export(tmp_path / "model.tflite", format="litert")
     assert list(tmp_path.iterdir()) == []

@@ -5,27 +5,18 @@ import io
 import json
 import math
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import wavfile
 from starlette.testclient import TestClient
 
-from keras_bert_scratch import (
-    BertConfig,
-    BertEncoder,
-    ColumnClassifier,
-    Vocabulary,
-    WordPieceTokenizer,
-)
 from keras_bert_scratch.serving.saved_model import save_functions
 from keras_bert_scratch.serving.server import app as app_module
 from keras_bert_scratch.serving.server.app import Limits, ModelServer
 from keras_bert_scratch.serving.server.rest import Input, RequestError, predict_rows
 from keras_bert_scratch.serving.server.served_model import ServedModel
 
-WORDS = "a red blue toy tool bear saw .".split()
 COLUMNS = {
     "title": {"kind": "text"},
     "price (EUR)": {"kind": "number", "mean": 1.0, "scale": 2.0},
@@ -111,21 +102,8 @@ def test_refused(instance, message):
 
 # === A server ===
 @pytest.fixture(scope="module")
-def model():
-    keras.utils.set_random_seed(0)
-    tokenizer = WordPieceTokenizer(
-        Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS])
-    )
-    config = BertConfig(
-        vocab_size=len(tokenizer.vocabulary),
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=8,
-        feed_forward_dim=16,
-        max_positions=16,
-        initializer_range=0.3,
-    )
-    return ColumnClassifier(BertEncoder(config), ["toy", "tool"], tokenizer, columns=COLUMNS)
+def model(tiny_column_classifier):
+    return tiny_column_classifier(COLUMNS)
 
 
 @pytest.fixture(scope="module", params=["SavedModel", "LiteRT"])
