@@ -31,6 +31,7 @@ from keras_bert_scratch.layers.heads import (
     MaskedLanguageModelHead,
     NormalizedPooler,
     Pooler,
+    ReplacedTokensHead,
 )
 from keras_bert_scratch.layers.patches import PatchEmbedding
 from keras_bert_scratch.layers.pre_norm_block import PreNormBlock
@@ -135,6 +136,7 @@ CASES = [
     Case(TokenEmbeddings, (IDS,), (3, 5, 8)),
     Case(NormalizedPooler, (STATES,), (3, 8)),
     Case(Pooler, (STATES,), (3, 8)),
+    Case(ReplacedTokensHead, (STATES,), (3, 5)),
     Case(ColumnEmbeddings, (STATES[:, 0, :1], IDS[:, :1] % 3), (3, 2, 8), {"dropout": 0.7}),
     Case(
         ColumnEmbeddings,

@@ -188,6 +188,7 @@ CASES = {
                 "masked_language_model": True,
                 "next_sentence": next_sentence,
                 "teacher_dim": None,
+                "generator_layers": 0,
             },
             (MASKED, {name: y for name, y in labels.items() if next_sentence or "mask" in name}),
             lambda model: model.fill_mask("a [MASK] film"),
