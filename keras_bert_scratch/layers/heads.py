@@ -257,7 +257,7 @@ class ReplacedTokensHead(BaseLayer):
 
     Example:
         >>> ReplacedTokensHead(hidden_dim=8)(np.ones((2, 5, 8), "float32")).shape
-        TensorShape([2, 5])
+        TensorShape([2, 5, 1])
     """
 
     def __init__(
@@ -279,7 +279,7 @@ class ReplacedTokensHead(BaseLayer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Builds both layers for inputs of shape (B, S, H)."""
-        self.output_shape = input_shape[:-1]  # for `summary`
+        self.output_shape = (*input_shape[:-1], 1)  # for `summary`
         self.dense.build(input_shape)
         self.logit.build((*input_shape[:-1], self.hidden_dim))
 
@@ -290,6 +290,6 @@ class ReplacedTokensHead(BaseLayer):
             sequence_output: *Shape:* (B, S, H).
 
         Returns:
-            *Shape:* (B, S).
+            *Shape:* (B, S, 1).
         """
-        return self.logit(ACTIVATIONS[self.activation](self.dense(sequence_output)))[..., 0]
+        return self.logit(ACTIVATIONS[self.activation](self.dense(sequence_output)))

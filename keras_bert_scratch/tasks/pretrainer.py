@@ -174,12 +174,10 @@ class BertPretrainer(EncoderModel):
             inputs = {**inputs, "token_ids": self._with_guesses(inputs, guesses)}
         outputs = self.encoder(inputs, training=training)
         if self.replaced_tokens is not None:
-            logits["replaced_tokens"] = keras.ops.stack(
-                [
-                    keras.ops.cast(self.replaced_tokens(outputs["sequence_output"]), "float32"),
-                    keras.ops.cast(inputs["token_ids"], "float32"),
-                ],
-                axis=-1,
+            read = keras.ops.expand_dims(inputs["token_ids"], -1)
+            found = self.replaced_tokens(outputs["sequence_output"]), read
+            logits["replaced_tokens"] = keras.ops.concatenate(
+                [keras.ops.cast(part, "float32") for part in found], axis=-1
             )
         elif self.masked_language_model is not None:
             logits["masked_language_model"] = self._hidden_tokens(

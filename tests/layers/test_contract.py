@@ -136,7 +136,7 @@ CASES = [
     Case(TokenEmbeddings, (IDS,), (3, 5, 8)),
     Case(NormalizedPooler, (STATES,), (3, 8)),
     Case(Pooler, (STATES,), (3, 8)),
-    Case(ReplacedTokensHead, (STATES,), (3, 5)),
+    Case(ReplacedTokensHead, (STATES,), (3, 5, 1)),
     Case(ColumnEmbeddings, (STATES[:, 0, :1], IDS[:, :1] % 3), (3, 2, 8), {"dropout": 0.7}),
     Case(
         ColumnEmbeddings,
