@@ -209,7 +209,9 @@ class BertPretrainer(EncoderModel):
 
     def _with_guesses(self, inputs: dict[str, Any], logits: Any) -> Any:
         """Returns the token ids with hidden ones as the generator draws them. *Shape:* (B, S)."""
-        token_ids, positions = inputs["token_ids"], inputs["masked_positions"]
+        token_ids, positions = (
+            keras.ops.cast(inputs[name], "int32") for name in ("token_ids", "masked_positions")
+        )
         rows = keras.ops.reshape(keras.ops.cast(logits, "float32"), (-1, logits.shape[-1]))
         drawn = keras.random.categorical(rows, 1, dtype="int32", seed=self.seed_generator)
         drawn = keras.ops.reshape(drawn, keras.ops.shape(positions))

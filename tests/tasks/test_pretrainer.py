@@ -237,6 +237,8 @@ def test_replaced_tokens_by_hand(
     outputs = {name: np.array(value) for name, value in model(inputs).items()}
     read = np.where(is_hidden, 17, true_ids)
     np.testing.assert_array_equal(outputs["replaced_tokens"][..., 1], read)
+    of_numpy = model({name: value.astype("int64") for name, value in inputs.items()})
+    np.testing.assert_array_equal(of_numpy["replaced_tokens"][..., 1], read)
 
     states = np.array(model.encoder({**inputs, "token_ids": read})["sequence_output"])
     logits = np.array(
