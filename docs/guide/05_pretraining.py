@@ -199,17 +199,30 @@ mean of the states h of the text's n tokens:
 $$L = -\\cos\\left(v, W \\frac{1}{n} \\sum_{i=1}^{n} h_i + b\\right)$$
 
 In the recipe that is a line, `teacher: minilm`. So was tiny-en made: 24 minutes of one core, after
-MiniLM's vectors of 283,000 texts. Its cosine with MiniLM on texts that it has not read (the dip is where
-longer texts come in):
+MiniLM's vectors of 283,000 texts. On the left its cosine with MiniLM on texts that it has not read (the dip is
+where longer texts come in); on the right, what classifiers that start from it learn from 500 examples,
+one draw, and TF-IDF, dotted:
 """
 
 minutes = [1.5 * epoch for epoch in range(1, 17)]
 cosines = [0.633, 0.700, 0.725, 0.737, 0.743, 0.747, 0.741, 0.743]
 cosines += [0.748, 0.751, 0.754, 0.757, 0.752, 0.763, 0.764, 0.765]
-figure = Figure(figsize=(5, 3), layout="constrained")
-axes = figure.subplots()
-axes.plot(minutes, cosines, "o-")
-axes.set(xlabel="minutes of one core", ylabel="cosine with MiniLM")
+figure = Figure(figsize=(9, 3), layout="constrained")
+left, right = figure.subplots(1, 2)
+left.plot(minutes, cosines, "o-")
+left.set(xlabel="minutes of one core", ylabel="cosine with MiniLM")
+
+# Accuracy in % after 0 minutes (random weights), and after some; and that of TF-IDF.
+curves = {
+    "BBC news": ([89.7, 93.2, 93.7, 94.7, 94.3], 95.1),
+    "film snippets": ([64.4, 65.7, 70.8, 71.0, 71.6], 66.9),
+    "20 Newsgroups": ([38.8, 54.9, 59.4, 63.2, 65.3], 59.8),
+}
+for number, (name, (accuracies, tf_idf)) in enumerate(curves.items()):
+    right.plot([0, 1.5, 6, 12, 24], accuracies, "o-", color=f"C{number}", label=name)
+    right.axhline(tf_idf, color=f"C{number}", linestyle=":")
+right.set(xlabel="minutes of pretraining", ylabel="accuracy of 500 examples, %", ylim=(0, 100))
+right.legend(loc="lower right")
 figure
 
 """
@@ -218,14 +231,15 @@ examples, the same for both:
 
 | set | examples | random weights | tiny-en |
 |---|---|---|---|
-| film snippets | 100 | 55.0 | 66.7 |
+| film snippets | 100 | 54.3 | 65.4 |
 | film snippets | 500 | 62.7 | 70.8 |
-| BBC news | 100 | 61.8 | 91.5 |
+| BBC news | 100 | 63.5 | 92.0 |
 | BBC news | 500 | 88.0 | 94.2 |
-| 20 Newsgroups | 100 | 24.2 | 48.5 |
-| 20 Newsgroups | 500 | 42.7 | 64.2 |
+| 20 Newsgroups | 100 | 23.3 | 48.2 |
+| 20 Newsgroups | 500 | 42.7 | 63.9 |
+| R8 | 100 | 77.2 | 90.7 |
+| R8 | 500 | 90.1 | 95.1 |
 
-It pays most where examples are few and classes many. Whether a sentence is praise is a small part of its vector, and
-takes longest to learn: with fewer texts, none of them reviews, in a quarter of the time, film reviews gained two points at 500
-examples. (The card, `keras_bert_scratch/weights/tiny-en/README.md`, has all runs, and TF-IDF.)
+It pays most where examples are few and classes many. (The card,
+`keras_bert_scratch/weights/tiny-en/README.md`, has all runs, and TF-IDF.)
 """
