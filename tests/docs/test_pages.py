@@ -129,6 +129,13 @@ def test_yaml_is_yaml():
     assert all(isinstance(document, dict) for document in found)
 
 
+@pytest.mark.parametrize("path", [*PAGES, *(ROOT / "docs").rglob("*.py")], ids=lambda p: p.name)
+def test_columns_of_tables_have_names(path):
+    """Readers of screens read them with every cell; axe-core would say so, after minutes."""
+    for header in re.findall(r"^ *(\|.*\|)\n *\|[-:| ]+\|$", path.read_text("utf-8"), re.MULTILINE):
+        assert all(name.strip() for name in header.strip("|").split("|")), header
+
+
 def test_readme_is_one_page():
     assert len((ROOT / "README.md").read_text().split()) <= 900
 
