@@ -347,8 +347,8 @@ class TextIndex:
     Example:
         >>> model = BertSentenceEncoder.from_pretrained("tiny-en")
         >>> index = TextIndex(model, ["a great film", "rain in the north", "a dull movie"])
-        >>> index.search(["rain in the north"], count=1)
-        [[('rain in the north', 1.0...)]]
+        >>> index.search(["heavy rain"], count=1)
+        [[('rain in the north', 0...)]]
     """
 
     def __init__(self, model: BertSentenceEncoder, texts: Sequence[str], batch_size: int = 32):
