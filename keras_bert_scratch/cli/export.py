@@ -103,8 +103,8 @@ def run(options: argparse.Namespace) -> None:
     has_columns = bool(common.model_columns(options.model))
     if has_columns and (wrong := settings.keys() & {"texts", "pairs", "trainable", "examples"}):
         raise ValueError(f"{common.flag(wrong.pop())} is for models of texts alone: omit it.")
-    takes_code_points = has_columns or settings.get("inputs") == "code_points"
-    if options.client and (options.format != "litert" or not takes_code_points or has_columns):
+    asks_code_points = settings.get("inputs") == "code_points"
+    if options.client and (has_columns or options.format != "litert" or not asks_code_points):
         raise ValueError(
             "--client is for --format litert --inputs code_points, received --format "
             f"{options.format} --inputs {settings.get('inputs', 'ids')}."
@@ -137,7 +137,7 @@ def run(options: argparse.Namespace) -> None:
         from keras_bert_scratch.serving.readers.clients import client_code
 
         print(f"\n{client_code(output, options.client)}", end="")
-    elif options.format == "litert" and not takes_code_points:
+    elif options.format == "litert" and not (has_columns or asks_code_points):
         print(
             "It takes token ids. An app without a tokenizer wants --inputs code_points.",
             file=sys.stderr,

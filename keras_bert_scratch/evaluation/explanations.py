@@ -15,8 +15,8 @@ from scipy.integrate import trapezoid
 from scipy.special import expit, softmax
 from scipy.stats import binomtest
 
-from keras_bert_scratch.layers.attention import padding_bias
 from keras_bert_scratch.layers.pooling import pool_tokens
+from keras_bert_scratch.models.joined import encode_joined
 from keras_bert_scratch.tables import format_table
 from keras_bert_scratch.text.tokenizer import Encoding
 from keras_bert_scratch.text.vocabulary import CONTINUATION
@@ -243,10 +243,7 @@ def integrated_gradients(
 
 def _log_odds(model: Any, embedded: Any, padding_mask: np.ndarray, class_id: int) -> Any:
     """Computes a label's log-odds, (P,), from the output of the embeddings, (P, S, H)."""
-    x, bias = embedded, padding_bias(padding_mask, model.encoder.compute_dtype)
-    for block in model.encoder.blocks:
-        x = block(x, attention_bias=bias)
-    outputs = {"sequence_output": x, "pooled_output": model.encoder.pooler(x)}
+    outputs = encode_joined(model.encoder, embedded, None, padding_mask)
     features = model.pooled(outputs, {"padding_mask": padding_mask})
     return label_log_odds(model, model.head(features), class_id)
 

@@ -107,6 +107,14 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+def install(npm: str, folder: Path, *packages: str) -> None:
+    """Installs packages of npm's registry in a folder, or skips the test."""
+    command = [npm, "install", "--prefix", str(folder), *packages]
+    installed = subprocess.run(command, capture_output=True, text=True)
+    if installed.returncode:
+        pytest.skip(f"npm could not install {packages}: {installed.stderr[-200:]}")
+
+
 @pytest.fixture
 def ask_browser(tmp_path: Path) -> Callable[..., Any]:
     """Returns a function that opens a page in the test's folder, and returns what it posts.
@@ -118,10 +126,7 @@ def ask_browser(tmp_path: Path) -> Callable[..., Any]:
         pytest.skip("chromium and npm are not both installed")
 
     def ask(page: str, *packages: str) -> Any:
-        command = [npm, "install", "--prefix", str(tmp_path), *packages]
-        installed = subprocess.run(command, capture_output=True, text=True)
-        if installed.returncode:
-            pytest.skip(f"npm could not install {packages}: {installed.stderr[-200:]}")
+        install(npm, tmp_path, *packages)
         (tmp_path / "index.html").write_text(page)
         handler = functools.partial(Handler, directory=tmp_path)
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -144,3 +149,31 @@ def ask_browser(tmp_path: Path) -> Callable[..., Any]:
                 server.shutdown()
 
     return ask
+
+
+@pytest.fixture(scope="session")
+def drive_browser(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """Returns a function that runs a script of playwright, and returns the JSON that it prints.
+
+    The script is given its settings as JSON, and in them, as `browser`, where Chromium is;
+    axe-core lies in its node_modules.
+    """
+    chromium, npm, node = map(shutil.which, ("chromium", "npm", "node"))
+    if not chromium or not npm or not node:
+        pytest.skip("chromium and npm are not both installed")
+    folder = tmp_path_factory.mktemp("playwright")
+    install(npm, folder, "playwright-core@1.65.1", "axe-core@4.14.1")
+
+    def drive(script: str, **settings: Any) -> Any:
+        (folder / "ask.mjs").write_text(script)
+        result = subprocess.run(
+            [node, "ask.mjs", json.dumps({**settings, "browser": chromium})],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)
+
+    return drive

@@ -1,7 +1,5 @@
 """The server's page of a model of columns in Chromium: typed, chosen and dropped values; axe."""
 
-import json
-import shutil
 import subprocess
 import sys
 
@@ -12,7 +10,6 @@ from scipy.io import wavfile
 
 pytestmark = pytest.mark.slow(minutes=1)
 
-PACKAGES = ("playwright-core@1.65.1", "axe-core@4.14.1")
 COLUMNS = {
     "the title": {"kind": "text"},
     "price": {"kind": "number", "mean": 1.0, "scale": 2.0},
@@ -97,18 +94,10 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def asked(folder, tiny_column_classifier):
+def asked(folder, tiny_column_classifier, drive_browser):
     """A model, and what a browser found on the page of its server."""
-    chromium, npm, node = map(shutil.which, ("chromium", "npm", "node"))
-    if not chromium or not npm or not node:
-        pytest.skip("chromium and npm are not both installed")
-    command = [npm, "install", "--prefix", folder, *PACKAGES]
-    installed = subprocess.run(command, capture_output=True, text=True)
-    if installed.returncode:
-        pytest.skip(f"npm could not install {PACKAGES}: {installed.stderr[-200:]}")
     model = tiny_column_classifier(COLUMNS)
     model.export(folder / "offers.tflite", format="litert")
-    (folder / "ask.mjs").write_text(SCRIPT)
     serve = [sys.executable, "-m", "keras_bert_scratch.cli.main", "serve", "offers.tflite"]
     with subprocess.Popen(
         [*serve, "--port", "0"], cwd=folder, stdout=subprocess.PIPE, text=True
@@ -116,17 +105,11 @@ def asked(folder, tiny_column_classifier):
         assert server.stdout is not None
         lines = iter(server.stdout.readline, "")
         address = next(line.split()[-1] for line in lines if line.startswith("Try it"))
-        settings = {"server": address, "folder": str(folder), "browser": chromium}
-        result = subprocess.run(
-            [node, "ask.mjs", json.dumps(settings)],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        server.terminate()
-    assert result.returncode == 0, result.stderr
-    return model, json.loads(result.stdout)
+        try:
+            found = drive_browser(SCRIPT, server=address, folder=str(folder))
+        finally:
+            server.terminate()
+    return model, found
 
 
 def test_the_form_asks_for_what_the_model_reads(asked, folder):

@@ -2,10 +2,7 @@
 
 import functools
 import http.server
-import json
 import re
-import shutil
-import subprocess
 import threading
 from pathlib import Path
 
@@ -14,7 +11,6 @@ import pytest
 
 from keras_bert_scratch.serving.fresh_process import PROBE_TEXTS
 
-PACKAGES = ("playwright-core@1.65.1", "axe-core@4.14.1")
 LABELS = ["<b>bad</b> & worse", "хороший", "电影"]
 TYPED = "A very good FILM, über 电影 😀!"
 # Opens the pages as a user does, by keyboard, and prints what it found as JSON.
@@ -104,16 +100,9 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def asked(two_layer_classifier, tmp_path_factory):
+def asked(two_layer_classifier, tmp_path_factory, drive_browser):
     """A model, and what a browser found on its pages."""
-    chromium, npm, node = map(shutil.which, ("chromium", "npm", "node"))
-    if not chromium or not npm or not node:
-        pytest.skip("chromium and npm are not both installed")
     folder = tmp_path_factory.mktemp("web")
-    command = [npm, "install", "--prefix", folder, *PACKAGES]
-    installed = subprocess.run(command, capture_output=True, text=True)
-    if installed.returncode:
-        pytest.skip(f"npm could not install {PACKAGES}: {installed.stderr[-200:]}")
     model = two_layer_classifier(LABELS)
     for precision in ("int8", "float32"):
         try:
@@ -122,25 +111,18 @@ def asked(two_layer_classifier, tmp_path_factory):
             )
         except FileNotFoundError as error:
             pytest.skip(str(error))
-    (folder / "ask.mjs").write_text(SCRIPT)
     (own,) = re.findall("```html.*?\n(.*?)```", HOW_TO.read_text("utf-8"), re.DOTALL)
     (folder / "float32/own.html").write_text(own)
     handler = functools.partial(Handler, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        settings = {"server": address, "folder": str(folder), "browser": chromium}
-        settings |= {"texts": PROBE_TEXTS, "typed": TYPED}
-        result = subprocess.run(
-            [node, "ask.mjs", json.dumps(settings)],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        server.shutdown()
-    assert result.returncode == 0, result.stderr
-    return model, address, json.loads(result.stdout)
+        settings = {"server": address, "folder": str(folder)}
+        try:
+            found = drive_browser(SCRIPT, texts=PROBE_TEXTS, typed=TYPED, **settings)
+        finally:
+            server.shutdown()
+    return model, address, found
 
 
 def test_probabilities_are_those_of_the_model(asked):
