@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 LOCK = requirements/ci.txt
-# Files are compiled when they are imported: few of those that are installed ever are.
+# Files are compiled when they are imported, and kept: few of those that are installed ever are.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL = -m pip install --quiet --no-compile --constraint $(LOCK)
 PYTEST = $(VENV)/bin/python -m pytest -n auto --maxprocesses 4
 

@@ -81,7 +81,8 @@ class TestFit:
         assert estimator.classes_.tolist() == [-1, 7]
         assert set(estimator.predict(pairs)) <= {-1, 7}
         np.testing.assert_array_equal(
-            estimator.predict_proba(pairs), estimator.model_.probabilities((texts, texts[::-1]))
+            estimator.predict_proba(pairs),
+            estimator.model_.probabilities((texts, texts[::-1]), estimator.batch_size),
         )
 
     @pytest.mark.parametrize(
