@@ -36,6 +36,12 @@ WITHOUT_STRINGS = [
     {"lowercase": False, "strip_accents": False, "tokenize_chinese_chars": False},
 ]
 
+# Those of uncased and of cased checkpoints.
+OF_CHECKPOINTS = [
+    {"lowercase": lowercase, "strip_accents": lowercase, "tokenize_chinese_chars": True}
+    for lowercase in (True, False)
+]
+
 # All code points that Unicode 17.0 assigns, and the gaps between them, without surrogates.
 ASSIGNED = [
     *range(0xD800),
@@ -469,7 +475,7 @@ def test_mediapipe(golden_folder, counts):
 
 @pytest.mark.slow
 class TestEverything:
-    """All code points and many more strings, for every switch."""
+    """All code points and many more strings; fewer for switches that no checkpoint has."""
 
     @pytest.mark.parametrize("switches", EVERY_SWITCH)
     def test_every_code_point(self, switches, reference, counts):
@@ -480,7 +486,7 @@ class TestEverything:
         vocabulary = make_vocabulary([*characters, *(f"##{c}" for c in characters)])
         tokenizer = WordPieceTokenizer(vocabulary, **switches)
         engines = ("fast", "core", *(["integer"] if switches == WITHOUT_STRINGS[0] else []))
-        if switches not in WITHOUT_STRINGS:
+        if switches not in OF_CHECKPOINTS:
             every = ASSIGNED
         if switches["strip_accents"] is None:  # the same as lowercase
             engines = ()
@@ -491,7 +497,7 @@ class TestEverything:
 
     @pytest.mark.parametrize("switches", EVERY_SWITCH)
     def test_random_texts(self, switches, reference, real_lines, counts):
-        number = 20_000 if switches in WITHOUT_STRINGS else 5_000
+        number = 20_000 if switches in OF_CHECKPOINTS else 5_000
         drawn = random_texts(number, seed=zlib.crc32(str(switches).encode()))
         damaged = random_bytes([line for _, line in real_lines], 5_000, seed=3)
         # Of part of them: the engines' tables take longer than the texts.
